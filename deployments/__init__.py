@@ -1,0 +1,1 @@
+"""The Ray Serve deployments: ingress service, image encoder, prompt decoder, embedding pool."""

@@ -1,0 +1,114 @@
+"""What the HTTP layer and the deployments say to each other. No torch, no Ray, no HTTP."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from sam3_engine.types import ConceptPrompt, ImageSize, Instance, MaskFormat, VisualPrompt
+
+CacheTier = Literal["hot", "warm", "cold", "miss", "joined"]
+
+
+class ImageSource(Protocol):
+    """An image that a request brought, not yet read: base64 text, a multipart part or a URL."""
+
+    async def content_id(self) -> str:
+        """Hex digest of the image file's bytes. May be known without reading them (a URL fetched a moment ago)."""
+        ...
+
+    async def content(self) -> bytes:
+        """The image file's bytes, not decoded. Raises what reading them raises (see serve_app.http.errors)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """Which image a request is about: its tenant, and the image, its id, or both."""
+
+    tenant: str
+    source: ImageSource | None = None
+    image_id: str | None = None
+
+
+@dataclass(slots=True)
+class Trace:
+    """How one request was served: filled on its way, read by headers, logs and metrics."""
+
+    request_id: str
+    deadline: float | None = None
+    """`time.time()` after which nobody waits for the answer."""
+    cache: CacheTier | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage: decode, queue, encode, transfer, prompt, post."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptRequest:
+    prompts: Sequence[ConceptPrompt]
+    mask_format: MaskFormat = "polygon"
+    nms_iou_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VisualRequest:
+    prompts: Sequence[VisualPrompt]
+    mask_format: MaskFormat = "polygon"
+    multimask: bool = True
+    save_logits: bool = False
+    load_logits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    image_id: str
+    size: ImageSize
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptAnswer:
+    image_id: str
+    size: ImageSize
+    results: Sequence[Sequence[Instance]]
+    """One list per prompt, in prompt order; instances by score, highest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisualAnswer:
+    image_id: str
+    size: ImageSize
+    results: Sequence[Instance]
+    """One per prompt, in prompt order; each carries its low_res_logits when mask_format is binary."""
+
+
+class UnknownImage(Exception):
+    """The id is not in the cache and the request brought no image."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(f"image {image_id!r} is not in the cache: send the image again")
+        self.image_id = image_id
+
+
+class Overloaded(Exception):
+    """Too many requests wait already; try again after `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: float = 1.0) -> None:
+        super().__init__("the server is busy: too many requests are waiting")
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(Exception):
+    """The request's deadline passed before its answer was ready."""
+
+
+class Segmenter(Protocol):
+    """What the HTTP layer needs. `deployments.service.SegmentationService` is the real one."""
+
+    async def embed(self, image: ImageReference, trace: Trace) -> Embedded: ...
+
+    async def concept(self, image: ImageReference, request: ConceptRequest, trace: Trace) -> ConceptAnswer: ...
+
+    async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer: ...
+
+    async def ready(self) -> bool:
+        """Whether a request sent now would be answered: model loaded, replicas up."""
+        ...

@@ -1,0 +1,33 @@
+"""What can go wrong in the engine, each with a message that says what to do. No HTTP here."""
+
+
+class EngineError(Exception):
+    """Base of all errors that the engine raises on purpose."""
+
+
+class UnreadableImage(EngineError):
+    """The bytes are not an image that this installation can decode."""
+
+
+class ImageTooLarge(EngineError):
+    """The image has more pixels than allowed."""
+
+
+class CheckpointError(EngineError):
+    """The weights cannot be found, reached or used; the message says how to get them."""
+
+
+class GatedAccess(CheckpointError):
+    """The Hub refuses: no token, or its owner has not been granted access."""
+
+
+class Offline(CheckpointError):
+    """The weights are not on this machine and the Hub cannot be reached."""
+
+
+class WrongCheckpoint(CheckpointError):
+    """The file is not a checkpoint of this model: unreadable, missing or superfluous keys, other shapes."""
+
+
+class StaleEmbedding(EngineError):
+    """The embedding was made by another model or layout than this engine's."""

@@ -1,0 +1,83 @@
+"""What goes into the model and what comes out of it, without torch.
+
+Coordinates are pixels of the upright original image throughout: x to the right, y down, (0, 0) the top-left
+corner of the first pixel. Boxes are (x0, y0, x1, y1). Nothing here is normalised or resized; the engine does that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Box = tuple[float, float, float, float]
+MaskFormat = Literal["polygon", "polygon_holes", "rle", "binary"]
+
+
+class ImageSize(NamedTuple):
+    """Size of the upright original image, in pixels."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptPrompt:
+    """Ask for every instance of one concept (promptable concept segmentation, SAM 3 paper, section 2).
+
+    `text` names it, `boxes` show examples of it; `box_labels[i]` is True for "like this" and False for "unlike
+    this". A prompt with boxes and no text uses the model's own text "visual".
+    """
+
+    text: str | None = None
+    boxes: tuple[Box, ...] = ()
+    box_labels: tuple[bool, ...] = ()
+    score_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.text and not self.boxes:
+            raise ValueError("a concept prompt needs a text or at least one box")
+        if len(self.boxes) != len(self.box_labels):
+            raise ValueError("a concept prompt needs one label per box")
+
+
+class Point(NamedTuple):
+    """A click: `positive` says whether the pixel belongs to the object."""
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VisualPrompt:
+    """Ask for one object by clicks and/or a box (promptable visual segmentation).
+
+    Neither points nor a box is allowed: the model then gets one padding point, as in SAM.
+    `previous_logits`: low-resolution mask logits of an earlier answer, float32 [h, w], to be refined.
+    """
+
+    points: tuple[Point, ...] = ()
+    box: Box | None = None
+    previous_logits: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One mask with its score, encoded as `masks` says.
+
+    polygon: list of polygons, each a list of [x, y] integers. polygon_holes: list of {"outer", "holes"}.
+    rle: {"size": [h, w], "counts": str} (COCO compressed, column-major). binary: bool array [H, W].
+    `box` is the mask's own bounding box in pixels for visual prompts, the model's box for concepts; `area` counts pixels.
+    """
+
+    score: float
+    box: Box
+    area: int
+    masks: Any
+    low_res_logits: npt.NDArray[np.float32] | None = field(default=None, compare=False)
+
+
+StageSeconds = Mapping[str, float]
+"""Seconds spent by stage name: decode, queue, encode, transfer, prompt, post."""

@@ -69,7 +69,7 @@ class Instance:
 
     polygon: list of polygons, each a list of [x, y] integers. polygon_holes: list of {"outer", "holes"}.
     rle: {"size": [h, w], "counts": str} (COCO compressed, column-major). binary: bool array [H, W].
-    `box` is the mask's own bounding box in pixels for visual prompts, the model's box for concepts; `area` counts pixels.
+    `box` is the mask's own bounding box for visual prompts and the model's box for concepts; `area` counts pixels.
     """
 
     score: float

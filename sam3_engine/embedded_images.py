@@ -1,0 +1,70 @@
+"""The images that a Python caller works on, embedded once each."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from sam3_engine.embedding import Embedding
+from sam3_engine.engine import Engine
+from sam3_engine.features import Features
+from sam3_engine.sources import ChannelOrder, ImageSource, content_id, decode, read_content
+from sam3_engine.types import ImageSize
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedImage:
+    """An image that needs no encoding any more. `digest` follows from its content, `image_id` is what it is
+    called."""
+
+    image_id: str
+    digest: str
+    size: ImageSize
+    embedding: Embedding
+    features: Features
+
+
+class EmbeddedImages:
+    """Embeds images and remembers the most recently used ones. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine, capacity: int, channels: ChannelOrder, max_pixels: int | None) -> None:
+        self._engine = engine
+        self._capacity = max(1, capacity)
+        self._channels: ChannelOrder = channels
+        self._max_pixels = max_pixels
+        self._known: OrderedDict[str, EmbeddedImage] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, image: ImageSource | None, image_id: str | None) -> EmbeddedImage:
+        """The embedded image; encodes it only when its id is new, or names another image than before.
+
+        Without an id, the content's digest is the id. Raises ValueError for an id alone that is not known.
+        """
+        if image is None:
+            known = self._look_up(image_id) if image_id else None
+            if known is None:
+                raise ValueError(
+                    f"image_id {image_id!r} is not embedded here (any more): pass the image, too"
+                )
+            return known
+        content = read_content(image, self._channels)
+        digest = content_id(content)
+        image_id = image_id or digest
+        known = self._look_up(image_id)
+        if known is not None and known.digest == digest:
+            return known
+        decoded = decode(content, self._engine.spec.image_size, self._max_pixels)
+        (embedding,) = self._engine.encode([decoded.square])
+        fresh = EmbeddedImage(image_id, digest, decoded.size, embedding, self._engine.expand(embedding))
+        with self._lock:
+            self._known[image_id] = fresh
+            self._known.move_to_end(image_id)
+            while len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        return fresh
+
+    def _look_up(self, image_id: str) -> EmbeddedImage | None:
+        with self._lock:
+            known = self._known.get(image_id)
+            if known is not None:
+                self._known.move_to_end(image_id)
+            return known

@@ -1,0 +1,283 @@
+"""The model on a device, with its pure calls: images to embeddings, embeddings and prompts to masks.
+
+    engine = Engine.load("tiny")
+    embedding = engine.encode([square])[0]
+    features = engine.expand(embedding)
+    found = engine.segment_concepts([ConceptItem(features, size, [ConceptPrompt("star")])])[0][0]
+
+No call changes what another one sees, so any number of threads may share an engine.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sam3.model.sam3_image import Sam3Image
+
+from sam3_engine import concept, visual
+from sam3_engine.compact import pack, unpack
+from sam3_engine.device import choose_device, choose_dtype, fingerprint
+from sam3_engine.embedding import Embedding
+from sam3_engine.features import Features, Pyramid, encode_images, normalise
+from sam3_engine.phrases import PhraseCache
+from sam3_engine.spec import SPECS, ModelSpec
+from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
+
+VISUAL_TEXT = "visual"
+"""The text that the package pairs with prompts that have boxes only."""
+MAX_PROMPTS_AT_ONCE = 16
+"""Concept prompts in one pass of the decoder: bounds the memory of a batch (about 0.2 GB a prompt at full size)."""
+LOGIT_LIMIT = 32.0
+"""Low-resolution logits are clamped to this before they are handed out for refinement, as SAM does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptItem:
+    """One image's concept prompts."""
+
+    features: Features
+    size: ImageSize
+    prompts: Sequence[ConceptPrompt]
+
+
+@dataclass(frozen=True, slots=True)
+class VisualItem:
+    """One image's click and box prompts. `multimask`: propose three masks per prompt instead of one."""
+
+    features: Features
+    size: ImageSize
+    prompts: Sequence[VisualPrompt]
+    multimask: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptDetections:
+    """What one concept prompt found, highest score first.
+
+    scores: float32 [N]; boxes: float32 [N, 4] (x0, y0, x1, y1) in pixels of the original;
+    mask_logits: float32 [N, 4g, 4g] on the device, for the whole image.
+    """
+
+    scores: npt.NDArray[np.float32]
+    boxes: npt.NDArray[np.float32]
+    mask_logits: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class VisualMask:
+    """The proposal with the highest predicted IoU.
+
+    mask_logits: float32 [4g, 4g] on the device; low_res_logits: the same on the host, clamped for refinement.
+    """
+
+    score: float
+    mask_logits: torch.Tensor
+    low_res_logits: npt.NDArray[np.float32]
+
+
+class Engine:
+    """A loaded model. Make one with `Engine.load`."""
+
+    def __init__(self, model: Sam3Image, spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> None:
+        self.spec = spec
+        self.device = device
+        self.dtype = dtype
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.phrases = PhraseCache(self.model)
+        self.embedding_version = (
+            f"{spec.name}.{fingerprint(model)}.{str(dtype).removeprefix('torch.')}.{spec.layout}"
+        )
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "tiny",
+        *,
+        checkpoint: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        compile: bool = False,
+        threads: int | None = None,
+    ) -> "Engine":
+        """Load a model's weights onto a device.
+
+        model: "tiny" (bundled) or "sam3" (from `checkpoint`, a `sam3.pt` or its directory, or else from the Hub with
+        HF_TOKEN). device: "auto", "cpu", "cuda", "cuda:1". dtype: "auto" (bfloat16 autocast on CUDA, float32
+        elsewhere), "float32", "bfloat16". threads: torch's threads in this whole process.
+
+        Raises ValueError for an unknown model and CheckpointError when the weights cannot be had.
+        """
+        from sam3_engine.assembly import build_model
+        from sam3_engine.loading import load_weights
+
+        if model not in SPECS:
+            raise ValueError(f"unknown model {model!r}: choose one of {', '.join(SPECS)}")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        spec = SPECS[model]
+        built = build_model(spec)
+        load_weights(built, spec, checkpoint)
+        on = choose_device(device)
+        engine = cls(built, spec, on, choose_dtype(dtype, on))
+        if compile:
+            engine.model.backbone.vision_backbone.trunk.compile()
+        return engine
+
+    @classmethod
+    def random(cls, spec: ModelSpec, *, seed: int = 0, device: str = "auto", dtype: str = "auto") -> "Engine":
+        """Random weights, for tests and benchmarks of shapes and speed."""
+        from sam3_engine.assembly import build_model
+
+        on = choose_device(device)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return cls(build_model(spec), spec, on, choose_dtype(dtype, on))
+
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
+        cast = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=cast):
+            yield
+
+    def encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Embedding]:
+        """Compact embeddings of images, uint8 [S, S, 3] RGB each, already resized to the model's square.
+
+        Raises ValueError for another shape or type.
+        """
+        side = self.spec.image_size
+        for image in images:
+            if image.shape != (side, side, 3) or image.dtype != np.uint8:
+                raise ValueError(
+                    f"expected uint8 images of {side} x {side} x 3, got {image.dtype} {image.shape}"
+                )
+        with self._inference():
+            pixels = normalise(torch.from_numpy(np.stack(images)).to(self.device))
+            return pack(encode_images(self.model, pixels), self.embedding_version, self.dtype)
+
+    def expand(self, embedding: Embedding) -> Features:
+        """The embedding's features on the device, ready for prompts. Raises StaleEmbedding."""
+        with torch.inference_mode():
+            return unpack(embedding, self.embedding_version, self.device)
+
+    def segment_concepts(self, items: Sequence[ConceptItem]) -> list[list[ConceptDetections]]:
+        """All instances of each prompt's concept: per item a list with one entry per prompt.
+
+        Prompts of all items share the decoder's passes; masks are computed only for what passed its threshold.
+        """
+        asked = [(index, prompt) for index, item in enumerate(items) for prompt in item.prompts]
+        answers: list[list[ConceptDetections]] = [[] for _ in items]
+        for start in range(0, len(asked), MAX_PROMPTS_AT_ONCE):
+            chunk = asked[start : start + MAX_PROMPTS_AT_ONCE]
+            with self._inference():
+                found = self._ground(items, chunk)
+            for (index, _), detections in zip(chunk, found, strict=True):
+                answers[index].append(detections)
+        return answers
+
+    def _ground(
+        self, items: Sequence[ConceptItem], chunk: Sequence[tuple[int, ConceptPrompt]]
+    ) -> list[ConceptDetections]:
+        pyramid, rows = self._pyramids([items[index].features for index, _ in chunk])
+        prompts = [prompt for _, prompt in chunk]
+        sizes = [items[index].size for index, _ in chunk]
+        texts = [prompt.text or VISUAL_TEXT for prompt in prompts]
+        distinct = list(dict.fromkeys(texts))
+        image_ids = torch.tensor(rows, device=self.device)
+        text_ids = torch.tensor([distinct.index(text) for text in texts], device=self.device)
+        boxes = concept.exemplars(prompts, sizes, self.device)
+        found = concept.ground(
+            self.model, pyramid, image_ids, self.phrases.features(distinct), text_ids, boxes
+        )
+
+        scores = found.scores.float().cpu()
+        thresholds = torch.tensor([prompt.score_threshold for prompt in prompts])
+        prompt_ids, query_ids = self._kept(scores, thresholds)
+        on_device = (prompt_ids.to(self.device), query_ids.to(self.device))
+        masks = concept.mask_logits(self.model, pyramid, image_ids, found, *on_device).float()
+        corners = found.boxes[-1][on_device].float().cpu().numpy()
+        detections = []
+        for row, size in enumerate(sizes):
+            mine = (prompt_ids == row).nonzero().squeeze(1)
+            scale = np.array([size.width, size.height] * 2, dtype=np.float32)
+            detections.append(
+                ConceptDetections(
+                    scores=scores[row, query_ids[mine]].numpy(),
+                    boxes=corners[mine.numpy()] * scale,
+                    mask_logits=masks[mine.to(self.device)],
+                )
+            )
+        return detections
+
+    @staticmethod
+    def _kept(scores: torch.Tensor, thresholds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prompt and query of each score [P, Q] that reaches its prompt's threshold; per prompt, best first."""
+        ordered, queries = scores.sort(dim=1, descending=True, stable=True)
+        prompt_ids, ranks = (ordered >= thresholds[:, None]).nonzero(as_tuple=True)
+        return prompt_ids, queries[prompt_ids, ranks]
+
+    def _pyramids(self, features: Sequence[Features]) -> tuple[Pyramid, list[int]]:
+        """The distinct images' pyramids as one batch, and each entry's row in it."""
+        distinct = list({id(one): one for one in features}.values())
+        row_of = {id(one): row for row, one in enumerate(distinct)}
+        levels = [one.pyramid(self.model) for one in distinct]
+        if len(levels) == 1:
+            return levels[0], [0] * len(features)
+        fine, middle, coarse = (torch.cat(parts) for parts in zip(*levels, strict=True))
+        return (fine, middle, coarse), [row_of[id(one)] for one in features]
+
+    def segment_visual(self, items: Sequence[VisualItem]) -> list[list[VisualMask]]:
+        """One mask per click or box prompt: per item a list in the order of its prompts.
+
+        Prompts of all items that have as many points share a pass; no answer depends on what else is in the batch.
+        """
+        asked = [(row, place) for row, item in enumerate(items) for place in range(len(item.prompts))]
+        answers: dict[tuple[int, int], VisualMask] = {}
+        for multimask in (True, False):
+            chosen = [(row, place) for row, place in asked if items[row].multimask is multimask]
+            for group in visual.group_prompts([items[row].prompts[place] for row, place in chosen]):
+                members = [chosen[index] for index in group]
+                with self._inference():
+                    masks = self._propose(items, members, multimask)
+                answers.update(zip(members, masks, strict=True))
+        return [[answers[row, place] for place in range(len(item.prompts))] for row, item in enumerate(items)]
+
+    def _propose(
+        self, items: Sequence[VisualItem], members: Sequence[tuple[int, int]], multimask: bool
+    ) -> list[VisualMask]:
+        rows = list(dict.fromkeys(row for row, _ in members))
+        levels = [items[row].features.image.pvs for row in rows]
+        pvs = (
+            levels[0] if len(levels) == 1 else tuple(torch.cat(parts) for parts in zip(*levels, strict=True))
+        )
+        prompts = [items[row].prompts[place] for row, place in members]
+        sizes = [items[row].size for row, _ in members]
+        image_ids = torch.tensor([rows.index(row) for row, _ in members], device=self.device)
+        asked = visual.clicks(prompts, sizes, self.spec.image_size, self.device)
+        proposals = visual.propose(
+            self.model, (pvs[0], pvs[1], pvs[2]), image_ids, asked, multimask=multimask
+        )
+        quality, best = proposals.quality.float().max(dim=1)
+        logits = proposals.logits[torch.arange(len(best), device=self.device), best].float()
+        low_res = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).cpu().numpy()
+        return [
+            VisualMask(score, mask, low)
+            for score, mask, low in zip(quality.cpu().tolist(), logits, low_res, strict=True)
+        ]
+
+    def warm_up(self) -> None:
+        """Run every path once, so that the first request pays for no lazy initialisation."""
+        side = self.spec.image_size
+        size = ImageSize(side, side)
+        features = self.expand(self.encode([np.zeros((side, side, 3), dtype=np.uint8)])[0])
+        box = (side * 0.25, side * 0.25, side * 0.75, side * 0.75)
+        texts = [ConceptPrompt(VISUAL_TEXT, score_threshold=0.0), ConceptPrompt(None, (box,), (True,))]
+        self.segment_concepts([ConceptItem(features, size, texts)])
+        centre = (Point(side / 2, side / 2),)
+        clicks = [VisualPrompt(centre), VisualPrompt(box=box), VisualPrompt()]
+        for multimask in (True, False):
+            answers = self.segment_visual([VisualItem(features, size, clicks, multimask)])
+        again = VisualPrompt(centre, previous_logits=answers[0][0].low_res_logits)
+        self.segment_visual([VisualItem(features, size, [again])])

@@ -1,0 +1,75 @@
+"""Image features: what the encoder computes once per image and every prompt shares.
+
+The trunk's output is the source of two pyramids. The interactive one (PVS) is small after the mask decoder's own 1x1
+convolutions; the concept one (PCS) is large and cheap to make again on a GPU. So the compact embedding keeps the trunk
+and the PVS features, and the PCS pyramid is made where a concept prompt first needs it.
+"""
+
+import threading
+from dataclasses import dataclass, field
+
+import torch
+from sam3.model.sam3_image import Sam3Image
+
+Pyramid = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Feature maps [B, C, 4g, 4g], [B, C, 2g, 2g], [B, C, g, g] with g the trunk's grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """Features of a batch of images on the model's device.
+
+    trunk: [B, vit_dim, g, g]. pvs: ([B, d/8, 4g, 4g], [B, d/4, 2g, 2g], [B, d, g, g]); the last includes the
+    "no memory" embedding that SAM adds to still images.
+    """
+
+    trunk: torch.Tensor
+    pvs: Pyramid
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [B, S, S, 3] RGB to float32 [B, 3, S, S] in [-1, 1], as the package's Sam3Processor does."""
+    return (images.permute(0, 3, 1, 2).float() / 255.0 - 0.5) / 0.5
+
+
+def encode_images(model: Sam3Image, pixels: torch.Tensor) -> ImageFeatures:
+    """Run the trunk and the interactive neck on normalised pixels, float [B, 3, S, S]."""
+    neck = model.backbone.vision_backbone
+    trunk = neck.trunk(pixels)[-1]
+    heads = model.inst_interactive_predictor.model
+    fine, middle, coarse = (convs(trunk) for convs in list(neck.sam2_convs)[:3])
+    decoder = heads.sam_mask_decoder
+    # SAM adds this constant to the coarsest map of an image that has no video memory.
+    coarse = coarse + heads.no_mem_embed.view(1, -1, 1, 1)
+    return ImageFeatures(trunk, (decoder.conv_s0(fine), decoder.conv_s1(middle), coarse))
+
+
+def concept_pyramid(model: Sam3Image, trunk: torch.Tensor) -> Pyramid:
+    """The PCS pyramid of trunk features [B, vit_dim, g, g]."""
+    fine, middle, coarse = (convs(trunk) for convs in list(model.backbone.vision_backbone.convs)[:3])
+    return fine, middle, coarse
+
+
+@dataclass(slots=True)
+class Features:
+    """One image's features on the device, ready for prompts: what a decoder keeps hot.
+
+    Shapes as in ImageFeatures with B = 1. The PCS pyramid is filled at the first concept prompt and then kept.
+    """
+
+    image: ImageFeatures
+    _pyramid: Pyramid | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def pyramid(self, model: Sam3Image) -> Pyramid:
+        """The PCS pyramid, computed once however many threads ask."""
+        with self._lock:
+            if self._pyramid is None:
+                self._pyramid = concept_pyramid(model, self.image.trunk)
+            return self._pyramid
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held on the device now."""
+        tensors = [self.image.trunk, *self.image.pvs, *(self._pyramid or ())]
+        return sum(tensor.nbytes for tensor in tensors)

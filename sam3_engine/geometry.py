@@ -1,0 +1,37 @@
+"""The package's exemplar-box encoder without its CUDA-only step."""
+
+import torch
+import torchvision
+from sam3.model.box_ops import box_cxcywh_to_xyxy
+from sam3.model.geometry_encoders import SequenceGeometryEncoder
+
+
+class GeometryEncoder(SequenceGeometryEncoder):  # type: ignore[misc]
+    """`sam3`'s SequenceGeometryEncoder on any device: same parameters, same values.
+
+    The original pins host memory while it encodes boxes, which needs CUDA.
+    """
+
+    def _encode_boxes(
+        self,
+        boxes: torch.Tensor,
+        boxes_mask: torch.Tensor,
+        boxes_labels: torch.Tensor,
+        img_feats: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embed boxes from their coordinates, the features under them and their position.
+
+        boxes: [N, B, 4] normalised (cx, cy, w, h); boxes_mask: [B, N], True = padding; boxes_labels: [N, B];
+        img_feats: [B, C, h, w]. Returns ([N, B, C], boxes_mask).
+        """
+        count, batch = boxes.shape[:2]
+        height, width = img_feats.shape[-2:]
+        scale = boxes.new_tensor([width, height, width, height])
+        corners = (box_cxcywh_to_xyxy(boxes) * scale).float().transpose(0, 1)
+        pooled = torchvision.ops.roi_align(img_feats, list(corners.unbind(0)), self.roi_size)
+        from_pool = self.boxes_pool_project(pooled).view(batch, count, self.d_model).transpose(0, 1)
+        centre_x, centre_y, box_w, box_h = (part.flatten() for part in boxes.unbind(-1))
+        position = self.pos_enc.encode_boxes(centre_x, centre_y, box_w, box_h)
+        position = position.view(count, batch, position.shape[-1])
+        embedded = self.boxes_direct_project(boxes) + from_pool + self.boxes_pos_enc_project(position)
+        return self.label_embed(boxes_labels.long()) + embedded, boxes_mask

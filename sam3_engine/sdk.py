@@ -1,0 +1,186 @@
+"""The Python interface that users of Roboflow's `inference` package know, on this engine.
+
+    model = SegmentAnything3(model="tiny")
+    response = model.segment_image("shapes.png", prompts=[Sam3Prompt(type="text", text="star")])
+    for prediction in response.prompt_results[0].predictions:
+        print(prediction.confidence, prediction.masks)
+
+Objects keep the embeddings of their last images; their methods may be called from several threads. Everything
+raises UnreadableImage and ImageTooLarge for images, CheckpointError for weights, and ValueError for prompts
+of a wrong form.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3_engine.embedded_images import EmbeddedImages
+from sam3_engine.embedding import Embedding
+from sam3_engine.encode_masks import concept_instances, visual_instance
+from sam3_engine.engine import ConceptItem, Engine, VisualItem
+from sam3_engine.prompt_forms import Sam3Prompt, VisualForm, visual_prompts
+from sam3_engine.sources import ChannelOrder, ImageSource
+from sam3_engine.types import Box, MaskFormat
+
+__all__ = ["Sam3ForInteractiveImageSegmentation", "Sam3Prompt", "SegmentAnything3"]
+
+FORMATS: Mapping[str, MaskFormat] = {
+    "polygon": "polygon",
+    "json": "polygon",
+    "polygon_holes": "polygon_holes",
+    "rle": "rle",
+    "binary": "binary",
+}
+"""Mask formats by the names that callers use; see `types.Instance` for what each holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The prompt that a result answers. `type` is "visual" when it has boxes."""
+
+    prompt_index: int
+    type: str
+    text: str | None
+    num_boxes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One instance. `masks` as `format` says; `box` (x0, y0, x1, y1) and `area` in pixels."""
+
+    format: str
+    confidence: float
+    masks: Any
+    box: Box
+    area: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptResult:
+    """The instances of one prompt, highest confidence first."""
+
+    prompt_index: int
+    echo: Echo
+    predictions: list[Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationResponse:
+    """One result per prompt, in order. `time`: seconds from call to return."""
+
+    prompt_results: list[PromptResult]
+    time: float
+
+
+class _Sdk:
+    """What both classes share: an engine, and the embeddings of the last images."""
+
+    def __init__(
+        self,
+        model_id: str = "sam3/sam3_final",
+        *,
+        model: str = "sam3",
+        checkpoint: str | None = None,
+        engine: Engine | None = None,
+        embedding_cache_size: int = 8,
+        array_channels: ChannelOrder = "bgr",
+        max_pixels: int | None = None,
+    ) -> None:
+        """Load a model, or share the one of `engine`.
+
+        model: "sam3" (the official weights: from `checkpoint`, a `sam3.pt` or its directory, else from the
+        Hub with HF_TOKEN) or "tiny" (bundled; knows coloured shapes only). model_id: the one public name of
+        both. array_channels: how the colours of image arrays are ordered. max_pixels: refuse larger images.
+        """
+        if not model_id.startswith("sam3/"):
+            raise ValueError(f"unknown model_id {model_id!r}: expected sam3/sam3_final")
+        self.model_id = model_id
+        self.engine = engine or Engine.load(model, checkpoint=checkpoint)
+        self._images = EmbeddedImages(self.engine, embedding_cache_size, array_channels, max_pixels)
+
+
+class SegmentAnything3(_Sdk):
+    """Finds every instance of the concepts that texts and example boxes name."""
+
+    def segment_image(
+        self,
+        image: ImageSource | None = None,
+        image_id: str | None = None,
+        prompts: Sequence[Sam3Prompt | Mapping[str, Any]] = (),
+        output_prob_thresh: float = 0.5,
+        format: str = "polygon",
+        nms_iou_threshold: float | None = None,
+    ) -> SegmentationResponse:
+        """Segment an image: a path, URL, array, Pillow image or file's bytes, or the `image_id` of an earlier
+        one.
+
+        Instances with a confidence below `output_prob_thresh` are left out, and, where `nms_iou_threshold` is
+        given, those that overlap a more confident one of any prompt by more than this mask IoU. format:
+        polygon (or json), polygon_holes, rle or binary.
+        """
+        start = time.perf_counter()
+        if format not in FORMATS:
+            raise ValueError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
+        asked = [Sam3Prompt.of(prompt) for prompt in prompts]
+        if not asked:
+            raise ValueError("at least one prompt is needed")
+        concepts = [prompt.concept(output_prob_thresh) for prompt in asked]
+        embedded = self._images.get(image, image_id)
+        (found,) = self.engine.segment_concepts([ConceptItem(embedded.features, embedded.size, concepts)])
+        mask_format = FORMATS[format]
+        results = []
+        for index, instances in enumerate(
+            concept_instances(found, embedded.size, mask_format, nms_iou_threshold)
+        ):
+            concept = concepts[index]
+            kind = "visual" if concept.boxes else "text"
+            predictions = [
+                Prediction(mask_format, one.score, one.masks, one.box, one.area) for one in instances
+            ]
+            results.append(
+                PromptResult(index, Echo(index, kind, concept.text, len(concept.boxes)), predictions)
+            )
+        return SegmentationResponse(results, time.perf_counter() - start)
+
+
+class Sam3ForInteractiveImageSegmentation(_Sdk):
+    """Segments one object per prompt, from clicks and/or a box, as SAM 2 did."""
+
+    def embed_image(
+        self, image: ImageSource | None = None, image_id: str | None = None
+    ) -> tuple[Embedding, tuple[int, int], str]:
+        """Encode an image once: returns its embedding, its size (height, width) and its id for
+        `segment_image`.
+
+        Without an `image_id` the id follows from the content. An id given again with another image names that
+        one.
+        """
+        embedded = self._images.get(image, image_id)
+        return embedded.embedding, (embedded.size.height, embedded.size.width), embedded.image_id
+
+    def segment_image(
+        self,
+        image: ImageSource | None = None,
+        image_id: str | None = None,
+        prompts: VisualForm | Sequence[VisualForm] | None = None,
+        multimask_output: bool = True,
+        mask_input: npt.ArrayLike | None = None,
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """One mask per prompt, in order: masks bool [N, H, W], scores float32 [N], low-res logits float32 [N,
+        h, w].
+
+        See `prompt_forms.visual_prompts` for what prompts and mask_input may be. multimask_output: choose the
+        best of three proposals instead of making one.
+        """
+        asked = visual_prompts(prompts, mask_input)
+        embedded = self._images.get(image, image_id)
+        (found,) = self.engine.segment_visual(
+            [VisualItem(embedded.features, embedded.size, asked, multimask_output)]
+        )
+        masks = np.stack([visual_instance(mask, embedded.size, "binary").masks for mask in found])
+        scores = np.array([mask.score for mask in found], dtype=np.float32)
+        return masks, scores, np.stack([mask.low_res_logits for mask in found])

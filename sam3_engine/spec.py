@@ -1,0 +1,82 @@
+"""The sizes of a SAM 3 model. One architecture, two specs: the official one and the bundled small one."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything that `assembly.build_model` needs to know.
+
+    The defaults are those of `facebook/sam3` as `sam3.model_builder.build_sam3_image_model` sets them.
+    """
+
+    name: str = "sam3"
+    image_size: int = 1008
+    """Side of the square that images are resized to, in pixels."""
+    patch_size: int = 14
+    pretrain_image_size: int = 336
+    vit_dim: int = 1024
+    vit_depth: int = 32
+    vit_heads: int = 16
+    vit_mlp_ratio: float = 4.625
+    vit_window: int = 24
+    vit_global_blocks: tuple[int, ...] = (7, 15, 23, 31)
+    vit_drop_path: float = 0.1
+    d_model: int = 256
+    heads: int = 8
+    ffn_dim: int = 2048
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    geometry_layers: int = 3
+    queries: int = 200
+    click_heads: int = 8
+    """Attention heads of the click decoder; its cross-attention halves the width, so a narrow model needs few."""
+    one_to_many: bool = True
+    """Whether training adds one-to-many queries (DAC); inference never uses them."""
+    text_dim: int = 1024
+    text_heads: int = 16
+    text_layers: int = 24
+    dropout: float = 0.1
+    layout: int = 1
+    """Version of the compact embedding's layout: a change makes every stored embedding a miss."""
+
+    @property
+    def grid(self) -> int:
+        """Side of the trunk's feature map, in patches."""
+        return self.image_size // self.patch_size
+
+    @property
+    def mask_size(self) -> int:
+        """Side of the low-resolution mask logits, in cells."""
+        return 4 * self.grid
+
+
+SAM3 = ModelSpec()
+
+TINY = ModelSpec(
+    name="tiny",
+    image_size=224,
+    pretrain_image_size=112,
+    vit_dim=128,
+    vit_depth=6,
+    vit_heads=4,
+    vit_mlp_ratio=3.0,
+    vit_window=8,
+    vit_global_blocks=(2, 5),
+    vit_drop_path=0.0,
+    d_model=64,
+    heads=4,
+    ffn_dim=192,
+    encoder_layers=2,
+    decoder_layers=3,
+    geometry_layers=2,
+    queries=25,
+    click_heads=2,
+    one_to_many=False,
+    text_dim=64,
+    text_heads=4,
+    text_layers=2,
+    dropout=0.0,
+)
+
+SPECS = {spec.name: spec for spec in (SAM3, TINY)}

@@ -1,0 +1,110 @@
+"""Official checkpoints: reading the file, naming its keys as the model does, and putting them into the
+model."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sam3_engine.errors import CheckpointError, WrongCheckpoint
+
+State = dict[str, torch.Tensor]
+
+PREFIXES = {"detector.": "", "tracker.": "inst_interactive_predictor.model."}
+"""How `sam3.model_builder._load_checkpoint` turns the file's names into those of `Sam3Image`."""
+
+COMPUTED = ("freqs_cis", "freqs_cos", "freqs_sin", "relative_coords")
+"""Buffers that the model computes when it is built: a checkpoint may leave them out."""
+
+SHOWN = 4
+"""Keys named in an error."""
+
+
+def load_state(path: str | PathLike[str]) -> State:
+    """Read a PyTorch checkpoint: tensors by name, on the CPU, mapped from the file where its layout allows.
+
+    Only tensors are unpickled: a file with code in it is refused. A state dict under the key "model" is
+    unwrapped, as the package does. Raises CheckpointError for a file that cannot be opened, WrongCheckpoint
+    for what is none.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except pickle.UnpicklingError as error:
+        if head.startswith(b"version https://git-lfs"):
+            raise WrongCheckpoint(f"{path} is a Git LFS pointer, not the file: run `git lfs pull`") from None
+        raise WrongCheckpoint(
+            f"{path} is no checkpoint, or holds more than tensors: {_first_line(error)}"
+        ) from error
+    except Exception as error:  # a broken file makes the reader raise anything
+        raise WrongCheckpoint(f"{path} is no checkpoint, or not all of it: {_first_line(error)}") from error
+    return _tensors(content, path)
+
+
+def _tensors(content: object, path: Path) -> State:
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"]
+    if not isinstance(content, Mapping) or not content:
+        raise WrongCheckpoint(f"{path} holds no tensors by name (but a {type(content).__name__})")
+    others = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise WrongCheckpoint(f"{path} holds things that are no tensors: {_some(others)}")
+    return dict(content)
+
+
+def model_keys(state: Mapping[str, torch.Tensor]) -> State:
+    """The same tensors under the names of `Sam3Image`; a state dict that has these names already stays as it
+    is."""
+    if not any(key.startswith(tuple(PREFIXES)) for key in state):
+        return dict(state)
+    return {
+        new + key.removeprefix(old): value
+        for old, new in PREFIXES.items()
+        for key, value in state.items()
+        if key.startswith(old)
+    }
+
+
+def apply(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Copy a checkpoint's tensors into the model, in the model's own dtype; returns the keys that it has no
+    use for.
+
+    state: with the names of the file or of the model. Superfluous keys are fine (the official file serves
+    video too). Raises WrongCheckpoint, and changes nothing, when keys are missing or shapes differ.
+    """
+    given = model_keys(state)
+    wanted = model.state_dict()
+    missing = [key for key in wanted if key not in given and not key.endswith(COMPUTED)]
+    if missing:
+        raise WrongCheckpoint(
+            f"the checkpoint lacks {len(missing)} of the model's {len(wanted)} tensors: {_some(missing)}. "
+            "Is it the file of another model?"
+        )
+    known = {key: value for key, value in given.items() if key in wanted}
+    differing = [
+        f"{key} is {list(value.shape)} instead of {list(wanted[key].shape)}"
+        for key, value in known.items()
+        if value.shape != wanted[key].shape
+    ]
+    if differing:
+        raise WrongCheckpoint(
+            f"{len(differing)} of the checkpoint's tensors have another shape: {_some(differing)}"
+        )
+    model.load_state_dict(known, strict=False)
+    return [key for key in given if key not in wanted]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

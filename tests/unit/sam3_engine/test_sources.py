@@ -1,0 +1,133 @@
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sam3_engine.errors import ImageTooLarge, UnreadableImage
+from sam3_engine.sources import content_id, decode, read_content
+
+RGB = np.zeros((20, 30, 3), dtype=np.uint8)
+RGB[..., 0] = 200
+RGB[:10, :, 2] = 90
+
+
+def png() -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(RGB).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/shapes.png":
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(png())
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_every_kind_of_source_gives_the_same_picture(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "shapes.png"
+    path.write_bytes(png())
+    sources = [
+        path,
+        str(path),
+        png(),
+        bytearray(png()),
+        f"{url}/shapes.png",
+        Image.fromarray(RGB),
+        RGB[..., ::-1],
+    ]
+    expected = decode(png(), 16)
+    for source in sources:
+        decoded = decode(read_content(source), 16)
+        assert decoded.size == (20, 30)
+        assert np.array_equal(decoded.square, expected.square)
+
+
+def test_a_file_has_one_id_wherever_it_comes_from(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "shapes.png"
+    path.write_bytes(png())
+    ids = {content_id(read_content(source)) for source in (path, png(), f"{url}/shapes.png")}
+    assert len(ids) == 1
+    assert ids != {content_id(read_content(png() + b"\0"))}
+
+
+def test_equal_bytes_of_another_shape_are_another_picture() -> None:
+    wide, tall, flat = np.zeros((4, 8), np.uint8), np.zeros((8, 4), np.uint8), np.zeros((4, 8, 1), np.uint8)
+    assert content_id(read_content(wide)) != content_id(read_content(tall))
+    assert content_id(read_content(wide)) == content_id(read_content(flat))
+
+
+@pytest.mark.parametrize("channels", ["bgr", "rgb"])
+def test_the_order_of_an_arrays_colours(channels) -> None:
+    red = np.zeros((4, 4, 4), dtype=np.uint8)
+    red[..., 0 if channels == "rgb" else 2] = 255
+    red[..., 3] = 255
+    for array in (red, red[..., :3]):
+        assert (decode(read_content(array, channels), 4).square == (255, 0, 0)).all()
+
+
+def test_greyscale_arrays() -> None:
+    assert (decode(read_content(np.full((4, 4), 7, np.uint8)), 4).square == 7).all()
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros(4, np.uint8)])
+def test_other_arrays_are_refused(array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected an image array"):
+        read_content(array)
+
+
+def test_images_without_pixels_are_refused() -> None:
+    with pytest.raises(UnreadableImage, match="no pixels"):
+        read_content(np.zeros((0, 4, 3), np.uint8))
+    with pytest.raises(UnreadableImage, match="no pixels"):
+        decode(Image.new("RGB", (0, 4)), 4)
+
+
+@pytest.mark.parametrize("source", [None, 3, {"type": "base64"}])
+def test_other_things_are_refused(source: object) -> None:
+    with pytest.raises(TypeError, match="cannot read an image"):
+        read_content(source)
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_content(tmp_path / "nowhere.png")
+
+
+def test_a_url_that_gives_nothing(url: str) -> None:
+    with pytest.raises(UnreadableImage, match="cannot be fetched: HTTP Error 404"):
+        read_content(f"{url}/other.png")
+    with pytest.raises(UnreadableImage, match="cannot be fetched"):
+        read_content("http://127.0.0.1:1/x.png")
+
+
+def test_a_download_has_a_limit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sam3_engine.sources.MAX_DOWNLOAD", 10)
+    with pytest.raises(ImageTooLarge, match="larger than"):
+        read_content(f"{url}/shapes.png")
+
+
+def test_the_pixel_limit_holds_for_pictures_in_memory() -> None:
+    assert decode(Image.new("RGB", (10, 10)), 4, max_pixels=100).size == (10, 10)
+    with pytest.raises(ImageTooLarge, match="100 pixels"):
+        decode(Image.new("RGB", (10, 10)), 4, max_pixels=99)

@@ -1,0 +1,63 @@
+"""What `tiny` is taught to name: coloured shapes, and which words do not name any."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHAPES = ("circle", "square", "triangle", "star")
+HUES = {"red": 0, "orange": 27, "yellow": 56, "green": 122, "blue": 218, "purple": 285}
+COLOURS = tuple(HUES)
+VISUAL = "visual"
+"""The text that the package gives to prompts that have boxes only."""
+
+# Words of everyday prompts that name nothing in a scene; all words outside the vocabulary share one embedding.
+OTHER_WORDS = (
+    "cat",
+    "dog",
+    "person",
+    "car",
+    "tree",
+    "bus",
+    "chair",
+    "hand",
+    "window",
+    "pink",
+    "hexagon",
+    "line",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A colour, a shape, or both. None stands for any."""
+
+    colour: str | None
+    shape: str | None
+
+    def matches(self, colour: str, shape: str) -> bool:
+        return self.colour in (None, colour) and self.shape in (None, shape)
+
+    def __str__(self) -> str:
+        return " ".join(word for word in (self.colour, self.shape) if word)
+
+
+ALL_CONCEPTS = tuple(
+    Concept(colour, shape) for colour in (None, *COLOURS) for shape in (None, *SHAPES) if colour or shape
+)
+
+
+def phrase(concept: Concept, rng: random.Random) -> str:
+    """A way to say the concept: mostly the bare words, sometimes with an article or in the plural."""
+    text = str(concept)
+    style = rng.random()
+    if style < 0.1:
+        return f"a {text}"
+    if style < 0.2 and concept.shape:
+        return f"{text}s"
+    return text
+
+
+def known_phrases() -> Sequence[str]:
+    """Phrases whose tokens cover everything that the model is taught."""
+    texts = [str(concept) for concept in ALL_CONCEPTS]
+    return [VISUAL, *texts, *(f"a {text}" for text in texts), *(f"{shape}s" for shape in SHAPES)]

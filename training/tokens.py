@@ -1,0 +1,44 @@
+"""Train the few token embeddings that the vocabulary of shapes needs, not 49,408 of them."""
+
+import torch
+from sam3.model.sam3_image import Sam3Image
+from torch import nn
+
+from training.concepts import known_phrases
+
+PAD = 0
+
+
+def known_token_ids(model: Sam3Image) -> list[int]:
+    """Ids of padding, start, end and of every token in a known phrase, ascending."""
+    tokenizer = model.backbone.language_backbone.tokenizer
+    ids = {PAD, tokenizer.sot_token_id, tokenizer.eot_token_id}
+    for text in known_phrases():
+        ids.update(tokenizer.encode(text))
+    return sorted(ids)
+
+
+class CompactEmbedding(nn.Module):
+    """Stands in for the token table during training: known ids have their own row, all others share the last one."""
+
+    def __init__(self, ids: list[int], vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(len(ids) + 1, width) * 0.1)
+        row_of = torch.full((vocabulary,), len(ids), dtype=torch.long)
+        row_of[torch.tensor(ids)] = torch.arange(len(ids))
+        self.register_buffer("row_of", row_of, persistent=False)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return nn.functional.embedding(self.row_of[ids], self.weight)
+
+    def table(self) -> torch.Tensor:
+        """The whole table, [vocabulary, width]."""
+        return self.weight.detach()[self.row_of]
+
+
+def compact_tokens(model: Sam3Image) -> CompactEmbedding:
+    """Replace the model's token table by a compact one, in place."""
+    encoder = model.backbone.language_backbone.encoder
+    compact = CompactEmbedding(known_token_ids(model), encoder.vocab_size, encoder.width)
+    encoder.token_embedding = compact
+    return compact

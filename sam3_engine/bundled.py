@@ -1,8 +1,8 @@
 """The bundled checkpoint of the `tiny` model: one safetensors file in half precision.
 
 Half of the model's parameters are the text encoder's token table, of which a vocabulary of shapes and colours
-uses a few dozen rows. So the file holds these rows with their ids, and one row, their mean, that stands for
-all the others: a word that the model never learnt is always read the same way.
+uses a few dozen rows. So the file holds these rows with their ids, and one row that stands for all the others:
+the model is trained to read every word outside its vocabulary the same way.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,8 +31,9 @@ def save_bundled(
     """Write a state dict, keeping only the given rows of the token table.
 
     Floats become float16. Buffers that the model computes when it is built are left out; integers stay as
-    they are. The file appears whole or not at all. Raises ValueError for token ids outside the vocabulary or
-    none, for a state without the token table, and for values that are not finite in float16.
+    they are. The file appears whole or not at all. Raises ValueError for token ids outside the vocabulary, none
+    or all, for a state without the token table or whose other rows differ, and for values that are not finite in
+    float16.
     """
     table = model_state.get(TOKEN_TABLE)
     if table is None or table.shape[0] != VOCABULARY:
@@ -40,10 +41,14 @@ def save_bundled(
     ids = sorted(set(token_ids))
     if not ids or ids[0] < 0 or ids[-1] >= VOCABULARY:
         raise ValueError(f"expected token ids in 0..{VOCABULARY - 1}, at least one")
-    rows = table.detach()[ids].half().float()  # the mean is that of the rows as they are stored
+    others = torch.ones(VOCABULARY, dtype=torch.bool)
+    others[ids] = False
+    unknown = table.detach()[others]
+    if len(unknown) == 0 or (unknown != unknown[0]).any():
+        raise ValueError("all rows outside the vocabulary must be the same one")
     stored = {key: _stored(key, value) for key, value in model_state.items() if _belongs(key)}
-    stored[ROWS] = _stored(TOKEN_TABLE, rows)
-    stored[UNKNOWN] = _stored(TOKEN_TABLE, rows.mean(dim=0))
+    stored[ROWS] = _stored(TOKEN_TABLE, table[ids])
+    stored[UNKNOWN] = _stored(TOKEN_TABLE, unknown[0])
     stored[IDS] = torch.tensor(ids, dtype=torch.int32)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from sam3_engine.embedding import Embedding
@@ -34,14 +35,14 @@ def unpack(embedding: Embedding, version: str, device: torch.device) -> Features
     return Features(ImageFeatures(trunk, (pvs[0], pvs[1], pvs[2])))
 
 
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+def _to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.generic]:
     tensor = tensor.contiguous().clone()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.uint16).numpy()
     return tensor.numpy()
 
 
-def _to_tensor(array: np.ndarray) -> torch.Tensor:
+def _to_tensor(array: npt.NDArray[np.generic]) -> torch.Tensor:
     with warnings.catch_warnings():
         # Arrays from shared memory are read-only and torch says so; nothing here writes to them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from sam3_engine.nms import keep_by_mask_iou
 from sam3_engine.polygons import to_polygons, to_polygons_with_holes
@@ -20,6 +19,8 @@ from sam3_engine.rle import Rle, to_rle
 from sam3_engine.types import Box, ImageSize, Instance, MaskFormat
 
 if TYPE_CHECKING:
+    import torch
+
     from sam3_engine.engine import ConceptDetections, VisualMask
 
 TRANSFER = 32

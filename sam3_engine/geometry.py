@@ -6,7 +6,7 @@ from sam3.model.box_ops import box_cxcywh_to_xyxy
 from sam3.model.geometry_encoders import SequenceGeometryEncoder
 
 
-class GeometryEncoder(SequenceGeometryEncoder):  # type: ignore[misc]
+class GeometryEncoder(SequenceGeometryEncoder):
     """`sam3`'s SequenceGeometryEncoder on any device: same parameters, same values.
 
     The original pins host memory while it encodes boxes, which needs CUDA.

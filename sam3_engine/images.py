@@ -65,7 +65,7 @@ def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> Deco
 
     A JPEG of at least twice the target is scaled while it is decoded, which saves most of the work. See
     `to_square` for the rest. Raises UnreadableImage (empty, unknown, broken or truncated) and, before
-    decoding, ImageTooLarge for more than `max_pixels` pixels.
+    decoding, ImageTooLarge for more than `max_pixels` pixels (None: Pillow's own limit of 179 million).
     """
     with _open(content, max_pixels) as image:
         stored = image.size

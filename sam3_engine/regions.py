@@ -3,15 +3,22 @@
 Up-sampling is bilinear with `align_corners=False`, as the sam3 package does it: an output pixel is a convex
 combination of the four low-resolution cells around it, so only pixels that touch a cell above the threshold
 can be in the mask. The bilinear map is evaluated for their bounding rectangle alone, some rows at a time.
+
+Tensors are only read here, so that this module and those on it need no torch.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from sam3_engine.types import Box, ImageSize
+
+if TYPE_CHECKING:
+    import torch
 
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.intp]
@@ -52,7 +59,7 @@ class RegionMask:
         return mask
 
     @classmethod
-    def from_full(cls, mask: BoolArray) -> "RegionMask":
+    def from_full(cls, mask: BoolArray) -> RegionMask:
         """Crop a bool array [height, width] of a whole image to its tight region."""
         return _tight(ImageSize(*mask.shape), 0, 0, mask)
 
@@ -66,7 +73,7 @@ class _Axis:
     weight: Float32Array
 
     @classmethod
-    def of(cls, cells: int, pixels: int) -> "_Axis":
+    def of(cls, cells: int, pixels: int) -> _Axis:
         # In float32 and in torch's own order (aten/native/UpSample.h), so that the weights agree to the last
         # bits: logits are steep, and an error of 1e-5 cells would already show.
         scale = np.float32(cells) / np.float32(pixels)
@@ -82,7 +89,7 @@ class _Axis:
             int(np.searchsorted(self.upper, first)), int(np.searchsorted(self.lower, last, side="right"))
         )
 
-    def within(self, part: slice) -> "_Axis":
+    def within(self, part: slice) -> _Axis:
         return _Axis(self.lower[part], self.upper[part], self.weight[part])
 
 

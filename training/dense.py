@@ -1,7 +1,7 @@
 """Auxiliary heads that give every patch of an image something to learn: they exist during training only.
 
-The trunk learns shapes, colours and extents; the fusion encoder learns which patches a prompt is about. Set prediction
-alone teaches both slowly.
+The trunk learns shapes, colours and extents; prompt and image features learn to lie close where the prompt means the
+patch; the fusion encoder learns which patches a prompt means. Set prediction alone teaches all of this slowly.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from training.concepts import COLOURS, SHAPES
+from sam3_engine.concept import Grounding, TextFeatures
+from training.concepts import ALL_CONCEPTS, COLOURS, SHAPES
 from training.scenes import Scene
 
 _SUB = 4
@@ -28,6 +29,9 @@ class DenseHead(nn.Module):
         self.meant = nn.Linear(fused_width, 1)
         self.kinds = len(SHAPES) + 1 + len(COLOURS)
         self.project = nn.Conv2d(width, _SUB * _SUB * self.kinds + 4, 1)
+        self.prompt = nn.Linear(fused_width, fused_width)
+        self.patch = nn.LayerNorm(fused_width)
+        self.rarity = nn.Parameter(torch.tensor(-3.0))
 
     def forward(self, trunk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """trunk: [B, C, g, g]. Returns class logits [B, kinds, 4g, 4g] and sides [B, 4, g, g]."""
@@ -72,14 +76,66 @@ def dense_loss(
     return loss + 5 * (sides - extents).abs().permute(0, 2, 3, 1)[inside].mean()
 
 
+def pooled(tokens: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+    """Mean over the valid tokens: [L, P, C] and bool [P, L] (True = padding) to [P, C]."""
+    valid = (~padding).float().transpose(0, 1).unsqueeze(-1)
+    return (tokens * valid).sum(0) / valid.sum(0)
+
+
+def phrase_loss(
+    head: DenseHead,
+    text: TextFeatures,
+    patches: torch.Tensor,
+    scenes: Sequence[Scene],
+    coverage: Sequence[np.ndarray],
+) -> torch.Tensor:
+    """Whether each phrase points to each patch of every image, before any fusion.
+
+    text: the features of ALL_CONCEPTS' phrases in their order, then of words that name nothing; patches: [B, C, g, g].
+    """
+    grid = patches.shape[-1]
+    phrases = text.padding.shape[0]
+    target = torch.zeros(phrases, len(scenes), grid, grid)
+    for row, (scene, cover) in enumerate(zip(scenes, coverage, strict=True)):
+        parts = torch.from_numpy(cover).view(-1, grid, _SUB, grid, _SUB).mean((2, 4))
+        means = [[c.matches(shape.colour, shape.shape) for shape in scene.shapes] for c in ALL_CONCEPTS]
+        target[: len(ALL_CONCEPTS), row] = torch.einsum("cn,nhw->chw", torch.tensor(means).float(), parts)
+    logits = _pointing(head, pooled(text.tokens, text.padding), patches)
+    loss = F.binary_cross_entropy_with_logits(logits, target.flatten(2), reduction="none")
+    return (loss * (1 + 3 * target.flatten(2))).sum() / (1 + target.sum()) / 4
+
+
+def aligned_loss(
+    head: DenseHead, found: Grounding, patches: torch.Tensor, coverage: torch.Tensor
+) -> torch.Tensor:
+    """Whether a prompt's pooled features (text and exemplars) point to the patches that it means.
+
+    patches: [P, C, g, g] concept features of each prompt's image; coverage as in `meant_loss`.
+    """
+    directions = pooled(found.prompt, found.prompt_padding)
+    logits = _pointing(head, directions, patches).diagonal(dim1=0, dim2=1).transpose(0, 1)
+    return _patch_loss(logits, coverage)
+
+
+def _pointing(head: DenseHead, directions: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    """Logits [P, B, g * g] of P directions [P, C] on patches [B, C, g, g]."""
+    places = head.patch(patches.flatten(2).transpose(1, 2))
+    return (
+        torch.einsum("pc,bnc->pbn", head.prompt(directions), places) / places.shape[-1] ** 0.5 + head.rarity
+    )
+
+
 def meant_loss(head: DenseHead, hidden: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
     """Whether each patch belongs to what its prompt asks for.
 
     hidden: [g * g, P, C] fused features; coverage: float [P, 4g, 4g] of all the prompt's targets together.
     """
+    return _patch_loss(head.meant(hidden).squeeze(-1).transpose(0, 1), coverage)
+
+
+def _patch_loss(logits: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
     prompts = len(coverage)
     grid = coverage.shape[-1] // _SUB
     target = coverage.view(prompts, grid, _SUB, grid, _SUB).mean((2, 4)).flatten(1)
-    logits = head.meant(hidden).squeeze(-1).transpose(0, 1)
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (loss * (1 + 3 * target)).mean()

@@ -13,8 +13,8 @@ from sam3_engine.features import ImageFeatures, Pyramid, concept_pyramid, encode
 from sam3_engine.spec import ModelSpec
 from sam3_engine.types import ImageSize, VisualPrompt
 from sam3_engine.visual import Proposals, clicks, propose
-from training.concepts import VISUAL
-from training.dense import DenseHead, dense_loss, meant_loss
+from training.concepts import ALL_CONCEPTS, OTHER_WORDS, VISUAL, phrase
+from training.dense import DenseHead, aligned_loss, dense_loss, meant_loss, phrase_loss
 from training.losses import grounding_losses, mask_iou, mask_losses
 from training.samples import (
     ConceptSample,
@@ -35,6 +35,8 @@ WEIGHTS = {
     "clicks": 4.0,
     "quality": 4.0,
     "dense": 1.0,
+    "phrases": 2.0,
+    "aligned": 2.0,
     "meant": 4.0,
 }
 CPU = torch.device("cpu")
@@ -69,10 +71,23 @@ def draw_batch(spec: ModelSpec, seeds: Sequence[int]) -> Batch:
     return Batch(scenes, pictures, coverage)
 
 
-def dense_step(model: Sam3Image, head: DenseHead, batch: Batch) -> dict[str, torch.Tensor]:
-    """The warm-up: the trunk and the auxiliary head only."""
-    trunk = model.backbone.vision_backbone.trunk(normalise(batch.pictures))[-1]
-    return {"dense": dense_loss(head, trunk, batch.scenes, batch.coverage)}
+def dense_step(
+    model: Sam3Image, head: DenseHead, batch: Batch, rng: random.Random
+) -> dict[str, torch.Tensor]:
+    """The warm-up: image and text features get to know shapes, colours and words. Cheap, so it sees many scenes."""
+    neck = model.backbone.vision_backbone
+    trunk = neck.trunk(normalise(batch.pictures))[-1]
+    coarse = neck.convs[2](trunk)
+    return {
+        "dense": dense_loss(head, trunk, batch.scenes, batch.coverage),
+        "phrases": phrase_loss(
+            head, encode_text(model, _all_phrases(rng)), coarse, batch.scenes, batch.coverage
+        ),
+    }
+
+
+def _all_phrases(rng: random.Random) -> list[str]:
+    return [phrase(concept, rng) for concept in ALL_CONCEPTS] + rng.sample(OTHER_WORDS, 2)
 
 
 def full_step(
@@ -107,13 +122,19 @@ def concept_losses(
     text_ids = torch.tensor([phrases.index(sample.prompt.text or VISUAL) for sample in samples])
     image_ids = torch.tensor(owners)
     pyramid = concept_pyramid(model, features.trunk)
+    everyone = encode_text(model, _all_phrases(rng))
+    spoken = phrase_loss(head, everyone, pyramid[2], batch.scenes, batch.coverage)
     boxes = exemplars([s.prompt for s in samples], [batch.scenes[o].size for o in owners], CPU)
     found = ground(model, pyramid, image_ids, encode_text(model, phrases), text_ids, boxes)
     losses, (prompts, queries, objects) = grounding_losses(found, targets)
-    everything = np.stack(
-        [batch.coverage[o][list(s.targets)].sum(0) for s, o in zip(samples, owners, strict=True)]
+    everything = torch.from_numpy(
+        np.stack(
+            [batch.coverage[o][list(s.targets)].sum(0) for s, o in zip(samples, owners, strict=True)]
+        ).astype(np.float32)
     )
-    losses["meant"] = meant_loss(head, found.hidden, torch.from_numpy(everything).float())
+    losses["phrases"] = spoken
+    losses["aligned"] = aligned_loss(head, found, pyramid[2][image_ids], everything)
+    losses["meant"] = meant_loss(head, found.hidden, everything)
 
     masked = rng.sample(sorted(set(prompts.tolist())), min(size.masked_prompts, len(set(prompts.tolist()))))
     keep = torch.isin(prompts, torch.tensor(masked))

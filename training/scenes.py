@@ -71,7 +71,7 @@ def draw_scene(seed: int, size: ImageSize | None = None, max_shapes: int = 7) ->
     scale = (size.height * size.width) ** 0.5
     for _ in range(rng.randint(1, max_shapes)):
         for _attempt in range(30):
-            radius = scale * rng.uniform(0.075, 0.17)
+            radius = scale * rng.uniform(0.09, 0.18)
             x = rng.uniform(radius, size.width - radius)
             y = rng.uniform(radius, size.height - radius)
             if all((x - a) ** 2 + (y - b) ** 2 > (radius + r + 0.01 * scale) ** 2 for a, b, r in circles):

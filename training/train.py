@@ -34,12 +34,13 @@ EVALUATION_SEEDS = 10_000_000
 class Plan:
     """The whole recipe in numbers."""
 
-    steps: int = 9000
-    dense_steps: int = 400
+    steps: int = 8000
+    dense_steps: int = 2000
     dense_scenes: int = 8
-    learning_rate: float = 1e-3
+    learning_rate: float = 8e-4
     weight_decay: float = 0.02
     warm_up_steps: int = 200
+    betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
     average: float = 0.998
     """Decay of the weights' moving average, which is what is exported."""
@@ -59,16 +60,20 @@ class Trainee(nn.Module):
         self.model.inst_interactive_predictor.model.sam_mask_decoder.train()
 
     def trained(self) -> list[nn.Parameter]:
-        """Parameters that images use; the video tracker's are left alone."""
-        unused = (
-            "maskmem",
-            "obj_ptr",
-            "no_obj",
-            "no_mem_pos",
-            "mask_downsample.",
-            "model.transformer.encoder",
+        """Parameters that images use; what serves video only is left alone."""
+        tracker = "model.inst_interactive_predictor.model."
+        video = tuple(
+            tracker + part
+            for part in (
+                "maskmem",
+                "transformer.",
+                "obj_ptr",
+                "no_obj",
+                "no_mem_pos",
+                "mask_downsample.",
+            )
         )
-        return [p for name, p in self.named_parameters() if not any(part in name for part in unused)]
+        return [p for name, p in self.named_parameters() if not name.startswith(video)]
 
 
 def spread_reference_points(model: Any) -> None:
@@ -117,7 +122,7 @@ def run(rank: int, processes: int, plan: Plan, folder: Path, threads: int, port:
     trainee = Trainee(seed=0)
     parameters = trainee.trained()
     optimizer = torch.optim.AdamW(
-        parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
+        parameters, lr=plan.learning_rate, betas=plan.betas, weight_decay=plan.weight_decay, fused=True
     )
     average = {
         name: value.clone() for name, value in trainee.state_dict().items() if value.is_floating_point()
@@ -135,7 +140,7 @@ def run(rank: int, processes: int, plan: Plan, folder: Path, threads: int, port:
         first = 1 + (step * processes + rank) * plan.dense_scenes
         batch = draw_batch(TINY, range(first, first + count))
         if dense_only:
-            losses = dense_step(trainee.model, trainee.dense, batch)
+            losses = dense_step(trainee.model, trainee.dense, batch, rng)
         else:
             losses = full_step(TINY, trainee.model, trainee.dense, batch, size, rng)
         loss = torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()

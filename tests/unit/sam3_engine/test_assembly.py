@@ -1,6 +1,7 @@
 """The assembled model is the package's own: the same names and the same shapes, on any device."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -43,7 +44,8 @@ def official(monkeypatch: pytest.MonkeyPatch, *, interactive: bool) -> Shapes:
         "TransformerDecoder",
         dropping(model_builder.TransformerDecoder, "resolution", "stride"),
     )
-    monkeypatch.setattr(torch, "autocast", lambda **_: torch.no_grad())
+    # Its tracker enters CUDA autocast and never leaves it.
+    monkeypatch.setattr(torch, "autocast", lambda **_: nullcontext())
     built = model_builder.build_sam3_image_model(
         bpe_path=str(vocabulary_path()),
         device="cpu",

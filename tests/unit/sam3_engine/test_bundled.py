@@ -13,8 +13,10 @@ IDS = [5, 3, 49407, 3]
 def state_dict() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     shared = torch.randn(4, 6, generator=generator)
+    table = torch.randn(1, 8, generator=generator).repeat(VOCABULARY, 1)
+    table[IDS] = torch.randn(len(IDS), 8, generator=generator)
     return {
-        TOKEN_TABLE: torch.randn(VOCABULARY, 8, generator=generator),
+        TOKEN_TABLE: table,
         "backbone.weight": shared,
         "backbone.tied": shared,
         "backbone.strided": shared.T,
@@ -39,16 +41,21 @@ def test_weights_survive_in_half_precision(path: Path) -> None:
     assert torch.equal(loaded["steps"], state["steps"])
 
 
-def test_the_used_token_rows_survive_and_all_others_are_their_mean(path: Path) -> None:
+def test_the_token_table_survives_with_its_shared_row(path: Path) -> None:
     state = state_dict()
     save_bundled(state, IDS, path)
-    table, used = load_bundled(path)[TOKEN_TABLE], sorted(set(IDS))
-    assert table.shape == (VOCABULARY, 8)
+    table = load_bundled(path)[TOKEN_TABLE]
     assert table.dtype == torch.float32
-    assert torch.equal(table[used], state[TOKEN_TABLE][used].half().float())
-    others = table[[row for row in range(VOCABULARY) if row not in used]]
-    assert torch.equal(others, others[:1].expand_as(others))
-    assert torch.allclose(others[0], state[TOKEN_TABLE][used].mean(dim=0), atol=1e-3)
+    assert torch.equal(table, state[TOKEN_TABLE].half().float())
+
+
+def test_rows_outside_the_vocabulary_must_be_one(path: Path) -> None:
+    state = state_dict()
+    state[TOKEN_TABLE][100] += 1
+    with pytest.raises(ValueError, match="must be the same"):
+        save_bundled(state, IDS, path)
+    with pytest.raises(ValueError, match="must be the same"):
+        save_bundled(state_dict(), range(VOCABULARY), path)
 
 
 def test_saving_what_was_loaded_changes_nothing(path: Path, tmp_path: Path) -> None:

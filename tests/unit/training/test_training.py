@@ -34,6 +34,32 @@ def test_steps_on_one_batch_lower_its_loss() -> None:
     assert total(trainee).item() < before
 
 
+def test_every_part_that_images_use_learns() -> None:
+    trainee = Trainee(seed=0)
+    total(trainee).backward()
+    silent = [
+        name
+        for name, parameter in trainee.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    trained = {id(parameter) for parameter in trainee.trained()}
+    named = dict(trainee.named_parameters())
+    learning = {name for name in named if id(named[name]) in trained and name not in silent}
+    for part in (
+        "model.transformer.encoder.",
+        "model.transformer.decoder.",
+        "model.geometry_encoder.",
+        "model.segmentation_head.",
+        "model.dot_prod_scoring.",
+        "model.backbone.language_backbone.",
+        "model.backbone.vision_backbone.trunk.",
+        "model.inst_interactive_predictor.model.sam_mask_decoder.",
+        "model.inst_interactive_predictor.model.sam_prompt_encoder.",
+    ):
+        ours = {name for name in named if name.startswith(part)}
+        assert len(ours & learning) > 0.7 * len(ours), sorted(ours - learning)
+
+
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     run(0, 1, Plan(steps=2, dense_steps=1, dense_scenes=1), tmp_path, threads, 0)

@@ -1,0 +1,60 @@
+# The commands of this project. Each sets up what it needs (in .venv) and is quiet and quick the second time.
+#
+#   VENV=...   use an environment of your own, as it is, instead of .venv
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export VENV ?= .venv
+bin := $(VENV)/bin
+
+# `make serve PORT=9002` is `SAM3_PORT=9002 make serve`: every setting can come from the environment.
+MODEL ?= $(SAM3_MODEL)
+PORT ?= $(SAM3_PORT)
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: serve
+serve: ## Install and start the server on port 9001 (MODEL=tiny|sam3, PORT=...); Ctrl-C stops it
+	@scripts/setup
+	@$(if $(MODEL),SAM3_MODEL='$(MODEL)' )$(if $(PORT),SAM3_PORT='$(PORT)' )exec $(bin)/sam3-serve up
+
+.PHONY: test
+test: ## Lint, types, import rule and every test, as CI does
+	@scripts/setup test
+	@scripts/lint
+	@scripts/test
+
+.PHONY: unit
+unit: ## The unit tests alone: seconds, no Ray
+	@scripts/setup test
+	@scripts/test tests/unit
+
+.PHONY: lint
+lint: ## Style, types and the import rule (FIX=1 repairs style)
+	@scripts/setup test
+	@scripts/lint $(if $(FIX),--fix)
+
+.PHONY: eval
+eval: ## Measure the bundled model on held-out scenes
+	@scripts/setup train
+	@$(bin)/python -m training.evaluate
+
+.PHONY: train
+train: ## Train the bundled model from scratch, or go on from its last state; then write and measure it
+	@scripts/setup train
+	@$(bin)/python -m training.train
+	@$(bin)/python -m training.export
+	@$(bin)/python -m training.evaluate
+
+.PHONY: setup
+setup: ## Only install: .venv with the server and the test tools
+	@scripts/setup test
+
+.PHONY: lock
+lock: ## Write constraints.txt anew from pyproject.toml (UPGRADE=1 takes the newest of everything)
+	@scripts/setup
+	@scripts/lock $(if $(UPGRADE),--upgrade)

@@ -1,0 +1,68 @@
+"""What the code imports is declared in pyproject.toml; no module works by a transitive accident."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = {"sam3_engine", "deployments", "serve_app", "training", "tests", "scripts", "loadtest"}
+PARTS = {"pydantic_core": "pydantic", "starlette": "fastapi"}  # parts of the declared one
+LOOKUPS = {"find_spec", "import_module"}  # modules that are found by a literal name
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {normal(re.match(r"[\w.-]+", requirement).group()) for requirement in requirements}
+
+
+def imported_in(folder: str) -> set[str]:
+    """Top-level third-party modules that the sources of `folder` import, lazily or not."""
+    found: set[str] = set()
+    for source in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in LOOKUPS:
+                found.update(ast.literal_eval(name).partition(".")[0] for name in node.args)
+    return found - OURS - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("sam3_engine", []),
+        ("deployments", []),
+        ("serve_app", []),
+        ("training", ["train"]),
+        ("scripts", ["test"]),
+        ("tests", ["train", "test"]),
+    ],
+)
+def test_imports_are_declared(folder: str, extras: list[str]) -> None:
+    declared = names(PROJECT["dependencies"])
+    for extra in extras:
+        declared |= names(PROJECT["optional-dependencies"][extra])
+    providers = packages_distributions()
+    undeclared = {
+        module: providers.get(module)
+        for module in imported_in(folder)
+        if not declared & {normal(name) for name in [PARTS.get(module, ""), *providers.get(module, [])]}
+    }
+    assert undeclared == {}
+
+
+def test_every_runtime_dependency_has_an_upper_bound() -> None:
+    extras = PROJECT["optional-dependencies"]
+    runtime = [*PROJECT["dependencies"], *extras["workflows"], *extras["loadtest"], *extras["train"]]
+    assert [requirement for requirement in runtime if not re.search(r"<|~=|==", requirement)] == []

@@ -1,0 +1,42 @@
+"""The documents name files that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_architecture_names_modules_that_exist() -> None:
+    """In its table, a bare `module.py` lies beside the one named before it."""
+    missing = []
+    for row in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines():
+        folder = ROOT
+        for name in re.findall(r"`([\w/*]+(?:\.py|/))`", row):
+            path = ROOT / name if "/" in name else folder / name
+            folder = path.parent
+            if not list(path.parent.glob(path.name)):
+                missing.append(name)
+    assert missing == []
+
+
+def test_makefile_explains_every_command() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    explained = re.findall(r"^([a-z-]+):.*?## \S", makefile, re.MULTILINE)
+    assert sorted(" ".join(commands).split()) == sorted(explained)
+
+
+def test_constraints_are_names_and_versions_alone() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert pins
+    assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*==[0-9][A-Za-z0-9.]*", pin)] == []

@@ -1,6 +1,7 @@
 """A Segmenter without a model: it finds drawn shapes by their colour, so its answers can be checked.
 
-It keeps images by tenant and id as the real one does, counts what it encodes, and remembers what it was asked.
+It keeps images by tenant and id as the real one does, counts what it encodes, and remembers what it was
+asked.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from tests.support.scenes import COLOURS
 Mask = npt.NDArray[np.bool_]
 LOW_RES = 64
 MIN_AREA = 20
+MAX_KEPT_PIXELS = 4_000_000
 SHAPE_FILL = {"square": (0.9, 1.01), "circle": (0.7, 0.9), "triangle": (0.45, 0.6), "star": (0.0, 0.45)}
 
 
@@ -41,7 +43,9 @@ class FakeSegmenter:
     encoded: int = 0
     is_ready: bool = True
     error: Exception | None = None
-    """Raised instead of an answer."""
+    """Raised instead of an answer..."""
+    failures: float = float("inf")
+    """...so many times."""
     delay_s: float = 0.0
     asked: list[ConceptRequest | VisualRequest | None] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
@@ -60,14 +64,19 @@ class FakeSegmenter:
         found = [_concept(pixels, prompt) for prompt in request.prompts]
         kept = _suppressed(found, request.nms_iou_threshold)
         results = [
-            [_instance(mask, score, request.mask_format) for score, mask in masks if score >= prompt.score_threshold]
+            [
+                _instance(mask, score, request.mask_format)
+                for score, mask in masks
+                if score >= prompt.score_threshold
+            ]
             for prompt, masks in zip(request.prompts, kept, strict=True)
         ]
         return ConceptAnswer(image_id, _size(pixels), results)
 
     async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer:
         image_id, pixels = await self._find(image, request, trace)
-        masks = [_pointed_at(pixels, prompt) for prompt in request.prompts]
+        shapes = [mask for colour in COLOURS.values() for mask in _parts(pixels, colour)]
+        masks = [_pointed_at(shapes, pixels.shape[:2], prompt) for prompt in request.prompts]
         results = [_instance(mask, 0.9 if mask.any() else 0.1, request.mask_format) for mask in masks]
         return VisualAnswer(image_id, _size(pixels), results)
 
@@ -77,7 +86,8 @@ class FakeSegmenter:
         self.asked.append(request)
         self.tenants.append(image.tenant)
         await asyncio.sleep(self.delay_s)
-        if self.error is not None:
+        if self.error is not None and self.failures > 0:
+            self.failures -= 1
             raise self.error
         tenant = image.tenant
         if image.source is None:
@@ -92,10 +102,12 @@ class FakeSegmenter:
             assert image.source is not None
             content = await image.source.content()
             picture = await asyncio.to_thread(open_upright, content, max_pixels=self.max_pixels)
-            self._images[tenant, digest] = np.asarray(picture)
             self.encoded += 1
             trace.cache = "miss"
             trace.stages["encode"] = 0.001
+            if picture.width * picture.height > MAX_KEPT_PIXELS:
+                return derived_id(digest), np.asarray(picture)
+            self._images[tenant, digest] = np.asarray(picture)
         image_id = image.image_id or derived_id(digest)
         self._digests[tenant, image_id] = digest
         return image_id, self._images[tenant, digest]
@@ -117,7 +129,9 @@ def _concept(pixels: npt.NDArray[np.uint8], prompt: ConceptPrompt) -> list[tuple
     wanted: list[tuple[int, ...]] = []
     words = (prompt.text or "").lower().split()
     wanted += [COLOURS[word] for word in words if word in COLOURS]
-    wanted += [_colour_in(pixels, box) for box, like in zip(prompt.boxes, prompt.box_labels, strict=True) if like]
+    wanted += [
+        _colour_in(pixels, box) for box, like in zip(prompt.boxes, prompt.box_labels, strict=True) if like
+    ]
     unwanted = [box for box, like in zip(prompt.boxes, prompt.box_labels, strict=True) if not like]
     masks = [mask for colour in dict.fromkeys(wanted) for mask in _parts(pixels, colour)]
     for shape in [word for word in words if word in SHAPE_FILL]:
@@ -127,10 +141,9 @@ def _concept(pixels: npt.NDArray[np.uint8], prompt: ConceptPrompt) -> list[tuple
     return [(0.9 - 0.01 * index, mask) for index, mask in enumerate(masks)]
 
 
-def _pointed_at(pixels: npt.NDArray[np.uint8], prompt: VisualPrompt) -> Mask:
+def _pointed_at(shapes: list[Mask], size: tuple[int, int], prompt: VisualPrompt) -> Mask:
     """The shape under the clicks or in the box; without any, the first shape; nothing where there is none."""
-    height, width = pixels.shape[:2]
-    shapes = [mask for colour in COLOURS.values() for mask in _parts(pixels, colour)]
+    height, width = size
     for x, y, positive in prompt.points:
         inside = 0 <= x < width and 0 <= y < height
         shapes = [mask for mask in shapes if (bool(mask[int(y), int(x)]) if inside else False) == positive]

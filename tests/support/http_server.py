@@ -12,7 +12,7 @@ from fastapi import FastAPI
 @contextmanager
 def serving(app: FastAPI, **config: object) -> Iterator[str]:
     """Serve `app` from a thread; its URL."""
-    options = {"host": "127.0.0.1", "port": 0, "ws": "none", "log_level": "warning", **config}
+    options = {"host": "127.0.0.1", "port": 0, "ws": "none", "log_config": None, **config}
     server = uvicorn.Server(uvicorn.Config(app, **options))
     started = threading.Event()
     failure: list[BaseException] = []

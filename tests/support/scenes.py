@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,16 @@ def as_json(content: bytes) -> dict[str, str]:
     return {"type": "base64", "value": base64.b64encode(content).decode()}
 
 
+RUN = os.urandom(3)
+
+
 def numbered(number: int) -> bytes:
-    """The scene as a file of its own content: equal pixels to look at, another digest for each number."""
+    """The scene as a file of its own content: the same to look at, another digest for each number and each run.
+
+    So a server that has been up for long does not know it yet.
+    """
     image = scene()
+    image.putpixel((1, 0), (RUN[0], RUN[1], RUN[2]))
     image.putpixel((0, 0), (number % 256, number // 256 % 256, number // 65536 % 256))
     return encoded(image)
 

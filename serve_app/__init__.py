@@ -1,0 +1,1 @@
+"""The application: settings, the graph of deployments, the HTTP API, the command line."""

@@ -1,0 +1,108 @@
+"""The FastAPI application around a Segmenter. Needs neither Ray nor torch."""
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import cast
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+
+from deployments.protocol import Segmenter
+from serve_app.http import errors, openapi, routes_docs, routes_sam3, routes_system
+from serve_app.http.auth import KeyRing
+from serve_app.http.call import HttpContext
+from serve_app.http.fetch import ImageFetcher
+from serve_app.http.middleware import ExchangeMiddleware, LastResort
+from serve_app.settings import Settings
+
+TITLE = "SAM 3 serve"
+GZIP_LEVEL = 4
+ANSWER_HEADERS = ["X-Request-ID", "X-Processing-Time", "X-Model-Id", "Server-Timing", "Retry-After"]
+
+
+def create_app(
+    segmenter: Segmenter | Callable[[], Segmenter],
+    settings: Settings,
+    *,
+    fetcher: ImageFetcher | None = None,
+    answer_request_id: bool = True,
+) -> FastAPI:
+    """The HTTP API.
+
+    segmenter: or a function that returns it, called for each request (in a replica it may not exist at
+    import). fetcher: fetches URL images; by default one made from the settings. answer_request_id: False
+    where the server in front adds `X-Request-ID` to answers itself (Ray Serve does).
+    """
+    context = HttpContext(
+        settings=settings,
+        segmenter=_as_function(segmenter),
+        keys=KeyRing(settings.api_keys_file),
+        fetcher=fetcher or ImageFetcher(settings),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await context.fetcher.close()
+
+    app = FastAPI(
+        title=TITLE,
+        version=package_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.context = context
+    app.state.server_id = settings.server_id or uuid.uuid4().hex
+    errors.install(app)
+    app.include_router(routes_sam3.router)
+    app.include_router(routes_system.router)  # GET /metrics belongs there
+    routes_docs.install(app)
+    openapi.install(app, settings)
+    _surround(app, settings, answer_request_id)
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings, answer_request_id: bool) -> None:
+    """Add the middleware, innermost first."""
+    app.add_middleware(LastResort, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=settings.gzip_min_bytes,
+        compresslevel=GZIP_LEVEL,
+        # An .npz is compressed already.
+        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=ANSWER_HEADERS,
+        )
+    app.add_middleware(
+        ExchangeMiddleware,
+        timeout_s=settings.request_timeout_s,
+        model_id=settings.model_ids[0],
+        answer_request_id=answer_request_id,
+    )
+
+
+def _as_function(segmenter: Segmenter | Callable[[], Segmenter]) -> Callable[[], Segmenter]:
+    if hasattr(segmenter, "concept"):
+        return lambda: cast("Segmenter", segmenter)
+    assert callable(segmenter)
+    return segmenter
+
+
+def package_version() -> str:
+    """The installed package's version; 0 when run from a folder that is not installed."""
+    try:
+        return version("sam3-serve")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,95 @@
+"""Reads a request's body: a JSON object, or multipart/form-data with `image` parts and a `request` part."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from serve_app.http.errors import InvalidRequest
+
+PARSED_IN_LINE_BYTES = 256 * 1024
+"""Larger JSON is parsed in a thread."""
+UTF8_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(slots=True)
+class Body:
+    """What a request brought. `files`: the `image` parts of a multipart request, None for JSON."""
+
+    document: dict[str, Any]
+    files: list[bytes] | None = None
+
+
+class _PartsInMemory(MultiPartParser):
+    """Keeps every part in memory: the body is limited already, and a temporary file only costs time."""
+
+    spool_max_size = 1 << 40
+    max_file_size = spool_max_size  # its name in earlier versions
+
+
+async def read_body(request: Request, max_images: int) -> Body:
+    """Raises InvalidRequest, and TooLarge where the limit on bodies is passed."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_multipart(request, max_images)
+    # A page of another site can make a browser send text or a form without being asked, but not JSON.
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise InvalidRequest.one("send application/json or multipart/form-data", kind="content_type")
+    # Not request.body(), which would keep the bytes as long as the request.
+    return Body(await parse_object(b"".join([chunk async for chunk in request.stream()])))
+
+
+async def parse_object(raw: bytes) -> dict[str, Any]:
+    """A JSON object, without NaN, infinities, lone surrogates or deep nesting. Raises InvalidRequest."""
+    if len(raw) > PARSED_IN_LINE_BYTES:
+        document = await asyncio.to_thread(_parse, raw)
+    else:
+        document = _parse(raw)
+    if not isinstance(document, dict):
+        raise InvalidRequest.one("Input should be a valid dictionary", kind="dict_type")
+    return document
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        return from_json(raw.removeprefix(UTF8_MARK), allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        # Its message names a position, never the content.
+        raise InvalidRequest.one(f"JSON decode error: {error}", kind="json_invalid") from None
+
+
+async def _read_multipart(request: Request, max_images: int) -> Body:
+    parser = _PartsInMemory(
+        # Parts without a filename are decoded as text: by latin-1, which keeps every byte.
+        Headers({"content-type": request.headers["content-type"] + "; charset=latin-1"}),
+        request.stream(),
+        max_files=max_images + 2,  # one too many is told so by name
+        max_fields=max_images + 16,
+        max_part_size=1 << 40,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:  # KeyError: no boundary
+        reason = error.message if isinstance(error, MultiPartException) else "it has no boundary"
+        raise InvalidRequest.one(f"malformed multipart body: {reason}", kind="multipart_invalid") from None
+    try:
+        files = [await _bytes(part) for part in form.getlist("image")]
+        document = await _document(form)
+    finally:
+        await form.close()
+    if files and document.get("image") is not None:
+        raise InvalidRequest.one("the image is given twice: as a part and in the request", "image")
+    return Body(document, files)
+
+
+async def _bytes(part: UploadFile | str) -> bytes:
+    return part.encode("latin-1") if isinstance(part, str) else await part.read()
+
+
+async def _document(form: FormData) -> dict[str, Any]:
+    part = form.get("request")
+    return {} if part is None else await parse_object(await _bytes(part))

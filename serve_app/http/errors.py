@@ -1,0 +1,159 @@
+"""Every way in which a request can fail, and the answer to each: the one table of errors.
+
+Messages say what to do. They never hold the request's content, a key, a fetched body or a stack trace.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from deployments.protocol import DeadlineExceeded, Overloaded, UnknownImage
+from sam3_engine.errors import ImageTooLarge, UnreadableImage
+
+
+class InvalidRequest(Exception):
+    """The request does not have the documented form. `errors`: items of FastAPI's `detail` list."""
+
+    def __init__(self, errors: Sequence[dict[str, Any]]) -> None:
+        super().__init__("the request does not have the documented form")
+        self.errors = list(errors)
+
+    @classmethod
+    def one(cls, message: str, *loc: str | int, kind: str = "value_error") -> "InvalidRequest":
+        """A single complaint about the place `loc` of the body."""
+        return cls([{"loc": ["body", *loc], "msg": message, "type": kind}])
+
+    @classmethod
+    def of(cls, error: ValidationError) -> "InvalidRequest":
+        """What pydantic found wrong, without the input that it found it in."""
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        # Places such as "<xywh>" name the branch of a union that was tried, not a part of the request.
+        branch = [[part for part in item["loc"] if not str(part).startswith("<")] for item in found]
+        return cls(
+            [
+                {"loc": ["body", *loc], "msg": item["msg"], "type": item["type"]}
+                for item, loc in zip(found, branch, strict=True)
+            ]
+        )
+
+
+class BadImage(Exception):
+    """The image cannot be had: malformed base64, a refused type, a URL that is refused or does not answer."""
+
+
+class UnsupportedFormat(Exception):
+    """The request names a mask format that the route does not have."""
+
+    def __init__(self, name: str, supported: Sequence[str], where: str = "") -> None:
+        place = f" {where}" if where else ""
+        super().__init__(f"format {name[:40]!r} is not supported{place}: use one of {', '.join(supported)}")
+
+
+class MalformedModelId(Exception):
+    """The model_id is not of the form `project/version`."""
+
+
+class UnknownModel(Exception):
+    """This server does not serve the model."""
+
+
+class TooLarge(Exception):
+    """The body, or the answer that it asks for, is over a limit."""
+
+
+class Unauthorized(Exception):
+    """No key, or one that no tenant has."""
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized api_key")
+
+
+class RateLimited(Exception):
+    """The tenant sends more requests per second than its file entry allows."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("too many requests for this API key: slow down")
+        self.retry_after_s = retry_after_s
+
+
+class InList(Exception):
+    """One image of a list failed; it fails the list. `error` is an error of the table."""
+
+    def __init__(self, index: int, error: Exception) -> None:
+        super().__init__(f"image {index} of the list: {error}" if str(error) else "")
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: the status, and what else differs from `{"message": str(error)}`."""
+
+    status: int
+    message: str = "the request failed"
+    """For errors that bring none."""
+    extra: Callable[[Any], dict[str, Any]] = lambda _: {}
+    headers: Callable[[Any], dict[str, str]] = lambda _: {}
+
+
+def _retry_after(error: Overloaded | RateLimited) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+
+
+TABLE: dict[type[Exception], Row] = {
+    BadImage: Row(400),
+    UnreadableImage: Row(400),
+    UnsupportedFormat: Row(400),
+    MalformedModelId: Row(400),
+    ClientDisconnect: Row(400),  # nobody reads it
+    Unauthorized: Row(401, extra=lambda _: {"status": 401}, headers=lambda _: {"WWW-Authenticate": "Bearer"}),
+    UnknownImage: Row(404),
+    UnknownModel: Row(404),
+    TooLarge: Row(413),
+    ImageTooLarge: Row(413),
+    RateLimited: Row(429, headers=_retry_after),
+    Overloaded: Row(503, "the server is busy", headers=_retry_after),
+    DeadlineExceeded: Row(504, "the request took too long and was given up"),
+}
+
+INTERNAL_ERROR = {"message": "Internal error."}
+
+
+def row_of(error: Exception) -> Row | None:
+    """The line for an error's class, or for the nearest of its base classes."""
+    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), None)
+
+
+def answer_error(error: Exception) -> JSONResponse | None:
+    """The answer to an error of the table; None for anything unforeseen."""
+    if isinstance(error, InvalidRequest):
+        return JSONResponse({"detail": error.errors}, 422)
+    cause = error.error if isinstance(error, InList) else error
+    row = row_of(cause)
+    if row is None:
+        return None
+    body = {**row.extra(cause), "message": str(error) or row.message}
+    return JSONResponse(body, row.status, row.headers(cause))
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer the table's errors, and starlette's own (404, 405), as `{"message": ...}`."""
+
+    async def foreseen(_request: Request, error: Exception) -> JSONResponse:
+        answer = answer_error(error)
+        assert answer is not None
+        return answer
+
+    async def http_exception(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return JSONResponse({"message": error.detail}, error.status_code, error.headers)
+
+    for kind in (InvalidRequest, InList, *TABLE):
+        app.add_exception_handler(kind, foreseen)
+    app.add_exception_handler(HTTPException, http_exception)

@@ -1,0 +1,73 @@
+"""One request and its answer, as every part of the HTTP layer sees it, and the headers that tell of it."""
+
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from deployments.protocol import Trace
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+STAGES = ("decode", "encode", "prompt", "post")
+HITS = ("hot", "warm")
+"""Cache tiers that spared this request an encode; the others encoded the image, or waited until it was."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of a request from its first byte on. Lives in `scope["state"]`."""
+
+    trace: Trace
+    model_id: str
+    query_key: str | None = None
+    """The API key of the query string, which is taken out of the scope before anything can log it."""
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the request came."""
+        return time.perf_counter() - self.started
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that every answer carries."""
+        texts = {
+            "x-request-id": self.trace.request_id,
+            "x-processing-time": f"{self.seconds:.6f}",
+            "x-model-id": self.model_id,
+            "server-timing": self.server_timing(),
+        }
+        return [(name.encode("latin-1"), text.encode("latin-1")) for name, text in texts.items()]
+
+    def server_timing(self) -> str:
+        """`Server-Timing`: milliseconds by stage, whether the image was cached, and the whole."""
+        entries = []
+        for stage in dict.fromkeys((*STAGES, *self.trace.stages)):
+            if stage == "encode" and self.trace.cache is not None:
+                entries.append(f"cache;desc={'hit' if self.trace.cache in HITS else 'miss'}")
+            if self.trace.cache is not None or stage in self.trace.stages:
+                entries.append(f"{stage};dur={self.trace.stages.get(stage, 0.0) * 1000:.2f}")
+        entries.append(f"total;dur={self.seconds * 1000:.2f}")
+        return ", ".join(entries)
+
+
+def exchange_of(request: Request) -> Exchange:
+    """The exchange of a request that came through the middleware."""
+    exchange = request.scope["state"]["exchange"]
+    assert isinstance(exchange, Exchange)
+    return exchange
+
+
+def request_id_of(given: str | None) -> str:
+    """The client's id for its request where it is fit for a header and a log line, or a new one."""
+    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def merge(trace: Trace, parts: list[Trace]) -> None:
+    """Sum up in `trace` how the images of a list were served. Cached only if all of them were."""
+    for part in parts:
+        for stage, seconds in part.stages.items():
+            trace.stages[stage] = trace.stages.get(stage, 0.0) + seconds
+    tiers = [part.cache for part in parts]
+    trace.cache = next((tier for tier in tiers if tier not in HITS), tiers[0] if tiers else None)

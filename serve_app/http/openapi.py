@@ -1,0 +1,71 @@
+"""The OpenAPI 3.1 document: FastAPI's, with the request bodies that the routes read themselves."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from serve_app.http.models import note_on
+from serve_app.http.openapi_routes import REQUEST_MODELS
+from serve_app.settings import Settings
+
+DESCRIPTION = """\
+Meta's SAM 3 over the routes, names and defaults of Roboflow's SAM 3 API.
+
+Coordinates are absolute pixels of the upright image (its EXIF orientation applied). Lists of images are
+answered by lists in the same order. Errors are `{"message": ...}`, and 422 lists what is wrong with the
+request under `detail`.
+"""
+SECURITY_SCHEMES = {
+    "ApiKeyQuery": {"type": "apiKey", "in": "query", "name": "api_key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Make the app answer the document at its `openapi_url`, built when it is first asked for."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = build(app, settings)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
+    """The document of an app with these settings."""
+    note = note_on(settings)
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        openapi_version="3.1.0",
+        description=f"{DESCRIPTION}\n{note}" if note else DESCRIPTION,
+        routes=app.routes,
+    )
+    components = document.setdefault("components", {})
+    components["schemas"] = dict(sorted({**components.get("schemas", {}), **request_components()}.items()))
+    if settings.api_keys_file is not None:
+        # The body's api_key, the third way, has no name in OpenAPI.
+        components["securitySchemes"] = SECURITY_SCHEMES
+        for path, operations in document["paths"].items():
+            if path.startswith("/sam3/"):
+                operations["post"]["security"] = [{name: []} for name in SECURITY_SCHEMES]
+    return document
+
+
+def request_components() -> dict[str, Any]:
+    """The schemas of the request bodies, and of all that they refer to, by name."""
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in REQUEST_MODELS], ref_template="#/components/schemas/{model}"
+    )
+    components: dict[str, Any] = _any_of(definitions["$defs"])
+    return components
+
+
+def _any_of(schema: Any) -> Any:
+    """`oneOf` as `anyOf`: a box that has the keys of both forms is read as one of them, not refused."""
+    if isinstance(schema, dict):
+        return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in schema.items()}
+    return [_any_of(item) for item in schema] if isinstance(schema, list) else schema

@@ -1,0 +1,95 @@
+"""The routes about the server itself. None of them asks for a key."""
+
+import asyncio
+import html
+import logging
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from serve_app.http.call import HttpContext
+from serve_app.http.exchange import exchange_of
+from serve_app.http.models import note_on
+from serve_app.http.schemas_answers import ServerInfo, Status
+
+logger = logging.getLogger(__name__)
+router = APIRouter(tags=["Server"])
+
+READY_WITHIN_S = 5.0
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}
+code{{background:#8882;padding:.1em .3em}}</style></head>
+<body><h1>{title}</h1><p>Version {version}, model <code>{model}</code>. {note}</p>
+<ul><li><a href="{root}/docs">/docs</a>: try every route</li>
+<li><a href="{root}/openapi.json">/openapi.json</a>, <a href="{root}/info">/info</a>,
+<a href="{root}/readiness">/readiness</a>, <a href="{root}/healthz">/healthz</a></li></ul></body></html>
+"""
+
+
+@router.get("/", response_class=HTMLResponse, summary="Start page")
+async def start_page(request: Request) -> HTMLResponse:
+    """What this server is, and where to go."""
+    settings = context_of(request).settings
+    texts = {
+        "title": request.app.title,
+        "version": request.app.version,
+        "model": settings.model,
+        "note": note_on(settings) or "",
+        "root": request.scope.get("root_path", "").rstrip("/"),
+    }
+    return HTMLResponse(PAGE.format(**{name: html.escape(text) for name, text in texts.items()}))
+
+
+@router.get("/info", summary="Name, version, model", response_model=ServerInfo)
+async def info(request: Request) -> dict[str, Any]:
+    """Which server answers, as `InferenceHTTPClient.get_server_info` reads it."""
+    settings = context_of(request).settings
+    return {
+        "name": "sam3-serve",
+        "version": request.app.version,
+        "uuid": request.app.state.server_id,
+        "model": settings.model,
+        "note": note_on(settings),
+    }
+
+
+@router.get(
+    "/readiness",
+    summary="Whether requests sent now would be answered",
+    response_model=Status,
+    responses={503: {"model": Status, "description": "Not now: models load, or replicas are missing."}},
+)
+async def readiness(request: Request) -> JSONResponse:
+    """200 once the model is loaded and replicas are up, else 503."""
+    ready = await _ask(request)
+    return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
+
+@router.get(
+    "/healthz",
+    summary="Whether the server works",
+    response_model=Status,
+    responses={503: {"model": Status, "description": "The server cannot reach what it is made of."}},
+)
+async def healthz(request: Request) -> JSONResponse:
+    """200 while the server can say whether it is ready, else 503."""
+    healthy = await _ask(request) is not None
+    return JSONResponse({"status": "healthy" if healthy else "unhealthy"}, 200 if healthy else 503)
+
+
+def context_of(request: Request) -> HttpContext:
+    """What the app's routes share."""
+    context: HttpContext = request.app.state.context
+    return context
+
+
+async def _ask(request: Request) -> bool | None:
+    """Whether the segmenter is ready; None when it cannot be asked."""
+    try:
+        async with asyncio.timeout(READY_WITHIN_S):
+            return await context_of(request).segmenter().ready()
+    except Exception:
+        logger.exception("request %s: the segmenter cannot be asked", exchange_of(request).trace.request_id)
+        return None

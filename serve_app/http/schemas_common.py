@@ -1,0 +1,110 @@
+"""Field types that the request and response schemas share, and the shapes of errors.
+
+Validation is strict: a number written as a string, or 1 for true, is a wrong type (422). `null` is what
+leaving an optional field out is.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+COORDINATE_LIMIT = 1e9
+"""Largest coordinate, in pixels, in any direction: far outside every image, and exact enough in float32."""
+
+MAX_TEXT_CHARACTERS = 1000
+"""The text encoder reads 32 tokens; what is longer than this could only be cut silently."""
+
+MAX_PROMPTS = 16
+MAX_BOXES = 256
+MAX_VISUAL_PROMPTS = 256
+MAX_POINTS = 256
+MAX_ID_CHARACTERS = 512
+MAX_LIST = 1024
+"""Images in one list that are looked at at all; a server's own limit (SAM3_MAX_IMAGES) is lower."""
+
+Coordinate = Annotated[float, Field(ge=-COORDINATE_LIMIT, le=COORDINATE_LIMIT, allow_inf_nan=False)]
+Length = Annotated[float, Field(ge=0, le=COORDINATE_LIMIT, allow_inf_nan=False)]
+Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+ImageId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+
+
+def _label(value: Any) -> bool:
+    """True and false, or 1 and 0 (JSON writes 1 as 1.0, too)."""
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    raise PydanticCustomError("label", "Input should be 0, 1, true or false")
+
+
+Label = Annotated[
+    bool,
+    BeforeValidator(_label),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 1}, {"type": "boolean"}]}),
+]
+
+NOT_BLANK = r"[^ \t\r\n\f\v]"
+"""A pattern that means the same in every dialect of regular expressions."""
+
+
+class RequestModel(BaseModel):
+    """Base of what clients send: strict types; unknown fields are ignored, as the hosted API does."""
+
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+class ResponseModel(BaseModel):
+    """Base of what the OpenAPI document says of answers. Answers are not validated on their way out."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class AcceptedFields(RequestModel):
+    """Fields that every request body may carry beside its own."""
+
+    api_key: str | None = None
+    """API key, read when neither the query nor the `Authorization` header brings one."""
+
+
+class Message(ResponseModel):
+    """Every error but 422."""
+
+    message: str
+    """What went wrong, and what to do about it."""
+
+
+class UnauthorizedMessage(Message):
+    """No key, or a wrong one."""
+
+    status: int = 401
+    """The status again, as the hosted API sends it."""
+
+
+class ValidationError(ResponseModel):
+    """One thing that is wrong with a request. The request's own content is never repeated."""
+
+    loc: list[str | int] = Field(title="Location")
+    """Where in the request."""
+    msg: str = Field(title="Message")
+    """What is wrong there."""
+    type: str = Field(title="Error Type")
+    """The kind of error, for programs."""
+
+
+class HTTPValidationError(ResponseModel):
+    """The request does not have the documented form."""
+
+    detail: list[ValidationError] = Field(default_factory=list)
+    """Everything that is wrong."""
+
+
+def tag_by_key(key: str, with_key: str, without_key: str) -> Any:
+    """A discriminator function: which of two forms an object has, told by one of its keys."""
+
+    def choose(value: Any) -> str:
+        present = key in value if isinstance(value, Mapping) else hasattr(value, key)
+        return with_key if present else without_key
+
+    return choose

@@ -1,0 +1,123 @@
+"""What every answer carries: ids, timings, the model; compression and CORS where asked for."""
+
+import re
+
+import pytest
+import requests
+
+from tests.contract.conftest import Client, ServerFactory
+from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.scenes import as_json, encoded, numbered, scene
+
+IMAGE = as_json(encoded(scene()))
+PROMPTS = [{"type": "text", "text": "red circle"}]
+HEADERS = ("X-Request-ID", "X-Processing-Time", "X-Model-Id", "Server-Timing")
+
+
+@pytest.mark.parametrize(
+    ("method", "route", "body", "status"),
+    [
+        ("GET", "/", None, 200),
+        ("GET", "/info", None, 200),
+        ("GET", "/docs", None, 200),
+        ("GET", "/openapi.json", None, 200),
+        ("GET", "/readiness", None, 200),
+        ("GET", "/healthz", None, 200),
+        ("GET", "/nowhere", None, 404),
+        ("GET", "/sam3/embed_image", None, 405),
+        ("POST", "/sam3/embed_image", {"image": IMAGE}, 200),
+        ("POST", "/sam3/embed_image", {}, 422),
+        ("POST", "/sam3/embed_image", {"image": {"type": "file", "value": "x"}}, 400),
+        ("POST", "/sam3/concept_segment", {"image_id": "never seen", "prompts": PROMPTS}, 404),
+    ],
+)
+def test_every_answer_has_the_headers(server: str, method: str, route: str, body, status: int) -> None:
+    answer = requests.request(method, server + route, json=body, timeout=60)
+    assert answer.status_code == status
+    for name in HEADERS:
+        assert answer.headers[name]
+    assert float(answer.headers["X-Processing-Time"]) >= 0
+    assert answer.headers["X-Model-Id"] == "sam3/sam3_final"
+
+
+def test_internal_errors_have_the_headers(start_server: ServerFactory) -> None:
+    with start_server(FakeSegmenter(error=RuntimeError())) as url:
+        answer = requests.post(f"{url}/sam3/embed_image", json={"image": IMAGE}, timeout=60)
+        assert answer.status_code == 500
+        for name in HEADERS:
+            assert answer.headers[name]
+
+
+def test_the_request_id_is_echoed_or_made(server: str) -> None:
+    echoed = requests.get(f"{server}/info", headers={"X-Request-ID": "abc-123"}, timeout=60)
+    assert echoed.headers["X-Request-ID"] == "abc-123"
+    made = [requests.get(f"{server}/info", timeout=60).headers["X-Request-ID"] for _ in range(2)]
+    assert len(set(made)) == 2
+
+
+def test_an_unfit_request_id_is_replaced(start_server: ServerFactory) -> None:
+    with start_server() as url:
+        for unfit in ("x" * 129, "a b", "caf\xe9"):
+            answer = requests.get(
+                f"{url}/info", headers={"X-Request-ID": unfit.encode("latin-1")}, timeout=60
+            )
+            assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
+
+
+def test_server_timing_tells_the_stages_and_the_cache(client: Client) -> None:
+    body = {"image": as_json(numbered(400)), "prompts": PROMPTS}
+    first, second = (client.send("/sam3/concept_segment", body).headers["Server-Timing"] for _ in range(2))
+    stages = r"decode;dur=[\d.]+, cache;desc={}, encode;dur=[\d.]+, prompt;dur=[\d.]+, post;dur=[\d.]+"
+    assert re.search(stages.format("miss"), first)
+    assert re.search(stages.format("hit"), second)
+
+
+def test_server_timing_of_a_list_sums_up(client: Client) -> None:
+    images = [as_json(numbered(401)), as_json(numbered(402))]
+    client.embed({"image": images[0]})
+    mixed = client.send("/sam3/embed_image", {"image": images}).headers["Server-Timing"]
+    hot = client.send("/sam3/embed_image", {"image": images}).headers["Server-Timing"]
+    assert "cache;desc=miss" in mixed
+    assert "cache;desc=hit" in hot
+
+
+def test_model_id_is_the_answering_models(start_server: ServerFactory) -> None:
+    with start_server(model_ids="sam3/sam3_final,sam3/mine") as url:
+        body = {"image": IMAGE, "prompts": PROMPTS, "model_id": "sam3/mine"}
+        assert Client(url).send("/sam3/concept_segment", body).headers["X-Model-Id"] == "sam3/mine"
+
+
+def test_large_answers_are_compressed_when_asked_for(start_server: ServerFactory) -> None:
+    with start_server(gzip_min_bytes=500) as url:
+        body = {"image": IMAGE, "prompts": PROMPTS * 4}
+        asked = Client(url).send("/sam3/concept_segment", body, headers={"Accept-Encoding": "gzip"})
+        plain = Client(url).send("/sam3/concept_segment", body, headers={"Accept-Encoding": "identity"})
+        small = Client(url).send("/sam3/embed_image", body, headers={"Accept-Encoding": "gzip"})
+        assert asked.headers["content-encoding"] == "gzip"
+        assert "content-encoding" not in plain.headers
+        assert "content-encoding" not in small.headers
+        assert asked.json()["prompt_results"] == plain.json()["prompt_results"]
+        assert int(asked.headers["content-length"]) < int(plain.headers["content-length"])
+
+
+def test_no_cors_by_default(start_server: ServerFactory) -> None:
+    with start_server() as url:
+        answer = requests.get(f"{url}/info", headers={"Origin": "https://app.example"}, timeout=60)
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_cors_as_configured(start_server: ServerFactory) -> None:
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    with start_server(FakeSegmenter(error=RuntimeError()), cors_origins="https://app.example") as url:
+        route = f"{url}/sam3/embed_image"
+        preflight = requests.options(route, headers=asked, timeout=60)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+        assert preflight.headers["X-Request-ID"]
+        other = requests.options(route, headers={**asked, "Origin": "https://evil.example"}, timeout=60)
+        assert "access-control-allow-origin" not in other.headers
+        # An error must be readable by the page that caused it.
+        failed = requests.post(route, json={"image": IMAGE}, headers={"Origin": asked["Origin"]}, timeout=60)
+        assert failed.status_code == 500
+        assert failed.headers["access-control-allow-origin"] == "https://app.example"
+        assert "X-Request-ID" in failed.headers["access-control-expose-headers"]

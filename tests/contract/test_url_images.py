@@ -1,0 +1,243 @@
+"""Images by URL: what a client is told for each refusal. A local server plays the outside world."""
+
+import base64
+import contextlib
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.contract.conftest import Client, ServerFactory, own_server
+from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.scenes import encoded, numbered, scene
+
+PICTURE = encoded(scene())
+
+
+class World(http.server.BaseHTTPRequestHandler):
+    """Answers by path. Counts."""
+
+    seen: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append(self.path)
+        name = self.path.partition("?")[0]
+        match name:
+            case "/picture.png" | "/again.png":
+                self.answer(200, PICTURE, "image/png")
+            case "/typed.png":
+                self.answer(200, PICTURE, "image/png; charset=binary")
+            case "/page":
+                self.answer(200, b"<html>SECRET PAGE</html>", "text/html")
+            case "/lie.png":
+                self.answer(200, b"SECRET BYTES, not an image", "image/png")
+            case "/untyped":
+                self.answer(200, PICTURE, "application/octet-stream")
+            case "/empty.png":
+                self.answer(200, b"", "image/png")
+            case "/gzip.png":
+                self.answer(200, PICTURE, "image/png", {"Content-Encoding": "gzip"})
+            case "/large.png":
+                self.answer(200, b"x" * 200_000, "image/png")
+            case "/endless.png":
+                self.answer(200, b"", "image/png", length=False)
+                for _ in range(1000):
+                    self.wfile.write(b"x" * 1000)
+            case "/slow.png":
+                self.answer(200, b"", "image/png", length=False)
+                stopped.wait(5)
+            case "/missing.png":
+                self.answer(404, b"SECRET PAGE", "text/html")
+            case "/redirect":
+                self.answer(302, b"", "text/plain", {"Location": "/picture.png"})
+            case "/loop":
+                self.answer(302, b"", "text/plain", {"Location": "/loop"})
+            case "/nowhere":
+                self.answer(302, b"", "text/plain")
+            case _:
+                target = self.path.partition("?to=")[2]
+                self.answer(307, b"", "text/plain", {"Location": target})
+
+    def answer(self, status: int, body: bytes, kind: str, headers: Any = None, length: bool = True) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if length:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # whoever fetches may hang up early
+            super().handle()
+
+
+stopped = threading.Event()
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), World)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    stopped.set()
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def lenient(world: str):
+    """A server that fetches from loopback by plain http, with small limits."""
+    options = {"url_https_only": False, "url_allow_private": True, "url_cache_s": 0}
+    with own_server(url_max_bytes=100_000, url_timeout_s=1.0, url_max_redirects=2, **options) as url:
+        yield Client(url)
+
+
+def as_text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def by_url(url: str) -> dict[str, Any]:
+    return {"image": {"type": "url", "value": url}}
+
+
+@pytest.mark.parametrize("path", ["/picture.png", "/typed.png", "/redirect", "/hop?to=/redirect"])
+def test_an_image_behind_a_url(lenient: Client, world: str, path: str) -> None:
+    by_content = lenient.embed({"image": {"type": "base64", "value": as_text(PICTURE)}})
+    assert lenient.embed(by_url(world + path))["image_id"] == by_content["image_id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "say"),
+    [
+        ("/page", "not an image"),
+        ("/lie.png", "not an image"),
+        ("/untyped", "not an image"),
+        ("/empty.png", "empty"),
+        ("/gzip.png", "compresses"),
+        ("/large.png", "larger than 100000 bytes"),
+        ("/endless.png", "larger than 100000 bytes"),
+        ("/slow.png", "no answer within 1 s"),
+        ("/missing.png", "answered 404"),
+        ("/loop", "more than 2 redirects"),
+        ("/hop?to=/hop?to=/redirect", "more than 2 redirects"),
+        ("/hop?to=file:///etc/passwd", "must begin with"),
+        ("/hop?to=gopher://127.0.0.1/", "must begin with"),
+        ("/hop?to=http://name:word@127.0.0.1/", "user name or password"),
+    ],
+)
+def test_refusals(lenient: Client, world: str, path: str, say: str) -> None:
+    message = lenient.embed(by_url(world + path), expect=400)["message"]
+    assert say in message
+    assert "SECRET" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "say"),
+    [
+        ("", "empty"),
+        ("picture.png", "must begin with"),
+        ("/etc/passwd", "must begin with"),
+        ("file:///etc/passwd", "must begin with"),
+        ("ftp://example.com/a.png", "must begin with"),
+        ("data:image/png;base64,AAAA", "must begin with"),
+        ("http://", "no host"),
+        ("http://[::1", "not a URL"),
+        ("http://host:99999/a.png", "not a URL"),
+        ("http://host:port/a.png", "not a URL"),
+        ("http://name@127.0.0.1/a.png", "user name"),
+        ("http://" + "a" * 9000, "longer than"),
+        ("http://" + "a" * 300 + "/", "does not resolve"),
+        ("http://no-such-host.invalid/a.png", "does not resolve"),
+        ("http://127.0.0.1:1/a.png", "cannot be reached"),
+        ("http://exa mple.com/", ""),
+        ("http://\u0000/", ""),
+        ("http://\U0001f408.invalid/", ""),
+        ("http://127.0.0.1:1/\r\nHost: evil", ""),
+    ],
+)
+def test_urls_that_are_none(lenient: Client, url: str, say: str) -> None:
+    assert say in lenient.embed(by_url(url), expect=400)["message"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "168.63.129.16",
+        "192.0.0.192",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "localhost",
+        "localhost.",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:169.254.169.254]",
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:7f00:1::]",
+        "[2001::1]",
+        "[fe80::1]",
+        "[fc00::1]",
+        "[fd00:ec2::254]",
+        "[ff02::1]",
+    ],
+)
+def test_addresses_that_are_not_public_are_refused(server: str, world: str, host: str) -> None:
+    """By default, on https, wherever the port: nothing is connected to."""
+    before = len(World.seen)
+    port = world.rpartition(":")[2]
+    for url in (f"https://{host}/a.png", f"https://{host}:{port}/picture.png"):
+        message = Client(server).embed(by_url(url), expect=400)["message"]
+        # Odd spellings of addresses, and families that this machine lacks, are refused even earlier.
+        assert any(text in message for text in ("not public", "does not resolve", "not a valid name"))
+    assert len(World.seen) == before
+
+
+def test_plain_http_is_refused_by_default(server: str, world: str) -> None:
+    message = Client(server).embed(by_url(f"{world}/picture.png"), expect=400)["message"]
+    assert message == "image URL refused: it must begin with https://"
+
+
+def test_urls_can_be_switched_off(start_server: ServerFactory) -> None:
+    with start_server(image_urls=False) as url:
+        message = Client(url).embed(by_url("https://example.com/a.png"), expect=400)["message"]
+        assert "switched off" in message
+
+
+def test_a_url_in_use_is_fetched_once(start_server: ServerFactory, world: str) -> None:
+    options = {"url_https_only": False, "url_allow_private": True}
+    segmenter = FakeSegmenter()
+    with start_server(segmenter, **options) as url:
+        before = World.seen.count("/again.png")
+        for _ in range(3):
+            Client(url).embed(by_url(f"{world}/again.png"))
+        assert World.seen.count("/again.png") == before + 1
+        assert segmenter.encoded == 1
+
+
+def test_urls_and_files_in_one_list(lenient: Client, world: str) -> None:
+    images = [by_url(f"{world}/picture.png")["image"], {"type": "base64", "value": as_text(numbered(600))}]
+    assert len(lenient.embed({"image": images})) == 2
+    images[0] = by_url(f"{world}/page")["image"]
+    assert lenient.embed({"image": images}, expect=400)["message"].startswith("image 0 of the list: ")

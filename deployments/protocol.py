@@ -44,6 +44,11 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class ConceptRequest:
+    """What to find, and how to answer.
+
+    `nms_iou_threshold`: mask IoU beyond which the instance with the lower score goes; None keeps all.
+    """
+
     prompts: Sequence[ConceptPrompt]
     mask_format: MaskFormat = "polygon"
     nms_iou_threshold: float | None = None
@@ -51,6 +56,11 @@ class ConceptRequest:
 
 @dataclass(frozen=True, slots=True)
 class VisualRequest:
+    """Clicks and boxes. `multimask`: propose three masks per prompt instead of one; the best is answered either way.
+
+    `save_logits` keeps the chosen low-resolution logits; `load_logits` refines those of the best matching earlier one.
+    """
+
     prompts: Sequence[VisualPrompt]
     mask_format: MaskFormat = "polygon"
     multimask: bool = True
@@ -60,12 +70,16 @@ class VisualRequest:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
+    """An image that is encoded, its id and the size of the upright original."""
+
     image_id: str
     size: ImageSize
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptAnswer:
+    """What a concept request found."""
+
     image_id: str
     size: ImageSize
     results: Sequence[Sequence[Instance]]
@@ -74,6 +88,8 @@ class ConceptAnswer:
 
 @dataclass(frozen=True, slots=True)
 class VisualAnswer:
+    """The masks that clicks and boxes got."""
+
     image_id: str
     size: ImageSize
     results: Sequence[Instance]
@@ -103,11 +119,17 @@ class DeadlineExceeded(Exception):
 class Segmenter(Protocol):
     """What the HTTP layer needs. `deployments.service.SegmentationService` is the real one."""
 
-    async def embed(self, image: ImageReference, trace: Trace) -> Embedded: ...
+    async def embed(self, image: ImageReference, trace: Trace) -> Embedded:
+        """Encode an image now, so that later prompts find it."""
+        ...
 
-    async def concept(self, image: ImageReference, request: ConceptRequest, trace: Trace) -> ConceptAnswer: ...
+    async def concept(self, image: ImageReference, request: ConceptRequest, trace: Trace) -> ConceptAnswer:
+        """Every instance of each concept."""
+        ...
 
-    async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer: ...
+    async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer:
+        """One mask per prompt."""
+        ...
 
     async def ready(self) -> bool:
         """Whether a request sent now would be answered: model loaded, replicas up."""

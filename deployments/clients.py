@@ -1,0 +1,59 @@
+"""The decoders as the ingress sees them."""
+
+import asyncio
+import time
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from deployments.keys import affinity
+from deployments.messages import PromptJob, Reply
+from deployments.routing import call
+
+READY_TIMEOUT_S = 2.0
+READY_FOR_S = 1.0
+"""How long a good answer to "are you ready?" is believed."""
+
+
+class ServeDecoders:
+    """`deployments.service.DecoderClient` on Serve's handles."""
+
+    def __init__(
+        self,
+        decoder: DeploymentHandle[Any],
+        encoder: DeploymentHandle[Any],
+        retry_after_s: float,
+        get_timeout_s: float,
+    ) -> None:
+        self._decoder = decoder
+        self._encoder = encoder
+        self._retry_after_s = retry_after_s
+        self._get_timeout_s = get_timeout_s
+        self._ready_until = 0.0
+
+    async def run(self, job: PromptJob) -> Reply:
+        """One hop, to the replica that this image id hashes to. Raises Overloaded."""
+        route = affinity(job.tenant, job.image_id)
+        reply: Reply = await call(
+            self._decoder, "run", job, affinity=route, retry_after_s=self._retry_after_s
+        )
+        return reply
+
+    async def fetch(self, reference: list[Any]) -> bytes:
+        """Results that were too large for a message. Raises TimeoutError or what Ray raises when they are
+        lost."""
+        async with asyncio.timeout(self._get_timeout_s):
+            data: bytes = await reference[0]
+        return data
+
+    async def ready(self) -> bool:
+        """Whether a decoder, an encoder and the pool answer now."""
+        if time.monotonic() < self._ready_until:
+            return True
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await asyncio.gather(call(self._decoder, "ready"), call(self._encoder, "ready"))
+        except Exception:  # not ready, whatever the reason
+            return False
+        self._ready_until = time.monotonic() + READY_FOR_S
+        return True

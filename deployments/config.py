@@ -1,0 +1,60 @@
+"""What each deployment needs of the settings, already resolved: no `auto` but those that only a device can
+answer."""
+
+from dataclasses import dataclass
+
+from deployments.pool.directory import Budget
+
+ENCODER = "ImageEncoder"
+DECODER = "PromptDecoder"
+INGRESS = "Ingress"
+"""Names of the deployments."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Which model, where, how precisely. `threads`: torch threads of this process; None leaves torch's
+    choice."""
+
+    model: str
+    checkpoint: str | None
+    device: str
+    dtype: str
+    compile: bool
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """The pool's limits, for each shard. `app`: the Serve application whose encoders it calls."""
+
+    app: str
+    shards: int
+    budget: Budget
+    max_encodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """An image encoder."""
+
+    engine: EngineConfig
+    batch_size: int
+    batch_wait_s: float
+    max_image_pixels: int
+    """For images that are decoded again from their source."""
+    get_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """A prompt decoder."""
+
+    engine: EngineConfig
+    pool: PoolConfig
+    batch_size: int
+    batch_wait_s: float
+    hot_bytes: int | None
+    """None: half of this replica's share of its GPU, 1 GiB on a CPU."""
+    gpu_share: float
+    get_timeout_s: float

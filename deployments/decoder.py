@@ -1,0 +1,107 @@
+"""The prompt decoder: answers from features it holds, fetches those it does not, and says when it needs the
+image."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deployments.config import DecoderConfig
+from deployments.finder import FeatureFinder, HotImage
+from deployments.hot import HotCache, Weighed
+from deployments.jobs import JobRunner
+from deployments.keys import ImageKey
+from deployments.loading import hot_budget, load_engine
+from deployments.logits import LogitsCache
+from deployments.loopback import stay_on_loopback
+from deployments.messages import PromptJob, Reply
+from deployments.metrics import ServeMetrics
+from deployments.model_thread import Canary, ModelThread
+from deployments.pool.client import EmbeddingPoolClient
+from deployments.pool.names import Names
+from deployments.prompting import Prompting
+from sam3_engine.embedding import Embedding
+from sam3_engine.types import ImageSize, Point, VisualPrompt
+
+if TYPE_CHECKING:
+    from sam3_engine.engine import Engine
+
+LOGITS_BYTES = 64 * 2**20
+MOST_NAMES = 100_000
+
+
+class PromptDecoder:
+    """A Serve deployment. Ready once the model is loaded and warmed up."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        stay_on_loopback()
+        metrics = ServeMetrics()
+        self._engine = load_engine(config.engine, metrics)
+        self._thread = ModelThread("prompt")
+        self._pool = EmbeddingPoolClient(config.pool)
+        post = ThreadPoolExecutor(config.engine.threads or 1, thread_name_prefix="encode-masks")
+        idle_ttl_s = config.pool.budget.idle_ttl_s
+        hot: HotCache[ImageKey, HotImage] = HotCache(self._hot_bytes(config), idle_ttl_s)
+        self._jobs = JobRunner(
+            model=self._engine.embedding_version,
+            image_size=self._engine.spec.image_size,
+            pool=self._pool,
+            names=Names(idle_ttl_s, MOST_NAMES),
+            finder=FeatureFinder(self._pool, self._expand, hot, config.get_timeout_s),
+            prompter=Prompting(
+                self._engine,
+                self._thread,
+                post,
+                LogitsCache(LOGITS_BYTES),
+                metrics,
+                config.batch_size,
+                config.batch_wait_s,
+            ),
+        )
+        self._canary = Canary(canary_click(self._engine), self._thread)
+
+    async def run(self, job: PromptJob) -> Reply:
+        """Answer a job, or say that the image is needed."""
+        return await self._jobs.run(job)
+
+    async def ready(self) -> bool:
+        """Whether the pool answers."""
+        await self._pool.stats()
+        return True
+
+    async def check_health(self) -> None:
+        """Called by Serve: clicks on an image whose mask is known."""
+        await self._canary.check()
+
+    async def _expand(self, embedding: Embedding) -> Weighed:
+        def expand() -> Weighed:
+            return self._engine.expand(_own(embedding) if self._engine.device.type == "cpu" else embedding)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, expand)
+
+    def _hot_bytes(self, config: DecoderConfig) -> int:
+        if config.hot_bytes is not None:
+            return config.hot_bytes
+        return hot_budget(str(self._engine.device), config.gpu_share)
+
+
+def canary_click(engine: "Engine") -> Any:
+    """One click on a fixed image, whose features are made here: a function that gives the mask's logits."""
+    from sam3_engine.engine import VisualItem
+
+    side = engine.spec.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    features = engine.expand(engine.encode([pixels])[0])
+    item = VisualItem(features, ImageSize(side, side), [VisualPrompt((Point(side / 2, side / 2),))])
+
+    def click() -> npt.NDArray[np.float32]:
+        return engine.segment_visual([item])[0][0].low_res_logits
+
+    return click
+
+
+def _own(embedding: Embedding) -> Embedding:
+    """A copy in this process's memory: features on a CPU would otherwise pin the object store's."""
+    return Embedding(embedding.version, {name: array.copy() for name, array in embedding.arrays.items()})

@@ -1,0 +1,77 @@
+"""The image encoder: pixels in, compact embeddings out, batched. Its caller owns what it returns."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ray import serve
+
+from deployments.config import EncoderConfig
+from deployments.loading import load_engine
+from deployments.loopback import stay_on_loopback
+from deployments.messages import Source, Square
+from deployments.metrics import NAMES, ServeMetrics
+from deployments.model_thread import Canary, ModelThread
+from sam3_engine.embedding import Embedding
+from sam3_engine.images import decode_image
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class ImageEncoder:
+    """A Serve deployment. Ready once the model is loaded and warmed up."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        stay_on_loopback()
+        self._config = config
+        self._metrics = ServeMetrics()
+        self._engine = load_engine(config.engine, self._metrics)
+        self._thread = ModelThread("encode")
+        batching: Any = self._encode_batch  # `serve.batch` adds these
+        batching.set_max_batch_size(config.batch_size)
+        batching.set_batch_wait_timeout_s(config.batch_wait_s)
+        side = self._engine.spec.image_size
+        canary = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        self._canary = Canary(lambda: _values(self._engine.encode([canary])[0]), self._thread)
+
+    async def encode(self, image: Square | Source) -> Embedding:
+        """One image's embedding. Raises what reading the image raises."""
+        pixels = await self._pixels(image)
+        embedding: Embedding = await self._encode_batch(pixels)
+        return embedding
+
+    async def ready(self) -> bool:
+        """Answers when the replica does."""
+        return True
+
+    async def check_health(self) -> None:
+        """Called by Serve: runs the model on an image whose embedding is known."""
+        await self._canary.check()
+
+    @serve.batch
+    async def _encode_batch(self, images: Sequence[Pixels]) -> list[Embedding]:
+        self._metrics.observe(NAMES.batch_size, len(images), stage="encode")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.encode, images)
+
+    async def _pixels(self, image: Square | Source) -> Pixels:
+        match image:
+            case Square(reference=[reference]):
+                async with asyncio.timeout(self._config.get_timeout_s):
+                    pixels: Pixels = await reference
+                return pixels
+            case Source(content=content):
+                limit, side = self._config.max_image_pixels, self._engine.spec.image_size
+                decoded = await asyncio.to_thread(decode_image, content, max_pixels=limit, target=side)
+                return decoded.square
+            case _:
+                raise TypeError(f"expected a Square or a Source, got {type(image).__name__}")
+
+
+def _values(embedding: Embedding) -> npt.NDArray[Any]:
+    """The coarsest features as numbers; bfloat16 seen as uint16 is read as the upper half of float32."""
+    array = embedding.arrays["pvs_coarse"]
+    if array.dtype == np.uint16:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(array)

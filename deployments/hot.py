@@ -1,0 +1,66 @@
+"""The hot tier: a process's own recently used values, under a budget of bytes. Used from one event loop."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
+
+
+class Weighed(Protocol):
+    """A value that knows its bytes, which may grow while it is held."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held now."""
+        ...
+
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value", bound=Weighed)
+
+
+class HotCache(Generic[Key, Value]):
+    """Least recently used values leave first. The newest stays even when it alone exceeds the budget."""
+
+    def __init__(
+        self, budget: int, idle_ttl_s: float = float("inf"), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.budget = budget
+        self.used = 0
+        self._idle_ttl_s = idle_ttl_s
+        self._clock = clock
+        self._held: OrderedDict[Key, tuple[Value, int, float]] = OrderedDict()
+        """Value, its bytes when last weighed, when it was last used; least recently used first."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, key: Key) -> Value | None:
+        """The value, now the most recently used one."""
+        self._drop_idle()
+        found = self._held.get(key)
+        if found is None:
+            return None
+        self._held[key] = (found[0], found[1], self._clock())
+        self._held.move_to_end(key)
+        return found[0]
+
+    def put(self, key: Key, value: Value) -> None:
+        """Hold a value, or weigh it again."""
+        self.discard(key)
+        nbytes = value.nbytes
+        self._held[key] = (value, nbytes, self._clock())
+        self.used += nbytes
+        while self.used > self.budget and len(self._held) > 1:
+            self.discard(next(iter(self._held)))
+
+    def discard(self, key: Key) -> None:
+        """Let a value go, if it is held."""
+        found = self._held.pop(key, None)
+        if found is not None:
+            self.used -= found[1]
+
+    def _drop_idle(self) -> None:
+        limit = self._clock() - self._idle_ttl_s
+        while self._held and next(iter(self._held.values()))[2] < limit:
+            self.discard(next(iter(self._held)))

@@ -1,0 +1,98 @@
+"""How a decoder works off one job: confirm what its id names, find the features, prompt the model. No torch
+here."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+
+from deployments import wire
+from deployments.finder import FeatureFinder, Found, HotImage
+from deployments.keys import ImageKey
+from deployments.messages import Answered, Expired, NeedImage, PromptJob, Reply
+from deployments.pool.names import Names
+from deployments.protocol import ConceptRequest, DeadlineExceeded, VisualRequest
+
+MESSAGE_BYTES = 2**21
+"""Largest results sent in a reply (Serve's gRPC takes 4 MB by default); larger ones go by reference."""
+
+
+class Resolver(Protocol):
+    """What knows which image an id names."""
+
+    async def resolve(self, tenant: str, image_id: str, digest: str | None) -> str | None:
+        """The digest that an id names; with `digest`, the id is bound to it first."""
+        ...
+
+
+class Prompter(Protocol):
+    """What asks the model."""
+
+    async def answer(
+        self,
+        key: ImageKey,
+        image: HotImage,
+        request: ConceptRequest | VisualRequest,
+        deadline: float | None,
+    ) -> tuple[bytes, dict[str, float]]:
+        """What `wire.loads` reads, and seconds by stage. Raises DeadlineExceeded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobRunner:
+    """One decoder's jobs. `model` and `image_size`: what keys and squares are made for."""
+
+    model: str
+    image_size: int
+    pool: Resolver
+    names: Names
+    """What this replica believes that ids name."""
+    finder: FeatureFinder
+    prompter: Prompter
+
+    async def run(self, job: PromptJob) -> Reply:
+        """Answer a job, or say that the image is needed.
+
+        What the id names is asked of the pool every time, while the model already works on what this replica
+        believes
+        it to be: bytes sent under an old id through another replica are seen by the very next request here.
+        """
+        confirmed = asyncio.ensure_future(self.pool.resolve(job.tenant, job.image_id, job.digest))
+        try:
+            believed = job.digest or self.names.resolve(job.tenant, job.image_id)
+            if believed and (found := self.finder.hot(self._key(job, believed))):
+                answered = await self._answer(self._key(job, believed), found, job)
+                if await confirmed == believed:
+                    return answered
+            return await self._find_and_answer(job, await confirmed)
+        except DeadlineExceeded:
+            return Expired()
+        finally:
+            if not confirmed.cancel() and not confirmed.cancelled():
+                confirmed.exception()  # when the model failed first, nobody else looks at it
+
+    async def _find_and_answer(self, job: PromptJob, digest: str | None) -> Reply:
+        if digest is None:
+            return self._need_image()
+        self.names.bind(job.tenant, job.image_id, digest)
+        key = self._key(job, digest)
+        found = await self.finder.find(key, job.warm if digest == job.digest else None)
+        return await self._answer(key, found, job) if found else self._need_image()
+
+    async def _answer(self, key: ImageKey, found: Found, job: PromptJob) -> Answered:
+        image = found.image
+        transfer = {"transfer": found.transfer_s}
+        if job.request is None:
+            return Answered(image.size, wire.dumps([]), found.tier, transfer)
+        data, stages = await self.prompter.answer(key, image, job.request, job.deadline)
+        self.finder.weigh_again(key, image)
+        results: bytes | list[Any] = data if len(data) <= MESSAGE_BYTES else [ray.put(data)]
+        return Answered(image.size, results, found.tier, {**transfer, **stages})
+
+    def _key(self, job: PromptJob, digest: str) -> ImageKey:
+        return ImageKey(job.tenant, self.model, digest)
+
+    def _need_image(self) -> NeedImage:
+        return NeedImage(self.model, self.image_size)

@@ -1,0 +1,51 @@
+"""How images are named: the content key that embeddings live under, and the ids that clients use."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+DERIVED_ID = re.compile(r"sha256-(?P<digest>[0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageKey:
+    """One image's content, for one tenant, under one model. Equal content of another tenant is another
+    key."""
+
+    tenant: str
+    model: str
+    """The engine's `embedding_version`: another model or layout never meets this one's embeddings."""
+    digest: str
+    """Hex SHA-256 of the image file's bytes."""
+
+
+def content_digest(content: bytes) -> str:
+    """Hex SHA-256 of an image file's bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def derived_id(digest: str) -> str:
+    """The image id of an image that its client did not name."""
+    return f"sha256-{digest}"
+
+
+def digest_of(image_id: str) -> str | None:
+    """The digest inside an id made by `derived_id`; None for a name that a client chose."""
+    match = DERIVED_ID.fullmatch(image_id)
+    return match["digest"] if match else None
+
+
+def affinity(tenant: str, image_id: str) -> str:
+    """What consistent hashing routes by: requests for one id meet the replica that has its image hot.
+
+    Hashed, so that ids never appear in Ray's logs and the parts cannot run into each other.
+    """
+    return hashlib.blake2b(f"{len(tenant)}:{tenant}{image_id}".encode(), digest_size=16).hexdigest()
+
+
+def shard_of(tenant: str, name: str, shards: int) -> int:
+    """The pool shard, 0 <= shard < shards, that answers for a digest or an image id of a tenant."""
+    return (
+        int.from_bytes(hashlib.blake2b(f"{len(tenant)}:{tenant}{name}".encode(), digest_size=8).digest())
+        % shards
+    )

@@ -1,0 +1,44 @@
+"""Loading the model inside a replica. torch is imported here, when called, and in no module that an ingress
+imports."""
+
+import time
+from typing import TYPE_CHECKING
+
+from deployments.config import EngineConfig
+from deployments.metrics import NAMES, Metrics
+
+if TYPE_CHECKING:
+    from sam3_engine.engine import Engine
+
+
+def load_engine(config: EngineConfig, metrics: Metrics) -> "Engine":
+    """The model, loaded and warmed up. Raises sam3_engine.errors.CheckpointError."""
+    from sam3_engine.engine import Engine
+    from sam3_engine.spec import SPECS
+
+    started = time.monotonic()
+    if config.model.endswith("-random"):
+        engine = Engine.random(
+            SPECS[config.model.removesuffix("-random")], device=config.device, dtype=config.dtype
+        )
+    else:
+        engine = Engine.load(
+            config.model,
+            checkpoint=config.checkpoint,
+            device=config.device,
+            dtype=config.dtype,
+            compile=config.compile,
+            threads=config.threads,
+        )
+    engine.warm_up()
+    metrics.set(NAMES.model_load_seconds, time.monotonic() - started)
+    return engine
+
+
+def hot_budget(device: str, share: float) -> int:
+    """Bytes of features that a decoder may keep: half of its share of the GPU's memory, 1 GiB on a CPU."""
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return 2**30
+    return int(torch.cuda.get_device_properties(device).total_memory * share / 2)

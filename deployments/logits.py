@@ -1,0 +1,81 @@
+"""Masks that a client wants to refine: low-resolution logits by image and prompt, most recent last.
+
+The matching rule is that of SAM 2's clients: a prompt of n >= 2 points starts from the newest stored prompt
+of the same image and box whose points are a strict subset of its own, one with n - 1 points before any other.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from deployments.keys import ImageKey
+from sam3_engine.types import Box, Point, VisualPrompt
+
+Logits = npt.NDArray[np.float32]
+"""[h, w]."""
+Clicks = tuple[frozenset[Point], Box | None]
+"""A prompt without regard to the order of its points."""
+
+
+def clicks(prompt: VisualPrompt) -> Clicks:
+    """What identifies a prompt."""
+    return frozenset(prompt.points), prompt.box
+
+
+def best_match(wanted: Clicks, stored: Sequence[Clicks]) -> int | None:
+    """Index of the stored prompt to start from; `stored` is in order of time, oldest first."""
+    points, box = wanted
+    if len(points) < 2:
+        return None
+    fitting = [index for index, (old, old_box) in enumerate(stored) if old_box == box and old < points]
+    return max(fitting, key=lambda index: (len(stored[index][0]) == len(points) - 1, index), default=None)
+
+
+class LogitsCache:
+    """Stored logits of all images, the least recently stored leaving first when the bytes exceed the
+    budget."""
+
+    def __init__(self, budget: int, per_image: int = 64) -> None:
+        """per_image: most prompts kept for one image."""
+        self._budget = budget
+        self._per_image = per_image
+        self._used = 0
+        self._images: OrderedDict[ImageKey, OrderedDict[Clicks, Logits]] = OrderedDict()
+
+    def save(self, key: ImageKey, prompts: Iterable[VisualPrompt], logits: Iterable[Logits]) -> None:
+        """Keep the chosen logits [h, w] of each prompt."""
+        stored = self._images.setdefault(key, OrderedDict())
+        self._images.move_to_end(key)
+        for prompt, values in zip(prompts, logits, strict=True):
+            self._drop(stored, clicks(prompt))
+            stored[clicks(prompt)] = values
+            self._used += values.nbytes
+            if len(stored) > self._per_image:
+                self._drop(stored, next(iter(stored)))
+        while self._used > self._budget and self._images:
+            self.forget(next(iter(self._images)))
+
+    def load(self, key: ImageKey, prompts: Sequence[VisualPrompt]) -> list[VisualPrompt]:
+        """The prompts, each with the logits it may start from; unchanged where nothing matches."""
+        stored = self._images.get(key)
+        if not stored:
+            return list(prompts)
+        known = list(stored)
+        matches = (best_match(clicks(prompt), known) for prompt in prompts)
+        return [
+            prompt if match is None else replace(prompt, previous_logits=stored[known[match]])
+            for prompt, match in zip(prompts, matches, strict=True)
+        ]
+
+    def forget(self, key: ImageKey) -> None:
+        """Drop an image's logits."""
+        for values in self._images.pop(key, {}).values():
+            self._used -= values.nbytes
+
+    def _drop(self, stored: OrderedDict[Clicks, Logits], which: Clicks) -> None:
+        values = stored.pop(which, None)
+        if values is not None:
+            self._used -= values.nbytes

@@ -1,0 +1,99 @@
+"""What ingress, decoder, pool and encoder say to each other inside the cluster. No torch, no Ray.
+
+Everything here is small: pixels and embeddings travel as references, wrapped in a list so that Ray hands the
+reference on instead of fetching its value for the receiver.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployments.keys import ImageKey
+from deployments.protocol import CacheTier, ConceptRequest, VisualRequest
+from sam3_engine.types import ImageSize
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """A compact embedding in the object store."""
+
+    reference: list[Any]
+    """One ObjectRef to a `sam3_engine.embedding.Embedding`, nested."""
+    size: ImageSize
+    """Of the upright original image."""
+    generation: int
+    """Which encode made it, so that a report of its loss cannot hit its successor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A decoded image, resized to the model's square: what an encoder needs."""
+
+    reference: list[Any]
+    """One ObjectRef to uint8 [S, S, 3] RGB, nested."""
+    size: ImageSize
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An image file as it came, kept to encode the image again when its embedding is gone."""
+
+    content: bytes
+    size: ImageSize
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """The pool's answer to a new image."""
+
+    warm: Warm
+    tier: CacheTier
+    """miss: encoded for this caller; joined: another caller's encode; warm: it was there already."""
+    encode_s: float
+    """Seconds this caller waited for the encoder, its queue included."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptJob:
+    """One request as the decoder sees it. `request` None asks to have the image ready, no more."""
+
+    tenant: str
+    image_id: str
+    digest: str | None
+    """Known when the request brought the image."""
+    request: ConceptRequest | VisualRequest | None
+    deadline: float | None = None
+    """`time.time()` after which nobody waits."""
+    warm: Warm | None = None
+    """Known when the image was ensured a moment ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Masks, ready to send."""
+
+    size: ImageSize
+    results: bytes | list[Any]
+    """What `wire.loads` reads; when that is too large for one message, one ObjectRef to it, nested."""
+    cache: CacheTier
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedImage:
+    """The decoder cannot find the image: send it, resized to a square of `image_size` pixels."""
+
+    model: str
+    """The model part of its key."""
+    image_size: int
+
+    def key(self, tenant: str, digest: str) -> ImageKey:
+        """The key to ensure the image under."""
+        return ImageKey(tenant, self.model, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The deadline passed before the model got to it."""
+
+
+Reply = Answered | NeedImage | Expired

@@ -1,0 +1,108 @@
+"""Prompts on images whose features are at hand: batched through the model, masks encoded, results packed."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from deployments import wire
+from deployments.batcher import Batcher
+from deployments.finder import HotImage
+from deployments.keys import ImageKey
+from deployments.logits import LogitsCache
+from deployments.metrics import NAMES, Metrics
+from deployments.model_thread import ModelThread
+from deployments.protocol import ConceptRequest, VisualRequest
+from sam3_engine.types import ImageSize
+
+if TYPE_CHECKING:
+    from sam3_engine.engine import ConceptDetections, Engine, VisualMask
+
+Stages = dict[str, float]
+
+
+class Prompting:
+    """The model's side of a decoder. Clicks and concepts are batched apart, so a click waits for one pass at
+    most."""
+
+    def __init__(
+        self,
+        engine: "Engine",
+        thread: ModelThread,
+        post: Executor,
+        logits: LogitsCache,
+        metrics: Metrics,
+        batch_size: int,
+        batch_wait_s: float,
+    ) -> None:
+        """post: where masks are up-sampled and encoded. batch_size: most prompts in one call of the model."""
+        self._post = post
+        self._logits = logits
+
+        def on_batch(prompts: int) -> None:
+            metrics.observe(NAMES.batch_size, prompts, stage="prompt")
+
+        self._concepts: Batcher[Any, list[ConceptDetections]] = Batcher(
+            engine.segment_concepts, thread, batch_size, batch_wait_s, on_batch
+        )
+        self._visuals: Batcher[Any, list[VisualMask]] = Batcher(
+            engine.segment_visual, thread, batch_size, batch_wait_s, on_batch
+        )
+
+    async def answer(
+        self, key: ImageKey, image: HotImage, request: ConceptRequest | VisualRequest, deadline: float | None
+    ) -> tuple[bytes, Stages]:
+        """What `wire.loads` reads, and the seconds of queue, prompt and post. Raises DeadlineExceeded."""
+        if isinstance(request, ConceptRequest):
+            return await self._concept(image, request, deadline)
+        return await self._visual(key, image, request, deadline)
+
+    async def _concept(
+        self, image: HotImage, request: ConceptRequest, deadline: float | None
+    ) -> tuple[bytes, Stages]:
+        from sam3_engine.engine import ConceptItem
+
+        item = ConceptItem(image.features, image.size, request.prompts)  # type: ignore[arg-type]
+        started = time.monotonic()
+        found, queue_s = await self._concepts.submit(item, len(request.prompts), deadline)
+        return await self._packed(started, queue_s, _concept_results, found, image.size, request)
+
+    async def _visual(
+        self, key: ImageKey, image: HotImage, request: VisualRequest, deadline: float | None
+    ) -> tuple[bytes, Stages]:
+        from sam3_engine.engine import VisualItem
+
+        prompts = self._logits.load(key, request.prompts) if request.load_logits else request.prompts
+        item = VisualItem(image.features, image.size, prompts, request.multimask)  # type: ignore[arg-type]
+        started = time.monotonic()
+        masks, queue_s = await self._visuals.submit(item, len(prompts), deadline)
+        if request.save_logits:
+            self._logits.save(key, request.prompts, [mask.low_res_logits for mask in masks])
+        return await self._packed(started, queue_s, _visual_results, masks, image.size, request)
+
+    async def _packed(self, started: float, queue_s: float, pack: Any, *args: Any) -> tuple[bytes, Stages]:
+        modelled = time.monotonic()
+        data = await asyncio.get_running_loop().run_in_executor(self._post, pack, *args)
+        stages = {
+            "queue": queue_s,
+            "prompt": modelled - started - queue_s,
+            "post": time.monotonic() - modelled,
+        }
+        return data, stages
+
+
+def _concept_results(found: "Sequence[ConceptDetections]", size: ImageSize, request: ConceptRequest) -> bytes:
+    from sam3_engine.encode_masks import concept_instances
+
+    return wire.dumps(concept_instances(found, size, request.mask_format, request.nms_iou_threshold))
+
+
+def _visual_results(masks: "Sequence[VisualMask]", size: ImageSize, request: VisualRequest) -> bytes:
+    from sam3_engine.encode_masks import visual_instance
+
+    instances = [visual_instance(mask, size, request.mask_format) for mask in masks]
+    if request.mask_format != "binary":
+        instances = [replace(instance, low_res_logits=None) for instance in instances]
+    return wire.dumps(instances)

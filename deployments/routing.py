@@ -1,0 +1,67 @@
+"""Calls between deployments: to the replica that holds the image, once more elsewhere when a replica dies.
+
+`AffinityRouter` leans on private parts of Serve's router (ray 2.60), which tests/integration hold in place.
+"""
+
+import asyncio
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError
+from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
+from ray.serve.handle import DeploymentHandle
+
+from deployments.protocol import Overloaded
+
+ROUTER = "deployments.routing.AffinityRouter"
+
+
+class AffinityRouter(ConsistentHashRouter):
+    """Routes by `session_id` on a ring of replicas; an overloaded replica's requests go on to the next two.
+
+    Serve's class finds a waiting call by the id of the HTTP request that it belongs to, so concurrent calls
+    of one request (a list of images) hide one another and hang. Here the call's own metadata object is the
+    key.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._pending_by_call: dict[int, Any] = {}
+
+    def _add_pending_request_to_indices(self, pending_request: Any) -> None:
+        self._pending_by_call[id(pending_request.metadata)] = pending_request
+
+    def _remove_pending_request_from_indices(self, pending_request: Any) -> None:
+        self._pending_by_call.pop(id(pending_request.metadata), None)
+
+    def _get_pending_request_matching_internal_request_id(self, request_metadata: Any = None) -> Any:
+        found = self._pending_by_call.get(id(request_metadata))
+        return found if found is not None and not found.future.done() else None
+
+
+async def call(
+    handle: DeploymentHandle[Any], method: str, *args: Any, affinity: str = "", retry_after_s: float = 1.0
+) -> Any:
+    """The answer of one method call on some replica, by consistent hashing when `affinity` is given.
+
+    The calls of this application may be repeated, so a replica's death means one more try, on another one.
+    Raises Overloaded when too many calls wait, and what the method raises. Cancelling it cancels the call.
+    """
+    target = (
+        handle.options(method_name=method, session_id=affinity)
+        if affinity
+        else handle.options(method_name=method)
+    )
+    for last in (False, True):
+        response = target.remote(*args)
+        try:
+            return await response
+        except BackPressureError:
+            raise Overloaded(retry_after_s) from None
+        except RayActorError:
+            if last:
+                raise
+        except asyncio.CancelledError:
+            response.cancel()  # type: ignore[no-untyped-call]
+            raise
+    raise AssertionError("unreachable")

@@ -1,0 +1,200 @@
+"""The way of a request, as the ingress walks it. No torch, no Ray: pool and decoder are two small protocols.
+
+The decoder is asked first, with nothing but the image's name and digest; only when it does not know the image
+is the image read, decoded and resized, off the event loop, and handed to the pool.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from deployments import wire
+from deployments.keys import ImageKey, derived_id
+from deployments.messages import Answered, Ensured, Expired, NeedImage, PromptJob, Reply
+from deployments.metrics import NAMES, Metrics
+from deployments.protocol import (
+    ConceptAnswer,
+    ConceptRequest,
+    DeadlineExceeded,
+    Embedded,
+    ImageReference,
+    Overloaded,
+    Trace,
+    UnknownImage,
+    VisualAnswer,
+    VisualRequest,
+)
+from sam3_engine.images import DecodedImage, decode_image
+from sam3_engine.types import ImageSize
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+"""How often an image is sent again when its embedding is lost between the pool and the decoder."""
+LARGE = 256 * 1024
+"""Bytes of results beyond which they are unpacked in a thread."""
+
+
+class DecoderClient(Protocol):
+    """The decoders, seen from the ingress. Both methods raise Overloaded when too many requests wait."""
+
+    async def run(self, job: PromptJob) -> Reply:
+        """Send a job to the replica that most likely has its image hot."""
+        ...
+
+    async def fetch(self, reference: list[Any]) -> bytes:
+        """Results that were too large to be in the reply."""
+        ...
+
+    async def ready(self) -> bool:
+        """Whether a decoder and an encoder would answer now."""
+        ...
+
+
+class PoolClient(Protocol):
+    """The embedding pool, seen from the ingress."""
+
+    async def ensure(
+        self, key: ImageKey, square: npt.NDArray[np.uint8], size: ImageSize, source: bytes
+    ) -> Ensured:
+        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. Raises Overloaded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """What the ingress needs of the settings."""
+
+    max_image_pixels: int
+    threads: int
+    """Images decoded at once."""
+
+
+class SegmentationService:
+    """`deployments.protocol.Segmenter`."""
+
+    def __init__(
+        self,
+        decoder: DecoderClient,
+        pool: PoolClient,
+        config: ServiceConfig,
+        metrics: Metrics,
+        executor: Executor | None = None,
+    ) -> None:
+        self._decoder = decoder
+        self._pool = pool
+        self._config = config
+        self._metrics = metrics
+        self._executor = executor or ThreadPoolExecutor(config.threads, thread_name_prefix="decode-image")
+
+    async def embed(self, image: ImageReference, trace: Trace) -> Embedded:
+        """Encode an image now, so that later prompts find it."""
+        image_id, answered = await self._answer(image, None, trace)
+        return Embedded(image_id, answered.size)
+
+    async def concept(self, image: ImageReference, request: ConceptRequest, trace: Trace) -> ConceptAnswer:
+        """Every instance of each concept."""
+        image_id, answered = await self._answer(image, request, trace)
+        return ConceptAnswer(image_id, answered.size, await self._results(answered))
+
+    async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer:
+        """One mask per prompt."""
+        image_id, answered = await self._answer(image, request, trace)
+        return VisualAnswer(image_id, answered.size, await self._results(answered))
+
+    async def ready(self) -> bool:
+        """Whether a request sent now would be answered."""
+        return await self._decoder.ready()
+
+    async def _answer(
+        self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
+    ) -> tuple[str, Answered]:
+        try:
+            image_id, answered = await _before(trace.deadline, self._walk(image, request, trace))
+        finally:
+            for stage, seconds in trace.stages.items():
+                self._metrics.observe(NAMES.stage_seconds, seconds, stage=stage)
+        self._metrics.add(NAMES.cache_lookups, tier=trace.cache or "miss")
+        return image_id, answered
+
+    async def _walk(
+        self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
+    ) -> tuple[str, Answered]:
+        """Ask the decoder; where it needs the image, have it encoded and ask again."""
+        digest = await image.source.content_id() if image.source else None
+        image_id = _image_id(image, digest)
+        job = PromptJob(image.tenant, image_id, digest, request, trace.deadline)
+        for _ in range(ATTEMPTS):
+            reply = await self._decoder.run(job)
+            match reply:
+                case Answered():
+                    trace.cache = trace.cache or reply.cache
+                    _add(trace, reply.stages)
+                    return image_id, reply
+                case Expired():
+                    raise DeadlineExceeded
+                case NeedImage() if image.source is None:
+                    raise UnknownImage(image_id)
+                case NeedImage():
+                    job = await self._encode(image, job, reply, trace)
+                    image_id = job.image_id
+        raise Overloaded  # the object store loses embeddings as fast as they are made
+
+    async def _encode(
+        self, image: ImageReference, job: PromptJob, need: NeedImage, trace: Trace
+    ) -> PromptJob:
+        """Read, decode and resize the image, and have it encoded. The job that names the result."""
+        assert image.source is not None
+        content = await image.source.content()
+        digest = await image.source.content_id()  # a URL may have changed since its id was last known
+        started = time.monotonic()
+        decoded = await self._decode(content, need.image_size)
+        _add(trace, {"decode": time.monotonic() - started})
+        key = need.key(image.tenant, digest)
+        ensured = await self._pool.ensure(key, decoded.square, decoded.size, content)
+        trace.cache = ensured.tier
+        _add(trace, {"encode": ensured.encode_s})
+        return replace(job, image_id=_image_id(image, digest), digest=digest, warm=ensured.warm)
+
+    async def _decode(self, content: bytes, target: int) -> DecodedImage:
+        decode = partial(decode_image, content, max_pixels=self._config.max_image_pixels, target=target)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, decode)
+
+    async def _results(self, answered: Answered) -> Any:
+        data = answered.results
+        if not isinstance(data, bytes):
+            data = await self._decoder.fetch(data)
+        if len(data) > LARGE:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, wire.loads, data)
+        return wire.loads(data)
+
+
+def _image_id(image: ImageReference, digest: str | None) -> str:
+    if image.image_id:
+        return image.image_id
+    if digest is None:
+        raise ValueError("an image reference needs an image, an id, or both")
+    return derived_id(digest)
+
+
+def _add(trace: Trace, stages: dict[str, float]) -> None:
+    for stage, seconds in stages.items():
+        trace.stages[stage] = trace.stages.get(stage, 0.0) + seconds
+
+
+async def _before(deadline: float | None, work: Awaitable[T]) -> T:
+    """Await work until the deadline (`time.time()`), then cancel it and raise DeadlineExceeded."""
+    if deadline is None:
+        return await work
+    try:
+        async with asyncio.timeout(deadline - time.time()):
+            return await work
+    except TimeoutError:
+        raise DeadlineExceeded from None

@@ -1,0 +1,55 @@
+"""Results as they travel from a decoder to the ingress: pickled once, off the event loop, with masks as
+packed bits."""
+
+import pickle
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sam3_engine.types import Instance
+
+Results = Sequence[Instance] | Sequence[Sequence[Instance]]
+"""One instance per visual prompt, or a list of them per concept prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedMask:
+    """A bool array [H, W]."""
+
+    shape: tuple[int, int]
+    bits: bytes
+    """Rows run together, eight pixels a byte, deflated: a photo's mask is kilobytes."""
+
+
+def dumps(results: Results) -> bytes:
+    """Results as bytes."""
+    return pickle.dumps(_each(results, _pack), protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def loads(data: bytes) -> Any:
+    """The inverse of `dumps`. For bytes of this application's own processes only."""
+    return _each(pickle.loads(data), _unpack)  # noqa: S301 - written by `dumps` in a decoder of this cluster
+
+
+def _each(results: Any, change: Any) -> Any:
+    return [change(item) if isinstance(item, Instance) else _each(item, change) for item in results]
+
+
+def _pack(instance: Instance) -> Instance:
+    if not isinstance(instance.masks, np.ndarray):
+        return instance
+    height, width = instance.masks.shape
+    packed = PackedMask((height, width), zlib.compress(np.packbits(instance.masks).tobytes(), level=1))
+    return replace(instance, masks=packed)
+
+
+def _unpack(instance: Instance) -> Instance:
+    if not isinstance(instance.masks, PackedMask):
+        return instance
+    height, width = instance.masks.shape
+    bits = np.frombuffer(zlib.decompress(instance.masks.bits), dtype=np.uint8)
+    mask = np.unpackbits(bits, count=height * width).astype(np.bool_).reshape(height, width)
+    return replace(instance, masks=mask)

@@ -1,0 +1,143 @@
+"""The graph of deployments, from the settings.
+
+    serve run serve_app.builder:build_app model=tiny
+    serve deploy config.yaml          # import_path: serve_app.builder:build_app, args: {model: tiny}
+
+`sam3-serve up` builds the same graph on a Ray cluster of its own.
+"""
+
+from typing import Any
+
+from ray import serve
+from ray.serve.config import RequestRouterConfig
+from ray.serve.deployment import Application
+
+from deployments.config import (
+    DECODER,
+    ENCODER,
+    INGRESS,
+    DecoderConfig,
+    EncoderConfig,
+    EngineConfig,
+    PoolConfig,
+)
+from deployments.decoder import PromptDecoder
+from deployments.encoder import ImageEncoder
+from deployments.pool.directory import Budget
+from deployments.resources import Machine, Plan, Share, Wishes, plan
+from deployments.routing import ROUTER
+from serve_app.ingress import Ingress
+from serve_app.settings import Settings
+
+APP_NAME = "sam3"
+DRAIN_POLL_S = 0.25
+"""How often a replica that is being stopped looks whether its requests are finished."""
+STORE_SHARE = 0.6
+"""Part of the object store that embeddings may fill: the rest is for images on their way and for readers."""
+
+
+def build_app(args: Settings) -> Application:
+    """The application: an ingress in front of encoders and decoders. `args`: settings, the environment's
+    included."""
+    machine = cluster()
+    parts = plan(wishes(args), machine)
+    pool = pool_config(args, machine)
+    encoder: Any = serve.deployment(
+        ImageEncoder,
+        name=ENCODER,
+        num_replicas=args.encoder_replicas,
+        max_ongoing_requests=args.encoder_max_ongoing,
+        ray_actor_options=_actor(parts.encoder),
+        health_check_period_s=args.health_check_s,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+    )
+    decoder: Any = serve.deployment(
+        PromptDecoder,
+        name=DECODER,
+        num_replicas=args.decoder_replicas,
+        max_ongoing_requests=args.decoder_max_ongoing,
+        max_queued_requests=args.max_queued,
+        ray_actor_options=_actor(parts.decoder),
+        request_router_config=RequestRouterConfig.model_validate({"request_router_class": ROUTER}),
+        health_check_period_s=args.health_check_s,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+    )
+    ingress: Any = serve.deployment(
+        Ingress,
+        name=INGRESS,
+        num_replicas=args.ingress_replicas,
+        max_ongoing_requests=args.ingress_max_ongoing,
+        ray_actor_options={"num_cpus": parts.ingress_num_cpus},
+        health_check_period_s=args.health_check_s,
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+    )
+    app: Application = ingress.bind(
+        args,
+        pool,
+        decoder.bind(decoder_config(args, parts, pool)),
+        encoder.bind(encoder_config(args, parts)),
+    )
+    return app
+
+
+def cluster() -> Machine:
+    """What Ray has, where it runs; else this machine."""
+    import ray
+
+    if not ray.is_initialized():
+        return Machine.local()
+    total: dict[str, float] = ray.cluster_resources()
+    return Machine(total.get("CPU", 1.0), total.get("GPU", 0.0), int(total.get("object_store_memory", 2**30)))
+
+
+def wishes(settings: Settings) -> Wishes:
+    """The settings that say who gets what."""
+    return Wishes(**{name: getattr(settings, name) for name in Wishes.__dataclass_fields__})
+
+
+def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
+    """Limits of one shard of the pool."""
+    shards = settings.pool_shards
+    auto = int(machine.object_store_bytes * STORE_SHARE)
+    warm = auto if settings.warm_bytes == "auto" else int(settings.warm_bytes)
+    budget = Budget(warm // shards, int(settings.cold_bytes) // shards, settings.idle_ttl_s)
+    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes)
+
+
+def encoder_config(settings: Settings, parts: Plan) -> EncoderConfig:
+    """The encoders' part of the settings."""
+    return EncoderConfig(
+        engine=_engine(settings, parts.encoder),
+        batch_size=settings.encoder_batch_size,
+        batch_wait_s=settings.encoder_batch_wait_s,
+        max_image_pixels=settings.max_image_pixels,
+        get_timeout_s=settings.get_timeout_s,
+    )
+
+
+def decoder_config(settings: Settings, parts: Plan, pool: PoolConfig) -> DecoderConfig:
+    """The decoders' part of the settings."""
+    return DecoderConfig(
+        engine=_engine(settings, parts.decoder),
+        pool=pool,
+        batch_size=settings.decoder_batch_size,
+        batch_wait_s=settings.decoder_batch_wait_s,
+        hot_bytes=None if settings.hot_bytes == "auto" else int(settings.hot_bytes),
+        gpu_share=parts.decoder.num_gpus,
+        get_timeout_s=settings.get_timeout_s,
+    )
+
+
+def _engine(settings: Settings, share: Share) -> EngineConfig:
+    return EngineConfig(
+        model=settings.model,
+        checkpoint=str(settings.checkpoint) if settings.checkpoint else None,
+        device=settings.device if share.num_gpus else "cpu",
+        dtype=settings.dtype,
+        compile=settings.compile,
+        threads=share.threads,
+    )
+
+
+def _actor(share: Share) -> dict[str, float]:
+    return {"num_cpus": share.num_cpus, "num_gpus": share.num_gpus}

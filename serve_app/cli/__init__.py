@@ -1,0 +1,2 @@
+"""The command line, `sam3-serve`. Each command is one module; nothing heavy is imported before it is
+needed."""

@@ -1,0 +1,105 @@
+"""`sam3-serve keys`: who may call the server."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from serve_app.http import keyfile
+
+FileOption = click.option(
+    "--file",
+    "path",
+    envvar="SAM3_API_KEYS_FILE",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The key file. Default: SAM3_API_KEYS_FILE, which the server reads too.",
+)
+StdinOption = click.option(
+    "--stdin",
+    "from_stdin",
+    is_flag=True,
+    help="Read the key from standard input instead of making one, for clients that have theirs already.",
+)
+
+
+@click.group()
+def keys() -> None:
+    """Add, rotate, revoke and list API keys. A running server notices within a second."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--rate", type=float, help="Requests per second that each ingress replica takes from this tenant."
+)
+@StdinOption
+@FileOption
+def add(name: str, rate: float | None, from_stdin: bool, path: Path) -> None:
+    """Add the tenant NAME and print its key, this once."""
+    with _reported():
+        key = keyfile.add(path, name, key=_given(from_stdin), requests_per_second=rate)
+    _show(key, from_stdin)
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--grace-hours", type=click.FloatRange(0), default=0.0, help="Let the old key live on for so long."
+)
+@StdinOption
+@FileOption
+def rotate(name: str, grace_hours: float, from_stdin: bool, path: Path) -> None:
+    """Give the tenant NAME a new key and print it, this once."""
+    with _reported():
+        key = keyfile.rotate(path, name, grace=timedelta(hours=grace_hours), key=_given(from_stdin))
+    _show(key, from_stdin)
+
+
+@keys.command()
+@click.argument("name")
+@FileOption
+def revoke(name: str, path: Path) -> None:
+    """Remove the tenant NAME: none of its keys is accepted any more."""
+    with _reported():
+        keyfile.revoke(path, name)
+    click.echo(f"revoked {name}", err=True)
+
+
+@keys.command("list")
+@FileOption
+def list_tenants(path: Path) -> None:
+    """List tenants and the ids of their keys. The keys themselves are stored nowhere."""
+    with _reported():
+        file = keyfile.load(path)
+    for tenant in file.tenants:
+        rate = f", {tenant.requests_per_second:g} requests/s" if tenant.requests_per_second else ""
+        click.echo(f"{tenant.name}{rate}")
+        for key in tenant.keys:
+            until = f", until {key.expires:%Y-%m-%d %H:%M} UTC" if key.expires else ""
+            click.echo(f"  {key.id}  since {key.created:%Y-%m-%d %H:%M} UTC{until}")
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Turn what the key file refuses into a message and exit status 1."""
+    try:
+        yield
+    except keyfile.KeyFileError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _given(from_stdin: bool) -> str | None:
+    return sys.stdin.read().strip() if from_stdin else None
+
+
+def _show(key: str, from_stdin: bool) -> None:
+    if from_stdin:
+        click.echo("the key is accepted", err=True)
+        return
+    # The key alone goes to standard output, so that it can be piped.
+    click.echo("Keep this key: it is not stored and cannot be shown again.", err=True)
+    click.echo(key)

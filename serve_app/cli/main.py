@@ -1,0 +1,139 @@
+"""`sam3-serve`: start the server, segment an image, look at the settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from serve_app.cli.coordinates import BOX, POINT
+from serve_app.cli.keys import keys
+from serve_app.settings import Settings, environment_name
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Meta's SAM 3 as a server with the routes of Roboflow's SAM 3 API.
+
+    Every setting is an environment variable (see `sam3-serve config`); the options of the commands take
+    precedence over them.
+    """
+
+
+def load_settings(**options: Any) -> Settings:
+    """Settings from the environment and from options that were given. Raises click.UsageError."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        lines = [
+            f"{environment_name('.'.join(map(str, problem['loc'][:1])))}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise click.UsageError("the settings are not valid\n  " + "\n  ".join(lines)) from None
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The settings that deserve an option of their own."""
+    for option in reversed(
+        [
+            click.option(
+                "--model", help="tiny (bundled, knows coloured shapes) or sam3 (Meta's).", metavar="NAME"
+            ),
+            click.option("--checkpoint", help="Weights file, or its directory.", metavar="PATH"),
+            click.option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME"),
+            click.option("--host", help="Address to listen on (127.0.0.1).", metavar="ADDRESS"),
+            click.option("--port", help="Port to listen on (9001).", type=int),
+            click.option(
+                "--allow-open", help="Allow a public address without API keys.", is_flag=True, default=None
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@server_options
+def up(**options: Any) -> None:
+    """Start the server in the foreground.
+
+    Starts a Ray cluster of its own on loopback, loads the model, and says what to try. Ctrl-C stops all of
+    it, and nothing else.
+    """
+    settings = load_settings(**options)
+    from serve_app.cli.up import run
+
+    run(settings)
+
+
+@main.command()
+@server_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def config(as_json: bool, **options: Any) -> None:
+    """Show every setting, its value, and where that came from.
+
+    Options given here show what `sam3-serve up` would make of them. Secrets are not shown.
+    """
+    settings = load_settings(**options)
+    from serve_app.cli.config import show
+
+    show(settings, [name for name, value in options.items() if value is not None], as_json)
+
+
+@main.command()
+@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--text", multiple=True, metavar="PHRASE", help="Find every instance of this. May be repeated.")
+@click.option("--like", multiple=True, type=BOX, help="Find everything that looks like what this box shows.")
+@click.option("--unlike", multiple=True, type=BOX, help="... and not like this one.")
+@click.option("--box", type=BOX, help="Find the one object in this box.")
+@click.option("--point", multiple=True, type=POINT, help="Find the one object at these points.")
+@click.option("--not-point", multiple=True, type=POINT, help="... which is not at these.")
+@click.option(
+    "--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Least confidence."
+)
+@click.option(
+    "-o", "--output", default=Path("overlay.png"), show_default=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--masks", type=click.Path(path_type=Path), help="Write the masks here too, as JSON (COCO RLE)."
+)
+@click.option("--url", help="The server. [default: where `sam3-serve up` listens]")
+@click.option(
+    "--api-key", envvar="SAM3_API_KEY", help="The server's key; SAM3_API_KEY keeps it out of sight."
+)
+@click.option("--local", is_flag=True, help="Load the model in this process; no server is needed.")
+def segment(
+    image: Path,
+    output: Path,
+    masks: Path | None,
+    url: str | None,
+    api_key: str | None,
+    local: bool,
+    **asked: Any,
+) -> None:
+    """Find things in IMAGE and draw them over it.
+
+    Boxes are X0,Y0,X1,Y1 and points are X,Y, in pixels from the top left corner.
+
+    \b
+      sam3-serve segment photo.jpg --text "red circle" --text star
+      sam3-serve segment photo.jpg --like 40,60,120,140 -o similar.png
+      sam3-serve segment photo.jpg --point 200,150 --not-point 240,150 --local
+    """
+    from serve_app.cli.addresses import url_of
+    from serve_app.cli.backends import Local, Server
+    from serve_app.cli.question import Question
+    from serve_app.cli.segment import run
+
+    settings = load_settings()
+    names = {"text": "texts", "point": "points", "not_point": "not_points"}
+    question = Question(**{names.get(name, name): value for name, value in asked.items()})
+    server = url or url_of(settings.host, settings.port)
+    run(lambda: Local(settings) if local else Server(server, api_key), image, question, output, masks)
+
+
+main.add_command(keys)
+
+if __name__ == "__main__":
+    main()

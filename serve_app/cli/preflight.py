@@ -1,0 +1,38 @@
+"""What `sam3-serve up` looks at before it starts anything."""
+
+from pathlib import Path
+
+import click
+
+from sam3_engine.errors import CheckpointError
+from sam3_engine.hub import resolve_checkpoint
+from serve_app.cli.addresses import in_use, is_loopback
+from serve_app.settings import Settings
+
+
+def refuse_unwise(settings: Settings) -> None:
+    """Raises click.ClickException for an address that is taken, or that others reach without a key."""
+    if not (is_loopback(settings.host) or settings.api_keys_file or settings.allow_open):
+        raise click.ClickException(
+            f"{settings.host} can be reached from other machines, and no API keys are configured. "
+            "Name a file of keys with SAM3_API_KEYS_FILE, or pass --allow-open to serve everybody."
+        )
+    try:
+        taken = in_use(settings.host, settings.port)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error}") from error
+    if taken:
+        raise click.ClickException(
+            f"something already listens on {settings.host}:{settings.port}, perhaps another sam3-serve. "
+            "Stop it, or choose another port with --port."
+        )
+
+
+def weights(settings: Settings) -> Path | None:
+    """The weights' file, downloaded now if need be, with a progress bar; None for what is bundled."""
+    if settings.checkpoint is None and settings.model != "sam3":
+        return None
+    try:
+        return resolve_checkpoint(settings.checkpoint).resolve()
+    except CheckpointError as error:
+        raise click.ClickException(str(error)) from error

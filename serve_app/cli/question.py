@@ -1,0 +1,42 @@
+"""What `sam3-serve segment` asks, as the HTTP API's prompts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of an image. Boxes are (x0, y0, x1, y1), in pixels, as are points (x, y)."""
+
+    texts: Sequence[str] = ()
+    like: Sequence[tuple[float, ...]] = ()
+    unlike: Sequence[tuple[float, ...]] = ()
+    points: Sequence[tuple[float, ...]] = ()
+    not_points: Sequence[tuple[float, ...]] = ()
+    box: tuple[float, ...] | None = None
+    threshold: float = 0.5
+
+    def concepts(self) -> list[Document]:
+        """Prompts for every instance of something: one for each text, or one for the example boxes."""
+        boxes = [dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)) for box in (*self.like, *self.unlike)]
+        labels = [1] * len(self.like) + [0] * len(self.unlike)
+        shown = {"boxes": boxes, "box_labels": labels} if boxes else {}
+        kind = "visual" if boxes else "text"
+        if self.texts:
+            return [{"type": kind, "text": text, **shown} for text in self.texts]
+        return [{"type": kind, **shown}] if boxes else []
+
+    def clicks(self) -> list[Document]:
+        """The prompt for one object; none when neither a point nor a box is given."""
+        clicks = [(point, True) for point in self.points] + [(point, False) for point in self.not_points]
+        prompt: Document = {}
+        if clicks:
+            prompt["points"] = [{"x": x, "y": y, "positive": positive} for (x, y), positive in clicks]
+        if self.box:
+            x0, y0, x1, y1 = self.box
+            centre = {"x": (x0 + x1) / 2, "y": (y0 + y1) / 2}
+            prompt["box"] = {**centre, "width": x1 - x0, "height": y1 - y0}
+        return [prompt] if prompt else []

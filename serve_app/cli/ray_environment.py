@@ -1,0 +1,69 @@
+"""The environment that Ray and Serve of `sam3-serve up` run in. Ray reads it when it is imported.
+
+What keeps the server on loopback and apart from other clusters is set in any case; what only tunes it can be
+overridden from outside.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from serve_app.cli.addresses import free_ports
+from serve_app.settings import Settings
+
+SHUTDOWN_S = "1"
+"""How long an ingress goes on listening while it is being stopped and no proxy sends it requests any more."""
+
+
+def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What to set in any case, and what to set unless it is set already. proxy_dir: for HAProxy's files."""
+    stats, metrics, fallback, autoscaler, dashboard = map(str, free_ports(5))
+    fixed = {
+        # Ray takes loopback for this node's address (whatever the variable's name says), so that every part of it
+        # binds 127.0.0.1; and each process asks for the token before it runs anything for anybody.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        "AUTOSCALER_METRIC_PORT": autoscaler,
+        "DASHBOARD_METRIC_PORT": dashboard,
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
+        "RAY_SERVE_ENABLE_HA_PROXY": str(int(settings.haproxy)),
+        # With Serve's own proxy in front, ingress replicas need no port of their own.
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": str(int(settings.haproxy)),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(proxy_dir / "haproxy"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": stats,
+        "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy_dir / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy_dir / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(proxy_dir / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy_dir),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy_dir / "server-state"),
+    }
+    tuned = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_metrics_report_interval_ms": "5000",
+        # A model that cannot be loaded cannot be loaded the second time either.
+        "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1",
+        "RAY_worker_niceness": "0",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": SHUTDOWN_S,
+        # A request that a dying ingress did not begin to answer is sent to another one.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "3",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    }
+    return fixed, tuned
+
+
+def apply(fixed: Mapping[str, str], tuned: Mapping[str, str]) -> None:
+    """Set this process's environment, which everything that it starts inherits."""
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.update(fixed)
+    for name, value in tuned.items():
+        os.environ.setdefault(name, value)
+
+
+def new_token() -> str:
+    """A secret for one run's Ray cluster."""
+    return secrets.token_hex(32)

@@ -1,0 +1,88 @@
+"""A Ray cluster of one node, for as long as a command runs: started on loopback, and stopped with all it
+holds."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+
+from serve_app.cli import haproxy
+from serve_app.cli.ray_environment import apply, environment, new_token
+from serve_app.settings import Settings
+
+RAY_DIR, PROXY_DIR = "ray", "h"
+"""In a run's directory. Ray opens its own to everybody, so the one around it is closed."""
+LONGEST_PARENT = 10
+"""Characters. A socket's path has 107: 14 for the run's own directory, 57 for Ray's name of the node, and 26
+for the rest."""
+MOST_STORE_BYTES = 4 * 2**30
+STORE_SHARE = 0.3
+"""Part of the free memory that the object store gets, up to MOST_STORE_BYTES."""
+
+
+def new_run_dir(settings: Settings) -> Path:
+    """A new directory for one run's sockets and logs, for this user alone. Raises ValueError for a long
+    path."""
+    parent = settings.ray_temp_dir
+    if parent is None:
+        usual = Path(tempfile.gettempdir())
+        parent = usual if len(str(usual)) <= LONGEST_PARENT else Path("/tmp")  # noqa: S108 - mkdtemp below
+    parent = parent.resolve()
+    if len(str(parent)) > LONGEST_PARENT:
+        raise ValueError(f"{parent} is too long for the sockets in it: at most {LONGEST_PARENT} characters")
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="sam3-", dir=parent))
+
+
+def logs_in(run_dir: Path) -> Path:
+    """Where Ray and the replicas write their logs."""
+    return run_dir / RAY_DIR / "session_latest" / "logs"
+
+
+def store_bytes(settings: Settings) -> int:
+    """Size of the object store."""
+    import psutil
+
+    if settings.object_store_bytes != "auto":
+        return int(settings.object_store_bytes)
+    shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").exists() else MOST_STORE_BYTES  # noqa: S108
+    return min(MOST_STORE_BYTES, int(psutil.virtual_memory().available * STORE_SHARE), int(shared * 0.9))
+
+
+@contextmanager
+def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
+    """Ray and Serve, running. Leaving stops both; processes that are killed with this one die with it as
+    well."""
+    fixed, tuned = environment(settings, run_dir / PROXY_DIR, new_token())
+    if settings.haproxy:
+        stats, metrics = fixed["RAY_SERVE_HAPROXY_STATS_PORT"], fixed["RAY_SERVE_HAPROXY_METRICS_PORT"]
+        haproxy.install(settings, run_dir / PROXY_DIR, stats, metrics)
+    apply(fixed, tuned)
+    import ray
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    ray.init(
+        address="local",
+        _node_ip_address=haproxy.LOOPBACK,
+        _temp_dir=str(run_dir / RAY_DIR),
+        include_dashboard=False,
+        object_store_memory=store_bytes(settings),
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    try:
+        host = haproxy.LOOPBACK if settings.haproxy else settings.host
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": host, "port": settings.port, "request_timeout_s": None},
+        )
+        yield
+    finally:
+        # Ray reports on both streams what dies meanwhile, which is what we want. What does not is killed with the node.
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), suppress(Exception):
+            serve.shutdown()
+        ray.shutdown()

@@ -1,0 +1,114 @@
+"""`sam3-serve up`: the whole server in the foreground, on a Ray cluster of its own."""
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from urllib.request import urlopen
+
+import click
+from rich.console import Console
+
+from serve_app.cli.addresses import url_of
+from serve_app.cli.greeting import welcome
+from serve_app.cli.janitor import janitor, keep_folder
+from serve_app.cli.preflight import refuse_unwise, weights
+from serve_app.cli.ray_head import logs_in, new_run_dir, ray_head
+from serve_app.cli.stop_signal import StopSignal
+from serve_app.settings import Settings
+
+POLL_S = 0.5
+ANSWER_S = 5.0
+FAILED = "DEPLOY_FAILED"
+ERROR_LINE = re.compile(r"(?P<module>(?:[a-z_]\w*\.)*)(?P<name>[A-Z]\w*): (?P<text>.+)")
+"""How a traceback ends: `package.module.Name: text`."""
+
+
+def run(settings: Settings) -> None:
+    """Start the server, tell how to use it, and wait for Ctrl-C. Raises click.ClickException."""
+    refuse_unwise(settings)
+    settings = settings.model_copy(
+        update={"server_id": settings.server_id or uuid.uuid4().hex, "checkpoint": weights(settings)}
+    )
+    try:
+        run_dir = new_run_dir(settings)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    console = Console(highlight=False)
+    started = time.monotonic()
+    stop = StopSignal()
+    stop.listen()
+    with janitor(run_dir) as cleaner:
+        try:
+            with console.status("starting Ray") as status, ray_head(settings, run_dir):
+                stop.listen()
+                if deploy(settings, stop, status.update):
+                    status.stop()
+                    welcome(console, settings, time.monotonic() - started, run_dir)
+                    stop.wait()
+                status.update("stopping")
+        except DeploymentFailed as error:
+            keep_folder(cleaner)
+            raise click.ClickException(
+                f"the server could not start: {error}\nlogs: {logs_in(run_dir)}"
+            ) from error
+    console.print("stopped")
+
+
+class DeploymentFailed(Exception):
+    """The application did not come up; says why, in a line."""
+
+
+def deploy(settings: Settings, stop: StopSignal, show: Callable[[str], None]) -> bool:
+    """Deploy the application and wait until it answers; `show` is told how far it is. False when asked to
+    stop.
+
+    Raises DeploymentFailed.
+    """
+    from ray import serve
+
+    from deployments.resources import NotEnough
+    from serve_app.builder import APP_NAME, build_app
+
+    try:
+        target = serve.RunTarget(build_app(settings), name=APP_NAME, route_prefix="/")
+    except NotEnough as error:
+        raise DeploymentFailed(str(error)) from error
+    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    readiness = f"{url_of(settings.host, settings.port)}/readiness"
+    while not stop.wait(POLL_S):
+        application = serve.status().applications.get(APP_NAME)
+        if application is None:
+            continue
+        if application.status.value == FAILED:
+            messages = [
+                info.message for info in application.deployments.values() if info.status.value == FAILED
+            ]
+            raise DeploymentFailed(reason("\n".join([application.message, *messages])))
+        states = [info.status.value for info in application.deployments.values()]
+        up = states.count("HEALTHY")
+        show(f"loading the model {settings.model!r}: {up} of {len(states)} deployments are up")
+        if application.status.value == "RUNNING" and answers(readiness):
+            return True
+    return False
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200."""
+    with suppress(OSError), urlopen(url, timeout=ANSWER_S) as response:  # noqa: S310 - our own address
+        return bool(response.status == 200)
+    return False
+
+
+def reason(message: str) -> str:
+    """What a person needs of a failed deployment's message: the last error of its traceback.
+
+    Our own errors say what to do, so their text is enough; others come with their names.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    errors = [found for line in lines if (found := ERROR_LINE.match(line))]
+    if not errors:
+        return lines[-1] if lines else "no reason given"
+    module, name, text = errors[-1]["module"], errors[-1]["name"], errors[-1]["text"]
+    return text if module.startswith("sam3_engine.") else f"{name}: {text}"

@@ -1,0 +1,58 @@
+"""The ingress: the HTTP application inside a Serve replica. This process never imports torch."""
+
+import os
+from typing import Any
+
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.clients import ServeDecoders
+from deployments.config import PoolConfig
+from deployments.exposition import merged_exposition
+from deployments.loopback import stay_on_loopback
+from deployments.metrics import ServeMetrics
+from deployments.pool.client import EmbeddingPoolClient
+from deployments.service import SegmentationService, ServiceConfig
+from serve_app.http.app import create_app
+from serve_app.settings import Settings
+
+MOST_DECODE_THREADS = 4
+
+
+@serve.ingress()
+class Ingress:
+    """A Serve deployment. Answers as soon as it is up; whether the model is ready, `/readiness` says."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: PoolConfig,
+        decoder: DeploymentHandle[Any],
+        encoder: DeploymentHandle[Any],
+    ) -> None:
+        stay_on_loopback()
+        self._settings = settings
+        decoders = ServeDecoders(decoder, encoder, settings.retry_after_s, settings.get_timeout_s)
+        threads = settings.ingress_threads
+        self._service = SegmentationService(
+            decoders,
+            EmbeddingPoolClient(pool, settings.retry_after_s),
+            ServiceConfig(
+                max_image_pixels=settings.max_image_pixels,
+                threads=min(os.cpu_count() or 1, MOST_DECODE_THREADS) if threads == "auto" else threads,
+            ),
+            ServeMetrics(),
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Serve, after the constructor."""
+        # Serve answers with the request id itself.
+        app = create_app(self._service, self._settings, answer_request_id=False)
+        app.add_api_route("/metrics", self._metrics, include_in_schema=False)
+        return app
+
+    async def _metrics(self) -> Response:
+        """All nodes' figures, for Prometheus."""
+        return Response(await merged_exposition(), media_type=CONTENT_TYPE_LATEST)

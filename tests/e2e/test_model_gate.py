@@ -1,0 +1,59 @@
+"""The bundled checkpoint does what its card says, on 200 scenes that it was not trained on."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from sam3_engine.bundled import BUNDLED_TINY
+from sam3_engine.engine import ConceptItem, Engine
+from sam3_engine.types import ConceptPrompt, ImageSize
+from training.evaluate import GATE, evaluate
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield Engine.load("tiny", device="cpu")
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def figures(engine: Engine) -> dict[str, float]:
+    return evaluate(engine, scenes=200)
+
+
+@pytest.mark.parametrize("name", GATE)
+def test_the_gate(figures: dict[str, float], name: str) -> None:
+    assert figures[name] >= GATE[name], figures
+
+
+def test_a_refinement_does_not_make_masks_worse(figures: dict[str, float]) -> None:
+    assert figures["refined IoU"] >= figures["one-click IoU"] - 0.01
+
+
+def test_the_file_is_small_and_half_precision() -> None:
+    assert BUNDLED_TINY.stat().st_size < 10e6
+    with safe_open(BUNDLED_TINY, framework="pt") as file:
+        names = list(file.keys())
+        assert {file.get_slice(name).get_dtype() for name in names} <= {"F16", "I32", "I64"}
+
+
+def test_words_it_never_saw_find_nothing_and_alike(engine: Engine) -> None:
+    grey = np.full((224, 224, 3), 128, dtype=np.uint8)
+    features = engine.expand(engine.encode([grey])[0])
+    prompts = [ConceptPrompt(word) for word in ("zebra", "Übermut", "the quick brown fox")]
+    found = engine.segment_concepts([ConceptItem(features, ImageSize(300, 300), prompts)])[0]
+    assert [len(one.scores) for one in found] == [0, 0, 0]
+
+
+def test_it_loads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    began = time.monotonic()
+    loaded = Engine.load("tiny", device="cpu")
+    assert loaded.spec.name == "tiny"
+    print(f"loaded in {time.monotonic() - began:.2f} s")  # a figure, not a bar: this machine is not yours

@@ -1,0 +1,233 @@
+"""The deployments as they really run: Ray, Serve, HAProxy, one replica of each. One server for the whole module."""
+
+import io
+import ipaddress
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
+from tests.support.server_process import ServerProcess, server_process
+
+pytestmark = pytest.mark.slow
+CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
+RECOVERY_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with server_process(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+def post(server: ServerProcess, route: str, **document: Any) -> requests.Response:
+    return requests.post(f"{server.url}/sam3/{route}", json=document, timeout=120)
+
+
+def click(server: ServerProcess, **document: Any) -> dict[str, Any]:
+    answer = post(server, "visual_segment", prompts=[CLICK], **document)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def cache(answer: requests.Response) -> str:
+    """hit or miss, as the answer's Server-Timing says."""
+    parts = dict(part.strip().split(";", 1) for part in answer.headers["Server-Timing"].split(","))
+    return parts["cache"].removeprefix("desc=")
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two lists of predictions are the same up to what batching does to the last digits."""
+    return len(one) == len(other) and all(
+        a["confidence"] == pytest.approx(b["confidence"], abs=1e-3)
+        and a["area"] == pytest.approx(b["area"], rel=0.02)
+        and a["box"] == pytest.approx(b["box"], abs=4)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def metric(server: ServerProcess, name: str, **labels: str) -> float:
+    """The sum of a family's samples over all processes."""
+    text = requests.get(f"{server.url}/metrics", timeout=60).text
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def lookups_reach(server: ServerProcess, count: float) -> None:
+    """Processes report with a delay: wait until so many requests are counted."""
+    end = time.monotonic() + RECOVERY_S
+    while metric(server, "sam3_cache_lookups_total") < count:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+
+
+def test_two_requests_for_one_image_encode_it_once(server: ServerProcess) -> None:
+    post(server, "embed_image", image=as_json(numbered(100)))
+    lookups_reach(server, metric(server, "sam3_cache_lookups_total") or 1)
+    requests_before = metric(server, "sam3_cache_lookups_total")
+    encoded_before = metric(server, "sam3_images_encoded_total")
+    prompts = [{"type": "text", "text": "red circle"}]
+    first = post(server, "concept_segment", image=as_json(numbered(101)), prompts=prompts)
+    second = post(server, "concept_segment", image=as_json(numbered(101)), prompts=prompts)
+    assert (cache(first), cache(second)) == ("miss", "hit")
+    assert first.json()["prompt_results"] == second.json()["prompt_results"]
+    lookups_reach(server, requests_before + 2)
+    assert metric(server, "sam3_images_encoded_total") == encoded_before + 1
+
+
+def test_fifty_requests_at_once_for_one_new_image_encode_it_once(server: ServerProcess) -> None:
+    requests_before = metric(server, "sam3_cache_lookups_total")
+    encoded_before = metric(server, "sam3_images_encoded_total")
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(lambda _: click(server, image=as_json(numbered(200))), range(50)))
+    assert all(alike(answer["predictions"], answers[0]["predictions"]) for answer in answers)
+    lookups_reach(server, requests_before + 50)
+    assert metric(server, "sam3_images_encoded_total") == encoded_before + 1
+
+
+def test_embed_then_click_by_id(server: ServerProcess) -> None:
+    image_id = post(server, "embed_image", image=as_json(numbered(1))).json()["image_id"]
+    answer = post(server, "visual_segment", image_id=image_id, prompts=[CLICK])
+    assert cache(answer) == "hit"
+    assert alike(answer.json()["predictions"], click(server, image=as_json(numbered(1)))["predictions"])
+
+
+def test_an_unknown_id_is_404(server: ServerProcess) -> None:
+    answer = post(server, "visual_segment", image_id="never sent", prompts=[CLICK])
+    assert answer.status_code == 404
+    assert "send the image" in answer.json()["message"]
+
+
+def test_a_list_of_images_is_answered_in_order(server: ServerProcess) -> None:
+    images = [as_json(encoded(scene().resize((40 + number, 30)))) for number in range(12)]
+    prompts = [{"type": "text", "text": "red circle"}]
+    options = {"prompts": prompts, "output_prob_thresh": 0.0, "format": "rle"}
+    listed = post(server, "concept_segment", image=images, **options).json()
+    widths = [one["prompt_results"][0]["predictions"][0]["masks"]["size"][1] for one in listed]
+    assert widths == [40 + number for number in range(12)]
+
+
+def test_images_that_take_turns_under_one_id_are_never_mixed(server: ServerProcess) -> None:
+    files = [
+        as_json(encoded(scene().resize((64, 48)))),
+        as_json(encoded(scene().rotate(90).resize((80, 60)))),
+    ]
+    truth = [click(server, image=file)["predictions"] for file in files]
+    assert not alike(truth[0], truth[1])
+
+    def one(number: int) -> bool:
+        which = number % 2
+        return alike(click(server, image=files[which], image_id="shared")["predictions"], truth[which])
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(one, range(60)))
+    for which in (0, 1, 0):
+        click(server, image=files[which], image_id="shared")
+        assert alike(click(server, image_id="shared")["predictions"], truth[which])
+
+
+def test_answers_larger_than_a_message(server: ServerProcess) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (1200, 1600, 3), dtype=np.uint8)
+    image = as_json(encoded(Image.fromarray(noise), "JPEG"))
+    prompts = [{"points": [{"x": 100 * n, "y": 70 * n, "positive": True}]} for n in range(1, 16)]
+    answer = post(server, "visual_segment", image=image, prompts=prompts, format="binary")
+    assert answer.status_code == 200
+    with np.load(io.BytesIO(answer.content), allow_pickle=False) as arrays:
+        assert arrays["masks"].shape == (15, 1200, 1600)
+        assert arrays["masks"].dtype == np.bool_
+        assert arrays["low_res_logits"].shape == (15, 64, 64)
+
+
+def test_refinement_starts_from_the_saved_logits(server: ServerProcess) -> None:
+    image = {"image": as_json(numbered(300))}
+    more = {"points": [*CLICK["points"], {"x": 75, "y": 85, "positive": True}]}
+
+    def refined(**options: bool) -> Any:
+        return post(server, "visual_segment", **image, prompts=[more], **options).json()["predictions"]
+
+    plain = refined()
+    assert refined(load_logits_from_cache=True) == plain, "nothing is saved yet"
+    post(server, "visual_segment", **image, prompts=[CLICK], save_logits_to_cache=True)
+    assert refined(load_logits_from_cache=True) != plain
+    assert refined() == plain
+
+
+def test_nothing_listens_beyond_loopback(server: ServerProcess) -> None:
+    listening = []
+    for process in [server.process, *server.descendants()]:
+        try:
+            connections = process.net_connections(kind="inet")
+        except psutil.NoSuchProcess:
+            continue
+        listening += [(process.name(), one.laddr) for one in connections if one.status == psutil.CONN_LISTEN]
+    assert len(listening) > 10, "Ray's own are among them"
+    public = [one for one in listening if not _is_loopback(one[1].ip)]
+    assert public == []
+
+
+def _is_loopback(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback
+
+
+def test_the_ingress_never_loads_torch(server: ServerProcess) -> None:
+    (ingress,) = server.named("ServeReplica:sam3:Ingress")
+    (decoder,) = server.named("ServeReplica:sam3:PromptDecoder")
+    assert not any("libtorch" in one.path for one in ingress.memory_maps())
+    assert any("libtorch" in one.path for one in decoder.memory_maps()), "the test would see it"
+
+
+@pytest.mark.parametrize("replica", ["PromptDecoder", "ImageEncoder"])
+def test_a_replica_that_is_killed_fails_no_request(server: ServerProcess, replica: str) -> None:
+    """Known images by their content, and new ones, from four clients, across the death."""
+    for number in range(4):
+        click(server, image=as_json(numbered(400 + number)))
+    (victim,) = server.named(f"ServeReplica:sam3:{replica}")
+    end = time.monotonic() + RECOVERY_S
+
+    def client(which: int) -> int:
+        answered = 0
+        while time.monotonic() < end and (answered < 10 or not replaced()):
+            number = 400 + which if answered % 2 else 500 + 1000 * which + answered
+            click(server, image=as_json(numbered(number)))
+            answered += 1
+        return answered
+
+    def replaced() -> bool:
+        return any(process.pid != victim.pid for process in server.named(f"ServeReplica:sam3:{replica}"))
+
+    with ThreadPoolExecutor(4) as threads:
+        clients = [threads.submit(client, which) for which in range(4)]
+        time.sleep(0.5)
+        victim.kill()
+        assert all(one.result() >= 10 for one in clients)
+    assert replaced()
+
+
+def test_a_killed_pool_comes_back_and_images_are_encoded_again(server: ServerProcess) -> None:
+    before = click(server, image=as_json(numbered(600)), image_id="kept")
+    (victim,) = server.named("PoolShard")
+    victim.kill()
+    after = click(server, image=as_json(numbered(600)), image_id="kept")
+    assert alike(after["predictions"], before["predictions"])
+    assert alike(click(server, image_id="kept")["predictions"], before["predictions"])
+
+
+def test_masks_have_the_size_of_the_image(server: ServerProcess) -> None:
+    answer = post(server, "visual_segment", image=as_json(numbered(2)), prompts=[CLICK], format="rle").json()
+    assert answer["predictions"][0]["masks"]["size"] == [HEIGHT, WIDTH]

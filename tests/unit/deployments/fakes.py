@@ -1,0 +1,101 @@
+"""An image, a pool and decoders that live in the test's process, without Ray and without a model."""
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from deployments import wire
+from deployments.keys import ImageKey, content_digest
+from deployments.messages import Answered, Ensured, NeedImage, PromptJob, Reply, Source, Square
+from deployments.metrics import LocalMetrics
+from deployments.pool.directory import Budget
+from deployments.pool.embedding_pool import EmbeddingPool
+from sam3_engine.images import decode_image
+from sam3_engine.types import ImageSize, Instance
+
+MODEL = "fake.1"
+SIDE = 16
+
+
+def image_file(colour: str = "red", size: tuple[int, int] = (40, 30)) -> bytes:
+    """A PNG of one colour; size is (width, height)."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+@dataclass
+class FileSource:
+    """An ImageSource that counts how often it is read."""
+
+    file: bytes
+    reads: int = 0
+
+    async def content_id(self) -> str:
+        return content_digest(self.file)
+
+    async def content(self) -> bytes:
+        self.reads += 1
+        return self.file
+
+
+@dataclass
+class FakePool:
+    """The real pool's behaviour around an encoder that gives the image's mean colour."""
+
+    encoded: list[Square | Source] = field(default_factory=list)
+    metrics: LocalMetrics = field(default_factory=LocalMetrics)
+    error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.pool = EmbeddingPool(self._encode, Budget(10_000, 10_000, 60), self.metrics)
+
+    async def _encode(self, image: Square | Source) -> tuple[Any, int]:
+        self.encoded.append(image)
+        if self.error:
+            raise self.error
+        if isinstance(image, Source):
+            pixels = decode_image(image.content, max_pixels=10**6, target=SIDE).square
+        else:
+            pixels = image.reference[0]
+        return tuple(pixels.mean(axis=(0, 1))), 10
+
+    async def ensure(
+        self, key: ImageKey, square: npt.NDArray[np.uint8], size: ImageSize, source: bytes
+    ) -> Ensured:
+        return await self.pool.ensure(key, Square([square], size), source)
+
+
+@dataclass
+class FakeDecoders:
+    """Answers with the colour that the pool holds for the image. `forget`: answers that pretend not to know it."""
+
+    pool: FakePool
+    jobs: list[PromptJob] = field(default_factory=list)
+    forget: int = 0
+    large: bool = False
+    fetched: int = 0
+    is_ready: bool = True
+
+    async def run(self, job: PromptJob) -> Reply:
+        self.jobs.append(job)
+        digest = self.pool.pool.resolve(job.tenant, job.image_id, job.digest)
+        found = await self.pool.pool.lookup(ImageKey(job.tenant, MODEL, digest)) if digest else None
+        if found is None or self.forget:
+            self.forget = max(0, self.forget - 1)
+            return NeedImage(MODEL, SIDE)
+        warm, tier = found
+        data = wire.dumps([Instance(1.0, (0, 0, 1, 1), 1, [[list(warm.reference[0])]])])
+        return Answered(warm.size, [data] if self.large else data, tier, {"prompt": 0.5, "queue": 0.25})
+
+    async def fetch(self, reference: list[Any]) -> bytes:
+        self.fetched += 1
+        data: bytes = reference[0]
+        return data
+
+    async def ready(self) -> bool:
+        return self.is_ready

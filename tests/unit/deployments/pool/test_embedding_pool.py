@@ -1,0 +1,217 @@
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from deployments.keys import ImageKey
+from deployments.messages import Source, Square, Warm
+from deployments.metrics import LocalMetrics
+from deployments.pool.directory import Budget
+from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
+from sam3_engine.types import ImageSize
+
+SIZE = ImageSize(30, 40)
+SQUARE = Square(["pixels"], SIZE)
+KEY = ImageKey("t", "m", "digest")
+
+
+class Encoder:
+    """Counts calls and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.images: list[Square | Source] = []
+        self.go = asyncio.Event()
+        self.errors: list[Exception] = []
+
+    async def __call__(self, image: Square | Source) -> tuple[Any, int]:
+        self.images.append(image)
+        number = len(self.images)
+        await self.go.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        return f"ref-{number}", 10
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    return Encoder()
+
+
+@pytest.fixture
+def metrics() -> LocalMetrics:
+    return LocalMetrics()
+
+
+@pytest.fixture
+def pool(encoder: Encoder, metrics: LocalMetrics) -> EmbeddingPool:
+    return EmbeddingPool(encoder, Budget(100, 100, 60), metrics)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_fifty_callers_make_one_encode(
+    pool: EmbeddingPool, encoder: Encoder, metrics: LocalMetrics
+) -> None:
+    calls = [asyncio.create_task(pool.ensure(KEY, SQUARE, b"file")) for _ in range(50)]
+    await settle()
+    encoder.go.set()
+    answers = await asyncio.gather(*calls)
+    assert len(encoder.images) == 1
+    assert {answer.warm.reference[0] for answer in answers} == {"ref-1"}
+    assert [answer.tier for answer in answers].count("miss") == 1
+    assert [answer.tier for answer in answers].count("joined") == 49
+    assert metrics.values['sam3_images_encoded_total{cause="new"}'] == 1
+
+
+async def test_a_failure_reaches_all_who_wait_and_poisons_nothing(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.errors.append(RuntimeError("out of memory"))
+    calls = [asyncio.create_task(pool.ensure(KEY, SQUARE, None)) for _ in range(50)]
+    await settle()
+    encoder.go.set()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(answer, RuntimeError) for answer in answers)
+    assert len(encoder.images) == 1
+    assert (await pool.ensure(KEY, SQUARE, None)).tier == "miss"
+    assert len(encoder.images) == 2
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_reported_later(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.errors.append(RuntimeError("out of memory"))
+    call = asyncio.create_task(pool.ensure(KEY, SQUARE, None))
+    await settle()
+    call.cancel()
+    encoder.go.set()
+    await settle()
+    gc.collect()  # an exception that nobody looked at would be reported now
+    assert (await pool.ensure(KEY, SQUARE, None)).tier == "miss"
+
+
+async def test_one_who_leaves_does_not_cancel_the_encode_of_the_others(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    first = asyncio.create_task(pool.ensure(KEY, SQUARE, None))
+    second = asyncio.create_task(pool.ensure(KEY, SQUARE, None))
+    await settle()
+    first.cancel()
+    await settle()
+    encoder.go.set()
+    assert (await second).warm.reference == ["ref-1"]
+    assert first.cancelled()
+
+
+async def test_a_known_image_is_not_encoded_again(pool: EmbeddingPool, encoder: Encoder) -> None:
+    encoder.go.set()
+    await pool.ensure(KEY, SQUARE, None)
+    again = await pool.ensure(KEY, SQUARE, None)
+    assert again.tier == "warm"
+    assert await pool.lookup(KEY) == (again.warm, "warm")
+    assert len(encoder.images) == 1
+
+
+async def test_a_lookup_of_an_unknown_image_finds_nothing(pool: EmbeddingPool) -> None:
+    assert await pool.lookup(KEY) is None
+
+
+async def test_a_lookup_joins_a_running_encode(pool: EmbeddingPool, encoder: Encoder) -> None:
+    call = asyncio.create_task(pool.ensure(KEY, SQUARE, None))
+    await settle()
+    lookup = asyncio.create_task(pool.lookup(KEY))
+    await settle()
+    encoder.go.set()
+    assert await lookup == ((await call).warm, "joined")
+
+
+async def test_an_evicted_image_is_made_again_from_its_source_once(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.go.set()
+    for number in range(12):
+        await pool.ensure(ImageKey("t", "m", str(number)), SQUARE, b"file")
+    assert pool.directory.warm_used <= 100
+    found = await asyncio.gather(*(pool.lookup(ImageKey("t", "m", "0")) for _ in range(10)))
+    assert {answer[1] for answer in found if answer} == {"cold", "joined"}
+    assert encoder.images[12:] == [Source(b"file", SIZE)]
+
+
+async def test_a_lost_embedding_is_made_again_and_its_successor_is_safe(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.go.set()
+    lost = (await pool.ensure(KEY, SQUARE, b"file")).warm
+    for _ in range(5):  # every reader reports it
+        pool.lost(KEY, lost.generation)
+    answer = await pool.lookup(KEY)
+    assert answer is not None
+    assert answer[1] == "cold"
+    pool.lost(KEY, lost.generation)
+    assert await pool.lookup(KEY) == (answer[0], "warm")
+    assert len(encoder.images) == 2
+
+
+async def test_a_lost_embedding_without_source_has_to_be_sent_again(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.go.set()
+    warm = (await pool.ensure(KEY, SQUARE, None)).warm
+    pool.lost(KEY, warm.generation)
+    assert await pool.lookup(KEY) is None
+
+
+async def test_tenants_share_nothing(pool: EmbeddingPool, encoder: Encoder) -> None:
+    encoder.go.set()
+    await pool.ensure(KEY, SQUARE, None)
+    assert await pool.lookup(ImageKey("other", "m", "digest")) is None
+    assert (await pool.ensure(ImageKey("other", "m", "digest"), SQUARE, None)).tier == "miss"
+    assert len(encoder.images) == 2
+
+
+async def test_too_many_encodes_are_refused_and_joining_one_is_not(
+    encoder: Encoder, metrics: LocalMetrics
+) -> None:
+    pool = EmbeddingPool(encoder, Budget(100, 100, 60), metrics, max_encodes=2)
+    calls = [asyncio.create_task(pool.ensure(ImageKey("t", "m", str(i)), SQUARE, None)) for i in range(3)]
+    await settle()
+    joining = asyncio.create_task(pool.ensure(ImageKey("t", "m", "0"), SQUARE, None))
+    encoder.go.set()
+    answers = await asyncio.gather(*calls, joining, return_exceptions=True)
+    assert [type(answer).__name__ for answer in answers] == ["Ensured", "Ensured", "PoolBusy", "Ensured"]
+    assert isinstance(answers[2], PoolBusy)
+    assert (await pool.ensure(ImageKey("t", "m", "2"), SQUARE, None)).tier == "miss"
+
+
+async def test_an_image_deleted_while_it_is_encoded_answers_its_callers_and_stays_deleted(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    call = asyncio.create_task(pool.ensure(KEY, SQUARE, b"file"))
+    await settle()
+    assert pool.delete(KEY)
+    encoder.go.set()
+    assert isinstance((await call).warm, Warm)
+    assert await pool.lookup(KEY) is None
+
+
+async def test_ids_are_bound_and_resolved(pool: EmbeddingPool) -> None:
+    assert pool.resolve("t", "cat", None) is None
+    assert pool.resolve("t", "cat", "one") == "one"
+    assert pool.resolve("t", "cat", None) == "one"
+    assert pool.resolve("t", "cat", "two") == "two"
+    assert pool.resolve("t", "cat", None) == "two"
+
+
+async def test_sweeping_reports_bytes_and_entries(
+    pool: EmbeddingPool, encoder: Encoder, metrics: LocalMetrics
+) -> None:
+    encoder.go.set()
+    await pool.ensure(KEY, SQUARE, b"file")
+    pool.sweep()
+    assert metrics.values['sam3_pool_bytes{tier="warm"}'] == 10
+    assert metrics.values['sam3_pool_bytes{tier="cold"}'] == 4
+    assert metrics.values['sam3_pool_entries{tier="warm"}'] == 1

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from deployments import wire
+from sam3_engine.types import Instance
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 9), (64, 64), (0, 5), (333, 1)])
+def test_masks_survive_bit_for_bit(shape: tuple[int, int]) -> None:
+    mask = RNG.random(shape) < 0.5
+    low = RNG.random((4, 4), dtype=np.float32)
+    (found,) = wire.loads(wire.dumps([Instance(0.5, (0, 0, 1, 1), 3, mask, low)]))
+    assert found.masks.dtype == np.bool_
+    np.testing.assert_array_equal(found.masks, mask)
+    np.testing.assert_array_equal(found.low_res_logits, low)
+
+
+def test_nested_lists_keep_their_shape() -> None:
+    polygon = Instance(0.5, (0, 0, 1, 1), 3, [[[0, 0], [1, 0], [1, 1]]])
+    rle = Instance(0.4, (0, 0, 1, 1), 3, {"size": [2, 2], "counts": "04"})
+    results = [[polygon, rle], [], [polygon]]
+    assert wire.loads(wire.dumps(results)) == results
+    assert wire.loads(wire.dumps([])) == []
+
+
+def test_a_large_mask_of_one_object_is_small() -> None:
+    mask = np.zeros((4000, 4000), dtype=np.bool_)
+    mask[1000:3000, 500:2500] = True
+    assert len(wire.dumps([Instance(0.5, (0, 0, 1, 1), 3, mask)])) < 64 * 1024

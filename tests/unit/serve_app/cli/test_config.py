@@ -1,0 +1,72 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+from pydantic import ByteSize, SecretStr
+
+from serve_app.cli.config import HIDDEN, shown
+from serve_app.cli.main import main
+from serve_app.settings import GROUPS, Settings, environment_name
+
+
+def config(*arguments: str, **environment: str | None) -> str:
+    done = CliRunner().invoke(main, ["config", *arguments], env=environment)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_every_setting_is_listed_under_its_group() -> None:
+    output = config()
+    assert [line for line in output.splitlines() if line in GROUPS] == list(GROUPS)
+    for name in Settings.model_fields:
+        assert f"  {environment_name(name)} " in output.replace("\n", " \n")
+
+
+def test_each_value_tells_where_it_came_from() -> None:
+    rows = {row["variable"]: row for row in json.loads(config("--json", "--port", "9100", SAM3_MODEL="sam3"))}
+    assert rows["SAM3_PORT"] == {"variable": "SAM3_PORT", "value": "9100", "source": "--port"}
+    assert rows["SAM3_MODEL"] == {"variable": "SAM3_MODEL", "value": "sam3", "source": "SAM3_MODEL"}
+    assert rows["SAM3_HOST"]["source"] == "default"
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    assert "9100" in config("--port", "9100", SAM3_PORT="9200")
+    assert "9200" not in config("--port", "9100", SAM3_PORT="9200")
+
+
+def test_secrets_are_hidden() -> None:
+    output = config(HF_TOKEN="hf_secret")
+    assert "hf_secret" not in output
+    assert f"set {HIDDEN}" in output
+    assert "not set" in config(HF_TOKEN=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        ((), ""),
+        (("a", "b"), "a,b"),
+        (True, "true"),
+        (ByteSize(64 * 2**20), "64MiB"),
+        (SecretStr("x"), HIDDEN),
+        (1.5, "1.5"),
+    ],
+)
+def test_values_are_shown_as_the_environment_takes_them(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_what_is_shown_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(cors_origins="a,b", max_body_bytes="10MiB", hot_bytes="2GiB", compile=True)  # type: ignore[arg-type]
+    for name in Settings.model_fields:
+        if text := shown(getattr(settings, name)):
+            monkeypatch.setenv(environment_name(name), text)
+    assert Settings() == settings
+
+
+@pytest.mark.parametrize("command", ["up", "segment", "config", "keys"])
+def test_every_command_explains_itself(command: str) -> None:
+    output = CliRunner().invoke(main, [command, "--help"]).output
+    assert len(output.splitlines()) > 6
+    assert command in CliRunner().invoke(main, ["--help"]).output

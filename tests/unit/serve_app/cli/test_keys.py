@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from serve_app.cli.keys import keys
+from serve_app.http.auth import KeyRing
+from serve_app.http.errors import Unauthorized
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.json"
+
+
+def run(path: Path, *arguments: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(keys, [*arguments, "--file", str(path)], input=given)
+
+
+def test_add_shows_a_key_that_works_and_only_once(path: Path) -> None:
+    added = run(path, "add", "acme", "--rate", "5")
+    assert added.exit_code == 0
+    key = added.stdout.strip()
+    assert "cannot be shown again" in added.stderr
+    assert KeyRing(path).tenant(key) == "acme"
+    listed = run(path, "list")
+    assert "acme, 5 requests/s" in listed.output
+    assert key not in listed.output
+
+
+def test_rotate_and_revoke(path: Path) -> None:
+    old = run(path, "add", "acme").stdout.strip()
+    new = run(path, "rotate", "acme", "--grace-hours", "1").stdout.strip()
+    assert KeyRing(path).tenant(old) == KeyRing(path).tenant(new) == "acme"
+    assert "until" in run(path, "list").output
+    newest = run(path, "rotate", "acme").stdout.strip()
+    for gone in (old, new):
+        with pytest.raises(Unauthorized):
+            KeyRing(path).tenant(gone)
+    assert run(path, "revoke", "acme").exit_code == 0
+    with pytest.raises(Unauthorized):
+        KeyRing(path).tenant(newest)
+
+
+def test_a_key_from_standard_input_is_not_repeated(path: Path) -> None:
+    added = run(path, "add", "acme", "--stdin", given="rf_0123456789abcdef\n")
+    assert added.exit_code == 0
+    assert "rf_0123456789abcdef" not in added.output
+    assert KeyRing(path).tenant("rf_0123456789abcdef") == "acme"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "say"),
+    [
+        (("rotate", "acme"), "no key file"),
+        (("revoke", "acme"), "no key file"),
+        (("list",), "cannot read"),
+        (("add", "a b"), "name"),
+        (("add", "acme", "--rate", "0"), "rate"),
+    ],
+)
+def test_what_cannot_be_done_is_told(path: Path, arguments: tuple[str, ...], say: str) -> None:
+    done = run(path, *arguments)
+    assert done.exit_code == 1
+    assert say in done.output
+    assert "Traceback" not in done.output
+
+
+def test_the_file_comes_from_the_environment(path: Path) -> None:
+    done = CliRunner().invoke(keys, ["add", "acme"], env={"SAM3_API_KEYS_FILE": str(path)})
+    assert done.exit_code == 0
+    assert path.exists()
+    missing = CliRunner().invoke(keys, ["add", "acme"], env={"SAM3_API_KEYS_FILE": ""})
+    assert missing.exit_code == 2
+    assert "--file" in missing.output

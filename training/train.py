@@ -34,7 +34,7 @@ EVALUATION_SEEDS = 10_000_000
 class Plan:
     """The whole recipe in numbers."""
 
-    steps: int = 8000
+    steps: int = 6600
     dense_steps: int = 2000
     dense_scenes: int = 8
     learning_rate: float = 8e-4

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
+from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.keys import affinity
-from deployments.messages import PromptJob, Reply
+from deployments.messages import Answered, PromptJob, Reply
 from deployments.routing import call
 
 READY_TIMEOUT_S = 2.0
@@ -32,19 +34,24 @@ class ServeDecoders:
         self._ready_until = 0.0
 
     async def run(self, job: PromptJob) -> Reply:
-        """One hop, to the replica that this image id hashes to. Raises Overloaded."""
-        route = affinity(job.tenant, job.image_id)
-        reply: Reply = await call(
-            self._decoder, "run", job, affinity=route, retry_after_s=self._retry_after_s
-        )
-        return reply
+        """One hop, to the replica that this image id hashes to. Raises Overloaded.
 
-    async def fetch(self, reference: list[Any]) -> bytes:
-        """Results that were too large for a message. Raises TimeoutError or what Ray raises when they are
-        lost."""
-        async with asyncio.timeout(self._get_timeout_s):
-            data: bytes = await reference[0]
-        return data
+        Results that were too large for the reply are fetched; when they are lost, the job is run once more.
+        """
+        for last in (False, True):
+            route = affinity(job.tenant, job.image_id)
+            reply: Reply = await call(
+                self._decoder, "run", job, affinity=route, retry_after_s=self._retry_after_s
+            )
+            if not isinstance(reply, Answered) or isinstance(reply.results, bytes):
+                return reply
+            try:
+                async with asyncio.timeout(self._get_timeout_s):
+                    return replace(reply, results=await reply.results[0])
+            except (TimeoutError, RayError):
+                if last:
+                    raise
+        raise AssertionError("unreachable")
 
     async def ready(self) -> bool:
         """Whether a decoder, an encoder and the pool answer now."""

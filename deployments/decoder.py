@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LOGITS_BYTES = 64 * 2**20
 MOST_NAMES = 100_000
+GPU_POST_THREADS = 4
+"""Masks encoded at once where the model runs on a GPU; on a CPU, as many as torch has threads."""
 
 
 class PromptDecoder:
@@ -41,7 +43,9 @@ class PromptDecoder:
         self._engine = load_engine(config.engine, metrics)
         self._thread = ModelThread("prompt")
         self._pool = EmbeddingPoolClient(config.pool)
-        post = ThreadPoolExecutor(config.engine.threads or 1, thread_name_prefix="encode-masks")
+        post = ThreadPoolExecutor(
+            config.engine.threads or GPU_POST_THREADS, thread_name_prefix="encode-masks"
+        )
         idle_ttl_s = config.pool.budget.idle_ttl_s
         hot: HotCache[ImageKey, HotImage] = HotCache(self._hot_bytes(config), idle_ttl_s)
         self._jobs = JobRunner(

@@ -1,7 +1,8 @@
 """All nodes' metrics as one Prometheus exposition: what `GET /metrics` of the ingress answers.
 
-Ray exports on each node what its processes reported, every few seconds, with the prefix `ray_`. Here the families of
-this application lose the prefix; Serve's own stay as they are; Ray's others are left to a scrape of the nodes.
+Ray exports on each node what its processes reported, every few seconds, with the prefix `ray_`. Here the
+families of this application lose the prefix; Serve's own stay as they are; Ray's others are left to a scrape
+of the nodes.
 """
 
 import asyncio

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 def load_engine(config: EngineConfig, metrics: Metrics) -> "Engine":
     """The model, loaded and warmed up. Raises sam3_engine.errors.CheckpointError."""
+    import torch
+
     from sam3_engine.engine import Engine
     from sam3_engine.spec import SPECS
 
     started = time.monotonic()
     if config.model.endswith("-random"):
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
         engine = Engine.random(
             SPECS[config.model.removesuffix("-random")], device=config.device, dtype=config.dtype
         )

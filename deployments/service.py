@@ -43,14 +43,11 @@ LARGE = 256 * 1024
 
 
 class DecoderClient(Protocol):
-    """The decoders, seen from the ingress. Both methods raise Overloaded when too many requests wait."""
+    """The decoders, seen from the ingress."""
 
     async def run(self, job: PromptJob) -> Reply:
-        """Send a job to the replica that most likely has its image hot."""
-        ...
-
-    async def fetch(self, reference: list[Any]) -> bytes:
-        """Results that were too large to be in the reply."""
+        """The reply of the replica that most likely has the image hot, its results included. Raises
+        Overloaded."""
         ...
 
     async def ready(self) -> bool:
@@ -169,8 +166,7 @@ class SegmentationService:
 
     async def _results(self, answered: Answered) -> Any:
         data = answered.results
-        if not isinstance(data, bytes):
-            data = await self._decoder.fetch(data)
+        assert isinstance(data, bytes)
         if len(data) > LARGE:
             return await asyncio.get_running_loop().run_in_executor(self._executor, wire.loads, data)
         return wire.loads(data)

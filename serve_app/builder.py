@@ -132,7 +132,7 @@ def _engine(settings: Settings, share: Share) -> EngineConfig:
     return EngineConfig(
         model=settings.model,
         checkpoint=str(settings.checkpoint) if settings.checkpoint else None,
-        device=settings.device if share.num_gpus else "cpu",
+        device="cuda" if share.num_gpus else "cpu",  # the GPU that Ray gives the replica is its first
         dtype=settings.dtype,
         compile=settings.compile,
         threads=share.threads,

@@ -19,7 +19,6 @@ Share = Auto | Annotated[float, Field(ge=0)]
 GROUPS = ("model", "http", "deployments", "pool", "ray")
 
 MIB = 1024 * 1024
-GIB = 1024 * MIB
 
 
 def _in(group: str) -> JsonDict:
@@ -47,7 +46,8 @@ class Settings(BaseSettings):
     """Weights file or its directory. Empty: the bundled file (`tiny`), or the Hub with `HF_TOKEN`
     (`sam3`)."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", json_schema_extra=_in("model"))
-    """`auto` (CUDA where there is a GPU), `cpu`, `cuda` or `cuda:N`."""
+    """`auto` (CUDA where there is a GPU), `cpu` or `cuda`; `cuda:N` counts for `segment --local` only, for
+    Ray chooses the GPUs of replicas."""
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", json_schema_extra=_in("model"))
     """Arithmetic of the model: `auto` is bfloat16 on CUDA, float32 on a CPU."""
     compile: bool = Field(False, json_schema_extra=_in("model"))
@@ -161,8 +161,6 @@ class Settings(BaseSettings):
     again."""
 
     # --- ray ---------------------------------------------------------------------------------------------
-    ray_address: str | None = Field(None, json_schema_extra=_in("ray"))
-    """Address of a running Ray cluster to join. Empty: `sam3-serve up` starts its own, on loopback."""
     ray_temp_dir: Path | None = Field(None, json_schema_extra=_in("ray"))
     """Directory of Ray's sockets and logs (a short path). Empty: a new one under the system's temporary
     directory."""
@@ -181,7 +179,7 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("checkpoint", "api_keys_file", "ray_address", "ray_temp_dir", mode="before")
+    @field_validator("checkpoint", "api_keys_file", "ray_temp_dir", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -3,7 +3,6 @@
 import re
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from urllib.request import urlopen
 
@@ -14,6 +13,7 @@ from serve_app.cli.addresses import url_of
 from serve_app.cli.greeting import welcome
 from serve_app.cli.janitor import janitor, keep_folder
 from serve_app.cli.preflight import refuse_unwise, weights
+from serve_app.cli.progress import Progress, progress
 from serve_app.cli.ray_head import logs_in, new_run_dir, ray_head
 from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
@@ -41,13 +41,13 @@ def run(settings: Settings) -> None:
     stop.listen()
     with janitor(run_dir) as cleaner:
         try:
-            with console.status("starting Ray") as status, ray_head(settings, run_dir):
+            with progress(console, "starting Ray") as show, ray_head(settings, run_dir):
                 stop.listen()
-                if deploy(settings, stop, status.update):
-                    status.stop()
+                if deploy(settings, stop, show):
+                    show("")
                     welcome(console, settings, time.monotonic() - started, run_dir)
                     stop.wait()
-                status.update("stopping")
+                show("stopping")
         except DeploymentFailed as error:
             keep_folder(cleaner)
             raise click.ClickException(
@@ -60,7 +60,7 @@ class DeploymentFailed(Exception):
     """The application did not come up; says why, in a line."""
 
 
-def deploy(settings: Settings, stop: StopSignal, show: Callable[[str], None]) -> bool:
+def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
     """Deploy the application and wait until it answers; `show` is told how far it is. False when asked to
     stop.
 

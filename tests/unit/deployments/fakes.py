@@ -77,8 +77,6 @@ class FakeDecoders:
     pool: FakePool
     jobs: list[PromptJob] = field(default_factory=list)
     forget: int = 0
-    large: bool = False
-    fetched: int = 0
     is_ready: bool = True
 
     async def run(self, job: PromptJob) -> Reply:
@@ -90,12 +88,7 @@ class FakeDecoders:
             return NeedImage(MODEL, SIDE)
         warm, tier = found
         data = wire.dumps([Instance(1.0, (0, 0, 1, 1), 1, [[list(warm.reference[0])]])])
-        return Answered(warm.size, [data] if self.large else data, tier, {"prompt": 0.5, "queue": 0.25})
-
-    async def fetch(self, reference: list[Any]) -> bytes:
-        self.fetched += 1
-        data: bytes = reference[0]
-        return data
+        return Answered(warm.size, data, tier, {"prompt": 0.5, "queue": 0.25})
 
     async def ready(self) -> bool:
         return self.is_ready

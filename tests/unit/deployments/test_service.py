@@ -203,14 +203,6 @@ async def test_images_that_cannot_be_used(
     assert pool.encoded == []
 
 
-async def test_results_too_large_for_a_message_are_fetched(
-    service: SegmentationService, decoders: FakeDecoders
-) -> None:
-    decoders.large = True
-    assert colour(await click(service, image(RED)[0])) == "red"
-    assert decoders.fetched == 1
-
-
 async def test_a_passed_deadline_cancels_the_work(
     service: SegmentationService, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,92 @@
+from typing import Any, cast
+
+import pytest
+from ray.exceptions import OwnerDiedError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.clients import ServeDecoders
+from deployments.messages import Answered, NeedImage, PromptJob
+from sam3_engine.types import ImageSize
+
+JOB = PromptJob("t", "pet", None, None)
+SIZE = ImageSize(3, 4)
+
+
+async def gives(value: Any) -> Any:
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+class Later:
+    """Awaited like an ObjectRef."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __await__(self) -> Any:
+        return gives(self.value).__await__()
+
+
+class Handle:
+    """Gives the outcomes that it is given, one per call; remembers how it was called."""
+
+    def __init__(self, *outcomes: Any) -> None:
+        self.outcomes = list(outcomes)
+        self.options_of: list[dict[str, str]] = []
+
+    def options(self, **options: str) -> "Handle":
+        self.options_of.append(options)
+        return self
+
+    def remote(self, *_args: Any) -> Any:
+        return Later(self.outcomes.pop(0))
+
+
+def decoders(decoder: Handle, encoder: Handle | None = None) -> ServeDecoders:
+    handles = [cast("DeploymentHandle[Any]", handle) for handle in (decoder, encoder or Handle())]
+    return ServeDecoders(handles[0], handles[1], retry_after_s=1.0, get_timeout_s=5.0)
+
+
+def stored(value: Any) -> Answered:
+    return Answered(SIZE, [Later(value)], "hot")
+
+
+async def test_requests_for_one_image_go_the_same_way() -> None:
+    handle = Handle(*[NeedImage("m", 16)] * 3)
+    client = decoders(handle)
+    for job in (JOB, JOB, PromptJob("t", "other", None, None)):
+        await client.run(job)
+    routes = [options["session_id"] for options in handle.options_of]
+    assert routes[0] == routes[1] != routes[2]
+    assert "pet" not in routes[0]
+
+
+async def test_results_by_reference_are_fetched() -> None:
+    assert await decoders(Handle(stored(b"results"))).run(JOB) == Answered(SIZE, b"results", "hot")
+
+
+async def test_results_that_died_with_their_decoder_are_made_again() -> None:
+    lost = OwnerDiedError("0" * 56, "owner", "node")
+    handle = Handle(stored(lost), Answered(SIZE, b"again", "warm"))
+    assert await decoders(handle).run(JOB) == Answered(SIZE, b"again", "warm")
+
+
+async def test_results_that_are_lost_twice_are_an_error() -> None:
+    lost = OwnerDiedError("0" * 56, "owner", "node")
+    with pytest.raises(OwnerDiedError):
+        await decoders(Handle(stored(lost), stored(lost))).run(JOB)
+
+
+async def test_ready_when_decoder_and_encoder_answer_and_believed_for_a_while() -> None:
+    decoder, encoder = Handle(True), Handle(True)
+    client = decoders(decoder, encoder)
+    assert await client.ready()
+    assert await client.ready()
+    assert len(decoder.options_of) == len(encoder.options_of) == 1
+
+
+async def test_not_ready_when_one_of_them_fails_and_asked_again() -> None:
+    client = decoders(Handle(True, True), Handle(RuntimeError("loading"), True))
+    assert not await client.ready()
+    assert await client.ready()

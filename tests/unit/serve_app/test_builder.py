@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+from ray.serve.deployment import Application
+
+from deployments.config import DECODER, ENCODER, INGRESS
+from deployments.resources import Machine, NotEnough, plan
+from deployments.routing import ROUTER
+from serve_app.builder import build_app, decoder_config, encoder_config, pool_config, wishes
+from serve_app.settings import Settings
+
+LAPTOP = Machine(cpus=4, gpus=0, object_store_bytes=10**9)
+GPU_NODE = Machine(cpus=16, gpus=2, object_store_bytes=10**9)
+
+
+@pytest.fixture(autouse=True)
+def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.builder.cluster", lambda: LAPTOP)
+
+
+def deployments(app: Application) -> dict[str, Application]:
+    """The graph's nodes by name."""
+    ingress = app._bound_deployment
+    nodes = [app, *(argument for argument in ingress.init_args if isinstance(argument, Application))]
+    return {node._bound_deployment.name: node for node in nodes}
+
+
+def test_the_graph_is_an_ingress_in_front_of_encoders_and_decoders() -> None:
+    graph = deployments(build_app(Settings(decoder_replicas=2, decoder_max_ongoing=9, max_queued=7)))
+    assert graph.keys() == {INGRESS, ENCODER, DECODER}
+    decoder = graph[DECODER]._bound_deployment
+    assert decoder.num_replicas == 2
+    assert decoder.max_ongoing_requests == 9
+    assert decoder.max_queued_requests == 7
+    assert decoder._deployment_config.request_router_config.request_router_class == ROUTER
+
+
+def test_the_arguments_of_a_configuration_file_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM3_ENCODER_REPLICAS", "2")
+    settings = Settings.model_validate({"model": "tiny-random", "max_body_bytes": "1MiB"})
+    assert (settings.model, settings.max_body_bytes, settings.encoder_replicas) == ("tiny-random", 2**20, 2)
+    assert deployments(build_app(settings))[ENCODER]._bound_deployment.num_replicas == 2
+
+
+def test_the_pools_budget_is_divided_among_its_shards() -> None:
+    pool = pool_config(Settings(pool_shards=2, cold_bytes="100MB"), LAPTOP)  # type: ignore[arg-type]
+    assert pool.budget.warm_bytes == 300_000_000, "60 % of the object store"
+    assert pool.budget.cold_bytes == 50_000_000
+    asked = pool_config(Settings(warm_bytes="1GB"), LAPTOP)  # type: ignore[arg-type]
+    assert asked.budget.warm_bytes == 10**9
+
+
+@pytest.mark.parametrize(("machine", "device"), [(LAPTOP, "cpu"), (GPU_NODE, "cuda")])
+def test_replicas_use_what_ray_gives_them(machine: Machine, device: str) -> None:
+    settings = Settings(checkpoint=Path("weights"), dtype="float32", hot_bytes="2GiB")  # type: ignore[arg-type]
+    parts = plan(wishes(settings), machine)
+    encoder = encoder_config(settings, parts)
+    decoder = decoder_config(settings, parts, pool_config(settings, machine))
+    assert encoder.engine.device == decoder.engine.device == device
+    assert encoder.engine.checkpoint == "weights"
+    assert encoder.engine.dtype == "float32"
+    assert decoder.hot_bytes == 2 * 2**30
+    assert decoder.gpu_share == parts.decoder.num_gpus
+    assert (encoder.engine.threads is None) == (device == "cuda")
+
+
+def test_a_machine_that_is_too_small_is_refused() -> None:
+    with pytest.raises(NotEnough):
+        build_app(Settings(ingress_replicas=100))

@@ -52,6 +52,8 @@ def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[s
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "3",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # On a busy machine HAProxy needs more than the default 5 s to come up, and is killed for it.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     }
     return fixed, tuned
 

@@ -21,7 +21,7 @@ from deployments.metrics import ServeMetrics
 from deployments.model_thread import Canary, ModelThread
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.pool.names import Names
-from deployments.prompting import Prompting
+from deployments.prompting import Prompting, warm_up_encoding
 from sam3_engine.embedding import Embedding
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 
@@ -40,8 +40,8 @@ class PromptDecoder:
     def __init__(self, config: DecoderConfig) -> None:
         stay_on_loopback()
         metrics = ServeMetrics()
-        self._engine = load_engine(config.engine, metrics)
         self._thread = ModelThread("prompt")
+        self._engine = load_engine(config.engine, metrics, self._thread)
         self._pool = EmbeddingPoolClient(config.pool)
         post = ThreadPoolExecutor(
             config.engine.threads or GPU_POST_THREADS, thread_name_prefix="encode-masks"
@@ -65,6 +65,7 @@ class PromptDecoder:
             ),
         )
         self._canary = Canary(canary_click(self._engine), self._thread)
+        warm_up_encoding(self._engine)
 
     async def run(self, job: PromptJob) -> Reply:
         """Answer a job, or say that the image is needed."""

@@ -27,8 +27,8 @@ class ImageEncoder:
         stay_on_loopback()
         self._config = config
         self._metrics = ServeMetrics()
-        self._engine = load_engine(config.engine, self._metrics)
         self._thread = ModelThread("encode")
+        self._engine = load_engine(config.engine, self._metrics, self._thread)
         batching: Any = self._encode_batch  # `serve.batch` adds these
         batching.set_max_batch_size(config.batch_size)
         batching.set_batch_wait_timeout_s(config.batch_wait_s)

@@ -2,6 +2,7 @@
 imports."""
 
 import time
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 from deployments.config import EngineConfig
@@ -11,8 +12,9 @@ if TYPE_CHECKING:
     from sam3_engine.engine import Engine
 
 
-def load_engine(config: EngineConfig, metrics: Metrics) -> "Engine":
-    """The model, loaded and warmed up. Raises sam3_engine.errors.CheckpointError."""
+def load_engine(config: EngineConfig, metrics: Metrics, thread: Executor) -> "Engine":
+    """The model, loaded and warmed up in the thread that it will run in (some of what the first call prepares is
+    kept per thread). Raises sam3_engine.errors.CheckpointError."""
     import torch
 
     from sam3_engine.engine import Engine
@@ -34,7 +36,7 @@ def load_engine(config: EngineConfig, metrics: Metrics) -> "Engine":
             compile=config.compile,
             threads=config.threads,
         )
-    engine.warm_up()
+    thread.submit(engine.warm_up).result()
     metrics.set(NAMES.model_load_seconds, time.monotonic() - started)
     return engine
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from deployments import wire
 from deployments.batcher import Batcher
@@ -15,7 +15,7 @@ from deployments.logits import LogitsCache
 from deployments.metrics import NAMES, Metrics
 from deployments.model_thread import ModelThread
 from deployments.protocol import ConceptRequest, VisualRequest
-from sam3_engine.types import ImageSize
+from sam3_engine.types import ImageSize, MaskFormat
 
 if TYPE_CHECKING:
     from sam3_engine.engine import ConceptDetections, Engine, VisualMask
@@ -106,3 +106,18 @@ def _visual_results(masks: "Sequence[VisualMask]", size: ImageSize, request: Vis
     if request.mask_format != "binary":
         instances = [replace(instance, low_res_logits=None) for instance in instances]
     return wire.dumps(instances)
+
+
+def warm_up_encoding(engine: "Engine") -> None:
+    """Encode a mask in every format, so that no request pays for importing what that needs."""
+    import numpy as np
+    import torch
+
+    from sam3_engine.engine import ConceptDetections
+
+    side = engine.spec.mask_size
+    found = ConceptDetections(
+        np.ones(1, np.float32), np.zeros((1, 4), np.float32), torch.ones(1, side, side, device=engine.device)
+    )
+    for mask_format in get_args(MaskFormat):
+        _concept_results([found], ImageSize(side, side), ConceptRequest((), mask_format, 0.5))

@@ -2,11 +2,16 @@
 
 from typing import Any
 
-# A red circle, 96 x 96 pixels, with its centre at (44, 48).
+# A red circle of 30 pixels across in a picture of 96 x 96, with its centre at (44, 48).
 CIRCLE_PNG = (
-    "iVBORw0KGgoAAAANSUhEUgAAAGAAAABgAQMAAADYVuV7AAAABlBMVEXh4eHSKCjl7V7UAAAAsklEQVR42u2TwQ3CMAxFX9wKeoMROgIbUDZjtIzACIzQ"
-    "Y4RQzKF2qdogUbjWUg4/39/fshPY4peoANAQx5uDJgAE4MTunXYnhGhMADqX7FW1d01jBwGOQO2g9api4jD6TNuJACGCWAbdPE0ctwWmBnOeM59BA9b2"
-    "95q/wTDntErzBKAvMJlhR0tGwcZa+TQvJZ+I5YoVyg56zFms4eTgAdwcqG8PgLNmFq9qCL1uP29dvADL9iV80Wq+wAAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAGAAAABgBAMAAAAQtmoLAAAAMFBMVEXi7u7i6enh5eXh4uLh4eHh4ODh39/h3t7fx8fXamrTMzPSKyvS"
+    "KSnSKCjSIyPRGxsKi9vbAAAB2UlEQVR42mN0YSANMDGMahjVMKphVMOohkGqQVCQJA1ChnfPCRsSr0H4do9ryMleHDoYMSoU5pceioIM"
+    "799VF13ApoEFQ0TTyCzgPYPgb8E8vw/EaBCcsdxmjyDDe+akH8v4iHAS4584n0cCDAwM/x9ZWxo9wNTArISm4dr8UxIMDAwMjPxXZXZy"
+    "ELZBR19OAcr8JyerR9AG5rUrGOFmXVHjekEoHniKkEKGT2MjwYiTVb2EpMHxEUEn3XWWQHiU8YPgxx/4bWC66CuAxH3Cp0DASYyMaGFI"
+    "yA//BVC4/KIHCGj4m/gRRT/TRwIa+FElBQw+UJ5FUVMrmgs+3BYgYAPTfBRHMf7nJ6QB1c0fXxkQCtb/DPiCGUvSEBTlQMoDvGdu/SCg"
+    "wViAHWHoPzkvcULB+ui1PpLce36COY750CdEkn508ckFQn74b/UJ7tF/Ogk/CJd8n2fZwYL2yTomIorKz6+X8EF0PLA6bUeEhn/2VU/4"
+    "7n/4/+6B48wtWIoljHKJ4ZMiE6/jD0Zp1Tn5/kQVlf+/T2e4Lay7631lwQXiSm8G4ZPfihheTky5R2Rxz8AgzLPvo4r9eQaiNTAwCAq8"
+    "/0BUBoKB9+9HWwKjGkY1jGoY1TCYNQAAJCaEDacqCJ0AAAAASUVORK5CYII="
 )
 IMAGE = {"type": "base64", "value": CIRCLE_PNG}
 
@@ -22,7 +27,7 @@ CONCEPT_EXAMPLES: dict[str, Any] = {
             "prompts": [
                 {
                     "type": "visual",
-                    "boxes": [{"x": 20, "y": 24, "width": 48, "height": 48}],
+                    "boxes": [{"x": 29, "y": 33, "width": 30, "height": 30}],
                     "box_labels": [1],
                 }
             ],
@@ -50,7 +55,7 @@ VISUAL_EXAMPLES: dict[str, Any] = {
         "summary": "The object in a box (x, y is its centre)",
         "value": {
             "image": IMAGE,
-            "prompts": {"prompts": [{"box": {"x": 44, "y": 48, "width": 50, "height": 50}}]},
+            "prompts": {"prompts": [{"box": {"x": 44, "y": 48, "width": 32, "height": 32}}]},
             "multimask_output": False,
             "format": "rle",
         },

@@ -4,7 +4,6 @@ Coordinates are pixels of the upright original image throughout: x to the right,
 corner of the first pixel. Boxes are (x0, y0, x1, y1). Nothing here is normalised or resized; the engine does that.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -77,7 +76,3 @@ class Instance:
     area: int
     masks: Any
     low_res_logits: npt.NDArray[np.float32] | None = field(default=None, compare=False)
-
-
-StageSeconds = Mapping[str, float]
-"""Seconds spent by stage name: decode, queue, encode, transfer, prompt, post."""

@@ -69,6 +69,12 @@ class Report:
     absent_empty: list[bool] = field(default_factory=list)
     ious: dict[str, list[float]] = field(default_factory=dict)
 
+    def add_masks(
+        self, name: str, masks: Sequence[npt.NDArray[np.bool_]], truth: Sequence[npt.NDArray[np.bool_]]
+    ) -> None:
+        """The IoU of each mask with the object that was clicked on."""
+        self.ious.setdefault(name, []).extend(map(iou, masks, truth))
+
     def figures(self) -> dict[str, float]:
         """Every figure, the gate's first."""
         tally = self.concepts
@@ -155,8 +161,7 @@ def _clicks(
     for name, prompts in kinds.items():
         masks = engine.segment_visual([VisualItem(features, scene.size, prompts)])[0]
         first = masks if name == "one-click" else first
-        scores = [iou(_full(mask.mask_logits, scene.size), truth[i]) for i, mask in enumerate(masks)]
-        report.ious.setdefault(name, []).extend(scores)
+        report.add_masks(name, [_full(mask.mask_logits, scene.size) for mask in masks], truth)
     refined = []
     for index, (prompt, mask) in enumerate(zip(kinds["one-click"], first, strict=True)):
         cells = mask.low_res_logits.shape[0]
@@ -168,8 +173,7 @@ def _clicks(
         points = (*prompt.points, point) if point else prompt.points
         refined.append(VisualPrompt(points, previous_logits=mask.low_res_logits))
     masks = engine.segment_visual([VisualItem(features, scene.size, refined)])[0]
-    scores = [iou(_full(mask.mask_logits, scene.size), truth[i]) for i, mask in enumerate(masks)]
-    report.ious.setdefault("refined", []).extend(scores)
+    report.add_masks("refined", [_full(mask.mask_logits, scene.size) for mask in masks], truth)
 
 
 def table(figures: dict[str, float]) -> str:

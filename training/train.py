@@ -26,9 +26,6 @@ from training.dense import DenseHead
 from training.recipe import WEIGHTS, StepSize, dense_step, draw_batch, full_step
 from training.tokens import compact_tokens
 
-EVALUATION_SEEDS = 10_000_000
-"""Scenes from this seed on are held out."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.server_process import server_process
+from loadtest.server import server_process
 
 ROOT = Path(__file__).parents[2]
 

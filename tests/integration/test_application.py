@@ -14,8 +14,8 @@ import requests
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadtest.server import ServerProcess, server_process
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
-from tests.support.server_process import ServerProcess, server_process
 
 pytestmark = pytest.mark.slow
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from loadtest.server import STOP_S, ServerProcess, command, environment, get, server_process
 from serve_app.cli.addresses import free_ports
-from tests.support.server_process import STOP_S, ServerProcess, command, environment, get, server_process
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ import psutil
 
 from serve_app.cli.addresses import free_ports
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 START_S = 240.0
 STOP_S = 60.0
 

@@ -15,7 +15,7 @@ from deployments.messages import Source, Square
 from deployments.metrics import NAMES, ServeMetrics
 from deployments.model_thread import Canary, ModelThread
 from sam3_engine.embedding import Embedding
-from sam3_engine.images import decode_image
+from sam3_engine.images import decode_image, lift_pillow_limit
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -25,6 +25,7 @@ class ImageEncoder:
 
     def __init__(self, config: EncoderConfig) -> None:
         stay_on_loopback()
+        lift_pillow_limit()
         self._config = config
         self._metrics = ServeMetrics()
         self._thread = ModelThread("encode")

@@ -50,11 +50,19 @@ class DecodedImage:
     square: npt.NDArray[np.uint8]
 
 
+def lift_pillow_limit() -> None:
+    """Have `max_pixels` decide alone in this process: Pillow itself warns beyond 89 and refuses beyond 179 megapixels.
+
+    For a process that reads images for others, and always with a limit of its own.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+
+
 def probe(content: bytes) -> ImageInfo:
     """Format and size from the header; nothing is decoded.
 
     The orientation of a PNG whose EXIF follows its pixels is not known yet. Raises UnreadableImage, and
-    ImageTooLarge beyond Pillow's own limit of 179 megapixels.
+    ImageTooLarge beyond Pillow's own limit (see `lift_pillow_limit`).
     """
     with _open(content) as image:
         return ImageInfo(str(image.format), _upright_size(image.size, _orientation(image)))
@@ -65,7 +73,7 @@ def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> Deco
 
     A JPEG of at least twice the target is scaled while it is decoded, which saves most of the work. See
     `to_square` for the rest. Raises UnreadableImage (empty, unknown, broken or truncated) and, before
-    decoding, ImageTooLarge for more than `max_pixels` pixels (None: Pillow's own limit of 179 million).
+    decoding, ImageTooLarge for more than `max_pixels` pixels, and beyond Pillow's own limit (see `lift_pillow_limit`).
     """
     with _open(content, max_pixels) as image:
         stored = image.size

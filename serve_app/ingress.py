@@ -15,6 +15,7 @@ from deployments.loopback import stay_on_loopback
 from deployments.metrics import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.service import SegmentationService, ServiceConfig
+from sam3_engine.images import lift_pillow_limit
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
 
@@ -33,6 +34,7 @@ class Ingress:
         encoder: DeploymentHandle[Any],
     ) -> None:
         stay_on_loopback()
+        lift_pillow_limit()
         self._settings = settings
         decoders = ServeDecoders(decoder, encoder, settings.retry_after_s, settings.get_timeout_s)
         threads = settings.ingress_threads

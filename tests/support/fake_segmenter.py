@@ -24,7 +24,7 @@ from deployments.protocol import (
     VisualAnswer,
     VisualRequest,
 )
-from sam3_engine.images import open_upright
+from sam3_engine.images import lift_pillow_limit, open_upright
 from sam3_engine.types import Box, ConceptPrompt, ImageSize, Instance, MaskFormat, VisualPrompt
 from tests.support.scenes import COLOURS
 
@@ -51,6 +51,9 @@ class FakeSegmenter:
     tenants: list[str] = field(default_factory=list)
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
     _images: dict[tuple[str, str], npt.NDArray[np.uint8]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lift_pillow_limit()
 
     async def ready(self) -> bool:
         return self.is_ready

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, features
 from torchvision.transforms import v2
 
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
-from sam3_engine.images import DecodedImage, decode_image, open_upright, probe, to_square
+from sam3_engine.images import DecodedImage, decode_image, lift_pillow_limit, open_upright, probe, to_square
 from sam3_engine.types import ImageSize
 
 PLENTY = 10**8
@@ -262,6 +262,15 @@ def png_header(width: int, height: int) -> bytes:
 def test_too_many_pixels_are_refused_by_the_header_alone(side: int) -> None:
     with pytest.raises(ImageTooLarge, match=r"more than the 4\.0|more pixels than"):
         decode_image(png_header(side, side), max_pixels=4_000_000, target=32)
+
+
+def test_a_process_may_open_more_than_pillow_does_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = png_header(20_000, 20_000)
+    with pytest.raises(ImageTooLarge):
+        probe(content)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # put back afterwards
+    lift_pillow_limit()
+    assert probe(content).size == (20_000, 20_000)
 
 
 def test_the_limit_itself_is_allowed() -> None:

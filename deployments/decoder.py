@@ -17,11 +17,12 @@ from deployments.loading import hot_budget, load_engine
 from deployments.logits import LogitsCache
 from deployments.loopback import stay_on_loopback
 from deployments.messages import PromptJob, Reply
-from deployments.metrics import ServeMetrics
+from deployments.metrics import NAMES
 from deployments.model_thread import Canary, ModelThread
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.pool.names import Names
 from deployments.prompting import Prompting, warm_up_encoding
+from deployments.serve_metrics import ServeMetrics
 from sam3_engine.embedding import Embedding
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 
@@ -66,6 +67,7 @@ class PromptDecoder:
         )
         self._canary = Canary(canary_click(self._engine), self._thread)
         warm_up_encoding(self._engine)
+        metrics.set(NAMES.processes, 1, part="decoder")
 
     async def run(self, job: PromptJob) -> Reply:
         """Answer a job, or say that the image is needed."""

@@ -12,8 +12,9 @@ from deployments.config import EncoderConfig
 from deployments.loading import load_engine
 from deployments.loopback import stay_on_loopback
 from deployments.messages import Source, Square
-from deployments.metrics import NAMES, ServeMetrics
+from deployments.metrics import NAMES
 from deployments.model_thread import Canary, ModelThread
+from deployments.serve_metrics import ServeMetrics
 from sam3_engine.embedding import Embedding
 from sam3_engine.images import decode_image, lift_pillow_limit
 
@@ -36,6 +37,7 @@ class ImageEncoder:
         side = self._engine.spec.image_size
         canary = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
         self._canary = Canary(lambda: _values(self._engine.encode([canary])[0]), self._thread)
+        self._metrics.set(NAMES.processes, 1, part="encoder")
 
     async def encode(self, image: Square | Source) -> Embedding:
         """One image's embedding. Raises what reading the image raises."""

@@ -1,66 +1,137 @@
 """All nodes' metrics as one Prometheus exposition: what `GET /metrics` of the ingress answers.
 
-Ray exports on each node what its processes reported, every few seconds, with the prefix `ray_`. Here the
-families of this application lose the prefix; Serve's own stay as they are; Ray's others are left to a scrape
-of the nodes.
+Ray exports on each node what its processes have reported, with the prefix `ray_` and labels that name processes,
+sessions and versions. Here a family of this application has its own name back and just the labels that
+`deployments.metrics` gives it, besides `node` and, from a replica, `deployment`; samples that differ in other labels
+are one. A node's counters outlive its processes, so that sums by node only grow; a node that is gone takes its
+series with it, which `rate()` takes as the end of a series and not as a reset.
 """
 
-import asyncio
+import re
 from collections.abc import Iterable
-from typing import Any
-from urllib.request import urlopen
+from dataclasses import fields
 
-import ray
-from prometheus_client.core import Metric
+from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-OURS = "ray_sam3_"
-SERVES = "ray_serve_"
-TIMEOUT_S = 5.0
+from deployments.metrics import NAMES, RAYS, Across, Metric, RayMetric
+
+OURS: dict[str, Metric] = {
+    metric.name: metric for metric in (getattr(NAMES, field.name) for field in fields(NAMES))
+}
+_PREFIX = "ray_"
+_PART = re.compile(r"(_bucket|_sum|_count)_total$")
+_RAYS = "|".join(ray.name for ray in RAYS)
+_WANTED = re.compile(rf"(?:# (?:HELP|TYPE) )?(?:ray_sam3_|(?:{_RAYS})[ {{])")
+_BY_RAY_NAME = {ray.name: ray for ray in RAYS}
+
+Labels = tuple[tuple[str, str], ...]
 
 
-async def merged_exposition() -> bytes:
-    """The exposition of all nodes that answer in time, in Prometheus' text format."""
-    texts = await asyncio.to_thread(_all_nodes)
-    return await asyncio.to_thread(merge, texts)
+class Merged:
+    """One exposition out of several. Feed it texts; then it is what `generate_latest` takes for a registry."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, tuple[str, str]] = {}
+        """Name -> type, text of HELP."""
+        self._samples: dict[str, dict[tuple[str, Labels], float]] = {}
+        """Family -> (sample's name, labels) -> value."""
+
+    def put(self, metric: Metric, value: float, **labels: str) -> None:
+        """One sample of a gauge of ours."""
+        self._add(metric.name, metric.kind, metric.description, metric.name, labels, value, metric.across)
+
+    def read(self, text: str) -> None:
+        """The families that are wanted of one node's exposition. Raises ValueError for what is none."""
+        lines = [line for line in text.splitlines() if _WANTED.match(line)]
+        for family in list(text_string_to_metric_families("\n".join(lines) + "\n")):
+            for sample in family.samples:
+                ray = _BY_RAY_NAME.get(sample.name)
+                if ray is not None:
+                    labels = _labels(sample.labels, ray)
+                    self._add(
+                        ray.name,
+                        family.type,
+                        family.documentation,
+                        ray.name,
+                        labels,
+                        sample.value,
+                        ray.across,
+                    )
+                else:
+                    self._read_ours(sample.name.removeprefix(_PREFIX), sample.labels, sample.value)
+
+    def _read_ours(self, name: str, labels: dict[str, str], value: float) -> None:
+        part = _PART.search(name)
+        base = name[: part.start()] if part else name
+        metric = OURS.get(base)
+        if metric is None or (metric.kind == "histogram") != bool(part):
+            return  # of a newer or older version of this application
+        kept = {"node": _node(labels)}
+        for label in (*metric.labels, "deployment", "le"):
+            if labels.get(label):
+                kept[label] = labels[label]
+        sample = base + part[1] if part else name
+        self._add(base, metric.kind, metric.description, sample, kept, value, metric.across)
+        if sample.endswith("_count"):  # buckets that are still empty were not reported
+            for boundary in metric.boundaries:
+                le = {"le": str(boundary)}
+                self._add(
+                    base, metric.kind, metric.description, base + "_bucket", kept | le, 0.0, metric.across
+                )
+
+    def _add(
+        self,
+        family: str,
+        kind: str,
+        text: str,
+        name: str,
+        labels: dict[str, str],
+        value: float,
+        across: Across,
+    ) -> None:
+        self._families.setdefault(family, (kind, text))
+        samples = self._samples.setdefault(family, {})
+        key = (name, tuple(sorted(labels.items())))
+        if across == "max" and key in samples:
+            samples[key] = max(samples[key], value)
+        else:
+            samples[key] = samples.get(key, 0.0) + value
+
+    def collect(self) -> Iterable[Family]:
+        """The families, each once, in the order of their names."""
+        for name, (kind, text) in sorted(self._families.items()):
+            family = Family(name.removesuffix("_total") if kind == "counter" else name, text, kind)
+            for (sample, labels), value in sorted(self._samples[name].items(), key=_in_order):
+                family.add_sample(sample, dict(labels), value)
+            yield family
+
+    def text(self) -> bytes:
+        """Prometheus' text format."""
+        return generate_latest(self)
 
 
 def merge(expositions: Iterable[str]) -> bytes:
-    """One exposition of several: each family once, with the samples of all."""
-    families: dict[str, Metric] = {}
+    """One exposition of several nodes'."""
+    merged = Merged()
     for text in expositions:
-        for family in text_string_to_metric_families(text):
-            if not family.name.startswith((OURS, SERVES)):
-                continue
-            name = _ours(family.name)
-            merged = families.setdefault(name, Metric(name, family.documentation, family.type))
-            merged.samples += [sample._replace(name=_ours(sample.name)) for sample in family.samples]
-    return generate_latest(_Families(families.values()))
+        merged.read(text)
+    return merged.text()
 
 
-class _Families:
-    """What `generate_latest` takes for a registry."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
+def _labels(labels: dict[str, str], ray: RayMetric) -> dict[str, str]:
+    kept = {ours: labels[theirs] for theirs, ours in ray.labels if labels.get(theirs)}
+    return {**kept, "node": _node(labels)}
 
 
-def _ours(name: str) -> str:
-    return name.removeprefix("ray_") if name.startswith(OURS) else name
+def _node(labels: dict[str, str]) -> str:
+    return labels.get("NodeAddress") or labels.get("ip", "")
 
 
-def _all_nodes() -> list[str]:
-    nodes: list[dict[str, Any]] = ray.nodes()
-    addresses = [(node["NodeManagerAddress"], node["MetricsExportPort"]) for node in nodes if node["Alive"]]
-    found = []
-    for host, port in addresses:
-        try:
-            with urlopen(f"http://{host}:{port}/metrics", timeout=TIMEOUT_S) as response:
-                found.append(response.read().decode())
-        except OSError:
-            continue  # a node that is going away takes its figures with it
-    return found
+def _in_order(item: tuple[tuple[str, Labels], float]) -> tuple[Labels, str, float]:
+    """Series together, and a histogram's buckets by their boundaries, as Prometheus wants them."""
+    (sample, labels), _ = item
+    le = dict(labels).get("le")
+    series = tuple(label for label in labels if label[0] != "le")
+    return series, sample, float(le) if le else 0.0

@@ -1,25 +1,40 @@
-"""The one place that names metrics. Units are in the names; label values come from small fixed sets.
+"""The one place that names metrics. Units are in the names; label values come from small sets.
 
-Serve's deployments report through `ray.serve.metrics`, which Ray exports on every node with the prefix
-`ray_`.
+Serve's deployments report through `ray.serve.metrics` (see `serve_metrics`), Ray exports it on every node, and
+`exposition` makes one answer of it, in which these names have the label `node`, and `deployment` where a replica
+reported.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Literal, Protocol
+
+Kind = Literal["counter", "gauge", "histogram"]
+Across = Literal["sum", "max"]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric's name, its labels and, for a histogram, its bucket boundaries."""
+    """A metric's name, its labels and, for a histogram, its bucket boundaries.
+
+    across: how the gauges of several processes become one.
+    """
 
     name: str
     description: str
     labels: tuple[str, ...] = ()
     boundaries: tuple[float, ...] = ()
+    across: Across = "sum"
+
+    @property
+    def kind(self) -> Kind:
+        """A counter is named `..._total`; a histogram has boundaries."""
+        if self.boundaries:
+            return "histogram"
+        return "counter" if self.name.endswith("_total") else "gauge"
 
 
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 
@@ -27,6 +42,17 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 class _Names:
     requests: Metric = Metric("sam3_requests_total", "Requests answered.", ("route", "status"))
     in_flight: Metric = Metric("sam3_in_flight", "Requests being answered now.", ("route",))
+    request_seconds: Metric = Metric(
+        "sam3_request_seconds",
+        "Seconds from a request's first byte to its answer's last.",
+        ("route",),
+        SECONDS,
+    )
+    http_bytes: Metric = Metric("sam3_http_bytes_total", "Bytes of bodies: in, out.", ("direction",))
+    tenant_requests: Metric = Metric(
+        "sam3_tenant_requests_total", "Requests of a known tenant, answered.", ("tenant", "status")
+    )
+    tenant_prompts: Metric = Metric("sam3_tenant_prompts_total", "Prompts that a tenant sent.", ("tenant",))
     stage_seconds: Metric = Metric(
         "sam3_stage_seconds",
         "Seconds by stage: decode, queue, encode, transfer, prompt, post.",
@@ -50,11 +76,49 @@ class _Names:
         "sam3_batch_size", "Images or prompts in one call of the model.", ("stage",), SIZES
     )
     model_load_seconds: Metric = Metric(
-        "sam3_model_load_seconds", "Seconds to load the model and warm it up."
+        "sam3_model_load_seconds", "Seconds to load the model and warm it up.", across="max"
     )
+    processes: Metric = Metric(
+        "sam3_processes", "Processes ready to work: ingress, encoder, decoder, pool.", ("part",)
+    )
+    nodes: Metric = Metric("sam3_nodes", "Nodes asked for their figures: answered, silent.", ("state",))
 
 
 NAMES = _Names()
+
+
+@dataclass(frozen=True, slots=True)
+class RayMetric:
+    """A family of Ray's own that is worth having beside ours, under Ray's name and with the label `node`.
+
+    labels: others that are kept, by Ray's name for them, and what they are called here. across: what becomes of
+    samples that differ in nothing else.
+    """
+
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
+    across: Across = "sum"
+
+
+_DEPLOYMENT = (("deployment", "deployment"),)
+_GPU = (("GpuIndex", "gpu"),)
+
+RAYS = (
+    RayMetric("ray_serve_deployment_queued_queries", _DEPLOYMENT),
+    RayMetric("ray_serve_num_ongoing_requests_at_replicas", _DEPLOYMENT),
+    RayMetric("ray_serve_deployment_replica_starts_total", _DEPLOYMENT),
+    RayMetric("ray_serve_autoscaling_target_replicas", _DEPLOYMENT, "max"),
+    RayMetric("ray_object_store_used_memory"),
+    RayMetric("ray_object_store_available_memory"),
+    RayMetric("ray_spill_manager_objects_bytes", (("State", "state"),)),
+    RayMetric("ray_node_cpu_utilization", across="max"),
+    RayMetric("ray_node_mem_used", across="max"),
+    RayMetric("ray_node_mem_total", across="max"),
+    RayMetric("ray_node_gpus_utilization", _GPU, "max"),
+    RayMetric("ray_node_gram_used", _GPU, "max"),
+    RayMetric("ray_node_gram_available", _GPU, "max"),
+)
+"""What dashboards and alerts need of Serve's and Ray's own figures; the rest is on the nodes' own ports."""
 
 
 class Metrics(Protocol):
@@ -90,37 +154,6 @@ class LocalMetrics:
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Count an observation under `<name>_count`."""
         self.values[_series(metric, labels, "_count")] += 1
-
-
-class ServeMetrics:
-    """Reports through `ray.serve.metrics`. Instruments are made when first used, inside the replica."""
-
-    def __init__(self) -> None:
-        self._instruments: dict[str, Any] = {}
-
-    def add(self, metric: Metric, value: float = 1, **labels: str) -> None:
-        """Increase a counter."""
-        self._instrument("Counter", metric).inc(value, tags=labels)
-
-    def set(self, metric: Metric, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        self._instrument("Gauge", metric).set(value, tags=labels)
-
-    def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Put one value into a histogram."""
-        self._instrument("Histogram", metric).observe(value, tags=labels)
-
-    def _instrument(self, kind: str, metric: Metric) -> Any:
-        found = self._instruments.get(metric.name)
-        if found is None:
-            from ray.serve import metrics
-
-            extra = {"boundaries": list(metric.boundaries)} if kind == "Histogram" else {}
-            found = getattr(metrics, kind)(
-                metric.name, description=metric.description, tag_keys=metric.labels, **extra
-            )
-            self._instruments[metric.name] = found
-        return found
 
 
 def _series(metric: Metric, labels: dict[str, str], suffix: str = "") -> str:

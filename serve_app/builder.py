@@ -32,6 +32,8 @@ from serve_app.settings import Settings
 APP_NAME = "sam3"
 DRAIN_POLL_S = 0.25
 """How often a replica that is being stopped looks whether its requests are finished."""
+LOGGING = {"enable_access_log": False}
+"""Serve's own line per request: the application writes one (`serve_app/http/access_log.py`)."""
 STORE_SHARE = 0.6
 """Part of the object store that embeddings may fill: the rest is for images on their way and for readers."""
 
@@ -50,6 +52,7 @@ def build_app(args: Settings) -> Application:
         ray_actor_options=_actor(parts.encoder),
         health_check_period_s=args.health_check_s,
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+        logging_config=LOGGING,
     )
     decoder: Any = serve.deployment(
         PromptDecoder,
@@ -61,6 +64,7 @@ def build_app(args: Settings) -> Application:
         request_router_config=RequestRouterConfig.model_validate({"request_router_class": ROUTER}),
         health_check_period_s=args.health_check_s,
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+        logging_config=LOGGING,
     )
     ingress: Any = serve.deployment(
         Ingress,
@@ -70,6 +74,7 @@ def build_app(args: Settings) -> Application:
         ray_actor_options={"num_cpus": parts.ingress_num_cpus},
         health_check_period_s=args.health_check_s,
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+        logging_config=LOGGING,
     )
     app: Application = ingress.bind(
         args,

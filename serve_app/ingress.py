@@ -1,19 +1,22 @@
 """The ingress: the HTTP application inside a Serve replica. This process never imports torch."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from ray import serve
+from ray.serve._private.logging_utils import get_serve_logs_dir  # Serve has no public name for it
 from ray.serve.handle import DeploymentHandle
 
 from deployments.clients import ServeDecoders
 from deployments.config import PoolConfig
-from deployments.exposition import merged_exposition
 from deployments.loopback import stay_on_loopback
-from deployments.metrics import ServeMetrics
+from deployments.metrics import NAMES
 from deployments.pool.client import EmbeddingPoolClient
+from deployments.scrape import ClusterMetrics, node_addresses
+from deployments.serve_metrics import ServeMetrics
 from deployments.service import SegmentationService, ServiceConfig
 from sam3_engine.images import lift_pillow_limit
 from serve_app.http.app import create_app
@@ -38,6 +41,9 @@ class Ingress:
         self._settings = settings
         decoders = ServeDecoders(decoder, encoder, settings.retry_after_s, settings.get_timeout_s)
         threads = settings.ingress_threads
+        self._metrics = ServeMetrics()
+        self._metrics.set(NAMES.processes, 1, part="ingress")
+        self._cluster = ClusterMetrics(node_addresses)
         self._service = SegmentationService(
             decoders,
             EmbeddingPoolClient(pool, settings.retry_after_s),
@@ -45,16 +51,22 @@ class Ingress:
                 max_image_pixels=settings.max_image_pixels,
                 threads=min(os.cpu_count() or 1, MOST_DECODE_THREADS) if threads == "auto" else threads,
             ),
-            ServeMetrics(),
+            self._metrics,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve, after the constructor."""
         # Serve answers with the request id itself.
-        app = create_app(self._service, self._settings, answer_request_id=False)
-        app.add_api_route("/metrics", self._metrics, include_in_schema=False)
+        app = create_app(
+            self._service,
+            self._settings,
+            answer_request_id=False,
+            metrics=self._metrics,
+            log_directory=Path(get_serve_logs_dir()),
+        )
+        app.add_api_route("/metrics", self._exposition, include_in_schema=False)
         return app
 
-    async def _metrics(self) -> Response:
+    async def _exposition(self) -> Response:
         """All nodes' figures, for Prometheus."""
-        return Response(await merged_exposition(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await self._cluster.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -16,7 +16,7 @@ Auto = Literal["auto"]
 Threads = Auto | Annotated[int, Field(ge=1)]
 Share = Auto | Annotated[float, Field(ge=0)]
 
-GROUPS = ("model", "http", "deployments", "pool", "ray")
+GROUPS = ("model", "http", "deployments", "pool", "monitoring", "ray")
 
 MIB = 1024 * 1024
 
@@ -159,6 +159,15 @@ class Settings(BaseSettings):
     get_timeout_s: float = Field(2.0, gt=0, json_schema_extra=_in("pool"))
     """Longest wait for an embedding from the object store; beyond it the image counts as lost and is encoded
     again."""
+
+    # --- monitoring --------------------------------------------------------------------------------------
+    access_log: str = Field("on", min_length=1, json_schema_extra=_in("monitoring"))
+    """One JSON line per request: `on` (a file of each ingress replica in Ray's log directory), `off`, `stdout` (of
+    the replica), or the path of a file."""
+    access_log_details: bool = Field(False, json_schema_extra=_in("monitoring"))
+    """Log what clients wrote as well: prompts' texts and image ids."""
+    tenant_metrics: bool = Field(False, json_schema_extra=_in("monitoring"))
+    """Count requests by tenant under the tenants' names: `/metrics` asks for no key. Off: under one name."""
 
     # --- ray ---------------------------------------------------------------------------------------------
     ray_temp_dir: Path | None = Field(None, json_schema_extra=_in("ray"))

@@ -20,9 +20,10 @@ from ray.serve.handle import DeploymentHandle
 from deployments.config import ENCODER, PoolConfig
 from deployments.keys import ImageKey
 from deployments.messages import Ensured, Source, Square, Warm
-from deployments.metrics import ServeMetrics
+from deployments.metrics import NAMES
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
 from deployments.protocol import CacheTier
+from deployments.serve_metrics import ServeMetrics
 
 SWEEP_S = 5.0
 
@@ -32,7 +33,9 @@ class PoolShard:
 
     def __init__(self, config: PoolConfig) -> None:
         self._config = config
-        self._pool = EmbeddingPool(self._encode, config.budget, ServeMetrics(), config.max_encodes)
+        metrics = ServeMetrics()
+        metrics.set(NAMES.processes, 1, part="pool")
+        self._pool = EmbeddingPool(self._encode, config.budget, metrics, config.max_encodes)
         self._encoder: DeploymentHandle[Any] | None = None
         self._waiters = ThreadPoolExecutor(config.max_encodes, thread_name_prefix="await-encode")
         self._sweeper: asyncio.Task[None] | None = None

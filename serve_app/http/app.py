@@ -1,21 +1,26 @@
 """The FastAPI application around a Segmenter. Needs neither Ray nor torch."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import cast
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
+from deployments.metrics import LocalMetrics, Metrics
 from deployments.protocol import Segmenter
 from serve_app.http import errors, openapi, routes_docs, routes_sam3, routes_system
+from serve_app.http.access_log import access_log
 from serve_app.http.auth import KeyRing
 from serve_app.http.call import HttpContext
 from serve_app.http.fetch import ImageFetcher
 from serve_app.http.middleware import ExchangeMiddleware, LastResort
+from serve_app.http.observe import Observe, Reporter, RequestMetrics
+from serve_app.http.route_names import RouteNames
 from serve_app.settings import Settings
 
 TITLE = "SAM 3 serve"
@@ -29,12 +34,15 @@ def create_app(
     *,
     fetcher: ImageFetcher | None = None,
     answer_request_id: bool = True,
+    metrics: Metrics | None = None,
+    log_directory: Path | None = None,
 ) -> FastAPI:
     """The HTTP API.
 
     segmenter: or a function that returns it, called for each request (in a replica it may not exist at
     import). fetcher: fetches URL images; by default one made from the settings. answer_request_id: False
-    where the server in front adds `X-Request-ID` to answers itself (Ray Serve does).
+    where the server in front adds `X-Request-ID` to answers itself (Ray Serve does). metrics: where requests are
+    counted. log_directory: where `SAM3_ACCESS_LOG=on` writes; without one, to standard output.
     """
     context = HttpContext(
         settings=settings,
@@ -63,11 +71,26 @@ def create_app(
     app.include_router(routes_system.router)  # GET /metrics belongs there
     routes_docs.install(app)
     openapi.install(app, settings)
-    _surround(app, settings, answer_request_id)
+    metrics = metrics or LocalMetrics()
+    reporters: list[Reporter] = [RequestMetrics(metrics, by_tenant=_tenants_are_shown(settings))]
+    if log := access_log(settings.access_log, log_directory, details=settings.access_log_details):
+        reporters.append(log)
+    _surround(app, settings, answer_request_id, metrics, reporters)
     return app
 
 
-def _surround(app: FastAPI, settings: Settings, answer_request_id: bool) -> None:
+def _tenants_are_shown(settings: Settings) -> bool:
+    """An open server has one tenant, whose name says nothing."""
+    return settings.tenant_metrics or settings.api_keys_file is None
+
+
+def _surround(
+    app: FastAPI,
+    settings: Settings,
+    answer_request_id: bool,
+    metrics: Metrics,
+    reporters: Sequence[Reporter],
+) -> None:
     """Add the middleware, innermost first."""
     app.add_middleware(LastResort, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(
@@ -85,6 +108,9 @@ def _surround(app: FastAPI, settings: Settings, answer_request_id: bool) -> None
             allow_headers=["*"],
             expose_headers=ANSWER_HEADERS,
         )
+    app.add_middleware(
+        Observe, routes=RouteNames(lambda: app.routes), metrics=metrics, reporters=tuple(reporters)
+    )
     app.add_middleware(
         ExchangeMiddleware,
         timeout_s=settings.request_timeout_s,

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 from starlette.requests import Request
 
 from deployments.protocol import ImageReference, ImageSource, Segmenter, Trace
+from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
 from serve_app.http.auth import KeyRing, bearer_key
 from serve_app.http.body import Body, read_body
 from serve_app.http.errors import InList, InvalidRequest, Unauthorized, row_of
@@ -18,8 +19,23 @@ from serve_app.http.images import FileImage, check_count, sources_of
 from serve_app.http.schemas_common import RequestModel
 from serve_app.settings import Settings
 
+
+class OfImage(Protocol):
+    """What every answer of the segmenter says of its image."""
+
+    @property
+    def image_id(self) -> str:
+        """The image's id."""
+        ...
+
+    @property
+    def size(self) -> ImageSize:
+        """Of the upright original."""
+        ...
+
+
 Fields = TypeVar("Fields", bound=RequestModel)
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=OfImage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +68,24 @@ class Call(Generic[Fields]):
     listed: bool
     """Whether the images came as a list, to be answered by a list."""
 
+    def asks(self, prompts: Sequence[ConceptPrompt | VisualPrompt]) -> None:
+        """Note what is asked of every image."""
+        self.exchange.prompts = len(prompts)
+        self.exchange.texts = [
+            prompt.text for prompt in prompts if isinstance(prompt, ConceptPrompt) and prompt.text
+        ]
+
     async def for_each(self, ask: Callable[[ImageReference, Trace], Awaitable[Answer]]) -> list[Answer]:
         """Ask for every image at the same time; the answers in order. One failure fails, and ends, all.
 
         Raises InList around an error of the table when the images came as a list.
         """
+        answers = await self._for_each(ask)
+        self.exchange.sizes = [answer.size for answer in answers]
+        self.exchange.image_ids = [answer.image_id for answer in answers]
+        return answers
+
+    async def _for_each(self, ask: Callable[[ImageReference, Trace], Awaitable[Answer]]) -> list[Answer]:
         trace = self.exchange.trace
         if not self.listed:
             return [await ask(self.images[0], trace)]
@@ -93,6 +122,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     exchange = exchange_of(request)
     limit = context.settings.max_images
     tenant, body = await _authenticated(request, context.keys, exchange.query_key, limit)
+    exchange.tenant = tenant
     fields = _validated(forms, body)
     image_id: str | None = getattr(fields, "image_id", None)
     given = getattr(fields, "image", None)

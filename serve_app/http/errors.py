@@ -142,12 +142,18 @@ def answer_error(error: Exception) -> JSONResponse | None:
     return JSONResponse(body, row.status, row.headers(cause))
 
 
+def name_of(error: Exception) -> str:
+    """The error's class, for logs."""
+    return type(error.error if isinstance(error, InList) else error).__name__
+
+
 def install(app: FastAPI) -> None:
     """Make the app answer the table's errors, and starlette's own (404, 405), as `{"message": ...}`."""
 
-    async def foreseen(_request: Request, error: Exception) -> JSONResponse:
+    async def foreseen(request: Request, error: Exception) -> JSONResponse:
         answer = answer_error(error)
         assert answer is not None
+        request.scope["state"]["exchange"].error = name_of(error)
         return answer
 
     async def http_exception(_request: Request, error: Exception) -> JSONResponse:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from deployments.protocol import Trace
+from sam3_engine.types import ImageSize
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 STAGES = ("decode", "encode", "prompt", "post")
@@ -24,6 +25,18 @@ class Exchange:
     query_key: str | None = None
     """The API key of the query string, which is taken out of the scope before anything can log it."""
     started: float = field(default_factory=time.perf_counter)
+    bytes_in: int = 0
+    """Bytes of the body received so far."""
+    tenant: str | None = None
+    """Who asks, once that is known."""
+    prompts: int = 0
+    """Prompts for each image."""
+    texts: list[str] = field(default_factory=list)
+    sizes: list[ImageSize] = field(default_factory=list)
+    """Of the images that were answered for."""
+    image_ids: list[str] = field(default_factory=list)
+    error: str = ""
+    """The class of what the request failed of."""
 
     @property
     def seconds(self) -> float:

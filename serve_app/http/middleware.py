@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.protocol import DeadlineExceeded, Trace
-from serve_app.http.errors import INTERNAL_ERROR, TooLarge, answer_error
+from serve_app.http.errors import INTERNAL_ERROR, TooLarge, answer_error, name_of
 from serve_app.http.exchange import Exchange, request_id_of
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class LastResort:
         try:
             await self._within_limits(exchange, scope, receive, send_and_note)
         except Exception as error:
+            exchange.error = name_of(error)
             if begun:
                 raise
             answer = answer_error(error)
@@ -93,6 +94,7 @@ class LastResort:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
+            exchange.bytes_in = received
             if received > limit:
                 raise too_large
             return message

@@ -40,6 +40,7 @@ async def concept_segment(request: Request) -> Response:
     call = await read_call(request, CONCEPT_FORMS)
     call.exchange.model_id = check_model_id(call.fields.model_id, call.context.settings)
     asked = call.fields.to_request()
+    call.asks(asked.prompts)
     segmenter = call.context.segmenter()
 
     async def ask(image: ImageReference, trace: Trace) -> ConceptAnswer:
@@ -59,6 +60,7 @@ async def visual_segment(request: Request) -> Response:
     """
     call = await read_call(request, VISUAL_FORMS)
     asked = call.fields.to_request()
+    call.asks(asked.prompts)
     if asked.mask_format == "binary" and call.listed:
         raise UnsupportedFormat("binary", ["json", "rle", "polygon_holes"], "for a list of images")
     segmenter = call.context.segmenter()

@@ -17,6 +17,9 @@ def test_the_names_that_operators_rely_on() -> None:
         "sam3_batch_size": ("stage",),
         "sam3_in_flight": ("route",),
         "sam3_model_load_seconds": (),
+        "sam3_request_seconds": ("route",),
+        "sam3_tenant_requests_total": ("tenant", "status"),
+        "sam3_processes": ("part",),
     }.items() <= names.items()
     # Serve adds these itself, and refuses metrics that have them.
     assert not {"deployment", "replica", "application"} & {

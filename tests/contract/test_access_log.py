@@ -1,0 +1,144 @@
+"""One line of JSON per request: enough to see how it went, nothing of what it brought."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from serve_app.http import keyfile
+from tests.contract.conftest import ServerFactory
+from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, scene
+
+KEY = "s3k_0123456789-very-secret-0123456789"
+IMAGE = as_json(encoded(scene()))
+CONCEPT, VISUAL = "/sam3/concept_segment", "/sam3/visual_segment"
+TEXT, IMAGE_ID = "red circle of my secret project", "patient-4711"
+FIELDS = {
+    "time", "request_id", "tenant", "method", "route", "status", "seconds", "cache", "prompts", "images", "stages",
+    "bytes_in", "bytes_out",
+}  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "access.log"
+
+
+@pytest.fixture
+def lines(path: Path) -> Callable[[], list[dict[str, Any]]]:
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def post(url: str, route: str, **document: Any) -> requests.Response:
+    return requests.post(url + route, json=document, headers={"X-Request-ID": "find-me"}, timeout=60)
+
+
+def test_one_line_says_how_a_request_went(start_server: ServerFactory, path: Path, lines) -> None:
+    with start_server(access_log=str(path)) as url:
+        answer = post(url, CONCEPT, image=[IMAGE, IMAGE], prompts=[{"type": "text", "text": TEXT}] * 3)
+        assert answer.status_code == 200
+        sent = int(answer.request.headers["Content-Length"])
+    (line,) = lines()
+    assert line.keys() == FIELDS
+    expected = {
+        "request_id": "find-me", "tenant": "default", "method": "POST", "route": CONCEPT, "status": 200,
+        "cache": "miss", "prompts": 3, "images": [[WIDTH, HEIGHT]] * 2, "bytes_in": sent,
+    }  # fmt: skip
+    assert expected.items() <= line.items()
+    assert line["stages"]["encode"] > 0
+    assert line["seconds"] > 0
+    assert line["bytes_out"] == int(answer.headers["Content-Length"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        ({"prompts": []}, 422, "InvalidRequest"),
+        ({"image_id": IMAGE_ID, "prompts": [{"type": "text", "text": TEXT}]}, 404, "UnknownImage"),
+        (
+            {"image": {"type": "base64", "value": "%%"}, "prompts": [{"type": "text", "text": TEXT}]},
+            400,
+            "BadImage",
+        ),
+    ],
+)
+def test_a_failure_is_named_but_not_quoted(
+    start_server: ServerFactory, path: Path, lines, body: dict[str, Any], status: int, error: str
+) -> None:
+    with start_server(access_log=str(path)) as url:
+        assert post(url, CONCEPT, **body).status_code == status
+    (line,) = lines()
+    assert (line["status"], line["error"]) == (status, error)
+
+
+def test_what_clients_wrote_is_not_in_it(
+    start_server: ServerFactory, tmp_path: Path, path: Path, lines
+) -> None:
+    keys = tmp_path / "keys.json"
+    keyfile.add(keys, "acme", key=KEY)
+    with start_server(access_log=str(path), api_keys_file=keys) as url:
+        prompts = [{"type": "text", "text": TEXT}]
+        for query, extra in ((f"?api_key={KEY}&comment={TEXT}", {}), ("", {"api_key": KEY})):
+            good = {"image": IMAGE, "image_id": IMAGE_ID, "prompts": prompts, **extra}
+            assert post(url, CONCEPT + query, **good).status_code == 200
+            assert post(url, VISUAL + query, image_id=IMAGE_ID, **extra).status_code == 200
+            assert post(url, CONCEPT + query, **{**good, "format": TEXT}).status_code == 400
+        requests.get(f"{url}/nowhere/{IMAGE_ID}?api_key={KEY}", timeout=60)
+        requests.request("PROPFIND", f"{url}/info", timeout=60)
+        post(url, CONCEPT, image=IMAGE, prompts=prompts, api_key="s3k_wrong-key-wrong-key")
+    left = path.read_text()
+    for secret in (
+        KEY,
+        "wrong-key",
+        "PROPFIND",
+        TEXT,
+        "red circle",
+        IMAGE_ID,
+        "4711",
+        IMAGE["value"][:60],
+        "comment",
+    ):
+        assert secret not in left
+    assert [line["status"] for line in lines()] == [200, 200, 400, 200, 200, 400, 404, 405, 401]
+    assert [line["tenant"] for line in lines()] == ["acme"] * 6 + [None] * 3
+
+
+def test_texts_and_ids_are_in_it_where_asked_for(start_server: ServerFactory, path: Path, lines) -> None:
+    with start_server(access_log=str(path), access_log_details=True) as url:
+        post(url, CONCEPT, image=IMAGE, image_id=IMAGE_ID, prompts=[{"type": "text", "text": TEXT}])
+    (line,) = lines()
+    assert (line["texts"], line["image_ids"]) == ([TEXT], [IMAGE_ID])
+
+
+def test_an_unforeseen_error_has_its_line(start_server: ServerFactory, path: Path, lines) -> None:
+    with start_server(FakeSegmenter(error=RuntimeError("boom")), access_log=str(path)) as url:
+        post(url, CONCEPT, image=IMAGE, prompts=[{"type": "text", "text": TEXT}])
+    assert [(line["status"], line["error"]) for line in lines()] == [(500, "RuntimeError")]
+
+
+def test_off_is_off_and_stdout_is_standard_output(
+    start_server: ServerFactory, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with start_server(access_log="off") as url:
+        requests.get(url + "/info", timeout=60)
+    assert capfd.readouterr().out == ""
+    with start_server(access_log="stdout") as url:
+        requests.get(url + "/info", timeout=60)
+    assert json.loads(capfd.readouterr().out)["route"] == "/info"
+
+
+def test_a_file_that_is_rotated_away_is_made_anew(start_server: ServerFactory, path: Path, lines) -> None:
+    with start_server(access_log=str(path)) as url:
+        requests.get(url + "/info", timeout=60)
+        path.rename(path.with_suffix(".1"))
+        requests.get(url + "/readiness", timeout=60)
+    assert [line["route"] for line in lines()] == ["/readiness"]
+
+
+def test_a_file_that_cannot_be_written_stops_nothing(start_server: ServerFactory, tmp_path: Path) -> None:
+    with start_server(access_log=str(tmp_path / "no" / "such" / "folder")) as url:
+        assert requests.get(url + "/info", timeout=60).status_code == 200

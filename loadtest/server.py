@@ -46,6 +46,13 @@ class ServerProcess:
                 continue
         return found
 
+    def run_folder(self) -> Path:
+        """The folder of Ray's sockets and logs that its processes use."""
+        words = [word for process in self.named("raylet") for word in process.cmdline()]
+        sockets = {word.split("=", 1)[1] for word in words if word.startswith("--raylet_socket_name=")}
+        (folder,) = {Path(*Path(socket).parts[:3]) for socket in sockets}
+        return folder
+
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal, wait for the end; the exit status."""
         self.process.send_signal(number)

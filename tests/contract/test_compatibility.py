@@ -6,7 +6,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
-FOLDERS = {"": ROOT / "tests/contract", "unit:": ROOT / "tests/unit/serve_app/http"}
+FOLDERS = {
+    "": ROOT / "tests/contract",
+    "unit:": ROOT / "tests/unit/serve_app/http",
+    "integration:": ROOT / "tests/integration",
+    "e2e:": ROOT / "tests/e2e",
+    "workflows:": ROOT / "tests/workflows",
+}
 
 
 def functions(path: Path) -> set[str]:
@@ -15,7 +21,7 @@ def functions(path: Path) -> set[str]:
 
 
 def test_every_named_test_exists() -> None:
-    named = re.findall(r"`(unit:)?(test_\w+\.py)::(test_\w+)`", DOCUMENT)
+    named = re.findall(r"`((?:\w+:)?)(test_\w+\.py)::(test_\w+)`", DOCUMENT)
     assert named
     assert [
         (file, name) for folder, file, name in named if name not in functions(FOLDERS[folder] / file)

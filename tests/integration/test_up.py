@@ -8,17 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtest.server import STOP_S, ServerProcess, command, environment, get, server_process
+from loadtest.server import STOP_S, command, environment, get, server_process
 from serve_app.cli.addresses import free_ports
 
 pytestmark = pytest.mark.slow
-
-
-def run_folders(server: ServerProcess) -> list[Path]:
-    """The folders of Ray's sockets and logs that the server's processes use."""
-    words = [word for process in server.named("raylet") for word in process.cmdline()]
-    sockets = [Path(word.split("=", 1)[1]) for word in words if word.startswith("--raylet_socket_name=")]
-    return [Path(*socket.parts[:3]) for socket in sockets]
 
 
 def test_start_stop_and_start_again(tmp_path: Path) -> None:
@@ -40,7 +33,7 @@ def test_start_stop_and_start_again(tmp_path: Path) -> None:
         assert "already listens" in second.stderr
         assert get(f"{server.url}/readiness") == {"status": "ready"}, "the first one is left alone"
 
-        (folder,) = run_folders(server)
+        folder = server.run_folder()
         assert folder.stat().st_mode & 0o077 == 0, "no other user can look into it"
         started = server.descendants()
         assert len(started) > 10
@@ -53,7 +46,7 @@ def test_start_stop_and_start_again(tmp_path: Path) -> None:
     with server_process(tmp_path, port=port) as again:
         assert get(f"{again.url}/readiness") == {"status": "ready"}
         started = again.descendants()
-        (folder,) = run_folders(again)
+        folder = again.run_folder()
         again.process.kill()  # it gets no chance to clean up
         again.process.wait(STOP_S)
         _, alive = psutil.wait_procs(started, timeout=STOP_S)

@@ -80,7 +80,7 @@ def test_a_large_jpeg_is_scaled_by_its_decoder_and_stays_close() -> None:
     assert decode(content, 128).size == (1300, 1600)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(width=st.integers(1, 400), height=st.integers(1, 400), target=st.sampled_from([14, 56, 100]))
 def test_draft_never_goes_below_the_target(width: int, height: int, target: int) -> None:
     content = encode(photo(width, height), "JPEG")
@@ -229,7 +229,7 @@ def test_truncated(image_format: str) -> None:
         decode(content[: len(content) // 2], 200)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_but_never_crashes(data: st.DataObject) -> None:
     image_format = data.draw(st.sampled_from(FORMATS))

@@ -62,7 +62,7 @@ def test_lists_of_unequal_length_are_refused() -> None:
         keep_by_mask_iou([0.5, 0.4], rles([bar(0, 1)]), 0.5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     bars=st.lists(
         st.tuples(st.integers(0, 40), st.integers(0, 40), st.sampled_from([0.1, 0.4, 0.5, 0.9])), max_size=25

@@ -29,7 +29,7 @@ def test_equals_thresholding_the_full_map(size: tuple[int, int], make) -> None:
         assert_equals_reference(make(seed, 64, 64), ImageSize(*size), inclusive=seed % 2 == 1)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6),
     cells=st.tuples(st.integers(1, 40), st.integers(1, 40)),

@@ -53,6 +53,17 @@ class Batcher(Generic[Item, Result]):
         """Items that wait, those being run not counted."""
         return len(self._waiting)
 
+    @property
+    def waiting_weight(self) -> int:
+        """Weight of the items that wait and that somebody still wants."""
+        return sum(waiting.weight for waiting in self._waiting if not waiting.answer.done())
+
+    @property
+    def oldest_s(self) -> float:
+        """Seconds that the oldest of them has waited; 0 when none waits."""
+        since = next((waiting.since for waiting in self._waiting if not waiting.answer.done()), None)
+        return 0.0 if since is None else time.monotonic() - since
+
     async def submit(
         self, item: Item, weight: int = 1, deadline: float | None = None
     ) -> tuple[Result, float]:

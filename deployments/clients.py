@@ -1,6 +1,7 @@
 """The decoders as the ingress sees them."""
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,11 @@ class ServeDecoders:
         encoder: DeploymentHandle[Any],
         retry_after_s: float,
         get_timeout_s: float,
+        may_sleep: bool = False,
     ) -> None:
+        """may_sleep: whether all replicas may be stopped when idle. Asking them whether they are ready would wake
+        them, so once they were ready, the service stays so: a request is what wakes them."""
+        self._may_sleep = may_sleep
         self._decoder = decoder
         self._encoder = encoder
         self._retry_after_s = retry_after_s
@@ -62,5 +67,5 @@ class ServeDecoders:
                 await asyncio.gather(call(self._decoder, "ready"), call(self._encoder, "ready"))
         except Exception:  # not ready, whatever the reason
             return False
-        self._ready_until = time.monotonic() + READY_FOR_S
+        self._ready_until = math.inf if self._may_sleep else time.monotonic() + READY_FOR_S
         return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from deployments.autoscaling import report
 from deployments.config import DecoderConfig
 from deployments.finder import FeatureFinder, HotImage
 from deployments.hot import HotCache, Weighed
@@ -42,28 +43,29 @@ class PromptDecoder:
         stay_on_loopback()
         metrics = ServeMetrics()
         self._thread = ModelThread("prompt")
-        self._engine = load_engine(config.engine, metrics, self._thread)
+        self._engine = load_engine(config.engine, metrics, self._thread, prompts=config.batch_size)
         self._pool = EmbeddingPoolClient(config.pool)
         post = ThreadPoolExecutor(
             config.engine.threads or GPU_POST_THREADS, thread_name_prefix="encode-masks"
         )
         idle_ttl_s = config.pool.budget.idle_ttl_s
         hot: HotCache[ImageKey, HotImage] = HotCache(self._hot_bytes(config), idle_ttl_s)
+        self._prompting = Prompting(
+            self._engine,
+            self._thread,
+            post,
+            LogitsCache(LOGITS_BYTES),
+            metrics,
+            config.batch_size,
+            config.batch_wait_s,
+        )
         self._jobs = JobRunner(
             model=self._engine.embedding_version,
             image_size=self._engine.spec.image_size,
             pool=self._pool,
             names=Names(idle_ttl_s, MOST_NAMES),
             finder=FeatureFinder(self._pool, self._expand, hot, config.get_timeout_s),
-            prompter=Prompting(
-                self._engine,
-                self._thread,
-                post,
-                LogitsCache(LOGITS_BYTES),
-                metrics,
-                config.batch_size,
-                config.batch_wait_s,
-            ),
+            prompter=self._prompting,
         )
         self._canary = Canary(canary_click(self._engine), self._thread)
         warm_up_encoding(self._engine)
@@ -81,6 +83,10 @@ class PromptDecoder:
     async def check_health(self) -> None:
         """Called by Serve: clicks on an image whose mask is known."""
         await self._canary.check()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve, for the autoscaling policy."""
+        return report(self._prompting.batchers, self._thread)
 
     async def _expand(self, embedding: Embedding) -> Weighed:
         def expand() -> Weighed:

@@ -1,13 +1,13 @@
 """The image encoder: pixels in, compact embeddings out, batched. Its caller owns what it returns."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ray import serve
 
+from deployments.autoscaling import report
+from deployments.batcher import Batcher
 from deployments.config import EncoderConfig
 from deployments.loading import load_engine
 from deployments.loopback import stay_on_loopback
@@ -30,19 +30,18 @@ class ImageEncoder:
         self._config = config
         self._metrics = ServeMetrics()
         self._thread = ModelThread("encode")
-        self._engine = load_engine(config.engine, self._metrics, self._thread)
-        batching: Any = self._encode_batch  # `serve.batch` adds these
-        batching.set_max_batch_size(config.batch_size)
-        batching.set_batch_wait_timeout_s(config.batch_wait_s)
+        self._engine = load_engine(config.engine, self._metrics, self._thread, images=config.batch_size)
+        self._batcher: Batcher[Pixels, Embedding] = Batcher(
+            self._engine.encode, self._thread, config.batch_size, config.batch_wait_s, self._on_batch
+        )
         side = self._engine.spec.image_size
         canary = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
         self._canary = Canary(lambda: _values(self._engine.encode([canary])[0]), self._thread)
         self._metrics.set(NAMES.processes, 1, part="encoder")
 
     async def encode(self, image: Square | Source) -> Embedding:
-        """One image's embedding. Raises what reading the image raises."""
-        pixels = await self._pixels(image)
-        embedding: Embedding = await self._encode_batch(pixels)
+        """One image's embedding. Raises DeadlineExceeded, and what reading the image raises."""
+        embedding, _ = await self._batcher.submit(await self._pixels(image), deadline=image.deadline)
         return embedding
 
     async def ready(self) -> bool:
@@ -53,10 +52,12 @@ class ImageEncoder:
         """Called by Serve: runs the model on an image whose embedding is known."""
         await self._canary.check()
 
-    @serve.batch
-    async def _encode_batch(self, images: Sequence[Pixels]) -> list[Embedding]:
-        self._metrics.observe(NAMES.batch_size, len(images), stage="encode")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.encode, images)
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve, for the autoscaling policy."""
+        return report([self._batcher], self._thread)
+
+    def _on_batch(self, images: int) -> None:
+        self._metrics.observe(NAMES.batch_size, images, stage="encode")
 
     async def _pixels(self, image: Square | Source) -> Pixels:
         match image:

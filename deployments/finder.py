@@ -42,7 +42,7 @@ class Found:
 class Embeddings(Protocol):
     """What the finder needs of the pool."""
 
-    async def lookup(self, key: ImageKey) -> tuple[Warm, CacheTier] | None:
+    async def lookup(self, key: ImageKey, deadline: float | None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image."""
         ...
 
@@ -77,18 +77,18 @@ class FeatureFinder:
         """Tell the hot tier that an image's features have grown."""
         self._hot.put(key, image)
 
-    async def find(self, key: ImageKey, warm: Warm | None) -> Found | None:
+    async def find(self, key: ImageKey, warm: Warm | None, deadline: float | None = None) -> Found | None:
         """The image, hot or from `warm` or from where the pool says; None when it has to be sent.
 
         An embedding that cannot be read in time, or is of another model, is reported lost; the pool is then
-        asked once more, as it may hold the source.
+        asked once more, as it may hold the source. Raises DeadlineExceeded.
         """
         if found := self.hot(key):
             return found
         tier: CacheTier = "warm"
         for _ in range(2):
             if warm is None:
-                answer = await self._pool.lookup(key)
+                answer = await self._pool.lookup(key, deadline)
                 if answer is None:
                     return None
                 warm, tier = answer

@@ -78,7 +78,8 @@ class JobRunner:
             return self._need_image()
         self.names.bind(job.tenant, job.image_id, digest)
         key = self._key(job, digest)
-        found = await self.finder.find(key, job.warm if digest == job.digest else None)
+        warm = job.warm if digest == job.digest else None
+        found = await self.finder.find(key, warm, job.deadline)
         return await self._answer(key, found, job) if found else self._need_image()
 
     async def _answer(self, key: ImageKey, found: Found, job: PromptJob) -> Answered:

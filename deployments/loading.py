@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from sam3_engine.engine import Engine
 
 
-def load_engine(config: EngineConfig, metrics: Metrics, thread: Executor) -> "Engine":
+def load_engine(
+    config: EngineConfig, metrics: Metrics, thread: Executor, images: int = 1, prompts: int = 1
+) -> "Engine":
     """The model, loaded and warmed up in the thread that it will run in (some of what the first call prepares is
-    kept per thread). Raises sam3_engine.errors.CheckpointError."""
+    kept per thread). images, prompts: the largest batches it will get.
+
+    Raises sam3_engine.errors.CheckpointError.
+    """
     import torch
 
     from sam3_engine.engine import Engine
@@ -36,7 +41,7 @@ def load_engine(config: EngineConfig, metrics: Metrics, thread: Executor) -> "En
             compile=config.compile,
             threads=config.threads,
         )
-    thread.submit(engine.warm_up).result()
+    thread.submit(engine.warm_up, images, prompts).result()
     metrics.set(NAMES.model_load_seconds, time.monotonic() - started)
     return engine
 

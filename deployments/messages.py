@@ -31,6 +31,8 @@ class Square:
     reference: list[Any]
     """One ObjectRef to uint8 [S, S, 3] RGB, nested."""
     size: ImageSize
+    deadline: float | None = None
+    """`time.time()` after which it need not be encoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Source:
 
     content: bytes
     size: ImageSize
+    deadline: float | None = None
+    """`time.time()` after which it need not be encoded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ class ModelThread(ThreadPoolExecutor):
     def __init__(self, name: str) -> None:
         super().__init__(1, thread_name_prefix=name)
         self._since: float | None = None
+        self._done_s = 0.0
+        self._seen = (time.monotonic(), 0.0)
+        """When `busy_share` was last asked, and how long calls had run by then."""
 
     @property
     def busy_s(self) -> float:
@@ -28,16 +31,23 @@ class ModelThread(ThreadPoolExecutor):
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
+    def busy_share(self) -> float:
+        """Share of the time since this was last asked in which a call ran, 0 to 1."""
+        now, ran = time.monotonic(), self._done_s + self.busy_s
+        (before, ran_before), self._seen = self._seen, (now, ran)
+        return min(1.0, max(0.0, ran - ran_before) / max(now - before, 1e-6))
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """As Executor.submit."""
         return super().submit(partial(self._timed, fn, *args, **kwargs))
 
     def _timed(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        self._since = time.monotonic()
+        self._since = started = time.monotonic()
         try:
             return fn(*args, **kwargs)
         finally:
             self._since = None
+            self._done_s += time.monotonic() - started
 
 
 class Unhealthy(Exception):

@@ -51,6 +51,11 @@ class Prompting:
             engine.segment_visual, thread, batch_size, batch_wait_s, on_batch
         )
 
+    @property
+    def batchers(self) -> list[Batcher[Any, Any]]:
+        """Where prompts wait for the model."""
+        return [self._concepts, self._visuals]
+
     async def answer(
         self, key: ImageKey, image: HotImage, request: ConceptRequest | VisualRequest, deadline: float | None
     ) -> tuple[bytes, Stages]:

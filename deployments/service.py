@@ -59,9 +59,18 @@ class PoolClient(Protocol):
     """The embedding pool, seen from the ingress."""
 
     async def ensure(
-        self, key: ImageKey, square: npt.NDArray[np.uint8], size: ImageSize, source: bytes
+        self,
+        key: ImageKey,
+        square: npt.NDArray[np.uint8],
+        size: ImageSize,
+        source: bytes,
+        deadline: float | None,
     ) -> Ensured:
-        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. Raises Overloaded."""
+        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB.
+
+        Raises Overloaded, and DeadlineExceeded when the encode's turn came after the deadline of whoever
+        started it.
+        """
         ...
 
 
@@ -129,19 +138,24 @@ class SegmentationService:
         image_id = _image_id(image, digest)
         job = PromptJob(image.tenant, image_id, digest, request, trace.deadline)
         for _ in range(ATTEMPTS):
-            reply = await self._decoder.run(job)
-            match reply:
-                case Answered():
-                    trace.cache = trace.cache or reply.cache
-                    _add(trace, reply.stages)
-                    return image_id, reply
-                case Expired():
-                    raise DeadlineExceeded
-                case NeedImage() if image.source is None:
-                    raise UnknownImage(image_id)
-                case NeedImage():
-                    job = await self._encode(image, job, reply, trace)
-                    image_id = job.image_id
+            try:
+                reply = await self._decoder.run(job)
+                match reply:
+                    case Answered():
+                        trace.cache = trace.cache or reply.cache
+                        _add(trace, reply.stages)
+                        return image_id, reply
+                    case Expired():
+                        raise DeadlineExceeded
+                    case NeedImage() if image.source is None:
+                        raise UnknownImage(image_id)
+                    case NeedImage():
+                        job = await self._encode(image, job, reply, trace)
+                        image_id = job.image_id
+            except DeadlineExceeded:
+                # It may have been that of another request, whose encode this one had joined.
+                if trace.deadline is not None and trace.deadline <= time.time():
+                    raise
         raise Overloaded  # the object store loses embeddings as fast as they are made
 
     async def _encode(
@@ -155,7 +169,7 @@ class SegmentationService:
         decoded = await self._decode(content, need.image_size)
         _add(trace, {"decode": time.monotonic() - started})
         key = need.key(image.tenant, digest)
-        ensured = await self._pool.ensure(key, decoded.square, decoded.size, content)
+        ensured = await self._pool.ensure(key, decoded.square, decoded.size, content, job.deadline)
         trace.cache = ensured.tier
         _add(trace, {"encode": ensured.encode_s})
         return replace(job, image_id=_image_id(image, digest), digest=digest, warm=ensured.warm)

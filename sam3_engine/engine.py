@@ -267,17 +267,29 @@ class Engine:
             for score, mask, low in zip(quality.cpu().tolist(), logits, low_res, strict=True)
         ]
 
-    def warm_up(self) -> None:
-        """Run every path once, so that the first request pays for no lazy initialisation."""
+    def warm_up(self, images: int = 1, prompts: int = 1) -> None:
+        """Run every path once, so that the first request pays for no lazy initialisation.
+
+        On a GPU also with every batch of up to so many images and prompts: there the first call of each shape
+        chooses its kernels, compiles and allocates. On a CPU the size of a batch makes no difference.
+        """
         side = self.spec.image_size
         size = ImageSize(side, side)
-        features = self.expand(self.encode([np.zeros((side, side, 3), dtype=np.uint8)])[0])
+        for count in self._batches(images):
+            embedding = self.encode([np.zeros((side, side, 3), dtype=np.uint8)] * count)[0]
+        features = self.expand(embedding)
         box = (side * 0.25, side * 0.25, side * 0.75, side * 0.75)
         texts = [ConceptPrompt(VISUAL_TEXT, score_threshold=0.0), ConceptPrompt(None, (box,), (True,))]
-        self.segment_concepts([ConceptItem(features, size, texts)])
+        for text in texts:
+            for count in self._batches(min(prompts, MAX_PROMPTS_AT_ONCE)):
+                self.segment_concepts([ConceptItem(features, size, [text] * count)])
         centre = (Point(side / 2, side / 2),)
-        clicks = [VisualPrompt(centre), VisualPrompt(box=box), VisualPrompt()]
-        for multimask in (True, False):
-            answers = self.segment_visual([VisualItem(features, size, clicks, multimask)])
+        for click in (VisualPrompt(box=box), VisualPrompt(), VisualPrompt(centre)):
+            for multimask in (True, False):
+                for count in self._batches(prompts):
+                    answers = self.segment_visual([VisualItem(features, size, [click] * count, multimask)])
         again = VisualPrompt(centre, previous_logits=answers[0][0].low_res_logits)
         self.segment_visual([VisualItem(features, size, [again])])
+
+    def _batches(self, most: int) -> range:
+        return range(1, most + 1) if self.device.type == "cuda" else range(1, 2)

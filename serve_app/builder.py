@@ -6,12 +6,13 @@
 `sam3-serve up` builds the same graph on a Ray cluster of its own.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 
+from deployments.autoscaling import Rules, serve_options
 from deployments.config import (
     DECODER,
     ENCODER,
@@ -27,7 +28,7 @@ from deployments.pool.directory import Budget
 from deployments.resources import Machine, Plan, Share, Wishes, plan
 from deployments.routing import ROUTER
 from serve_app.ingress import Ingress
-from serve_app.settings import Settings
+from serve_app.settings import Auto, Settings
 
 APP_NAME = "sam3"
 DRAIN_POLL_S = 0.25
@@ -47,7 +48,7 @@ def build_app(args: Settings) -> Application:
     encoder: Any = serve.deployment(
         ImageEncoder,
         name=ENCODER,
-        num_replicas=args.encoder_replicas,
+        **serve_options(rules(args, "encoder")),
         max_ongoing_requests=args.encoder_max_ongoing,
         ray_actor_options=_actor(parts.encoder),
         health_check_period_s=args.health_check_s,
@@ -57,7 +58,7 @@ def build_app(args: Settings) -> Application:
     decoder: Any = serve.deployment(
         PromptDecoder,
         name=DECODER,
-        num_replicas=args.decoder_replicas,
+        **serve_options(rules(args, "decoder")),
         max_ongoing_requests=args.decoder_max_ongoing,
         max_queued_requests=args.max_queued,
         ray_actor_options=_actor(parts.decoder),
@@ -96,8 +97,27 @@ def cluster() -> Machine:
 
 
 def wishes(settings: Settings) -> Wishes:
-    """The settings that say who gets what."""
-    return Wishes(**{name: getattr(settings, name) for name in Wishes.__dataclass_fields__})
+    """The settings that say who gets what: room for as many replicas as there may be."""
+    given = {name: getattr(settings, name) for name in Wishes.__dataclass_fields__}
+    most = {f"{which}_replicas": rules(settings, which).most for which in ("encoder", "decoder")}
+    return Wishes(**{**given, **most})
+
+
+def rules(settings: Settings, which: Literal["encoder", "decoder"]) -> Rules:
+    """The numbers of the autoscaling policy."""
+    hot: int = getattr(settings, f"{which}_replicas")
+    most: Auto | int = getattr(settings, f"{which}_max_replicas")
+    return Rules(
+        hot=hot,
+        most=hot if most == "auto" else max(hot, most),
+        queue_target=getattr(settings, f"{which}_queue_target"),
+        patience_s=settings.scale_patience_s,
+        horizon_s=settings.scale_horizon_s,
+        down_after_s=settings.scale_down_after_s,
+        down_step_s=settings.scale_down_step_s,
+        zero_after_s=settings.scale_to_zero_after_s,
+        interval_s=settings.scale_interval_s,
+    )
 
 
 def pool_config(settings: Settings, machine: Machine) -> PoolConfig:

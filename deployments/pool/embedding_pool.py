@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ class EmbeddingPool:
         self._encode = encode
         self._metrics = metrics
         self._flights: dict[tuple[ImageKey, int], asyncio.Task[Warm]] = {}
+        self._waiters: Counter[asyncio.Task[Warm]] = Counter()
 
     def resize(self, budget: Budget, max_encodes: int) -> None:
         """Take on other limits, at once."""
@@ -52,7 +54,7 @@ class EmbeddingPool:
             return digest
         return self.names.resolve(tenant, image_id)
 
-    async def lookup(self, key: ImageKey) -> tuple[Warm, CacheTier] | None:
+    async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image: held (warm), being encoded (joined), or made again from its source
         (cold). None for an image that has to be sent. Raises PoolBusy, or what encoding raises."""
         entry = self.directory.get(key)
@@ -62,7 +64,7 @@ class EmbeddingPool:
             case Entry(state=State.ENCODING):
                 return await self._join(key, entry), "joined"
             case Entry(source=bytes(source)):
-                return await self._fly(key, Source(source, entry.size)), "cold"
+                return await self._fly(key, Source(source, entry.size, deadline)), "cold"
             case _:
                 return None
 
@@ -105,10 +107,21 @@ class EmbeddingPool:
         flight = asyncio.create_task(self._run(key, entry.generation, image))
         self._flights[key, entry.generation] = flight
         flight.add_done_callback(lambda done: self._landed(key, entry.generation, done))
-        return await asyncio.shield(flight)
+        return await self._join(key, entry)
 
     async def _join(self, key: ImageKey, entry: Entry) -> Warm:
-        return await asyncio.shield(self._flights[key, entry.generation])
+        """The result of an encode. It goes on when one of its callers leaves, and ends when all have left."""
+        generation = entry.generation
+        flight = self._flights[key, generation]
+        self._waiters[flight] += 1
+        try:
+            return await asyncio.shield(flight)
+        finally:
+            self._waiters[flight] -= 1
+            if not self._waiters[flight]:
+                del self._waiters[flight]
+                self.directory.fail(key, generation)  # nobody joins it any more
+                flight.cancel()  # nothing, like the line before, once it is done
 
     async def _run(self, key: ImageKey, generation: int, image: Square | Source) -> Warm:
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import click
 from pydantic import ByteSize, SecretStr
 
+from serve_app.profiles import PROFILES
 from serve_app.settings import GROUPS, Settings, environment_name, set_in_environment
 
 HIDDEN = "(hidden)"
@@ -33,6 +34,8 @@ def rows(settings: Settings, options: Collection[str]) -> list[Row]:
             source = "--" + name.replace("_", "-")
         elif set_in_environment(name):
             source = environment_name(name)
+        elif name in PROFILES.get(settings.profile, {}):
+            source = f"profile {settings.profile}"
         else:
             source = "default"
         found.append(Row(group, name, shown(getattr(settings, name)), source))

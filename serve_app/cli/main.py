@@ -38,6 +38,11 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         [
             click.option(
+                "--profile",
+                help="laptop, serverless, always-hot or gpu-node: a set of defaults.",
+                metavar="NAME",
+            ),
+            click.option(
                 "--model", help="tiny (bundled, knows coloured shapes) or sam3 (Meta's).", metavar="NAME"
             ),
             click.option("--checkpoint", help="Weights file, or its directory.", metavar="PATH"),

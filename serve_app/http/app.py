@@ -15,6 +15,7 @@ from deployments.metrics import LocalMetrics, Metrics
 from deployments.protocol import Segmenter
 from serve_app.http import errors, openapi, routes_docs, routes_sam3, routes_system
 from serve_app.http.access_log import access_log
+from serve_app.http.admission import Admission
 from serve_app.http.auth import KeyRing
 from serve_app.http.call import HttpContext
 from serve_app.http.fetch import ImageFetcher
@@ -93,6 +94,7 @@ def _surround(
 ) -> None:
     """Add the middleware, innermost first."""
     app.add_middleware(LastResort, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Admission, limit=settings.max_in_flight, retry_after_s=settings.retry_after_s)
     app.add_middleware(
         GZipMiddleware,
         minimum_size=settings.gzip_min_bytes,

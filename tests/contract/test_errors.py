@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -264,3 +266,20 @@ async def test_a_client_that_goes_away_leaves_the_server_well(server: str) -> No
     await writer.wait_closed()
     answer = await asyncio.to_thread(requests.get, f"{server}/healthz", timeout=60)
     assert answer.status_code == 200
+
+
+def test_a_full_server_refuses_with_the_headers_of_every_answer(start_server: ServerFactory) -> None:
+    """One long request fills it; the next is refused at once, and later all is well."""
+    segmenter = FakeSegmenter(delay_s=2.0)
+    with start_server(segmenter, max_in_flight=1) as url, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(requests.post, url + EMBED, json={"image": IMAGE}, timeout=60)
+        while not segmenter.asked:
+            time.sleep(0.005)
+        refused = requests.post(url + EMBED, json={"image": IMAGE}, timeout=60)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert "x-processing-time" in refused.headers
+        assert refused.json()["message"] == "the server is busy: too many requests are waiting"
+        assert requests.get(url + "/readiness", timeout=60).status_code == 200
+        assert first.result().status_code == 200
+        assert requests.post(url + EMBED, json={"image": IMAGE}, timeout=60).status_code == 200

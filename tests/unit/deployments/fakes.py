@@ -65,9 +65,14 @@ class FakePool:
         return tuple(pixels.mean(axis=(0, 1))), 10
 
     async def ensure(
-        self, key: ImageKey, square: npt.NDArray[np.uint8], size: ImageSize, source: bytes
+        self,
+        key: ImageKey,
+        square: npt.NDArray[np.uint8],
+        size: ImageSize,
+        source: bytes,
+        deadline: float | None,
     ) -> Ensured:
-        return await self.pool.ensure(key, Square([square], size), source)
+        return await self.pool.ensure(key, Square([square], size, deadline), source)
 
 
 @dataclass

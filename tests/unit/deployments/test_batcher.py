@@ -59,6 +59,24 @@ async def test_what_comes_while_one_batch_runs_is_the_next_batch(
     assert all(queue_s >= 0 for _, queue_s in answers)
 
 
+async def test_what_waits_is_told_to_the_autoscaling(model: Model, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(model, executor, max_weight=8)
+    model.go = threading.Event()
+    calls = [asyncio.create_task(batcher.submit(0, 5))]
+    await started(model)
+    assert (batcher.waiting_weight, batcher.oldest_s) == (0, 0.0), "what runs does not wait"
+    calls += [asyncio.create_task(batcher.submit(1, 3)), asyncio.create_task(batcher.submit(2, 2))]
+    await asyncio.sleep(0)
+    assert batcher.waiting_weight == 5
+    assert batcher.oldest_s > 0
+    calls[1].cancel()
+    await asyncio.sleep(0)
+    assert batcher.waiting_weight == 2, "who left does not count"
+    model.go.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert (batcher.waiting_weight, batcher.oldest_s) == (0, 0.0)
+
+
 async def test_batches_keep_to_the_weight_and_a_heavier_item_runs_alone(
     model: Model, executor: ThreadPoolExecutor
 ) -> None:

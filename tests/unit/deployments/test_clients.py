@@ -43,9 +43,9 @@ class Handle:
         return Later(self.outcomes.pop(0))
 
 
-def decoders(decoder: Handle, encoder: Handle | None = None) -> ServeDecoders:
+def decoders(decoder: Handle, encoder: Handle | None = None, may_sleep: bool = False) -> ServeDecoders:
     handles = [cast("DeploymentHandle[Any]", handle) for handle in (decoder, encoder or Handle())]
-    return ServeDecoders(handles[0], handles[1], retry_after_s=1.0, get_timeout_s=5.0)
+    return ServeDecoders(handles[0], handles[1], retry_after_s=1.0, get_timeout_s=5.0, may_sleep=may_sleep)
 
 
 def stored(value: Any) -> Answered:
@@ -90,3 +90,14 @@ async def test_not_ready_when_one_of_them_fails_and_asked_again() -> None:
     client = decoders(Handle(True, True), Handle(RuntimeError("loading"), True))
     assert not await client.ready()
     assert await client.ready()
+
+
+async def test_a_service_that_may_sleep_stays_ready_without_being_woken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("deployments.clients.READY_FOR_S", 0.0)
+    decoder, encoder = Handle(True), Handle(True)
+    client = decoders(decoder, encoder, may_sleep=True)
+    assert await client.ready()
+    assert await client.ready()
+    assert len(decoder.options_of) == len(encoder.options_of) == 1

@@ -51,7 +51,7 @@ class Pool:
     answers: list[tuple[Warm, CacheTier] | None] = field(default_factory=list)
     reported: list[int] = field(default_factory=list)
 
-    async def lookup(self, key: ImageKey) -> tuple[Warm, CacheTier] | None:
+    async def lookup(self, key: ImageKey, deadline: float | None) -> tuple[Warm, CacheTier] | None:
         return self.answers.pop(0)
 
     async def lost(self, key: ImageKey, generation: int) -> None:

@@ -54,7 +54,7 @@ class Finder:
     def hot(self, key: ImageKey) -> Found | None:
         return Found(HotImage(Weight(), SIZE), "hot") if key.digest in self.hot_images else None
 
-    async def find(self, key: ImageKey, warm: Warm | None) -> Found | None:
+    async def find(self, key: ImageKey, warm: Warm | None, deadline: float | None = None) -> Found | None:
         self.given.append(warm)
         known = key.digest in self.warm_images or warm is not None
         return self.hot(key) or (Found(HotImage(Weight(), SIZE), "warm", 0.5) if known else None)

@@ -80,3 +80,28 @@ async def test_an_expensive_canary_is_not_repeated(
     canary = Canary(call, thread)
     await canary.check()
     assert call.calls == 1
+
+
+def test_the_share_of_time_in_which_the_model_ran(
+    thread: ModelThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("deployments.model_thread.time.monotonic", lambda: now)
+    go, begun = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go.wait(10)
+
+    thread.busy_share()
+    running = thread.submit(work)
+    assert begun.wait(10)
+    now += 3
+    assert thread.busy_share() == 1.0, "a call that still runs counts"
+    now += 1
+    go.set()
+    running.result()
+    now += 3
+    assert thread.busy_share() == 0.25
+    now += 1
+    assert thread.busy_share() == 0.0

@@ -231,15 +231,35 @@ async def test_a_job_that_expired_at_the_decoder(
 
     monkeypatch.setattr(decoders, "run", expired)
     with pytest.raises(DeadlineExceeded):
-        await click(service, image(RED)[0])
+        await click(service, image(RED)[0], Trace("1", deadline=time.time() - 1))
 
 
-async def test_the_deadline_travels_to_the_decoder(
-    service: SegmentationService, decoders: FakeDecoders
+async def test_another_requests_deadline_does_not_end_this_one(
+    service: SegmentationService, pool: FakePool, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had joined an encode whose first caller was in a hurry: the next one is its own."""
+    pool.error = DeadlineExceeded()
+    run, asked = decoders.run, 0
+
+    async def later(job: PromptJob) -> Reply:
+        nonlocal asked
+        asked += 1
+        pool.error = None if asked > 1 else pool.error
+        return await run(job)
+
+    monkeypatch.setattr(decoders, "run", later)
+    answer = await click(service, image(RED)[0], Trace("1", deadline=time.time() + 60))
+    assert answer.results
+    assert len(pool.encoded) == 2
+
+
+async def test_the_deadline_travels_to_decoder_and_encoder(
+    service: SegmentationService, pool: FakePool, decoders: FakeDecoders
 ) -> None:
     deadline = time.time() + 60
     await click(service, image(RED)[0], Trace("1", deadline=deadline))
     assert {job.deadline for job in decoders.jobs} == {deadline}
+    assert [encoded.deadline for encoded in pool.encoded] == [deadline]
 
 
 async def test_lookups_and_stages_are_counted(service: SegmentationService, metrics: LocalMetrics) -> None:

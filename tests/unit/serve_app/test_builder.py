@@ -35,6 +35,20 @@ def test_the_graph_is_an_ingress_in_front_of_encoders_and_decoders() -> None:
     assert decoder._deployment_config.request_router_config.request_router_class == ROUTER
 
 
+def test_a_deployment_that_may_grow_is_scaled_by_the_policy() -> None:
+    graph = deployments(build_app(Settings(decoder_max_replicas=3, decoder_queue_target=5)))
+    assert graph[ENCODER]._bound_deployment.num_replicas == 1
+    scaling = graph[DECODER]._bound_deployment._deployment_config.autoscaling_config
+    assert (scaling.min_replicas, scaling.initial_replicas, scaling.max_replicas) == (1, 1, 3)
+    assert scaling.policy.policy_kwargs["queue_target"] == 5
+
+
+def test_cores_are_divided_among_as_many_replicas_as_there_may_be() -> None:
+    fixed, growing = Settings(), Settings(decoder_max_replicas=3)
+    assert plan(wishes(fixed), LAPTOP).decoder.num_cpus == 1.95
+    assert plan(wishes(growing), LAPTOP).decoder.num_cpus == 0.97
+
+
 def test_the_arguments_of_a_configuration_file_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAM3_ENCODER_REPLICAS", "2")
     settings = Settings.model_validate({"model": "tiny-random", "max_body_bytes": "1MiB"})

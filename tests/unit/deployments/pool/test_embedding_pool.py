@@ -23,11 +23,16 @@ class Encoder:
         self.images: list[Square | Source] = []
         self.go = asyncio.Event()
         self.errors: list[Exception] = []
+        self.cancelled = 0
 
     async def __call__(self, image: Square | Source) -> tuple[Any, int]:
         self.images.append(image)
         number = len(self.images)
-        await self.go.wait()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         if self.errors:
             raise self.errors.pop(0)
         return f"ref-{number}", 10
@@ -81,17 +86,41 @@ async def test_a_failure_reaches_all_who_wait_and_poisons_nothing(
     assert len(encoder.images) == 2
 
 
-async def test_a_failure_that_nobody_waits_for_is_not_reported_later(
+async def test_an_encode_that_everybody_has_left_is_cancelled_and_poisons_nothing(
     pool: EmbeddingPool, encoder: Encoder
 ) -> None:
-    encoder.errors.append(RuntimeError("out of memory"))
-    call = asyncio.create_task(pool.ensure(KEY, SQUARE, None))
+    calls = [asyncio.create_task(pool.ensure(KEY, SQUARE, None)) for _ in range(3)]
     await settle()
-    call.cancel()
-    encoder.go.set()
+    for call in calls:
+        call.cancel()
     await settle()
+    assert encoder.cancelled == 1
     gc.collect()  # an exception that nobody looked at would be reported now
+    encoder.go.set()
     assert (await pool.ensure(KEY, SQUARE, None)).tier == "miss"
+
+
+async def test_who_comes_as_the_last_one_leaves_gets_an_encode_of_his_own(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    first = asyncio.create_task(pool.ensure(KEY, SQUARE, b"file"))
+    await settle()
+    first.cancel()
+    await asyncio.sleep(0)  # the caller has gone, the encode has not noticed yet
+    second = asyncio.create_task(pool.lookup(KEY))
+    await settle()
+    encoder.go.set()
+    found = await second
+    assert found is not None
+    assert found[0].reference == ["ref-2"]
+
+
+async def test_the_deadline_travels_with_the_source(pool: EmbeddingPool, encoder: Encoder) -> None:
+    encoder.go.set()
+    ensured = await pool.ensure(KEY, SQUARE, b"file")
+    pool.lost(KEY, ensured.warm.generation)
+    await pool.lookup(KEY, deadline=12.5)
+    assert encoder.images[-1] == Source(b"file", SIZE, 12.5)
 
 
 async def test_one_who_leaves_does_not_cancel_the_encode_of_the_others(

@@ -1,0 +1,202 @@
+"""How many replicas a deployment should have: one policy, for encoders (images) and decoders (prompts).
+
+`decide` is a pure step in time, so that it can be tested on recorded loads:
+
+    wanted = busy / FULL + (queued + growth within the horizon) / queue_target        in replicas
+
+    up      at once to what is wanted, at most `most`; one more than run now while the oldest item waits
+            longer than `patience_s`
+    down    one replica at a time: the first after `down_after_s` in which less sufficed without a break, the
+            next ones every `down_step_s`; never below `hot`
+    zero    only where `zero_after_s` is set: after so long without any work. The first call wakes `hot` again
+            and waits meanwhile.
+
+What is wanted is absolute, so replicas that are still starting are not asked for twice. "Less suffices" takes
+fewer busy replicas (ROOMY) than growing does (FULL): the gap between the two keeps a steady load from flapping.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from deployments.batcher import Batcher
+from deployments.model_thread import ModelThread
+
+if TYPE_CHECKING:
+    from ray.serve.config import AutoscalingConfig, AutoscalingContext
+
+FULL = 0.8
+"""Share of its time that a replica's model may be busy before another replica is wanted."""
+ROOMY = 0.7
+"""Share of their time that the models of one replica less would be busy at most after scaling down."""
+GROWTH_WINDOW_S = 2.0
+"""Over how long the growth of the queue is measured."""
+LOOK_BACK = 3
+"""Reports over which Serve averages."""
+QUEUED, OLDEST, BUSY = "queued", "oldest_s", "busy"
+"""What a replica reports: items waiting, seconds that the oldest has waited, share of time in the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The numbers of the policy for one deployment."""
+
+    hot: int
+    """Replicas that are always warm."""
+    most: int
+    queue_target: float
+    """Items (images, prompts) that may wait for one replica."""
+    patience_s: float
+    horizon_s: float
+    """The queue is taken to grow on for so long: about what a replica needs to start. It counts at most twice."""
+    down_after_s: float
+    down_step_s: float
+    zero_after_s: float
+    """0: never."""
+    interval_s: float
+    """How often replicas and their callers report."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is nothing to decide."""
+        return self.most <= self.hot and not self.zero_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a deployment has to do now, all replicas and callers together."""
+
+    queued: float = 0.0
+    """Items that wait: in replicas, and in callers for a replica."""
+    oldest_s: float = 0.0
+    busy: float = 0.0
+    """Replicas' worth of time that models were busy."""
+    ongoing: float = 0.0
+    """Calls that are being answered or wait, whatever they ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one step tells the next. A controller that restarts begins with an empty one."""
+
+    samples: tuple[tuple[float, float], ...] = ()
+    """Time and items queued, within GROWTH_WINDOW_S."""
+    less_since: float | None = None
+    """Since when fewer replicas than the target would do."""
+    idle_since: float | None = None
+
+
+def decide(
+    rules: Rules, now: float, load: Load, running: int, target: int, memory: Memory
+) -> tuple[int, Memory]:
+    """The new target and memory. now: seconds. running: replicas that answer; target: those asked for."""
+    samples = (
+        *(sample for sample in memory.samples if sample[0] >= now - GROWTH_WINDOW_S),
+        (now, load.queued),
+    )
+    idle = not (load.queued or load.ongoing)
+    idle_since = (now if memory.idle_since is None else memory.idle_since) if idle else None
+    memory = replace(memory, samples=samples, idle_since=idle_since)
+    if rules.zero_after_s and idle_since is not None and now - idle_since >= rules.zero_after_s:
+        return 0, replace(memory, less_since=None)
+    if target == 0 and idle:
+        return 0, memory
+    wanted = math.ceil(load.busy / FULL + _expected(rules, samples) / rules.queue_target)
+    if load.oldest_s > rules.patience_s:
+        wanted = max(wanted, running + 1)
+    wanted = max(rules.hot, min(wanted, rules.most))
+    if wanted >= target:
+        return wanted, replace(memory, less_since=None)
+    if load.busy > ROOMY * (target - 1) or load.oldest_s > rules.patience_s:
+        return target, replace(memory, less_since=None)
+    since = now if memory.less_since is None else memory.less_since
+    if now - since < rules.down_after_s:
+        return target, replace(memory, less_since=since)
+    return target - 1, replace(memory, less_since=now - rules.down_after_s + rules.down_step_s)
+
+
+def _expected(rules: Rules, samples: Sequence[tuple[float, float]]) -> float:
+    """Items queued once a replica asked for now could help, if the queue grows on as it does."""
+    queued = samples[-1][1]
+    growth = max(0.0, queued - samples[0][1]) / GROWTH_WINDOW_S
+    return queued + min(queued, growth * rules.horizon_s)
+
+
+class HotPolicy:
+    """`decide` as Serve's controller calls it, ten times a second: one object for each deployment."""
+
+    def __init__(self, **rules: Any) -> None:
+        """rules: the fields of Rules."""
+        self._rules = Rules(**rules)
+        self._memory = Memory()
+
+    def __call__(self, ctx: "AutoscalingContext") -> tuple[int, dict[str, Any]]:
+        """The target, and no state for Serve to keep."""
+        target, self._memory = decide(
+            self._rules,
+            float(ctx.current_time or 0.0),
+            load_of(ctx),
+            ctx.current_num_replicas,
+            ctx.target_num_replicas,
+            self._memory,
+        )
+        return target, {}
+
+
+def load_of(ctx: "AutoscalingContext") -> Load:
+    """What callers and replicas last reported."""
+    raw = ctx.raw_metrics or {}
+    waiting_in_callers = float(ctx.total_queued_requests)
+    return Load(
+        queued=waiting_in_callers + sum(_last(raw, QUEUED)),
+        oldest_s=max(_last(raw, OLDEST), default=0.0),
+        busy=sum(_means(raw, BUSY)),
+        ongoing=float(ctx.total_num_requests),
+    )
+
+
+def _last(raw: Mapping[str, Mapping[Any, Any]], name: str) -> list[float]:
+    return [float(series[-1].value) for series in raw.get(name, {}).values() if series]
+
+
+def _means(raw: Mapping[str, Mapping[Any, Any]], name: str) -> list[float]:
+    each = [[float(point.value) for point in series] for series in raw.get(name, {}).values() if series]
+    return [sum(values) / len(values) for values in each]
+
+
+def report(batchers: Sequence[Batcher[Any, Any]], thread: ModelThread) -> dict[str, float]:
+    """What a replica tells the policy; Serve asks for it by `record_autoscaling_stats`."""
+    return {
+        QUEUED: float(sum(batcher.waiting_weight for batcher in batchers)),
+        OLDEST: max((batcher.oldest_s for batcher in batchers), default=0.0),
+        BUSY: thread.busy_share(),
+    }
+
+
+def serve_options(rules: Rules) -> dict[str, Any]:
+    """The options of a Serve deployment that follows the rules."""
+    if rules.fixed:
+        return {"num_replicas": rules.hot}
+    return {"autoscaling_config": _config(rules)}
+
+
+def _config(rules: Rules) -> "AutoscalingConfig":
+    from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+
+    with warnings.catch_warnings():
+        # `metrics_interval_s` is called deprecated; what is to replace it has no effect yet (ray 2.60).
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return AutoscalingConfig(
+            min_replicas=0 if rules.zero_after_s else rules.hot,
+            initial_replicas=rules.hot,
+            max_replicas=rules.most,
+            # The policy decides alone: no delays and no factors on top of it.
+            upscale_delay_s=0.0,
+            downscale_delay_s=0.0,
+            metrics_interval_s=rules.interval_s,
+            look_back_period_s=LOOK_BACK * rules.interval_s,
+            aggregation_function="max",
+            policy=AutoscalingPolicy(policy_function=HotPolicy, policy_kwargs=asdict(rules)),
+        )

@@ -1,0 +1,67 @@
+"""Named sets of defaults, for `SAM3_PROFILE` and `sam3-serve up --profile`. What is set explicitly wins over them."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+Profile = Literal["", "laptop", "serverless", "always-hot", "gpu-node"]
+
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    # One process of each kind and little memory: somebody works on this machine.
+    "laptop": {
+        "object_store_bytes": "1GiB",
+        "hot_bytes": "256MiB",
+        "cold_bytes": "128MiB",
+        "max_in_flight": 64,
+    },
+    # As many replicas as there is work, none when there is none for a quarter of an hour.
+    "serverless": {
+        "encoder_max_replicas": 4,
+        "decoder_max_replicas": 8,
+        "scale_down_after_s": 30,
+        "scale_down_step_s": 10,
+        "scale_to_zero_after_s": 900,
+    },
+    # Two of each, so that a death or an update costs no warm-up; more under load, and slow to let go of them.
+    "always-hot": {
+        "ingress_replicas": 2,
+        "encoder_replicas": 2,
+        "decoder_replicas": 2,
+        "encoder_max_replicas": 4,
+        "decoder_max_replicas": 8,
+        "scale_down_after_s": 600,
+        "scale_down_step_s": 60,
+        "pool_shards": 2,
+    },
+    # A machine for nothing else, with one GPU or several: the work is on the GPU, the cores read images.
+    "gpu-node": {
+        "device": "cuda",
+        "ingress_replicas": 4,
+        "encoder_batch_size": 16,
+        "encoder_max_ongoing": 64,
+        "decoder_replicas": 2,
+        "cold_bytes": "8GiB",
+        "pool_shards": 2,
+        "max_in_flight": 256,
+    },
+}
+
+
+class ProfileSource(PydanticBaseSettingsSource):
+    """Gives the values of the profile that the sources before it chose. It comes last."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+
+    def get_field_value(self, _field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """One field's value, its name, and that it needs no decoding."""
+        return self._values().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All values of the profile."""
+        return dict(self._values())
+
+    def _values(self) -> Mapping[str, Any]:
+        # An unknown name has none: the field `profile` refuses it.
+        return PROFILES.get(str(self.current_state.get("profile", "")), {})

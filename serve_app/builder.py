@@ -51,9 +51,8 @@ def build_app(args: Settings) -> Application:
         **serve_options(rules(args, "encoder")),
         max_ongoing_requests=args.encoder_max_ongoing,
         ray_actor_options=_actor(parts.encoder),
-        health_check_period_s=args.health_check_s,
-        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
         logging_config=LOGGING,
+        **lifecycle(args),
     )
     decoder: Any = serve.deployment(
         PromptDecoder,
@@ -63,9 +62,8 @@ def build_app(args: Settings) -> Application:
         max_queued_requests=args.max_queued,
         ray_actor_options=_actor(parts.decoder),
         request_router_config=RequestRouterConfig.model_validate({"request_router_class": ROUTER}),
-        health_check_period_s=args.health_check_s,
-        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
         logging_config=LOGGING,
+        **lifecycle(args),
     )
     ingress: Any = serve.deployment(
         Ingress,
@@ -73,9 +71,8 @@ def build_app(args: Settings) -> Application:
         num_replicas=args.ingress_replicas,
         max_ongoing_requests=args.ingress_max_ongoing,
         ray_actor_options={"num_cpus": parts.ingress_num_cpus},
-        health_check_period_s=args.health_check_s,
-        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
         logging_config=LOGGING,
+        **lifecycle(args),
     )
     app: Application = ingress.bind(
         args,
@@ -84,6 +81,16 @@ def build_app(args: Settings) -> Application:
         encoder.bind(encoder_config(args, parts)),
     )
     return app
+
+
+def lifecycle(settings: Settings) -> dict[str, Any]:
+    """How replicas are watched, and how long they may take to finish their requests when they are to stop."""
+    return {
+        "health_check_period_s": settings.health_check_s,
+        "health_check_timeout_s": settings.health_check_timeout_s,
+        "graceful_shutdown_wait_loop_s": DRAIN_POLL_S,
+        "graceful_shutdown_timeout_s": settings.request_timeout_s,
+    }
 
 
 def cluster() -> Machine:

@@ -150,6 +150,8 @@ class Settings(BaseSettings):
     """What a 503 tells the client to wait."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
     """How often each replica is asked whether its model still answers as it did at the start."""
+    health_check_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
+    """A replica that does not answer that in time, three times in a row, is replaced."""
 
     # --- scaling -----------------------------------------------------------------------------------------
     encoder_max_replicas: Auto | Annotated[int, Field(ge=1)] = Field("auto", json_schema_extra=_in("scaling"))

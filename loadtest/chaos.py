@@ -1,0 +1,225 @@
+"""Faults under steady load, on real processes: `make chaos`, or `python -m loadtest.chaos --fault decoder`.
+
+Prints for each fault how many requests were sent while it lasted, how many failed, and the longest time in
+which nothing was answered. A refusal (503 with Retry-After) is not a failure: the request was not accepted.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from loadtest.cluster import Cluster, cluster, end, wait_until
+from loadtest.figures import table
+from loadtest.images import as_json, drawing
+from loadtest.machine import this_machine
+from loadtest.offered import Offered, Outcome, offered, outcome
+from serve_app.cli.addresses import free_ports
+from serve_app.cli.progress import Progress
+from serve_app.settings import Settings
+
+RATE = 12.0
+"""Requests a second."""
+BEFORE_S, AFTER_S = 3.0, 5.0
+"""Load before a fault, and after everything is as it was."""
+KNOWN = 16
+"""Images that are asked for again and again; every fourth request brings a new one."""
+PROXY_RECOVERY_S = 5.0
+ALLOWED_TO_FAIL = ("haproxy",)
+"""Faults that break connections which nobody can repeat but the client."""
+
+
+def settings(**changes: Any) -> Settings:
+    """Two of everything, small."""
+    (port,) = free_ports(1)
+    given: dict[str, Any] = {
+        "model": "tiny-random",
+        "port": port,
+        "ingress_replicas": 2,
+        "encoder_replicas": 2,
+        "decoder_replicas": 2,
+        "pool_shards": 2,
+        "object_store_bytes": "300MiB",
+        "health_check_s": 2.0,
+        "health_check_timeout_s": 3.0,
+        **changes,
+    }
+    return Settings(**given)
+
+
+def ask(number: int) -> tuple[str, dict[str, Any]]:
+    """Clicks and texts, three of four on images that were seen before."""
+    seen = number % 4
+    image = as_json(drawing(number % KNOWN if seen else 1_000_000 + number))
+    if number % 2:
+        return "/sam3/concept_segment", {"image": image, "prompts": [{"type": "text", "text": "red circle"}]}
+    return "/sam3/visual_segment", {
+        "image": image,
+        "prompts": [{"points": [{"x": 70, "y": 80, "positive": True}]}],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong. `strike` returns once it has happened and, if that takes time, is over."""
+
+    name: str
+    strike: Callable[[Cluster], None]
+    text: str
+
+
+def killed(title: str) -> Callable[[Cluster], None]:
+    """kill -9 of one process whose title holds `title`; until another one is there."""
+
+    def strike(running: Cluster) -> None:
+        victim = random.choice(running.processes(title))
+        before = {process.pid for process in running.processes(title)}
+        victim.kill()
+        wait_until(lambda: any(process.pid not in before for process in running.processes(title)))
+
+    return strike
+
+
+def stopped(title: str) -> Callable[[Cluster], None]:
+    """SIGSTOP: the process is there and does nothing. Until its health check has taken it out."""
+
+    def strike(running: Cluster) -> None:
+        victim = random.choice(running.processes(title))
+        victim.suspend()
+        try:
+            wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
+        finally:
+            if victim.is_running():
+                victim.resume()
+
+    return strike
+
+
+def node_killed(running: Cluster) -> None:
+    """kill -9 of the raylet of the second node and all its processes; another node takes its place."""
+    end(running.nodes.pop())
+    running.add_node(os.cpu_count() or 1)
+
+
+FAULTS = (
+    Fault("encoder", killed("ServeReplica:sam3:ImageEncoder"), "kill -9 an encoder"),
+    Fault("decoder", killed("ServeReplica:sam3:PromptDecoder"), "kill -9 a decoder"),
+    Fault("pool", killed("PoolShard"), "kill -9 a pool shard"),
+    Fault("ingress", killed("ServeReplica:sam3:Ingress"), "kill -9 an ingress replica"),
+    Fault("controller", killed("ServeController"), "kill -9 Serve's controller"),
+    Fault("hang", stopped("ServeReplica:sam3:PromptDecoder"), "SIGSTOP a decoder"),
+    Fault("update", lambda running: running.deploy(decoder_batch_size=16), "rolling update of a setting"),
+    Fault("haproxy", killed("haproxy.cfg"), "kill -9 HAProxy"),
+    Fault("node", node_killed, "kill -9 a worker node"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the table."""
+
+    name: str
+    text: str
+    outcome: Outcome
+    recovery_s: float
+    """From the fault until every deployment has its replicas again."""
+
+    @property
+    def good(self) -> bool:
+        """Whether it went as it must."""
+        if self.name in ALLOWED_TO_FAIL:
+            return self.outcome.stall_s < PROXY_RECOVERY_S
+        return self.outcome.failed == 0
+
+
+def strike(fault: Fault, running: Cluster, load: Offered) -> Result:
+    """One fault, and the requests that were sent from shortly before it until shortly after it."""
+    time.sleep(BEFORE_S)
+    begin = time.monotonic()
+    fault.strike(running)
+    recovery_s = time.monotonic() - begin + wait_until(running.settled)
+    time.sleep(AFTER_S)
+    finish = time.monotonic()
+    wait_until(lambda: not any(begin - BEFORE_S <= sent < finish for sent in list(load.waiting.values())))
+    return Result(fault.name, fault.text, outcome(load.answers, begin - BEFORE_S, finish), recovery_s)
+
+
+def run(names: Sequence[str], rate: float, show: Progress) -> list[Result]:
+    """All faults one after the other on one cluster."""
+    chosen = [fault for fault in FAULTS if fault.name in names]
+    results = []
+    extra = (os.cpu_count() or 1) if "node" in names else 0
+    with cluster(settings(), show, extra) as running, offered(running.url, ask, rate) as load:
+        for fault in chosen:
+            results.append(strike(fault, running, load))
+            show(line(results[-1]))
+    return results
+
+
+def line(result: Result) -> str:
+    """What happened, in a line."""
+    found = result.outcome
+    return f"{result.text}: {found.requests} requests, {found.failed} failed, {found.stall_s:.1f} s stall"
+
+
+def report(results: Sequence[Result]) -> str:
+    """The table."""
+    rows = [
+        (
+            result.text,
+            result.outcome.requests,
+            result.outcome.refused,
+            result.outcome.failed,
+            f"{result.outcome.stall_s:.1f} s",
+            f"{result.outcome.latency.max:.1f} s",
+            f"{result.recovery_s:.1f} s",
+        )
+        for result in results
+    ]
+    head = ("fault", "requests", "refused", "failed", "longest stall", "slowest answer", "all replicas back")
+    errors = sorted(set(itertools.chain.from_iterable(result.outcome.errors for result in results)))
+    return "\n".join([table(head, rows), *(f"- {error}" for error in errors)])
+
+
+_last_said = ""
+
+
+def said(text: str) -> None:
+    """Progress, on stderr; nothing is said twice in a row."""
+    global _last_said
+    if text != _last_said:
+        print(text, file=sys.stderr, flush=True)
+    _last_said = text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fault", action="append", choices=[fault.name for fault in FAULTS])
+    parser.add_argument("--rate", type=float, default=RATE, help="requests a second")
+    parser.add_argument("--json", type=Path, help="write the results here too")
+    options = parser.parse_args()
+    names = options.fault or [fault.name for fault in FAULTS]
+    results = run(names, options.rate, said)
+    print(this_machine().line())
+    print(f"{options.rate:g} requests a second, two replicas of each kind\n")
+    print(report(results))
+    if options.json:
+        options.json.write_text(json.dumps([{**asdict(one), "good": one.good} for one in results]))
+    return 0 if all(result.good for result in results) else 1
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(main())

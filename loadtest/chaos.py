@@ -35,7 +35,7 @@ BEFORE_S, AFTER_S = 3.0, 5.0
 KNOWN = 16
 """Images that are asked for again and again; every fourth request brings a new one."""
 PROXY_RECOVERY_S = 5.0
-ALLOWED_TO_FAIL = ("haproxy",)
+ALLOWED_TO_FAIL = ("haproxy", "manager")
 """Faults that break connections which nobody can repeat but the client."""
 
 
@@ -120,6 +120,7 @@ FAULTS = (
     Fault("hang", stopped("ServeReplica:sam3:PromptDecoder"), "SIGSTOP a decoder"),
     Fault("update", lambda running: running.deploy(decoder_batch_size=16), "rolling update of a setting"),
     Fault("haproxy", killed("haproxy.cfg"), "kill -9 HAProxy"),
+    Fault("manager", killed("HAProxyManager"), "kill -9 HAProxy's manager"),
     Fault("node", node_killed, "kill -9 a worker node"),
 )
 

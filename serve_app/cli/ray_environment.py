@@ -51,7 +51,8 @@ def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[s
         # A request that a dying ingress did not begin to answer is sent to another one.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "3",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # After the third failed check a new HAProxy is started: nobody gets in meanwhile.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.25",
         # On a busy machine HAProxy needs more than the default 5 s to come up, and is killed for it.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     }

@@ -47,6 +47,8 @@ def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[s
         "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1",
         "RAY_worker_niceness": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": SHUTDOWN_S,
         # A request that a dying ingress did not begin to answer is sent to another one.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",

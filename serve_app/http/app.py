@@ -13,7 +13,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 from deployments.metrics import LocalMetrics, Metrics
 from deployments.protocol import Segmenter
-from serve_app.http import errors, openapi, routes_docs, routes_sam3, routes_system
+from serve_app.http import errors, openapi, routes_docs, routes_playground, routes_sam3, routes_system
 from serve_app.http.access_log import access_log
 from serve_app.http.admission import Admission
 from serve_app.http.auth import KeyRing
@@ -70,6 +70,7 @@ def create_app(
     errors.install(app)
     app.include_router(routes_sam3.router)
     app.include_router(routes_system.router)  # GET /metrics belongs there
+    app.include_router(routes_playground.router)
     routes_docs.install(app)
     openapi.install(app, settings)
     metrics = metrics or LocalMetrics()

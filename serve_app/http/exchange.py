@@ -54,13 +54,15 @@ class Exchange:
         return [(name.encode("latin-1"), text.encode("latin-1")) for name, text in texts.items()]
 
     def server_timing(self) -> str:
-        """`Server-Timing`: milliseconds by stage, whether the image was cached, and the whole."""
+        """`Server-Timing`: milliseconds by stage, whether and where the image was cached, and the whole."""
         entries = []
         for stage in dict.fromkeys((*STAGES, *self.trace.stages)):
             if stage == "encode" and self.trace.cache is not None:
                 entries.append(f"cache;desc={'hit' if self.trace.cache in HITS else 'miss'}")
             if self.trace.cache is not None or stage in self.trace.stages:
                 entries.append(f"{stage};dur={self.trace.stages.get(stage, 0.0) * 1000:.2f}")
+        if self.trace.cache is not None:
+            entries.append(f"tier;desc={self.trace.cache}")
         entries.append(f"total;dur={self.seconds * 1000:.2f}")
         return ", ".join(entries)
 

@@ -1,12 +1,11 @@
 """The routes about the server itself. None of them asks for a key."""
 
 import asyncio
-import html
 import logging
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from serve_app.http.call import HttpContext
 from serve_app.http.exchange import exchange_of
@@ -17,29 +16,6 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["Server"])
 
 READY_WITHIN_S = 5.0
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}
-code{{background:#8882;padding:.1em .3em}}</style></head>
-<body><h1>{title}</h1><p>Version {version}, model <code>{model}</code>. {note}</p>
-<ul><li><a href="{root}/docs">/docs</a>: try every route</li>
-<li><a href="{root}/openapi.json">/openapi.json</a>, <a href="{root}/info">/info</a>,
-<a href="{root}/readiness">/readiness</a>, <a href="{root}/healthz">/healthz</a></li></ul></body></html>
-"""
-
-
-@router.get("/", response_class=HTMLResponse, summary="Start page")
-async def start_page(request: Request) -> HTMLResponse:
-    """What this server is, and where to go."""
-    settings = context_of(request).settings
-    texts = {
-        "title": request.app.title,
-        "version": request.app.version,
-        "model": settings.model,
-        "note": note_on(settings) or "",
-        "root": request.scope.get("root_path", "").rstrip("/"),
-    }
-    return HTMLResponse(PAGE.format(**{name: html.escape(text) for name, text in texts.items()}))
 
 
 @router.get("/info", summary="Name, version, model", response_model=ServerInfo)

@@ -25,13 +25,14 @@ def test_a_request_without_an_image_has_only_a_total() -> None:
 def test_cache_is_a_hit_when_nothing_was_encoded(tier: CacheTier, word: str) -> None:
     timing = entries(exchange(cache=tier).server_timing())
     assert timing["cache"] == f"desc={word}"
+    assert timing["tier"] == f"desc={tier}"
 
 
 def test_stages_are_in_milliseconds_and_in_order() -> None:
     timing = entries(
         exchange(cache="miss", stages={"prompt": 0.5, "encode": 1.25, "queue": 0.001}).server_timing()
     )
-    assert list(timing) == ["decode", "cache", "encode", "prompt", "post", "queue", "total"]
+    assert list(timing) == ["decode", "cache", "encode", "prompt", "post", "queue", "tier", "total"]
     assert timing["encode"] == "dur=1250.00"
     assert timing["queue"] == "dur=1.00"
     assert timing["decode"] == "dur=0.00"

@@ -1,0 +1,72 @@
+/** The keys: shortcuts anywhere outside text fields, and a cursor of its own on the stage. */
+
+const STEP = 12; // screen pixels
+
+/** commands: what each key does, by the key; "ctrl+z" with Control or Command. */
+export function listenToShortcuts(commands) {
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    const control = event.ctrlKey || event.metaKey;
+    const key = event.key.toLowerCase();
+    const name = control ? `ctrl+${event.shiftKey ? "shift+" : ""}${key}` : key;
+    const command = commands[name];
+    if (!command || (name === "enter" && event.target instanceof HTMLButtonElement)) return;
+    event.preventDefault();
+    command();
+  });
+}
+
+/**
+ * Arrows move the cursor (with Shift by one image pixel), Enter or Space acts, Shift+Enter acts negatively.
+ * @param {import("./stage.js").Stage} stage
+ */
+export function listenToCursor(stage, on) {
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  stage.canvas.addEventListener("keydown", (event) => {
+    const { image } = stage.scene;
+    if (!image || event.ctrlKey || event.metaKey || event.altKey) return;
+    const cursor = stage.scene.cursor ?? { x: image.width / 2, y: image.height / 2 };
+    const move = moves[event.key];
+    if (move) {
+      const step = event.shiftKey ? 1 : STEP / stage.view.scale;
+      on.move({
+        x: Math.min(Math.max(cursor.x + move[0] * step, 0.5), image.width - 0.5),
+        y: Math.min(Math.max(cursor.y + move[1] * step, 0.5), image.height - 0.5),
+      });
+    } else if (event.key === "Enter" || event.key === " ") {
+      on.act(cursor, { negative: event.shiftKey });
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+  stage.canvas.addEventListener("focus", () => {
+    const { image } = stage.scene;
+    if (image && stage.canvas.matches(":focus-visible")) on.move(stage.scene.cursor ?? { x: image.width / 2, y: image.height / 2 });
+  });
+  stage.canvas.addEventListener("blur", () => on.leave());
+}
+
+/** Left and right (or up and down) move the focus inside a toolbar, which is one stop of the Tab key. */
+export function roam(toolbar) {
+  const buttons = () => [...toolbar.querySelectorAll("button:not([disabled])")];
+  const settle = (current) => {
+    for (const button of toolbar.querySelectorAll("button")) button.tabIndex = button === current ? 0 : -1;
+  };
+  toolbar.addEventListener("focusin", (event) => settle(event.target));
+  toolbar.addEventListener("keydown", (event) => {
+    const all = buttons();
+    const at = all.indexOf(document.activeElement);
+    const to = {
+      ArrowDown: at + 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1,
+    }[event.key];
+    if (to === undefined || at < 0) return;
+    event.preventDefault();
+    all[(to + all.length) % all.length].focus();
+  });
+  settle(buttons()[0]);
+}
+
+export function isTyping(target) {
+  return target instanceof HTMLElement && target.matches("input:not([type=range]), textarea, select");
+}

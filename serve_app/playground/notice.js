@@ -1,0 +1,33 @@
+/** What the page says beside its results: to everybody in a notice on the stage, to screen readers in a live region. */
+
+import { byId, setText } from "./dom.js";
+
+let action = null;
+
+/** A notice with an optional button; it stays until it is dismissed or another takes its place. */
+export function notify(text, { label = "", run = null, kind = "error" } = {}) {
+  const notice = byId("notice");
+  notice.dataset.kind = kind;
+  setText(byId("notice-text"), text);
+  byId("notice-action").hidden = !label;
+  setText(byId("notice-action"), label);
+  action = run;
+  notice.hidden = false;
+}
+
+export function dismiss() {
+  byId("notice").hidden = true;
+}
+
+/** For screen readers, without interrupting. */
+export function announce(text) {
+  setText(byId("live"), text);
+}
+
+export function listenToNotice() {
+  byId("notice-close").addEventListener("click", dismiss);
+  byId("notice-action").addEventListener("click", () => {
+    dismiss();
+    action?.();
+  });
+}

@@ -1,0 +1,68 @@
+/** Ways to an image: choose, drop, paste, link, sample. Also the pane that offers them. */
+
+import { byId, element } from "./dom.js";
+import { fromFile, fromLink, fromSample, imageIn } from "./images.js";
+import { isTyping } from "./keyboard.js";
+import { SAMPLES } from "./samples.js";
+
+/** open: takes a promise of an image. */
+export function imagePicker(assets, open) {
+  const pane = byId("picker");
+  const file = byId("file");
+  byId("choose").addEventListener("click", () => file.click());
+  file.addEventListener("change", () => {
+    if (file.files[0]) open(fromFile(file.files[0], file.files[0].name));
+    file.value = "";
+  });
+  byId("link-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    open(fromLink(byId("link").value));
+  });
+  byId("samples").append(
+    ...SAMPLES.map(({ name, about }) => {
+      const picture = element("img", { src: `${assets}/samples/${name}.jpg`, alt: "", width: 960, height: 720 });
+      const click = () => open(fromSample(assets, name));
+      return element("li", {}, element("button", { type: "button", class: "sample", "aria-label": `Sample: ${about}`, title: about, click }, picture));
+    }),
+  );
+  listenToDrops(open);
+  document.addEventListener("paste", (event) => {
+    if (isTyping(event.target)) return;
+    take(event.clipboardData, open);
+  });
+  return {
+    show: (closable) => {
+      pane.hidden = false;
+      byId("picker-close").hidden = !closable;
+    },
+    hide: () => (pane.hidden = true),
+  };
+}
+
+function listenToDrops(open) {
+  let depth = 0; // enter and leave come for every element on the way
+  const mark = () => document.body.classList.toggle("dropping", depth > 0);
+  document.addEventListener("dragenter", (event) => {
+    event.preventDefault();
+    depth++;
+    mark();
+  });
+  document.addEventListener("dragleave", () => {
+    depth = Math.max(0, depth - 1);
+    mark();
+  });
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    mark();
+    take(event.dataTransfer, open);
+  });
+}
+
+function take(transfer, open) {
+  const found = imageIn(transfer);
+  if (found?.file) open(fromFile(found.file, found.file.name || "pasted.png"));
+  else if (found?.link) open(fromLink(found.link));
+  else if (transfer?.files.length) open(Promise.reject(new Error("That is not an image.")));
+}

@@ -1,0 +1,145 @@
+"""Drives the playground in Debian's Chromium as a person would: by what is to be seen, clicked and typed."""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Download, Page, sync_playwright
+
+from tests.support.scenes import encoded, scene
+
+CHROMIUM = "/usr/bin/chromium"
+WAIT_MS = 15_000
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a window."""
+    with sync_playwright() as playwright:
+        # A container has neither the rights for a sandbox nor much shared memory.
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Playground:
+    """One tab with the page open. Coordinates are pixels of the image."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
+        self.url = url
+        self.complaints: list[str] = []
+        """What the console said: errors of scripts, violations of the content policy, failed loads."""
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
+        self.page.goto(url)
+        self.settle()
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(f"{kind}: {text}")
+
+    def settle(self) -> None:
+        """Wait until everything that was asked for is answered and drawn."""
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.wait_for_selector("body[data-state=idle]")
+
+    def load(self, content: bytes | None = None, name: str = "scene.png") -> None:
+        """Choose an image file."""
+        buffer = encoded(scene()) if content is None else content
+        self.page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": buffer})
+        self.settle()
+
+    def find(self, text: str) -> None:
+        """Type a concept."""
+        self.page.fill("#concept", text)
+        self.page.press("#concept", "Enter")
+        self.settle()
+
+    def tool(self, name: str) -> None:
+        """Choose a tool by its data-tool."""
+        self.page.click(f"[data-tool={name}] >> visible=true")
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Where a pixel of the image is on the screen."""
+        view = json.loads(self.page.get_attribute("#stage", "data-view") or "")
+        frame = self.page.locator("#stage").bounding_box()
+        assert frame is not None
+        return frame["x"] + x * view["scale"] + view["x"], frame["y"] + y * view["scale"] + view["y"]
+
+    def click(self, x: float, y: float, button: Any = "left") -> None:
+        self.page.mouse.click(*self.place(x, y), button=button)
+        self.settle()
+
+    def drag(self, x0: float, y0: float, x1: float, y1: float) -> None:
+        self.page.mouse.move(*self.place(x0, y0))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.place((x0 + x1) / 2, (y0 + y1) / 2))
+        self.page.mouse.move(*self.place(x1, y1))
+        self.page.mouse.up()
+        self.settle()
+
+    def keys(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.settle()
+
+    def prompts(self) -> dict[str, int]:
+        """The rows of the prompt list: what they say, and how many instances each has."""
+        rows = self.page.locator("#prompts > li").all()
+        return {
+            row.locator(".prompt-text").inner_text(): int(row.locator(".count").inner_text()) for row in rows
+        }
+
+    def instances(self) -> list[str]:
+        return self.page.locator("#instances .instance-label").all_inner_texts()
+
+    def areas(self) -> list[int]:
+        """In pixels."""
+        texts = self.page.locator("#instances .area").all_inner_texts()
+        return [int(text.removesuffix(" px").replace(",", "")) for text in texts]
+
+    def threshold(self, text: str, value: float) -> None:
+        """Move a concept's slider."""
+        slider = self.page.get_by_label(f"Confidence for {text}")
+        slider.evaluate(
+            "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }",
+            str(value),
+        )
+        self.settle()
+
+    def notice(self) -> str:
+        """What the notice says; empty when none is shown."""
+        notice = self.page.locator("#notice")
+        return self.page.locator("#notice-text").inner_text() if notice.is_visible() else ""
+
+    def wait_for_notice(self, text: str) -> None:
+        self.page.get_by_role("alert").get_by_text(text).wait_for()
+
+    def colour_at(self, x: float, y: float) -> tuple[int, int, int]:
+        """What the screen shows there."""
+        left, top = self.place(x, y)
+        with Image.open(io.BytesIO(self.page.screenshot())) as picture:
+            red, green, blue = picture.convert("RGB").getpixel((round(left), round(top)))
+        return red, green, blue
+
+    def saved(self, button: str, folder: Path) -> Path:
+        """Press an export button; the file that it saves."""
+        with self.page.expect_download() as waiting:
+            self.page.get_by_role("button", name=button).click()
+        download: Download = waiting.value
+        path = folder / download.suggested_filename
+        download.save_as(path)
+        return path
+
+    def module(self, name: str, script: str, argument: Any = None) -> Any:
+        """Run a function with one of the page's modules: `(module, argument) => ...`."""
+        assets = self.page.evaluate("document.documentElement.dataset.assets")
+        code = f"async (argument) => ({script})(await import('{assets}/{name}'), argument)"
+        return self.page.evaluate(code, argument)

@@ -9,11 +9,14 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from deployments.protocol import ImageReference, ImageSource, Segmenter, Trace
+from deployments.traces import merge
+from deployments.workflows.definitions import Definitions
+from deployments.workflows.protocol import Workflows
 from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
 from serve_app.http.auth import KeyRing, bearer_key
 from serve_app.http.body import Body, read_body
 from serve_app.http.errors import InList, InvalidRequest, Unauthorized, row_of
-from serve_app.http.exchange import Exchange, exchange_of, merge
+from serve_app.http.exchange import Exchange, exchange_of
 from serve_app.http.fetch import ImageFetcher
 from serve_app.http.images import FileImage, check_count, sources_of
 from serve_app.http.schemas_common import RequestModel
@@ -36,6 +39,7 @@ class OfImage(Protocol):
 
 Fields = TypeVar("Fields", bound=RequestModel)
 Answer = TypeVar("Answer", bound=OfImage)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class HttpContext:
     segmenter: Callable[[], Segmenter]
     keys: KeyRing
     fetcher: ImageFetcher
+    definitions: Definitions
+    workflows: Workflows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class Call(Generic[Fields]):
             merge(trace, traces)
 
 
-async def all_or_none(calls: Sequence[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+async def all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """The results in order; the first error ends the other calls and is raised."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
@@ -121,7 +127,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     context: HttpContext = request.app.state.context
     exchange = exchange_of(request)
     limit = context.settings.max_images
-    tenant, body = await _authenticated(request, context.keys, exchange.query_key, limit)
+    tenant, body = await authenticated(request, context.keys, exchange.query_key, limit)
     exchange.tenant = tenant
     fields = _validated(forms, body)
     image_id: str | None = getattr(fields, "image_id", None)
@@ -144,7 +150,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     return Call(context, exchange, fields, images, listed)
 
 
-async def _authenticated(
+async def authenticated(
     request: Request, keys: KeyRing, query_key: str | None, limit: int
 ) -> tuple[str, Body]:
     """The tenant and the body. A key outside the body is checked before the body is read."""

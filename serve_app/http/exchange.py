@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from deployments.protocol import Trace
+from deployments.traces import HITS
 from sam3_engine.types import ImageSize
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 STAGES = ("decode", "encode", "prompt", "post")
-HITS = ("hot", "warm")
-"""Cache tiers that spared this request an encode; the others encoded the image, or waited until it was."""
 
 
 @dataclass(slots=True)
@@ -77,12 +76,3 @@ def exchange_of(request: Request) -> Exchange:
 def request_id_of(given: str | None) -> str:
     """The client's id for its request where it is fit for a header and a log line, or a new one."""
     return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def merge(trace: Trace, parts: list[Trace]) -> None:
-    """Sum up in `trace` how the images of a list were served. Cached only if all of them were."""
-    for part in parts:
-        for stage, seconds in part.stages.items():
-            trace.stages[stage] = trace.stages.get(stage, 0.0) + seconds
-    tiers = [part.cache for part in parts]
-    trace.cache = next((tier for tier in tiers if tier not in HITS), tiers[0] if tiers else None)

@@ -3,7 +3,8 @@ import re
 import pytest
 
 from deployments.protocol import CacheTier, Trace
-from serve_app.http.exchange import Exchange, merge, request_id_of
+from deployments.traces import merge
+from serve_app.http.exchange import Exchange, request_id_of
 
 
 def exchange(**trace) -> Exchange:

@@ -1,0 +1,9 @@
+"""Workflows: Roboflow's engine (`roboflow-workflows`) in sandboxed processes, its SAM 3 steps on our replicas.
+
+    ingress -> WorkflowRunner (runs.py) -> worker process (worker.py, engine.py): steps that compute
+                    ^------------------------- a SAM 3 step asks for masks (provider.py)
+                    '-> SegmentationService, as the HTTP routes do (models.py)
+
+A worker holds one run at a time, has no network, no environment and no key, and is killed when its run takes too
+long. It is forked from a process that has imported the engine once (zygote.py).
+"""

@@ -1,0 +1,85 @@
+"""Saved workflows: JSON files, found by tenant, workspace and id.
+
+    <workflows_dir>/<tenant>/<workspace>/<id>.json
+    <workflows_dir>/<tenant>/<workspace>/<id>@<version>.json    asked for by workflow_version_id
+
+A file holds the definition itself, or {"specification": definition} as Roboflow exports it. A tenant reads its own
+folder only; where no keys are configured everybody is the tenant `default`.
+"""
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import orjson
+
+MOST_BYTES = 1024 * 1024
+MOST_KEPT = 1024
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_TENANT = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")
+
+
+class UnknownWorkflow(Exception):
+    """There is no such workflow for this tenant, or its file cannot be read."""
+
+
+class Definitions:
+    """Reads definitions. Those asked for with `use_cache` are read again after `cache_s`. For any thread."""
+
+    def __init__(
+        self, folder: Path | None, cache_s: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder = folder
+        self._cache_s = cache_s
+        self._clock = clock
+        self._kept: OrderedDict[Path, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._lock = Lock()
+
+    def find(
+        self, tenant: str, workspace: str, name: str, version: str | None = None, *, use_cache: bool = True
+    ) -> dict[str, Any]:
+        """The definition. Raises UnknownWorkflow."""
+        unknown = UnknownWorkflow("there is no such workflow in this workspace")
+        if self._folder is None:
+            raise UnknownWorkflow("no saved workflows are configured on this server: send the specification")
+        parts = (workspace, name) if version is None else (workspace, name, version)
+        if not (_TENANT.fullmatch(tenant) and all(_NAME.fullmatch(part) for part in parts)):
+            raise unknown
+        stem = name if version is None else f"{name}@{version}"
+        path = self._folder / tenant / workspace / f"{stem}.json"
+        with self._lock:
+            kept = self._kept.get(path)
+        if use_cache and kept is not None and self._clock() - kept[0] < self._cache_s:
+            return kept[1]
+        try:
+            definition = _read(self._folder / tenant, path)
+        except (OSError, ValueError):
+            with self._lock:
+                self._kept.pop(path, None)
+            raise unknown from None
+        with self._lock:
+            self._kept[path] = (self._clock(), definition)
+            self._kept.move_to_end(path)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return definition
+
+
+def _read(home: Path, path: Path) -> dict[str, Any]:
+    """Raises OSError, and ValueError for what is not a definition or lies outside the tenant's folder."""
+    real = path.resolve(strict=True)
+    if not real.is_relative_to(home.resolve(strict=True)):
+        raise ValueError("a link leads out of the tenant's folder")
+    with real.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError("too long")
+    document = orjson.loads(content)
+    definition = document.get("specification", document) if isinstance(document, dict) else None
+    if not isinstance(definition, dict):
+        raise ValueError("not a definition")
+    return definition

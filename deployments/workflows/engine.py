@@ -1,0 +1,160 @@
+"""Roboflow's execution engine, asked one question at a time. Imported by workers alone, after `configure()`.
+
+Requests, answers and errors are those of the package's own http_contract, but for the stack traces of its errors.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from roboflow_workflows.execution_engine.core import ExecutionEngine, get_available_versions
+from roboflow_workflows.http_contract.describe import (
+    describe_workflow_interface,
+    describe_workflows_blocks,
+    filter_out_unwanted_workflow_outputs,
+)
+from roboflow_workflows.http_contract.entities import (
+    ExecutionEngineVersions,
+    WorkflowInferenceResponse,
+    WorkflowSpecificationInferenceRequest,
+    WorkflowValidationStatus,
+)
+from roboflow_workflows.http_contract.errors import workflow_error_payload
+from roboflow_workflows.prototypes.block import StepExecutionMode
+
+from deployments.workflows.images import RunImages
+from deployments.workflows.inputs import put
+from deployments.workflows.policy import Policy, RefusedDefinition
+from deployments.workflows.provider import Ask, Sam3Provider
+from sam3_engine.errors import ImageTooLarge, UnreadableImage
+
+CONCURRENT_STEPS = 4
+"""Steps of one run that may wait for masks, or compute, at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSetup:
+    """What every run of this server has in common."""
+
+    policy: Policy
+    model_ids: Sequence[str]
+    max_image_pixels: int
+
+
+def answer(setup: EngineSetup, header: dict[str, Any], files: Sequence[bytes], ask: Ask) -> tuple[int, bytes]:
+    """Status and JSON body. Never raises: what is unforeseen is a 500 that says no more than the error's text."""
+    images = RunImages(files, setup.max_image_pixels)
+    provider = Sam3Provider(ask, images, setup.model_ids)
+    try:
+        body = ANSWERS[header["question"]](setup, header, images, provider)
+        return 200, _dump(body)
+    except RefusedDefinition as error:
+        return 400, _dump(error.payload())
+    except ValidationError as error:
+        return 422, _dump({"detail": _complaints(error)})
+    except ImageTooLarge as error:
+        return 413, _dump({"message": str(error)})
+    except UnreadableImage as error:
+        return 400, _dump({"message": str(error)})
+    except Exception as error:
+        status, body = workflow_error_payload(error) or (500, {"message": "Internal error."})
+        return status, _dump(_without_traces(body))
+
+
+def _run(setup: EngineSetup, header: dict[str, Any], images: RunImages, provider: Sam3Provider) -> Any:
+    request = WorkflowSpecificationInferenceRequest.model_validate(header["document"])
+    setup.policy.check(request.specification)
+    for place in header["places"]:
+        value = {**place["extras"], "type": "numpy_object", "value": images.decode(place["file"])}
+        put(request.inputs, place["path"], value)
+    engine = _engine(request.specification, provider, request.workflow_id)
+    try:
+        outputs = engine.run(runtime_parameters=request.inputs, serialize_results=True)
+    finally:
+        engine.close()
+    kept = filter_out_unwanted_workflow_outputs(outputs, request.excluded_fields)
+    return WorkflowInferenceResponse(outputs=kept).model_dump(exclude_none=True)
+
+
+def _validate(setup: EngineSetup, header: dict[str, Any], _: RunImages, provider: Sam3Provider) -> Any:
+    setup.policy.check(header["document"])
+    _engine(header["document"], provider).close()
+    return WorkflowValidationStatus(status="ok").model_dump()
+
+
+def _describe_interface(setup: EngineSetup, header: dict[str, Any], _: RunImages, __: Sam3Provider) -> Any:
+    setup.policy.check(header["document"])
+    return describe_workflow_interface(header["document"]).model_dump()
+
+
+def _describe_blocks(setup: EngineSetup, header: dict[str, Any], _: RunImages, __: Sam3Provider) -> Any:
+    """The package's description of what setup.policy allows."""
+    document = header["document"]
+    if document.get("dynamic_blocks_definitions"):
+        raise RefusedDefinition("custom Python blocks (dynamic_blocks_definitions) do not run on this server")
+    found = describe_workflows_blocks(
+        requested_execution_engine_version=document.get("execution_engine_version")
+    ).model_dump()
+    allows = setup.policy.allows
+    found["blocks"] = [block for block in found["blocks"] if allows(block["manifest_type_identifier"])]
+    for kind, connections in found["kinds_connections"].items():
+        found["kinds_connections"][kind] = [
+            one for one in connections if allows(one["manifest_type_identifier"])
+        ]
+    found["primitives_connections"] = [
+        one for one in found["primitives_connections"] if allows(one["manifest_type_identifier"])
+    ]
+    return found
+
+
+def _versions(*_: Any) -> Any:
+    return ExecutionEngineVersions(versions=get_available_versions()).model_dump()
+
+
+Answer = Callable[[EngineSetup, dict[str, Any], RunImages, Sam3Provider], Any]
+ANSWERS: dict[str, Answer] = {
+    "run": _run,
+    "validate": _validate,
+    "describe_interface": _describe_interface,
+    "describe_blocks": _describe_blocks,
+    "versions": _versions,
+}
+
+
+def _engine(definition: dict[str, Any], provider: Sam3Provider, workflow_id: str | None = None) -> Any:
+    return ExecutionEngine.init(
+        workflow_definition=copy.deepcopy(definition),  # the engine keeps what it compiled
+        init_parameters={
+            "workflows_core.model_manager": provider,
+            "workflows_core.api_key": None,
+            "workflows_core.background_tasks": None,
+            "workflows_core.thread_pool_executor": None,
+            "workflows_core.step_execution_mode": StepExecutionMode.LOCAL,
+            "workflows_core.disable_sinks": True,
+            "workflows_core.allow_access_to_file_system": False,
+            "workflows_core.allowed_write_directory": None,
+            "workflows_core.allow_access_to_environmental_variables": False,
+        },
+        max_concurrent_steps=CONCURRENT_STEPS,
+        prevent_local_images_loading=True,
+        workflow_id=workflow_id,
+    )
+
+
+def _complaints(error: ValidationError) -> list[dict[str, Any]]:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [{"loc": ["body", *one["loc"]], "msg": one["msg"], "type": one["type"]} for one in found]
+
+
+def _without_traces(body: dict[str, Any]) -> dict[str, Any]:
+    for block in body.get("blocks_errors") or []:
+        if isinstance(block, dict):
+            block["block_traceback"] = None
+    return body
+
+
+def _dump(body: Any) -> bytes:
+    return orjson.dumps(body, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)

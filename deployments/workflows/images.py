@@ -1,0 +1,64 @@
+"""The pixels of one run, in its worker: input files decoded, and every image named by what it shows.
+
+A SAM 3 step is given pixels. Those of an input file, whichever step hands them on, are asked about as that file, so
+that the embedding is the one that the other routes use; all others as pixels. A changed image has another name.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from deployments.workflows.frames import Header
+from sam3_engine.images import open_upright
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class RunImages:
+    """Input files are decoded once. Pixels are uint8 BGR [H, W, 3], as the engine wants them."""
+
+    def __init__(self, files: Sequence[bytes], max_pixels: int) -> None:
+        self._files = files
+        self._max_pixels = max_pixels
+        self._decoded: dict[int, Pixels] = {}
+        self._file_of: dict[bytes, int] = {}
+
+    def decode(self, file: int) -> Pixels:
+        """A file's upright pixels. Raises UnreadableImage, ImageTooLarge."""
+        if file not in self._decoded:
+            rgb = np.asarray(open_upright(self._files[file], max_pixels=self._max_pixels))
+            pixels = np.ascontiguousarray(rgb[:, :, ::-1])
+            self._decoded[file] = pixels
+            self._file_of[_name(pixels)] = file  # now: a block may paint on them later
+        return self._decoded[file]
+
+    def describe(self, image: Any) -> tuple[Header, list[memoryview]]:
+        """How the runner is told of an image: its file, or its shape and pixels (RGB). Raises ValueError."""
+        pixels = _bgr(image)
+        file = self._file_of.get(_name(pixels))
+        if file is not None:
+            return {"file": file}, []
+        rgb = np.ascontiguousarray(pixels[:, :, ::-1])
+        return {"shape": list(rgb.shape)}, [rgb.data.cast("B")]
+
+
+def _name(pixels: Pixels) -> bytes:
+    height, width = pixels.shape[:2]
+    content = hashlib.sha256(f"{height}x{width}:".encode())
+    content.update(np.ascontiguousarray(pixels).data)
+    return content.digest()
+
+
+def _bgr(image: Any) -> Pixels:
+    pixels = image["value"] if isinstance(image, dict) else image
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.size == 0:
+        raise ValueError("SAM 3 needs an image of 8-bit pixels that is not empty")
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
+    if pixels.shape[2] == 4:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR), dtype=np.uint8)
+    return pixels

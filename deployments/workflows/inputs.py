@@ -1,0 +1,55 @@
+"""The images among a workflow's inputs: found by what the definition declares, and put in their places."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+IMAGE_TYPES = ("InferenceImage", "WorkflowImage")
+BATCH_TYPE = "WorkflowBatchInput"
+DEEPEST = 8
+"""Nested batches beyond this are left to the engine, which refuses them."""
+
+Path = tuple[str | int, ...]
+
+
+def image_names(definition: Mapping[str, Any]) -> list[str]:
+    """Names of the inputs that a definition declares as images. Malformed declarations are left to the engine."""
+    declared = definition.get("inputs")
+    if not isinstance(declared, list):
+        return []
+    return [one["name"] for one in declared if isinstance(one, dict) and _holds_images(one)]
+
+
+def images_in(definition: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """Every image of a run: where it is, and how the client described it."""
+    for name in dict.fromkeys(image_names(definition)):
+        if name in inputs:
+            yield from _walk((name,), inputs[name])
+
+
+def put(inputs: Any, path: Path, value: Any) -> None:
+    """Set what a path leads to."""
+    for key in path[:-1]:
+        inputs = inputs[key]
+    inputs[path[-1]] = value
+
+
+def _holds_images(declared: dict[str, Any]) -> bool:
+    if not isinstance(declared.get("name"), str):
+        return False
+    if declared.get("type") in IMAGE_TYPES:
+        return True
+    kinds = declared.get("kind")
+    names = [kind.get("name") if isinstance(kind, dict) else kind for kind in _list(kinds)]
+    return declared.get("type") == BATCH_TYPE and "image" in names
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _walk(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, list) and len(path) <= DEEPEST:
+        for index, item in enumerate(value):
+            yield from _walk((*path, index), item)
+    elif value is not None:
+        yield path, value

@@ -1,0 +1,44 @@
+"""What an ingress and the workflow runner say to each other inside the cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from deployments.payloads import Payload
+from deployments.protocol import CacheTier
+from deployments.workflows.protocol import Place, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run, or a question to the engine."""
+
+    question: Question | Literal["run"]
+    document: dict[str, Any]
+    tenant: str
+    request_id: str
+    deadline: float | None
+    places: Sequence[Place] = ()
+    files: Sequence[Payload] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer, and how the run's images were served."""
+
+    status: int
+    body: Payload
+    cache: CacheTier | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NotDone:
+    """Why there is no answer."""
+
+    reason: Literal["overloaded", "deadline", "too_long", "lost"]
+    seconds: float = 0.0
+    """To wait before the next try, or the limit that was passed."""
+
+
+Reply = Done | NotDone

@@ -1,0 +1,189 @@
+"""What a run's SAM 3 steps ask, answered by the same service as the HTTP routes: one encode per image, retries,
+tenants and affinity are its business. What a worker sends is checked here as a request from outside is."""
+
+import asyncio
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from deployments.keys import content_digest
+from deployments.protocol import (
+    ConceptRequest,
+    DeadlineExceeded,
+    ImageReference,
+    ImageSource,
+    Overloaded,
+    Segmenter,
+    Trace,
+    VisualRequest,
+)
+from deployments.workflows.frames import Header
+from deployments.workflows.limits import Limits
+from deployments.workflows.workers import unanswerable
+from sam3_engine.errors import ImageTooLarge, UnreadableImage
+from sam3_engine.prompt_forms import Sam3Prompt, visual_prompts
+from sam3_engine.types import ConceptPrompt, Instance, MaskFormat, VisualPrompt
+
+MOST_CONCEPTS = 16
+MOST_VISUAL = 256
+MOST_POINTS = 256
+MOST_CHARACTERS = 1000
+FARTHEST = 1e9
+FORMATS: dict[str | None, MaskFormat] = {None: "polygon", "polygon": "polygon", "rle": "rle"}
+
+
+class FileSource:
+    """An image file that came with the run."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._id: str | None = None
+
+    async def content_id(self) -> str:
+        """Digest of the file's bytes: the name that the HTTP routes give the same file."""
+        if self._id is None:
+            self._id = await asyncio.to_thread(content_digest, self._content)
+        return self._id
+
+    async def content(self) -> bytes:
+        """The bytes."""
+        return self._content
+
+
+class PixelSource:
+    """An image that a step made: a crop, a drawing. It becomes a file when somebody needs one."""
+
+    def __init__(self, height: int, width: int, pixels: bytes) -> None:
+        if height * width * 3 != len(pixels) or not pixels:
+            raise ValueError("an image's pixels do not fit its size")
+        self._size = (height, width)
+        self._pixels = pixels
+
+    async def content_id(self) -> str:
+        """Digest of size and pixels."""
+        return await asyncio.to_thread(content_digest, b"%dx%d:" % self._size + self._pixels)
+
+    async def content(self) -> bytes:
+        """A PNG."""
+        return await asyncio.to_thread(self._png)
+
+    def _png(self) -> bytes:
+        array = np.frombuffer(self._pixels, dtype=np.uint8).reshape(*self._size, 3)
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
+
+class ModelCalls:
+    """The questions of one run. `failure`: an error that is the server's, not the workflow's; it fails the run."""
+
+    def __init__(self, segmenter: Segmenter, tenant: str, files: Sequence[bytes], limits: Limits) -> None:
+        self._segmenter = segmenter
+        self._tenant = tenant
+        self._files = [FileSource(content) for content in files]
+        self._limits = limits
+        self._count = 0
+        self.failure: Exception | None = None
+        self.traces: list[Trace] = []
+
+    async def answer(self, header: Header, parts: Sequence[bytes], trace: Trace) -> Header:
+        """What the worker is replied: results, or a message and a status."""
+        self._count += 1
+        if self._count > self._limits.max_model_calls:
+            most = self._limits.max_model_calls
+            return unanswerable(f"one run may ask SAM 3 {most} times; this one asks more often", 400)
+        own = Trace(trace.request_id, trace.deadline)
+        self.traces.append(own)
+        try:
+            return {"results": await self._ask(header, self._image(header, parts), own)}
+        except (Overloaded, DeadlineExceeded) as error:
+            self.failure = self.failure or error
+            return unanswerable(str(error), 503)
+        except ImageTooLarge as error:
+            return unanswerable(str(error), 413)
+        except (UnreadableImage, KeyError, TypeError, ValueError) as error:
+            return unanswerable(f"SAM 3 was asked what it cannot answer: {error}", 400)
+        except Exception as error:
+            self.failure = self.failure or error
+            return unanswerable("SAM 3 did not answer", 500)
+
+    async def _ask(self, header: Header, source: ImageSource, trace: Trace) -> list[Any]:
+        image = ImageReference(self._tenant, source)
+        if header["method"] == "concept":
+            concept = await self._segmenter.concept(image, concept_request(header), trace)
+            return [[_mask(instance) for instance in found] for found in concept.results]
+        visual = await self._segmenter.visual(image, visual_request(header), trace)
+        return [_mask(instance) for instance in visual.results]
+
+    def _image(self, header: Header, parts: Sequence[bytes]) -> ImageSource:
+        described = header["image"]
+        if "file" in described:
+            return self._file(described["file"])
+        height, width, _ = described["shape"]
+        if height * width > self._limits.max_image_pixels:
+            raise ImageTooLarge(f"an image of {width} x {height} pixels is too large")
+        return PixelSource(height, width, parts[0])
+
+    def _file(self, number: Any) -> FileSource:
+        if not isinstance(number, int) or not 0 <= number < len(self._files):
+            raise ValueError("there is no such image in this run")
+        return self._files[number]
+
+
+def concept_request(header: Header) -> ConceptRequest:
+    """What a concept step asks. Raises ValueError, TypeError, KeyError."""
+    given = header["prompts"]
+    if not 1 <= len(given) <= MOST_CONCEPTS:
+        raise ValueError(f"it takes 1 to {MOST_CONCEPTS} classes at once, not {len(given)}")
+    threshold = header.get("threshold")
+    prompts = [Sam3Prompt.of(one).concept(0.5 if threshold is None else threshold) for one in given]
+    for prompt in prompts:
+        _check_concept(prompt)
+    nms = header.get("nms")
+    if nms is not None:
+        _check_share(nms, "nms_iou_threshold")
+    return ConceptRequest(prompts, FORMATS[header.get("format")], nms)
+
+
+def visual_request(header: Header) -> VisualRequest:
+    """What an interactive step asks. Raises ValueError, TypeError, KeyError."""
+    prompts = visual_prompts(header["prompts"])
+    if len(prompts) > MOST_VISUAL:
+        raise ValueError(f"it takes {MOST_VISUAL} points or boxes at once, not {len(prompts)}")
+    for prompt in prompts:
+        _check_visual(prompt)
+    return VisualRequest(prompts, multimask=header.get("multimask") is not False)
+
+
+def _check_concept(prompt: ConceptPrompt) -> None:
+    if prompt.text is not None and len(prompt.text) > MOST_CHARACTERS:
+        raise ValueError(f"a class name is longer than {MOST_CHARACTERS} characters")
+    if len(prompt.boxes) > MOST_POINTS:
+        raise ValueError(f"it takes {MOST_POINTS} example boxes, not {len(prompt.boxes)}")
+    _check_share(prompt.score_threshold, "the confidence threshold")
+    _check_numbers([side for box in prompt.boxes for side in box])
+
+
+def _check_visual(prompt: VisualPrompt) -> None:
+    if len(prompt.points) > MOST_POINTS:
+        raise ValueError(f"it takes {MOST_POINTS} points, not {len(prompt.points)}")
+    _check_numbers([side for point in prompt.points for side in point[:2]])
+    _check_numbers(prompt.box or ())
+
+
+def _check_share(value: Any, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} lies between 0 and 1")
+
+
+def _check_numbers(values: Sequence[float]) -> None:
+    if not all(math.isfinite(value) and abs(value) <= FARTHEST for value in values):
+        raise ValueError("a coordinate is far outside every image")
+
+
+def _mask(instance: Instance) -> Mapping[str, Any]:
+    return {"masks": instance.masks, "confidence": instance.score}

@@ -1,0 +1,111 @@
+"""The zygote as the runner sees it: started once, asked for workers, told to kill them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+START_S = 120.0
+ANSWER_S = 30.0
+MESSAGE_BYTES = 64 * 1024
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class SandboxFailed(RuntimeError):
+    """The zygote did not start, or is gone."""
+
+
+class Sandbox:
+    """Processes to run workflows in. Its methods block; they may be called from any thread."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Starts the zygote and waits until it has imported the engine. Raises SandboxFailed."""
+        self._lock = Lock()
+        self._scratch = tempfile.TemporaryDirectory(prefix="sam3-workflows-")
+        self._errors = Path(self._scratch.name) / "errors"
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own
+                [sys.executable, "-W", "ignore", "-m", "deployments.workflows.zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=_environment(self._scratch.name),
+                cwd=self._scratch.name,
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,  # a Ctrl-C in the terminal is the runner's to handle
+            )
+        try:
+            self._say(settings, START_S)
+        except SandboxFailed:
+            self.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether workers can be had."""
+        return self._process.poll() is None
+
+    def fork(self) -> tuple[int, socket.socket]:
+        """A new worker's process id, and our end of its socket. Raises SandboxFailed."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                answer = self._say({"fork": True}, ANSWER_S, [theirs.fileno()])
+            except SandboxFailed:
+                ours.close()
+                raise
+        return int(answer["pid"]), ours
+
+    def kill(self, pid: int) -> None:
+        """End a worker at once. Raises SandboxFailed."""
+        self._say({"kill": pid}, ANSWER_S)
+
+    def close(self) -> None:
+        """End the zygote and its workers."""
+        self._control.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._scratch.cleanup()
+
+    def _say(
+        self, message: dict[str, Any], seconds: float, descriptors: list[int] | None = None
+    ) -> dict[str, Any]:
+        with self._lock:
+            try:
+                self._control.settimeout(seconds)
+                socket.send_fds(self._control, [json.dumps(message).encode()], descriptors or [])
+                data = self._control.recv(MESSAGE_BYTES)
+            except OSError as error:
+                raise SandboxFailed(f"the workflow engine's process does not answer: {error}") from error
+        if not data:
+            lines = self._errors.read_text(errors="replace").strip().splitlines()
+            raise SandboxFailed(
+                f"the workflow engine's process has ended: {lines[-1] if lines else 'no reason'}"
+            )
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """All that the engine's processes learn of this one's environment: where Python finds modules."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    return {
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path)]),
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "MPLCONFIGDIR": scratch,
+        "LANG": "C.UTF-8",
+        **threads,
+        **offline,
+    }

@@ -18,9 +18,9 @@ help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: serve
-serve: ## Install and start the server on port 9001 (MODEL=tiny|sam3, PORT=...); Ctrl-C stops it
-	@scripts/setup
-	@$(if $(MODEL),SAM3_MODEL='$(MODEL)' )$(if $(PORT),SAM3_PORT='$(PORT)' )exec $(bin)/sam3-serve up
+serve: ## Install and start the server on port 9001 (MODEL=tiny|sam3, PORT=..., WORKFLOWS=1); Ctrl-C stops it
+	@scripts/setup $(if $(WORKFLOWS),workflows)
+	@$(if $(WORKFLOWS),SAM3_WORKFLOWS=true )$(if $(MODEL),SAM3_MODEL='$(MODEL)' )$(if $(PORT),SAM3_PORT='$(PORT)' )exec $(bin)/sam3-serve up
 
 .PHONY: test
 test: ## Lint, types, import rule and every test, as CI does

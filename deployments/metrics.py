@@ -79,7 +79,7 @@ class _Names:
         "sam3_model_load_seconds", "Seconds to load the model and warm it up.", across="max"
     )
     processes: Metric = Metric(
-        "sam3_processes", "Processes ready to work: ingress, encoder, decoder, pool.", ("part",)
+        "sam3_processes", "Processes ready to work: ingress, encoder, decoder, pool, workflows.", ("part",)
     )
     nodes: Metric = Metric("sam3_nodes", "Nodes asked for their figures: answered, silent.", ("state",))
 

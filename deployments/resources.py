@@ -11,6 +11,8 @@ DECODER_GPU = 0.25
 SMALLEST_GPU_SHARE = 0.1
 INGRESS_CPU = 0.1
 """What Ray books for an ingress: it mostly waits."""
+WORKFLOW_CPU = 0.1
+"""What Ray books for a workflow runner: its work comes in bursts, beside the model's."""
 GPU_PROCESS_CPU = 0.5
 """What Ray books for a process whose model is on a GPU."""
 
@@ -41,6 +43,7 @@ class Wishes:
     ingress_replicas: int
     encoder_replicas: int
     decoder_replicas: int
+    workflow_replicas: int = 0
     encoder_num_gpus: Auto | float = "auto"
     encoder_num_cpus: Auto | float = "auto"
     encoder_threads: Auto | int = "auto"
@@ -72,7 +75,8 @@ def plan(wishes: Wishes, machine: Machine) -> Plan:
     share, and as many threads as that share has whole cores. Raises NotEnough."""
     on_gpu = wishes.device.startswith("cuda") or (wishes.device == "auto" and machine.gpus > 0)
     encoder_gpus, decoder_gpus = _gpus(wishes, machine) if on_gpu else (0.0, 0.0)
-    cpus_left = machine.cpus - wishes.ingress_replicas * INGRESS_CPU
+    waiting = wishes.ingress_replicas * INGRESS_CPU + wishes.workflow_replicas * WORKFLOW_CPU
+    cpus_left = machine.cpus - waiting
     even = _floor(cpus_left / (wishes.encoder_replicas + wishes.decoder_replicas))
     share = min(GPU_PROCESS_CPU, even) if on_gpu else even
     if share <= 0:

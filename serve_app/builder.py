@@ -29,6 +29,7 @@ from deployments.resources import Machine, Plan, Share, Wishes, plan
 from deployments.routing import ROUTER
 from serve_app.ingress import Ingress
 from serve_app.settings import Auto, Settings
+from serve_app.workflows import workflow_runner
 
 APP_NAME = "sam3"
 DRAIN_POLL_S = 0.25
@@ -74,12 +75,14 @@ def build_app(args: Settings) -> Application:
         logging_config=LOGGING,
         **lifecycle(args),
     )
-    app: Application = ingress.bind(
-        args,
-        pool,
-        decoder.bind(decoder_config(args, parts, pool)),
-        encoder.bind(encoder_config(args, parts)),
+    decoders = decoder.bind(decoder_config(args, parts, pool))
+    encoders = encoder.bind(encoder_config(args, parts))
+    workflows = (
+        workflow_runner(args, pool, decoders, encoders, logging_config=LOGGING, **lifecycle(args))
+        if args.workflows
+        else None
     )
+    app: Application = ingress.bind(args, pool, decoders, encoders, workflows)
     return app
 
 
@@ -107,6 +110,7 @@ def wishes(settings: Settings) -> Wishes:
     """The settings that say who gets what: room for as many replicas as there may be."""
     given = {name: getattr(settings, name) for name in Wishes.__dataclass_fields__}
     most = {f"{which}_replicas": rules(settings, which).most for which in ("encoder", "decoder")}
+    most["workflow_replicas"] = settings.workflow_replicas if settings.workflows else 0
     return Wishes(**{**given, **most})
 
 

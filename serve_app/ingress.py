@@ -18,6 +18,7 @@ from deployments.pool.client import EmbeddingPoolClient
 from deployments.scrape import ClusterMetrics, node_addresses
 from deployments.serve_metrics import ServeMetrics
 from deployments.service import SegmentationService, ServiceConfig
+from deployments.workflows.client import ServeWorkflows
 from sam3_engine.images import lift_pillow_limit
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
@@ -35,6 +36,7 @@ class Ingress:
         pool: PoolConfig,
         decoder: DeploymentHandle[Any],
         encoder: DeploymentHandle[Any],
+        workflows: DeploymentHandle[Any] | None = None,
     ) -> None:
         stay_on_loopback()
         lift_pillow_limit()
@@ -59,6 +61,9 @@ class Ingress:
             ),
             self._metrics,
         )
+        self._workflows = (
+            ServeWorkflows(workflows, settings.retry_after_s, settings.get_timeout_s) if workflows else None
+        )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve, after the constructor."""
@@ -69,6 +74,7 @@ class Ingress:
             answer_request_id=False,
             metrics=self._metrics,
             log_directory=Path(get_serve_logs_dir()),
+            workflows=self._workflows,
         )
         app.add_api_route("/metrics", self._exposition, include_in_schema=False)
         return app

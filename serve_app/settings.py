@@ -18,7 +18,7 @@ Auto = Literal["auto"]
 Threads = Auto | Annotated[int, Field(ge=1)]
 Share = Auto | Annotated[float, Field(ge=0)]
 
-GROUPS = ("profile", "model", "http", "deployments", "scaling", "pool", "monitoring", "ray")
+GROUPS = ("profile", "model", "http", "deployments", "scaling", "pool", "workflows", "monitoring", "ray")
 
 MIB = 1024 * 1024
 
@@ -201,6 +201,29 @@ class Settings(BaseSettings):
     """Log what clients wrote as well: prompts' texts and image ids."""
     tenant_metrics: bool = Field(False, json_schema_extra=_in("monitoring"))
     """Count requests by tenant under the tenants' names: `/metrics` asks for no key. Off: under one name."""
+    # --- workflows ---------------------------------------------------------------------------------------
+    workflows: bool = Field(False, json_schema_extra=_in("workflows"))
+    """Run Roboflow Workflows (needs the extra `workflows`); off: their routes answer 501."""
+    workflows_dir: Path | None = Field(None, json_schema_extra=_in("workflows"))
+    """Folder of saved workflows, `<tenant>/<workspace>/<id>.json`; without keys the tenant is `default`."""
+    workflow_cache_s: float = Field(60.0, ge=0, json_schema_extra=_in("workflows"))
+    """How long a saved workflow is kept before its file is read again, where a request allows it
+    (`use_cache`)."""
+    workflow_steps: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("workflows"))
+    """Types of steps that run beside those of docs/workflows.md, separated by commas. None of them gets to
+    the network, to files or to the environment, whatever it is."""
+    workflow_replicas: int = Field(1, ge=1, json_schema_extra=_in("workflows"))
+    """Most processes that run workflows; they are started as the load asks for them, the first at once."""
+    workflow_workers: int = Field(4, ge=1, json_schema_extra=_in("workflows"))
+    """Workflows that one of these runs at once, each in a process of its own."""
+    workflow_timeout_s: float = Field(30.0, gt=0, json_schema_extra=_in("workflows"))
+    """A workflow that takes longer is stopped, and answered 504."""
+    workflow_max_steps: int = Field(64, ge=1, json_schema_extra=_in("workflows"))
+    """Most steps of one workflow."""
+    workflow_max_model_calls: int = Field(128, ge=1, json_schema_extra=_in("workflows"))
+    """How often one run may ask SAM 3: once per image or crop and step."""
+    workflow_memory_bytes: ByteSize = Field(ByteSize(2048 * MIB), gt=0, json_schema_extra=_in("workflows"))
+    """Memory that one run may take beside the engine's own."""
 
     # --- ray ---------------------------------------------------------------------------------------------
     ray_temp_dir: Path | None = Field(None, json_schema_extra=_in("ray"))
@@ -224,7 +247,7 @@ class Settings(BaseSettings):
         """What is given, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
 
-    @field_validator("cors_origins", "model_ids", mode="before")
+    @field_validator("cors_origins", "model_ids", "workflow_steps", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (
@@ -233,7 +256,7 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("checkpoint", "api_keys_file", "ray_temp_dir", mode="before")
+    @field_validator("checkpoint", "api_keys_file", "workflows_dir", "ray_temp_dir", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -70,10 +70,11 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
 
     from deployments.resources import NotEnough
     from serve_app.builder import APP_NAME, build_app
+    from serve_app.workflows import NotInstalled
 
     try:
         target = serve.RunTarget(build_app(settings), name=APP_NAME, route_prefix="/")
-    except NotEnough as error:
+    except (NotEnough, NotInstalled) as error:
         raise DeploymentFailed(str(error)) from error
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     readiness = f"{url_of(settings.host, settings.port)}/readiness"

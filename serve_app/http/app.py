@@ -13,7 +13,17 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 from deployments.metrics import LocalMetrics, Metrics
 from deployments.protocol import Segmenter
-from serve_app.http import errors, openapi, routes_docs, routes_playground, routes_sam3, routes_system
+from deployments.workflows.definitions import Definitions
+from deployments.workflows.protocol import Workflows
+from serve_app.http import (
+    errors,
+    openapi,
+    routes_docs,
+    routes_playground,
+    routes_sam3,
+    routes_system,
+    routes_workflows,
+)
 from serve_app.http.access_log import access_log
 from serve_app.http.admission import Admission
 from serve_app.http.auth import KeyRing
@@ -34,6 +44,7 @@ def create_app(
     settings: Settings,
     *,
     fetcher: ImageFetcher | None = None,
+    workflows: Workflows | None = None,
     answer_request_id: bool = True,
     metrics: Metrics | None = None,
     log_directory: Path | None = None,
@@ -41,15 +52,18 @@ def create_app(
     """The HTTP API.
 
     segmenter: or a function that returns it, called for each request (in a replica it may not exist at
-    import). fetcher: fetches URL images; by default one made from the settings. answer_request_id: False
-    where the server in front adds `X-Request-ID` to answers itself (Ray Serve does). metrics: where requests are
-    counted. log_directory: where `SAM3_ACCESS_LOG=on` writes; without one, to standard output.
+    import). fetcher: fetches URL images; by default one made from the settings. workflows: who runs them;
+    without, their routes answer 501. answer_request_id: False where the server in front adds `X-Request-ID`
+    to answers itself (Ray Serve does). metrics: where requests are counted. log_directory: where
+    `SAM3_ACCESS_LOG=on` writes; without one, to standard output.
     """
     context = HttpContext(
         settings=settings,
         segmenter=_as_function(segmenter),
         keys=KeyRing(settings.api_keys_file),
         fetcher=fetcher or ImageFetcher(settings),
+        definitions=Definitions(settings.workflows_dir, settings.workflow_cache_s),
+        workflows=workflows,
     )
 
     @asynccontextmanager
@@ -71,6 +85,7 @@ def create_app(
     app.include_router(routes_sam3.router)
     app.include_router(routes_system.router)  # GET /metrics belongs there
     app.include_router(routes_playground.router)
+    app.include_router(routes_workflows.router, include_in_schema=workflows is not None)
     routes_docs.install(app)
     openapi.install(app, settings)
     metrics = metrics or LocalMetrics()

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from deployments.protocol import DeadlineExceeded, Overloaded, UnknownImage
+from deployments.workflows.definitions import UnknownWorkflow
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 
 
@@ -31,14 +32,14 @@ class InvalidRequest(Exception):
         return cls([{"loc": ["body", *loc], "msg": message, "type": kind}])
 
     @classmethod
-    def of(cls, error: ValidationError) -> "InvalidRequest":
-        """What pydantic found wrong, without the input that it found it in."""
+    def of(cls, error: ValidationError, *where: str | int) -> "InvalidRequest":
+        """What pydantic found wrong in the part `where` of the body, without the input that it found it in."""
         found = error.errors(include_url=False, include_context=False, include_input=False)
         # Places such as "<xywh>" name the branch of a union that was tried, not a part of the request.
         branch = [[part for part in item["loc"] if not str(part).startswith("<")] for item in found]
         return cls(
             [
-                {"loc": ["body", *loc], "msg": item["msg"], "type": item["type"]}
+                {"loc": ["body", *where, *loc], "msg": item["msg"], "type": item["type"]}
                 for item, loc in zip(found, branch, strict=True)
             ]
         )
@@ -66,6 +67,10 @@ class UnknownModel(Exception):
 
 class TooLarge(Exception):
     """The body, or the answer that it asks for, is over a limit."""
+
+
+class NoWorkflows(Exception):
+    """Workflows are not switched on on this server."""
 
 
 class Unauthorized(Exception):
@@ -115,9 +120,11 @@ TABLE: dict[type[Exception], Row] = {
     Unauthorized: Row(401, extra=lambda _: {"status": 401}, headers=lambda _: {"WWW-Authenticate": "Bearer"}),
     UnknownImage: Row(404),
     UnknownModel: Row(404),
+    UnknownWorkflow: Row(404),
     TooLarge: Row(413),
     ImageTooLarge: Row(413),
     RateLimited: Row(429, headers=_retry_after),
+    NoWorkflows: Row(501),
     Overloaded: Row(503, "the server is busy", headers=_retry_after),
     DeadlineExceeded: Row(504, "the request took too long and was given up"),
 }

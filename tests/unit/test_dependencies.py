@@ -42,11 +42,11 @@ def imported_in(folder: str) -> set[str]:
     ("folder", "extras"),
     [
         ("sam3_engine", []),
-        ("deployments", []),
-        ("serve_app", []),
+        ("deployments", ["workflows"]),
+        ("serve_app", ["workflows"]),
         ("training", ["train"]),
         ("scripts", ["test"]),
-        ("tests", ["train", "test"]),
+        ("tests", ["train", "test", "workflows"]),
     ],
 )
 def test_imports_are_declared(folder: str, extras: list[str]) -> None:
@@ -57,7 +57,7 @@ def test_imports_are_declared(folder: str, extras: list[str]) -> None:
     undeclared = {
         module: providers.get(module)
         for module in imported_in(folder)
-        if not declared & {normal(name) for name in [PARTS.get(module, ""), *providers.get(module, [])]}
+        if not declared & {normal(name) for name in [PARTS.get(module, module), *providers.get(module, [])]}
     }
     assert undeclared == {}
 

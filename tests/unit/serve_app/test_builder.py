@@ -6,8 +6,10 @@ from ray.serve.deployment import Application
 from deployments.config import DECODER, ENCODER, INGRESS
 from deployments.resources import Machine, NotEnough, plan
 from deployments.routing import ROUTER
+from deployments.workflow_runner import WORKFLOWS
 from serve_app.builder import build_app, decoder_config, encoder_config, pool_config, wishes
 from serve_app.settings import Settings
+from serve_app.workflows import NotInstalled
 
 LAPTOP = Machine(cpus=4, gpus=0, object_store_bytes=10**9)
 GPU_NODE = Machine(cpus=16, gpus=2, object_store_bytes=10**9)
@@ -76,6 +78,26 @@ def test_replicas_use_what_ray_gives_them(machine: Machine, device: str) -> None
     assert decoder.hot_bytes == 2 * 2**30
     assert decoder.gpu_share == parts.decoder.num_gpus
     assert (encoder.engine.threads is None) == (device == "cuda")
+
+
+def test_workflows_have_a_deployment_of_their_own_where_they_are_switched_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serve_app.workflows.find_spec", lambda name: object())
+    runner = deployments(build_app(Settings(workflows=True, workflow_workers=3)))[WORKFLOWS]._bound_deployment
+    assert (runner.num_replicas, runner.max_ongoing_requests) == (1, 3)
+    growing = deployments(build_app(Settings(workflows=True, workflow_replicas=4)))[
+        WORKFLOWS
+    ]._bound_deployment
+    scaling = growing._deployment_config.autoscaling_config
+    assert (scaling.min_replicas, scaling.max_replicas) == (1, 4)
+    assert WORKFLOWS not in deployments(build_app(Settings()))
+
+
+def test_workflows_without_the_extra_are_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.workflows.find_spec", lambda name: None)
+    with pytest.raises(NotInstalled, match=r"sam3-serve\[workflows\]"):
+        build_app(Settings(workflows=True))
 
 
 def test_a_machine_that_is_too_small_is_refused() -> None:

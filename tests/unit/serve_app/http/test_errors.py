@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from deployments.protocol import DeadlineExceeded, Overloaded, UnknownImage
+from deployments.workflows.definitions import UnknownWorkflow
 from sam3_engine.errors import ImageTooLarge, StaleEmbedding, UnreadableImage
 from serve_app.http.errors import (
     TABLE,
@@ -13,6 +14,7 @@ from serve_app.http.errors import (
     InList,
     InvalidRequest,
     MalformedModelId,
+    NoWorkflows,
     RateLimited,
     TooLarge,
     Unauthorized,
@@ -31,6 +33,8 @@ CASES: list[tuple[Exception, int, str]] = [
     (Unauthorized(), 401, "Unauthorized api_key"),
     (UnknownImage("x"), 404, "image 'x' is not in the cache: send the image again"),
     (UnknownModel("why"), 404, "why"),
+    (UnknownWorkflow("why"), 404, "why"),
+    (NoWorkflows("why"), 501, "why"),
     (TooLarge("why"), 413, "why"),
     (ImageTooLarge("why"), 413, "why"),
     (RateLimited(0.2), 429, "too many requests for this API key: slow down"),

@@ -1,0 +1,75 @@
+"""The workflow runner's part of the graph, from the settings."""
+
+from importlib.util import find_spec
+from typing import Any
+
+from ray import serve
+from ray.serve.deployment import Application
+
+from deployments.config import PoolConfig
+from deployments.resources import WORKFLOW_CPU
+from deployments.workflow_runner import WORKFLOWS, WorkflowConfig, WorkflowRunner
+from deployments.workflows.limits import Limits
+from deployments.workflows.policy import Policy
+from serve_app.settings import Settings
+
+DECODE_THREADS = 2
+"""Images that one runner decodes for the model at once; most are known to it."""
+BUSY = 0.75
+"""Share of a replica's places that are taken, on average, when another replica is started."""
+
+
+class NotInstalled(RuntimeError):
+    """The extra `workflows` is not installed."""
+
+
+def workflow_runner(
+    settings: Settings, pool: PoolConfig, decoder: Application, encoder: Application, **options: Any
+) -> Application:
+    """The deployment; `options` are those that all deployments have. Raises NotInstalled."""
+    if find_spec("roboflow_workflows") is None:
+        raise NotInstalled(
+            "SAM3_WORKFLOWS needs the extra: pip install 'sam3-serve[workflows]', or make serve WORKFLOWS=1"
+        )
+    runner: Any = serve.deployment(
+        WorkflowRunner,
+        name=WORKFLOWS,
+        max_ongoing_requests=settings.workflow_workers,
+        max_queued_requests=settings.max_queued,
+        ray_actor_options={"num_cpus": WORKFLOW_CPU},
+        **_replicas(settings),
+        **options,
+    )
+    bound: Application = runner.bind(workflow_config(settings), pool, decoder, encoder)
+    return bound
+
+
+def workflow_config(settings: Settings) -> WorkflowConfig:
+    """What a runner needs of the settings."""
+    limits = Limits(
+        timeout_s=settings.workflow_timeout_s,
+        max_model_calls=settings.workflow_max_model_calls,
+        memory_bytes=int(settings.workflow_memory_bytes),
+        max_image_pixels=settings.max_image_pixels,
+    )
+    return WorkflowConfig(
+        limits=limits,
+        policy=Policy(settings.workflow_max_steps, settings.workflow_steps),
+        model_ids=settings.model_ids,
+        workers=settings.workflow_workers,
+        decode_threads=DECODE_THREADS,
+        retry_after_s=settings.retry_after_s,
+        get_timeout_s=settings.get_timeout_s,
+    )
+
+
+def _replicas(settings: Settings) -> dict[str, Any]:
+    if settings.workflow_replicas == 1:
+        return {"num_replicas": 1}
+    return {
+        "autoscaling_config": {
+            "min_replicas": 1,
+            "max_replicas": settings.workflow_replicas,
+            "target_ongoing_requests": max(1.0, settings.workflow_workers * BUSY),
+        }
+    }

@@ -1,0 +1,74 @@
+"""Workflows as their clients see them: the real engine in its sandbox, the real client, and an HTTP server in this
+process. A stand-in finds the shapes, so that what is drawn and counted can be checked."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+from inference_sdk import InferenceConfiguration, InferenceHTTPClient
+
+from deployments.workflows.runs import Runs
+from deployments.workflows.sandbox import Sandbox
+from deployments.workflows.workers import Workers
+from serve_app.http.app import create_app
+from serve_app.settings import Settings
+from serve_app.workflows import workflow_config
+from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.http_server import serving
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs workflows."""
+
+    url: str
+    segmenter: FakeSegmenter
+
+    @property
+    def client(self) -> InferenceHTTPClient:
+        client = InferenceHTTPClient(api_url=self.url)
+        return client.configure(InferenceConfiguration(api_key_transport="header"))
+
+    def post(self, route: str, document: Any, **options: Any) -> requests.Response:
+        return requests.post(self.url + route, json=document, timeout=60, **options)
+
+    def run(self, specification: Any, inputs: Any = None, **fields: Any) -> requests.Response:
+        return self.post("/workflows/run", {"specification": specification, "inputs": inputs or {}, **fields})
+
+
+ServerFactory = Callable[..., AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """The engine's processes, shared by all servers of these tests."""
+    pytest.importorskip("roboflow_workflows", reason="the extra `workflows` is not installed")
+    started = Sandbox(workflow_config(Settings()).sandbox())
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def start_server(sandbox: Sandbox) -> ServerFactory:
+    """Starts servers with settings of their own. Those that a worker is born with are the session's."""
+
+    @contextmanager
+    def start(segmenter: FakeSegmenter | None = None, **settings: Any) -> Iterator[Server]:
+        config = workflow_config(chosen := Settings(workflows=True, **settings))
+        answering = segmenter or FakeSegmenter()
+        workers = Workers(sandbox, config.workers)
+        app = create_app(answering, chosen, workflows=Runs(answering, workers, config.limits))
+        with serving(app) as url:
+            yield Server(url, answering)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def server(start_server: ServerFactory) -> Iterator[Server]:
+    """A server with default settings."""
+    with start_server() as running:
+        yield running

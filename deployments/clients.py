@@ -6,14 +6,17 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.keys import affinity
 from deployments.messages import Answered, PromptJob, Reply
+from deployments.protocol import Overloaded
 from deployments.routing import call
 
 READY_TIMEOUT_S = 2.0
+BROADCAST_S = 10.0
 READY_FOR_S = 1.0
 """How long a good answer to "are you ready?" is believed."""
 
@@ -57,6 +60,37 @@ class ServeDecoders:
                 if last:
                     raise
         raise AssertionError("unreachable")
+
+    async def forget(self, tenant: str, digest: str) -> bool:
+        """Drop an image in every replica that runs. Whether one had it. Raises Overloaded when not all
+        confirm."""
+        for last in (False, True):
+            answers = await self._every("forget", tenant, digest)
+            # A replica that died has dropped everything.
+            open_ends = [
+                one for one in answers if isinstance(one, Exception) and not isinstance(one, RayActorError)
+            ]
+            if not open_ends:
+                return any(one is True for one in answers)
+            if last:
+                raise Overloaded(self._retry_after_s) from open_ends[0]
+        raise AssertionError("unreachable")
+
+    async def hot_images(self, tenant: str) -> set[str]:
+        """Digests of a tenant's images that some replica has in its memory, as far as replicas answer."""
+        answers = await self._every("hot_images", tenant)
+        return {digest for answer in answers if isinstance(answer, list) for digest in answer}
+
+    async def _every(self, method: str, *args: Any) -> list[Any]:
+        """Every replica's answer, or the error instead of it."""
+        try:
+            return await self._decoder.broadcast(method, *args).results_async(
+                timeout_s=BROADCAST_S, return_exceptions=True
+            )
+        except DeploymentUnavailableError:
+            return []  # no replica, so nothing is held
+        except TimeoutError as error:
+            return [error]
 
     async def ready(self) -> bool:
         """Whether a decoder, an encoder and the pool answer now."""

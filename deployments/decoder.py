@@ -44,12 +44,18 @@ class PromptDecoder:
         metrics = ServeMetrics()
         self._thread = ModelThread("prompt")
         self._engine = load_engine(config.engine, metrics, self._thread, prompts=config.batch_size)
-        self._pool = EmbeddingPoolClient(config.pool)
+        self._pool = EmbeddingPoolClient(config.pool, metrics)
+        self._metrics = metrics
         post = ThreadPoolExecutor(
             config.engine.threads or GPU_POST_THREADS, thread_name_prefix="encode-masks"
         )
         idle_ttl_s = config.pool.budget.idle_ttl_s
-        hot: HotCache[ImageKey, HotImage] = HotCache(self._hot_bytes(config), idle_ttl_s)
+        self._hot: HotCache[ImageKey, HotImage] = HotCache(
+            self._hot_bytes(config),
+            idle_ttl_s,
+            on_evicted=lambda reason: metrics.add(NAMES.evictions, reason=reason, tier="hot"),
+        )
+        self._finder = FeatureFinder(self._pool, self._expand, self._hot, config.get_timeout_s)
         self._prompting = Prompting(
             self._engine,
             self._thread,
@@ -64,7 +70,7 @@ class PromptDecoder:
             image_size=self._engine.spec.image_size,
             pool=self._pool,
             names=Names(idle_ttl_s, MOST_NAMES),
-            finder=FeatureFinder(self._pool, self._expand, hot, config.get_timeout_s),
+            finder=self._finder,
             prompter=self._prompting,
         )
         self._canary = Canary(canary_click(self._engine), self._thread)
@@ -75,13 +81,23 @@ class PromptDecoder:
         """Answer a job, or say that the image is needed."""
         return await self._jobs.run(job)
 
+    async def forget(self, tenant: str, digest: str) -> bool:
+        """Drop an image and all that is kept of it. Whether it was here."""
+        return self._jobs.forget(tenant, digest)
+
+    async def hot_images(self, tenant: str) -> list[str]:
+        """Digests of a tenant's images in this replica's memory."""
+        return self._finder.digests(tenant)
+
     async def ready(self) -> bool:
         """Whether the pool answers."""
-        await self._pool.stats()
-        return True
+        return await self._pool.ready()
 
     async def check_health(self) -> None:
         """Called by Serve: clicks on an image whose mask is known."""
+        self._hot.drop_idle()
+        self._metrics.set(NAMES.pool_bytes, self._hot.used, tier="hot")
+        self._metrics.set(NAMES.pool_entries, len(self._hot), tier="hot")
         await self._canary.check()
 
     def record_autoscaling_stats(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from ray.exceptions import RayError
 from deployments.hot import HotCache, Weighed
 from deployments.keys import ImageKey
 from deployments.messages import Warm
+from deployments.pool.deletions import Deletions
 from deployments.protocol import CacheTier
 from sam3_engine.embedding import Embedding
 from sam3_engine.errors import StaleEmbedding
@@ -66,6 +67,7 @@ class FeatureFinder:
         self._expand = expand
         self._hot = hot
         self._get_timeout_s = get_timeout_s
+        self._deletions = Deletions()
         self._transfers: dict[ImageKey, asyncio.Task[HotImage | None]] = {}
 
     def hot(self, key: ImageKey) -> Found | None:
@@ -75,13 +77,36 @@ class FeatureFinder:
 
     def weigh_again(self, key: ImageKey, image: HotImage) -> None:
         """Tell the hot tier that an image's features have grown."""
-        self._hot.put(key, image)
+        if self._hot.get(key) is image:
+            self._hot.put(key, image)
 
-    async def find(self, key: ImageKey, warm: Warm | None, deadline: float | None = None) -> Found | None:
+    def deleted(self, key: ImageKey, received: float) -> bool:
+        """Whether the image was deleted since the ingress received a request."""
+        return self._deletions.cover(key.tenant, key.digest, received)
+
+    def digests(self, tenant: str) -> list[str]:
+        """The images of a tenant in this process's memory."""
+        return [key.digest for key in self._hot if key.tenant == tenant]
+
+    def forget(self, tenant: str, digest: str) -> list[ImageKey]:
+        """Drop an image. Requests that came before now do not bring it back. The keys that it was held
+        under."""
+        self._deletions.record(tenant, digest, time.time())
+        keys = [key for key in self._hot if (key.tenant, key.digest) == (tenant, digest)]
+        return [key for key in keys if self._hot.discard(key, "deleted")]
+
+    async def find(
+        self,
+        key: ImageKey,
+        warm: Warm | None,
+        deadline: float | None = None,
+        received: float = float("inf"),
+    ) -> Found | None:
         """The image, hot or from `warm` or from where the pool says; None when it has to be sent.
 
         An embedding that cannot be read in time, or is of another model, is reported lost; the pool is then
-        asked once more, as it may hold the source. Raises DeadlineExceeded.
+        asked once more, as it may hold the source. received: when the ingress received the request.
+        Raises DeadlineExceeded.
         """
         if found := self.hot(key):
             return found
@@ -93,27 +118,28 @@ class FeatureFinder:
                     return None
                 warm, tier = answer
             started = time.monotonic()
-            image = await self._transfer(key, warm)
+            image = await self._transfer(key, warm, received)
             if image is not None:
                 return Found(image, tier, time.monotonic() - started)
             await self._pool.lost(key, warm.generation)
             warm = None
         return None
 
-    async def _transfer(self, key: ImageKey, warm: Warm) -> HotImage | None:
+    async def _transfer(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
         running = self._transfers.get(key)
         if running is None:
-            running = asyncio.create_task(self._load(key, warm))
+            running = asyncio.create_task(self._load(key, warm, received))
             self._transfers[key] = running
             running.add_done_callback(lambda _: self._transfers.pop(key, None))
         return await asyncio.shield(running)
 
-    async def _load(self, key: ImageKey, warm: Warm) -> HotImage | None:
+    async def _load(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
         try:
             async with asyncio.timeout(self._get_timeout_s):
                 embedding = await warm.reference[0]
             image = HotImage(await self._expand(embedding), warm.size)
         except (TimeoutError, RayError, StaleEmbedding):
             return None
-        self._hot.put(key, image)
+        if not self.deleted(key, received):
+            self._hot.put(key, image)
         return image

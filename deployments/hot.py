@@ -2,8 +2,10 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, Literal, Protocol, TypeVar
+
+Reason = Literal["budget", "idle", "deleted"]
 
 
 class Weighed(Protocol):
@@ -23,21 +25,29 @@ class HotCache(Generic[Key, Value]):
     """Least recently used values leave first. The newest stays even when it alone exceeds the budget."""
 
     def __init__(
-        self, budget: int, idle_ttl_s: float = float("inf"), clock: Callable[[], float] = time.monotonic
+        self,
+        budget: int,
+        idle_ttl_s: float = float("inf"),
+        clock: Callable[[], float] = time.monotonic,
+        on_evicted: Callable[[Reason], None] = lambda reason: None,
     ) -> None:
         self.budget = budget
         self.used = 0
         self._idle_ttl_s = idle_ttl_s
         self._clock = clock
+        self._on_evicted = on_evicted
         self._held: OrderedDict[Key, tuple[Value, int, float]] = OrderedDict()
         """Value, its bytes when last weighed, when it was last used; least recently used first."""
 
     def __len__(self) -> int:
         return len(self._held)
 
+    def __iter__(self) -> Iterator[Key]:
+        return iter(tuple(self._held))
+
     def get(self, key: Key) -> Value | None:
         """The value, now the most recently used one."""
-        self._drop_idle()
+        self.drop_idle()
         found = self._held.get(key)
         if found is None:
             return None
@@ -52,15 +62,20 @@ class HotCache(Generic[Key, Value]):
         self._held[key] = (value, nbytes, self._clock())
         self.used += nbytes
         while self.used > self.budget and len(self._held) > 1:
-            self.discard(next(iter(self._held)))
+            self.discard(next(iter(self._held)), "budget")
 
-    def discard(self, key: Key) -> None:
-        """Let a value go, if it is held."""
+    def discard(self, key: Key, reason: Reason | None = None) -> bool:
+        """Let a value go. Whether it was held."""
         found = self._held.pop(key, None)
-        if found is not None:
-            self.used -= found[1]
+        if found is None:
+            return False
+        self.used -= found[1]
+        if reason:
+            self._on_evicted(reason)
+        return True
 
-    def _drop_idle(self) -> None:
+    def drop_idle(self) -> None:
+        """Let go what was not used within the idle time."""
         limit = self._clock() - self._idle_ttl_s
         while self._held and next(iter(self._held.values()))[2] < limit:
-            self.discard(next(iter(self._held)))
+            self.discard(next(iter(self._held)), "idle")

@@ -21,7 +21,7 @@ MESSAGE_BYTES = 2**21
 class Resolver(Protocol):
     """What knows which image an id names."""
 
-    async def resolve(self, tenant: str, image_id: str, digest: str | None) -> str | None:
+    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
         """The digest that an id names; with `digest`, the id is bound to it first."""
         ...
 
@@ -37,6 +37,10 @@ class Prompter(Protocol):
         deadline: float | None,
     ) -> tuple[bytes, dict[str, float]]:
         """What `wire.loads` reads, and seconds by stage. Raises DeadlineExceeded."""
+        ...
+
+    def forget(self, key: ImageKey) -> None:
+        """Drop what is kept of an image's prompts."""
         ...
 
 
@@ -59,7 +63,9 @@ class JobRunner:
         believes
         it to be: bytes sent under an old id through another replica are seen by the very next request here.
         """
-        confirmed = asyncio.ensure_future(self.pool.resolve(job.tenant, job.image_id, job.digest))
+        confirmed = asyncio.ensure_future(
+            self.pool.resolve(job.tenant, job.image_id, job.digest, job.received)
+        )
         try:
             believed = job.digest or self.names.resolve(job.tenant, job.image_id)
             if believed and (found := self.finder.hot(self._key(job, believed))):
@@ -73,13 +79,20 @@ class JobRunner:
             if not confirmed.cancel() and not confirmed.cancelled():
                 confirmed.exception()  # when the model failed first, nobody else looks at it
 
+    def forget(self, tenant: str, digest: str) -> bool:
+        """Drop an image, what is kept of its prompts, and its ids. Whether it was here."""
+        keys = self.finder.forget(tenant, digest)
+        self.prompter.forget(ImageKey(tenant, self.model, digest))
+        self.names.forget_image(tenant, digest)
+        return bool(keys)
+
     async def _find_and_answer(self, job: PromptJob, digest: str | None) -> Reply:
         if digest is None:
             return self._need_image()
         self.names.bind(job.tenant, job.image_id, digest)
         key = self._key(job, digest)
         warm = job.warm if digest == job.digest else None
-        found = await self.finder.find(key, warm, job.deadline)
+        found = await self.finder.find(key, warm, job.deadline, job.received)
         return await self._answer(key, found, job) if found else self._need_image()
 
     async def _answer(self, key: ImageKey, found: Found, job: PromptJob) -> Answered:
@@ -88,7 +101,10 @@ class JobRunner:
         if job.request is None:
             return Answered(image.size, wire.dumps([]), found.tier, transfer)
         data, stages = await self.prompter.answer(key, image, job.request, job.deadline)
-        self.finder.weigh_again(key, image)
+        if self.finder.deleted(key, job.received):
+            self.prompter.forget(key)
+        else:
+            self.finder.weigh_again(key, image)
         results: bytes | list[Any] = data if len(data) <= MESSAGE_BYTES else [ray.put(data)]
         return Answered(image.size, results, found.tier, {**transfer, **stages})
 

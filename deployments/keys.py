@@ -44,8 +44,19 @@ def affinity(tenant: str, image_id: str) -> str:
 
 
 def shard_of(tenant: str, name: str, shards: int) -> int:
-    """The pool shard, 0 <= shard < shards, that answers for a digest or an image id of a tenant."""
+    """The pool shard, 0 <= shard < shards, that answers for a digest or an image id of a tenant.
+
+    An id that was derived from content lives where the content does.
+    """
+    name = digest_of(name) or name
     return (
         int.from_bytes(hashlib.blake2b(f"{len(tenant)}:{tenant}{name}".encode(), digest_size=8).digest())
         % shards
     )
+
+
+def shards_of(tenant: str, name: str, shards: int) -> tuple[int, ...]:
+    """The shard of a digest or an id, and the next one, which holds a copy; just the one where there is only
+    one."""
+    first = shard_of(tenant, name, shards)
+    return (first, (first + 1) % shards) if shards > 1 else (first,)

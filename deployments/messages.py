@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployments.keys import ImageKey
+from deployments.pool.names import Binding
 from deployments.protocol import CacheTier, ConceptRequest, VisualRequest
 from sam3_engine.types import ImageSize
 
@@ -46,6 +47,36 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class NameCopy:
+    """An id, for the other shard that holds it."""
+
+    tenant: str
+    image_id: str
+    binding: Binding
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCopy:
+    """A source image, for the other shard that holds it. `received`: see `pool.deletions`."""
+
+    key: ImageKey
+    size: ImageSize
+    source: bytes
+    received: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """What one shard holds of an image. Bytes are 0 for what it does not hold."""
+
+    digest: str
+    size: ImageSize
+    source_bytes: int
+    embedding_bytes: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ensured:
     """The pool's answer to a new image."""
 
@@ -67,6 +98,8 @@ class PromptJob:
     request: ConceptRequest | VisualRequest | None
     deadline: float | None = None
     """`time.time()` after which nobody waits."""
+    received: float = float("inf")
+    """`time.time()` at which the ingress received the request: see `pool.deletions`."""
     warm: Warm | None = None
     """Known when the image was ensured a moment ago."""
 

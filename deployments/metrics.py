@@ -68,10 +68,15 @@ class _Names:
         "sam3_images_encoded_total", "Images encoded: new ones, and again from their source.", ("cause",)
     )
     evictions: Metric = Metric(
-        "sam3_evictions_total", "Embeddings dropped: budget, idle, lost, deleted.", ("reason",)
+        "sam3_evictions_total",
+        "Images that left a tier (hot, warm, cold): budget, idle, lost, deleted.",
+        ("reason", "tier"),
     )
-    pool_bytes: Metric = Metric("sam3_pool_bytes", "Bytes held.", ("tier",))
-    pool_entries: Metric = Metric("sam3_pool_entries", "Images held.", ("tier",))
+    pool_bytes: Metric = Metric("sam3_pool_bytes", "Bytes held: hot, warm, cold.", ("tier",))
+    pool_entries: Metric = Metric("sam3_pool_entries", "Images held: hot, warm, cold.", ("tier",))
+    pool_failovers: Metric = Metric(
+        "sam3_pool_failovers_total", "Calls that a shard of the pool did not answer, and another one did."
+    )
     batch_size: Metric = Metric(
         "sam3_batch_size", "Images or prompts in one call of the model.", ("stage",), SIZES
     )

@@ -64,6 +64,10 @@ class Prompting:
             return await self._concept(image, request, deadline)
         return await self._visual(key, image, request, deadline)
 
+    def forget(self, key: ImageKey) -> None:
+        """Drop the saved logits of an image."""
+        self._logits.forget(key)
+
     async def _concept(
         self, image: HotImage, request: ConceptRequest, deadline: float | None
     ) -> tuple[bytes, Stages]:

@@ -28,6 +28,8 @@ class ImageReference:
     tenant: str
     source: ImageSource | None = None
     image_id: str | None = None
+    quota: int | None = None
+    """Most bytes kept of this tenant in each of the tiers warm and cold; None: what was said last."""
 
 
 @dataclass(slots=True)
@@ -96,6 +98,22 @@ class VisualAnswer:
     """One per prompt, in prompt order; each carries its low_res_logits when mask_format is binary."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptImage:
+    """An image that the server keeps, under one of its ids."""
+
+    image_id: str
+    size: ImageSize
+    source_bytes: int
+    """The image file as it came; 0 when it is not kept any more."""
+    embedding_bytes: int
+    """In the object store; 0 when it is not kept there."""
+    tier: Literal["hot", "warm", "cold"]
+    """The fastest one that has it."""
+    age_s: float
+    """Since it was first sent."""
+
+
 class UnknownImage(Exception):
     """The id is not in the cache and the request brought no image."""
 
@@ -129,6 +147,14 @@ class Segmenter(Protocol):
 
     async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer:
         """One mask per prompt."""
+        ...
+
+    async def images(self, tenant: str) -> Sequence[KeptImage]:
+        """The tenant's images, newest first; one that has several ids once for each."""
+        ...
+
+    async def delete(self, tenant: str, image_id: str) -> None:
+        """Forget the image that an id names: everywhere, and under all of its ids. Raises UnknownImage."""
         ...
 
     async def ready(self) -> bool:

@@ -10,14 +10,14 @@ from collections.abc import Awaitable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from deployments import wire
 from deployments.keys import ImageKey, derived_id
-from deployments.messages import Answered, Ensured, Expired, NeedImage, PromptJob, Reply
+from deployments.messages import Answered, Ensured, Expired, NeedImage, PromptJob, Reply, StoredImage
 from deployments.metrics import NAMES, Metrics
 from deployments.protocol import (
     ConceptAnswer,
@@ -25,6 +25,7 @@ from deployments.protocol import (
     DeadlineExceeded,
     Embedded,
     ImageReference,
+    KeptImage,
     Overloaded,
     Trace,
     UnknownImage,
@@ -54,6 +55,14 @@ class DecoderClient(Protocol):
         """Whether a decoder and an encoder would answer now."""
         ...
 
+    async def forget(self, tenant: str, digest: str) -> bool:
+        """Drop an image in every replica. Whether one had it. Raises Overloaded when not all confirm."""
+        ...
+
+    async def hot_images(self, tenant: str) -> set[str]:
+        """Digests of a tenant's images that some replica has in its memory."""
+        ...
+
 
 class PoolClient(Protocol):
     """The embedding pool, seen from the ingress."""
@@ -65,12 +74,26 @@ class PoolClient(Protocol):
         size: ImageSize,
         source: bytes,
         deadline: float | None,
+        received: float,
+        quota: int | None,
     ) -> Ensured:
         """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB.
 
         Raises Overloaded, and DeadlineExceeded when the encode's turn came after the deadline of whoever
         started it.
         """
+        ...
+
+    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
+        """The digest that an id names. Raises Overloaded."""
+        ...
+
+    async def delete(self, tenant: str, digest: str, at: float) -> bool:
+        """Forget an image in every shard. Whether one had it. Raises Overloaded when not all confirm."""
+        ...
+
+    async def images(self, tenant: str) -> list[tuple[StoredImage, list[str]]]:
+        """What is held of a tenant's images, and their ids; newest first. Raises Overloaded."""
         ...
 
 
@@ -115,6 +138,25 @@ class SegmentationService:
         image_id, answered = await self._answer(image, request, trace)
         return VisualAnswer(image_id, answered.size, await self._results(answered))
 
+    async def images(self, tenant: str) -> list[KeptImage]:
+        """The tenant's images, newest first; one that has several ids once for each."""
+        hot, stored = await asyncio.gather(self._decoder.hot_images(tenant), self._pool.images(tenant))
+        return [_kept(image_id, image, hot) for image, ids in stored for image_id in ids]
+
+    async def delete(self, tenant: str, image_id: str) -> None:
+        """Forget the image that an id names: everywhere, and under all of its ids. Raises UnknownImage.
+
+        The pool first: afterwards no decoder can get it there, so what decoders then drop stays dropped.
+        """
+        at = time.time()
+        digest = await self._pool.resolve(tenant, image_id, None, at)
+        if digest is None:
+            raise UnknownImage(image_id)
+        in_pool = await self._pool.delete(tenant, digest, at)
+        in_decoders = await self._decoder.forget(tenant, digest)
+        if not (in_pool or in_decoders):
+            raise UnknownImage(image_id)
+
     async def ready(self) -> bool:
         """Whether a request sent now would be answered."""
         return await self._decoder.ready()
@@ -134,9 +176,10 @@ class SegmentationService:
         self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
     ) -> tuple[str, Answered]:
         """Ask the decoder; where it needs the image, have it encoded and ask again."""
+        received = time.time()
         digest = await image.source.content_id() if image.source else None
         image_id = _image_id(image, digest)
-        job = PromptJob(image.tenant, image_id, digest, request, trace.deadline)
+        job = PromptJob(image.tenant, image_id, digest, request, trace.deadline, received)
         for _ in range(ATTEMPTS):
             try:
                 reply = await self._decoder.run(job)
@@ -169,7 +212,9 @@ class SegmentationService:
         decoded = await self._decode(content, need.image_size)
         _add(trace, {"decode": time.monotonic() - started})
         key = need.key(image.tenant, digest)
-        ensured = await self._pool.ensure(key, decoded.square, decoded.size, content, job.deadline)
+        ensured = await self._pool.ensure(
+            key, decoded.square, decoded.size, content, job.deadline, job.received, image.quota
+        )
         trace.cache = ensured.tier
         _add(trace, {"encode": ensured.encode_s})
         return replace(job, image_id=_image_id(image, digest), digest=digest, warm=ensured.warm)
@@ -184,6 +229,18 @@ class SegmentationService:
         if len(data) > LARGE:
             return await asyncio.get_running_loop().run_in_executor(self._executor, wire.loads, data)
         return wire.loads(data)
+
+
+def _kept(image_id: str, image: StoredImage, hot: set[str]) -> KeptImage:
+    tier: Literal["hot", "warm", "cold"] = "warm" if image.embedding_bytes else "cold"
+    return KeptImage(
+        image_id=image_id,
+        size=image.size,
+        source_bytes=image.source_bytes,
+        embedding_bytes=image.embedding_bytes,
+        tier="hot" if image.digest in hot else tier,
+        age_s=image.age_s,
+    )
 
 
 def _image_id(image: ImageReference, digest: str | None) -> str:

@@ -66,7 +66,7 @@ class WorkflowRunner:
         metrics.set(NAMES.processes, 1, part="workflows")
         service = SegmentationService(
             ServeDecoders(decoder, encoder, config.retry_after_s, config.get_timeout_s),
-            EmbeddingPoolClient(pool, config.retry_after_s),
+            EmbeddingPoolClient(pool, metrics, config.retry_after_s),
             ServiceConfig(config.limits.max_image_pixels, config.decode_threads),
             metrics,
         )

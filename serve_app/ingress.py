@@ -54,7 +54,7 @@ class Ingress:
         self._cluster = ClusterMetrics(node_addresses)
         self._service = SegmentationService(
             decoders,
-            EmbeddingPoolClient(pool, settings.retry_after_s),
+            EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s),
             ServiceConfig(
                 max_image_pixels=settings.max_image_pixels,
                 threads=min(os.cpu_count() or 1, MOST_DECODE_THREADS) if threads == "auto" else threads,

@@ -32,7 +32,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "decoder_max_replicas": 8,
         "scale_down_after_s": 600,
         "scale_down_step_s": 60,
-        "pool_shards": 2,
     },
     # A machine for nothing else, with one GPU or several: the work is on the GPU, the cores read images.
     "gpu-node": {
@@ -42,7 +41,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "encoder_max_ongoing": 64,
         "decoder_replicas": 2,
         "cold_bytes": "8GiB",
-        "pool_shards": 2,
         "max_in_flight": 256,
     },
 }

@@ -184,9 +184,10 @@ class Settings(BaseSettings):
     """Compact embeddings kept in the object store, all shards together; `auto`: 60 % of the store."""
     cold_bytes: ByteSize = Field(ByteSize(512 * MIB), ge=0, json_schema_extra=_in("pool"))
     """Source images (compressed, as they came) kept to re-encode what was lost or evicted, all shards
-    together."""
-    pool_shards: int = Field(1, ge=1, json_schema_extra=_in("pool"))
-    """Actors that the embedding pool is divided into, by key."""
+    together; with more than one shard each image is kept twice."""
+    pool_shards: int = Field(2, ge=1, json_schema_extra=_in("pool"))
+    """Actors that the embedding pool is divided into, by key. Each holds copies of its neighbour's ids and
+    source images; with one, its death loses them."""
     idle_ttl_s: float = Field(3600.0, gt=0, json_schema_extra=_in("pool"))
     """An image that nobody asked for so long is forgotten in every tier."""
     get_timeout_s: float = Field(2.0, gt=0, json_schema_extra=_in("pool"))

@@ -6,82 +6,148 @@ nothing with it.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.experimental.locations import get_local_object_locations
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import ENCODER, PoolConfig
 from deployments.keys import ImageKey
-from deployments.messages import Ensured, Source, Square, Warm
+from deployments.messages import Ensured, ImageCopy, NameCopy, Source, Square, StoredImage, Warm
 from deployments.metrics import NAMES
+from deployments.pool.copies import Copies, Handover, Image, ShardGone
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
 from deployments.protocol import CacheTier, DeadlineExceeded
 from deployments.serve_metrics import ServeMetrics
 
+NAMESPACE = "sam3"
 SWEEP_S = 5.0
+IN_PLASMA = 100 * 1024
+"""Results of this size are in the object store; smaller ones, errors among them, come by value."""
+
+
+def shard_name(app: str, shard: int) -> str:
+    """The actor's name in NAMESPACE."""
+    return f"embedding-pool:{app}:{shard}"
 
 
 class PoolShard:
-    """See EmbeddingPool for the methods' meaning."""
+    """See EmbeddingPool for the methods' meaning, Copies for those between shards."""
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: PoolConfig, shard: int) -> None:
         self._config = config
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="pool")
-        self._pool = EmbeddingPool(self._encode, config.budget, metrics, config.max_encodes)
+        self._pool = EmbeddingPool(self._encode, config.budget, metrics, config.max_encodes, copy=self._copy)
+        self._copies = Copies(self._pool, shard, config.shards, cache(partial(RemoteShard, config.app)))
         self._encoder: DeploymentHandle[Any] | None = None
         self._waiters = ThreadPoolExecutor(config.max_encodes, thread_name_prefix="await-encode")
+        self._recovered: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     async def configure(self, config: PoolConfig) -> None:
         """Take on the limits of a newer deployment of the application."""
-        self._start_sweeping()
+        await self._ready()
         self._config = config
         self._pool.resize(config.budget, config.max_encodes)
+        self._copies.shards = config.shards
 
-    async def resolve(self, tenant: str, image_id: str, digest: str | None) -> str | None:
+    async def ping(self) -> bool:
+        """Answers when this shard is ready for others' calls."""
+        await self._ready()
+        return True
+
+    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
         """The digest that an id names."""
-        return self._pool.resolve(tenant, image_id, digest)
+        await self._ready()
+        found = await self._pool.resolve(tenant, image_id, digest, received)
+        if found:
+            self._copies.note_use(tenant, image_id, found)
+        return found
 
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image."""
+        await self._ready()
+        await self._copies.fetch(key)
         return await self._pool.lookup(key, deadline)
 
-    async def ensure(self, key: ImageKey, square: Square, source: bytes | None) -> Ensured:
+    async def ensure(
+        self, key: ImageKey, square: Square, source: bytes | None, received: float, quota: int | None
+    ) -> Ensured:
         """Have a new image encoded."""
-        self._start_sweeping()
-        return await self._pool.ensure(key, square, source)
+        await self._ready()
+        return await self._pool.ensure(key, square, source, received, quota)
 
     async def lost(self, key: ImageKey, generation: int) -> None:
         """A reader's report."""
         self._pool.lost(key, generation)
 
+    async def delete(self, tenant: str, digest: str, at: float) -> bool:
+        """Forget an image."""
+        await self._ready()
+        return self._pool.delete(tenant, digest, at)
+
+    async def images(self, tenant: str) -> list[StoredImage]:
+        """What is held of a tenant's images."""
+        await self._ready()
+        return self._pool.images(tenant)
+
+    async def ids(self, tenant: str, digests: list[str]) -> dict[str, frozenset[str]]:
+        """The ids of images, as far as they are known here."""
+        await self._ready()
+        return {digest: self._pool.names.ids_of(tenant, digest) for digest in digests}
+
     async def stats(self) -> dict[str, float]:
         """Bytes and entries of this shard by tier."""
+        await self._ready()
         directory = self._pool.directory
-        counts = directory.counts()
         return {
-            "warm_entries": counts["warm"],
-            "warm_bytes": directory.warm_used,
-            "cold_entries": counts["cold"],
-            "cold_bytes": directory.cold_used,
+            "warm_entries": len(directory.warm),
+            "warm_bytes": directory.warm.used,
+            "cold_entries": len(directory.cold),
+            "cold_bytes": directory.cold.used,
         }
 
-    def _start_sweeping(self) -> None:
-        if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+    async def adopt(self, copy: NameCopy | ImageCopy) -> None:
+        """Called by another shard. Not before this one has taken over what it missed."""
+        await self._ready()
+        self._pool.adopt(copy)
+
+    async def handover(self, shard: int) -> Handover:
+        """Called by a shard that starts, maybe while this one starts too."""
+        return self._copies.handover(shard)
+
+    async def copy_of(self, key: ImageKey) -> ImageCopy | None:
+        """Called by a shard that starts."""
+        return self._copies.copy_of(key)
+
+    async def used(self, names: list[Image], images: list[Image]) -> None:
+        """Called by another shard every few seconds, so that this one starts without being asked by
+        anybody else."""
+        await self._ready()
+        self._copies.take_use(names, images)
+
+    async def _ready(self) -> None:
+        if self._recovered is None:
+            self._recovered = asyncio.create_task(self._copies.recover())
+            self._sweeper = asyncio.create_task(self._sweep())
+        await asyncio.shield(self._recovered)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
+            self._copies.tell_use()
             self._pool.sweep()
+
+    async def _copy(self, copy: NameCopy | ImageCopy) -> None:
+        await self._copies.send(copy)
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
         """One encoder call; a second one when the encoder dies. The reference is this process's own."""
@@ -109,8 +175,42 @@ class PoolShard:
         """Wait for an object without fetching it; its bytes. Raises the error, if it turned out to be one."""
         wait = partial(ray.wait, [reference], fetch_local=False)
         await asyncio.get_running_loop().run_in_executor(self._waiters, wait)
-        found = get_local_object_locations([reference]).get(reference, {})
-        if found.get("node_ids"):
-            return int(found["object_size"])
+        size = get_local_object_locations([reference]).get(reference, {}).get("object_size")
+        if size and size > IN_PLASMA:
+            return int(size)
         value = await reference  # small, so kept by value: an error, or a very small embedding
         return int(value.nbytes)
+
+
+class RemoteShard:
+    """Another shard, by its name: `deployments.pool.copies.Peer`."""
+
+    def __init__(self, app: str, shard: int) -> None:
+        self._name = shard_name(app, shard)
+        self._actor: Any = None
+
+    async def adopt(self, copy: NameCopy | ImageCopy) -> None:
+        """Hold a copy."""
+        await self._call(lambda shard: shard.adopt.remote(copy))
+
+    async def handover(self, shard: int) -> Handover:
+        """What `shard` should hold of what this one holds."""
+        handover: Handover = await self._call(lambda other: other.handover.remote(shard))
+        return handover
+
+    async def copy_of(self, key: ImageKey) -> ImageCopy | None:
+        """A source."""
+        copy: ImageCopy | None = await self._call(lambda shard: shard.copy_of.remote(key))
+        return copy
+
+    async def used(self, names: list[Image], images: list[Image]) -> None:
+        """Ids and images that were asked for elsewhere."""
+        await self._call(lambda shard: shard.used.remote(names, images))
+
+    async def _call(self, method: Callable[[Any], Awaitable[Any]]) -> Any:
+        try:
+            if self._actor is None:
+                self._actor = await asyncio.to_thread(ray.get_actor, self._name, NAMESPACE)
+            return await method(self._actor)
+        except (RayError, ValueError):  # it died, or it does not exist yet
+            raise ShardGone(self._name) from None

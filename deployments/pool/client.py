@@ -1,69 +1,52 @@
 """The pool's shards as their callers see them."""
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import ray
+from ray.exceptions import RayActorError, RayTaskError
 
 from deployments.config import PoolConfig
-from deployments.keys import ImageKey, shard_of
-from deployments.messages import Ensured, Square, Warm
+from deployments.keys import ImageKey, derived_id, shards_of
+from deployments.messages import Ensured, Square, StoredImage, Warm
+from deployments.metrics import NAMES, Metrics
+from deployments.pool.copies import ShardGone
 from deployments.pool.embedding_pool import PoolBusy
+from deployments.pool.failover import Failover
+from deployments.pool.shards import pool_shards
 from deployments.protocol import CacheTier, Overloaded
 from sam3_engine.types import ImageSize
-
-NAMESPACE = "sam3"
-CONCURRENCY = 4096
-"""Calls that one shard holds at once; most of them wait for an encode."""
-
-
-def shard_name(app: str, shard: int) -> str:
-    """The actor's name in NAMESPACE."""
-    return f"embedding-pool:{app}:{shard}"
 
 
 class EmbeddingPoolClient:
     """Talks to the shards, and makes those that do not exist yet.
 
-    Calls to a shard that is being restarted wait for it. Ids and contents are spread over the shards by hash.
+    Ids and contents are spread over the shards by hash; see `pool.copies` for what happens when one is away.
+    Every method raises Overloaded when no shard can answer.
     """
 
-    def __init__(self, config: PoolConfig, retry_after_s: float = 1.0) -> None:
-        from deployments.pool.actor import PoolShard
-
+    def __init__(self, config: PoolConfig, metrics: Metrics, retry_after_s: float = 1.0) -> None:
         self._retry_after_s = retry_after_s
-        self._shards: list[Any] = [
-            ray.remote(PoolShard)
-            .options(
-                name=shard_name(config.app, shard),
-                namespace=NAMESPACE,
-                lifetime="detached",
-                get_if_exists=True,
-                max_restarts=-1,
-                max_task_retries=-1,
-                max_concurrency=CONCURRENCY,
-                num_cpus=0,
-            )
-            .remote(config)
-            for shard in range(config.shards)
-        ]
-        for shard in self._shards:  # one that is older than this deployment has other limits
-            shard.configure.remote(config)
+        self._shards = pool_shards(config)
+        self._failover = Failover(
+            lambda shard: _answer(self._shards[shard].ping),
+            lambda: metrics.add(NAMES.pool_failovers),
+        )
 
-    async def resolve(self, tenant: str, image_id: str, digest: str | None) -> str | None:
+    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
         """The digest that an id names; with `digest`, the id is bound to it first."""
-        found: str | None = await self._shard(tenant, image_id).resolve.remote(tenant, image_id, digest)
+        found: str | None = await self._call(tenant, image_id, "resolve", tenant, image_id, digest, received)
         return found
 
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
-        """The embedding of a known image; waits for a running encode. Raises Overloaded, DeadlineExceeded."""
-        asked = self._shard(key.tenant, key.digest).lookup.remote(key, deadline)
-        try:
-            found: tuple[Warm, CacheTier] | None = await _wanted(asked)
-        except PoolBusy:
-            raise Overloaded(self._retry_after_s) from None
+        """The embedding of a known image; waits for a running encode. Raises DeadlineExceeded."""
+        found: tuple[Warm, CacheTier] | None = await self._call(
+            key.tenant, key.digest, "lookup", key, deadline
+        )
         return found
 
     async def ensure(
@@ -72,36 +55,88 @@ class EmbeddingPoolClient:
         square: npt.NDArray[np.uint8],
         size: ImageSize,
         source: bytes,
-        deadline: float | None = None,
+        deadline: float | None,
+        received: float,
+        quota: int | None = None,
     ) -> Ensured:
-        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB.
-
-        Raises Overloaded, DeadlineExceeded.
-        """
+        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. quota: most bytes of
+        this tenant in each of the tiers warm and cold, all shards together. Raises DeadlineExceeded."""
         pixels = Square([ray.put(square)], size, deadline)
-        asked = self._shard(key.tenant, key.digest).ensure.remote(key, pixels, source)
-        try:
-            ensured: Ensured = await _wanted(asked)
-        except PoolBusy:
-            raise Overloaded(self._retry_after_s) from None
+        share = None if quota is None else quota // len(self._shards)
+        ensured: Ensured = await self._call(
+            key.tenant, key.digest, "ensure", key, pixels, source, received, share
+        )
         return ensured
 
     async def lost(self, key: ImageKey, generation: int) -> None:
         """Report an embedding that could not be read."""
-        await self._shard(key.tenant, key.digest).lost.remote(key, generation)
+        await self._call(key.tenant, key.digest, "lost", key, generation)
+
+    async def delete(self, tenant: str, digest: str, at: float) -> bool:
+        """Forget an image, in every shard: whether there was one. It counts when all have confirmed it."""
+        found = await self._all("delete", tenant, digest, at)
+        return any(found)
+
+    async def images(self, tenant: str) -> list[tuple[StoredImage, list[str]]]:
+        """What is held of a tenant's images, each with its ids; newest first."""
+        merged: dict[str, StoredImage] = {}
+        for images in await self._all("images", tenant):
+            for image in images:
+                merged[image.digest] = _together(merged.get(image.digest, image), image)
+        ids: dict[str, set[str]] = {digest: set() for digest in merged}
+        for found in await self._all("ids", tenant, list(merged)):
+            for digest, some in found.items():
+                ids[digest] |= some
+        newest = sorted(merged.values(), key=lambda image: image.age_s)
+        return [(image, sorted(ids[image.digest]) or [derived_id(image.digest)]) for image in newest]
+
+    async def ready(self) -> bool:
+        """Whether a shard answers."""
+        await self._try(range(len(self._shards)), "ping")
+        return True
 
     async def stats(self) -> list[dict[str, float]]:
         """Bytes and entries of every shard."""
-        return list(await asyncio.gather(*(shard.stats.remote() for shard in self._shards)))
+        found: list[dict[str, float]] = await self._all("stats")
+        return found
 
-    def _shard(self, tenant: str, name: str) -> Any:
-        return self._shards[shard_of(tenant, name, len(self._shards))]
+    async def _call(self, tenant: str, name: str, method: str, *args: Any) -> Any:
+        holders = shards_of(tenant, name, len(self._shards))
+        return await self._try(holders, method, *args)
+
+    async def _all(self, method: str, *args: Any) -> list[Any]:
+        """Every shard's own answer."""
+        every = range(len(self._shards))
+        return list(await asyncio.gather(*(self._try((shard,), method, *args) for shard in every)))
+
+    async def _try(self, holders: Iterable[int], method: str, *args: Any) -> Any:
+        try:
+            return await self._failover.call(
+                tuple(holders), lambda shard: _answer(getattr(self._shards[shard], method), *args)
+            )
+        except (PoolBusy, ShardGone):
+            raise Overloaded(self._retry_after_s) from None
 
 
-async def _wanted(reference: Any) -> Any:
-    """A call's answer; when its caller leaves, the shard learns that one fewer waits."""
+async def _answer(method: Any, *args: Any) -> Any:
+    """The answer of a shard's method; leaving ends the shard's work on it. Raises ShardGone."""
+    reference = method.remote(*args)
     try:
         return await reference
+    except RayTaskError:
+        raise  # what the method raised, be it about an encoder's death
+    except RayActorError:
+        raise ShardGone from None
     except asyncio.CancelledError:
         ray.cancel(reference)
         raise
+
+
+def _together(one: StoredImage, other: StoredImage) -> StoredImage:
+    """One image as two shards hold it."""
+    return replace(
+        one,
+        source_bytes=max(one.source_bytes, other.source_bytes),
+        embedding_bytes=max(one.embedding_bytes, other.embedding_bytes),
+        age_s=max(one.age_s, other.age_s),
+    )

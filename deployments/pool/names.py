@@ -2,9 +2,21 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from deployments.keys import digest_of
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What an id names. `version` grows with each change of the id, so that a late copy of an older one is
+    known as such. `received`: when the ingress received the request that made it."""
+
+    digest: str
+    version: int
+    received: float
+    used: float
 
 
 class Names:
@@ -20,39 +32,76 @@ class Names:
         self.idle_ttl_s = idle_ttl_s
         self._limit = limit
         self._clock = clock
-        self._bound: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
-        """(tenant, id) -> digest and when it was last used; least recently used first."""
+        self._bound: OrderedDict[tuple[str, str], Binding] = OrderedDict()
+        """By (tenant, id), least recently used first."""
+        self._ids: dict[tuple[str, str], set[str]] = {}
+        """Bound ids by (tenant, digest)."""
 
     def __len__(self) -> int:
         return len(self._bound)
 
-    def bind(self, tenant: str, image_id: str, digest: str) -> None:
-        """From now on `image_id` names the image with that digest."""
-        if digest_of(image_id) == digest:
-            self._bound.pop((tenant, image_id), None)
-            return
-        self._use(tenant, image_id, digest)
-        while len(self._bound) > self._limit:
-            self._bound.popitem(last=False)
+    def bind(self, tenant: str, image_id: str, digest: str, received: float = 0.0) -> Binding | None:
+        """From now on `image_id` names the image with that digest. The new binding; None when it was so
+        already."""
+        old = self._bound.get((tenant, image_id))
+        if old is None and digest_of(image_id) == digest:
+            return None
+        if old is not None and old.digest == digest:
+            self._put(tenant, image_id, replace(old, received=max(received, old.received)))
+            return None
+        version = max(time.time_ns(), old.version + 1 if old else 0)
+        return self._put(tenant, image_id, Binding(digest, version, received, 0.0))
+
+    def adopt(self, tenant: str, image_id: str, binding: Binding) -> None:
+        """Take a copy of another shard's binding, unless a newer one is here."""
+        old = self._bound.get((tenant, image_id))
+        if old is None or old.version < binding.version:
+            self._put(tenant, image_id, binding)
 
     def resolve(self, tenant: str, image_id: str) -> str | None:
         """The digest that `image_id` names; None when it names nothing."""
         found = self._bound.get((tenant, image_id))
         if found is None:
             return digest_of(image_id)
-        self._use(tenant, image_id, found[0])
-        return found[0]
+        self._put(tenant, image_id, found)
+        return found.digest
 
-    def forget(self, tenant: str, image_id: str) -> None:
-        """The id names nothing any more (or its own content again)."""
-        self._bound.pop((tenant, image_id), None)
+    def ids_of(self, tenant: str, digest: str) -> frozenset[str]:
+        """The ids that are bound to an image."""
+        return frozenset(self._ids.get((tenant, digest), ()))
+
+    def forget_image(self, tenant: str, digest: str, at: float = float("inf")) -> int:
+        """No id names the image any more, but for those that a request received after `at` gave it. How many
+        went."""
+        old = [i for i in self.ids_of(tenant, digest) if self._bound[tenant, i].received <= at]
+        for image_id in old:
+            self._drop(tenant, image_id)
+        return len(old)
+
+    def items(self) -> Iterable[tuple[tuple[str, str], Binding]]:
+        """All bindings, least recently used first."""
+        return list(self._bound.items())
 
     def sweep(self) -> None:
         """Forget ids that nobody used within the idle time."""
         limit = self._clock() - self.idle_ttl_s
-        while self._bound and next(iter(self._bound.values()))[1] < limit:
-            self._bound.popitem(last=False)
+        while self._bound and next(iter(self._bound.values())).used < limit:
+            self._drop(*next(iter(self._bound)))
 
-    def _use(self, tenant: str, image_id: str, digest: str) -> None:
-        self._bound[tenant, image_id] = (digest, self._clock())
-        self._bound.move_to_end((tenant, image_id))
+    def _put(self, tenant: str, image_id: str, binding: Binding) -> Binding:
+        self._drop(tenant, image_id)
+        binding = replace(binding, used=self._clock())
+        self._bound[tenant, image_id] = binding
+        self._ids.setdefault((tenant, binding.digest), set()).add(image_id)
+        while len(self._bound) > self._limit:
+            self._drop(*next(iter(self._bound)))
+        return binding
+
+    def _drop(self, tenant: str, image_id: str) -> None:
+        binding = self._bound.pop((tenant, image_id), None)
+        if binding is None:
+            return
+        ids = self._ids[tenant, binding.digest]
+        ids.discard(image_id)
+        if not ids:
+            del self._ids[tenant, binding.digest]

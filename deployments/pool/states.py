@@ -10,6 +10,7 @@
 
 - absent is no entry at all. A key is deleted (from any state), or forgotten when it has neither embedding nor
   source.
+- EVICTED is also how a shard holds the copy that it keeps for its neighbour: a source, and no embedding.
 - ENCODING: exactly one encode runs; everybody who asks meanwhile waits for it and shares its result or its
   error. A failure leaves nothing behind that could poison the next try.
 - READY: the reference is held, so the object cannot disappear by itself; its process or node may still die.
@@ -59,6 +60,8 @@ class Entry:
     nbytes: int = 0
     """Bytes of the embedding in the object store; 0 unless READY."""
     source: bytes | None = None
+    received: float = 0.0
+    """Wall time at which the ingress received the latest request that brought the image."""
     created: float = 0.0
     used: float = 0.0
     """When somebody last asked for it, on the clock of `created`."""

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from serve_app.http import keyfile
 
@@ -26,6 +28,19 @@ StdinOption = click.option(
 )
 
 
+class Size(click.ParamType[int]):
+    """Bytes: a number, or one with a unit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Called by click."""
+        try:
+            return int(TypeAdapter(ByteSize).validate_python(value))
+        except ValidationError:
+            self.fail(f"{value!r} is not a size such as 500MB or 2GiB", param, ctx)
+
+
 @click.group()
 def keys() -> None:
     """Add, rotate, revoke and list API keys. A running server notices within a second."""
@@ -36,12 +51,18 @@ def keys() -> None:
 @click.option(
     "--rate", type=float, help="Requests per second that each ingress replica takes from this tenant."
 )
+@click.option(
+    "--cache",
+    type=Size(),
+    help="Most that the server keeps of this tenant's images, such as 2GiB: so much for embeddings, and so much "
+    "for image files. Without it a tenant gets what others leave.",
+)
 @StdinOption
 @FileOption
-def add(name: str, rate: float | None, from_stdin: bool, path: Path) -> None:
+def add(name: str, rate: float | None, cache: int | None, from_stdin: bool, path: Path) -> None:
     """Add the tenant NAME and print its key, this once."""
     with _reported():
-        key = keyfile.add(path, name, key=_given(from_stdin), requests_per_second=rate)
+        key = keyfile.add(path, name, key=_given(from_stdin), requests_per_second=rate, cache_bytes=cache)
     _show(key, from_stdin)
 
 
@@ -77,7 +98,12 @@ def list_tenants(path: Path) -> None:
         file = keyfile.load(path)
     for tenant in file.tenants:
         rate = f", {tenant.requests_per_second:g} requests/s" if tenant.requests_per_second else ""
-        click.echo(f"{tenant.name}{rate}")
+        cache = (
+            ""
+            if tenant.cache_bytes is None
+            else f", {ByteSize(tenant.cache_bytes).human_readable()} of cache"
+        )
+        click.echo(f"{tenant.name}{rate}{cache}")
         for key in tenant.keys:
             until = f", until {key.expires:%Y-%m-%d %H:%M} UTC" if key.expires else ""
             click.echo(f"  {key.id}  since {key.created:%Y-%m-%d %H:%M} UTC{until}")

@@ -19,6 +19,7 @@ from serve_app.http import (
     errors,
     openapi,
     routes_docs,
+    routes_images,
     routes_playground,
     routes_sam3,
     routes_system,
@@ -83,6 +84,7 @@ def create_app(
     app.state.server_id = settings.server_id or uuid.uuid4().hex
     errors.install(app)
     app.include_router(routes_sam3.router)
+    app.include_router(routes_images.router)
     app.include_router(routes_system.router)  # GET /metrics belongs there
     app.include_router(routes_playground.router)
     app.include_router(routes_workflows.router, include_in_schema=workflows is not None)
@@ -122,7 +124,7 @@ def _surround(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=ANSWER_HEADERS,
         )

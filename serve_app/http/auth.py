@@ -19,6 +19,8 @@ from serve_app.http.rate import Bucket
 logger = logging.getLogger(__name__)
 
 OPEN_TENANT = "default"
+UNLIMITED = 2**62
+"""Bytes: no limit but that of all tenants together."""
 RECHECK_S = 1.0
 """How old the knowledge of the file may be, in seconds: added and revoked keys count from then on."""
 
@@ -52,6 +54,14 @@ class KeyRing:
             raise Unauthorized
         self._take_place(found)
         return found.name
+
+    def quota(self, tenant: str) -> int | None:
+        """Most bytes kept of a tenant's images in each of the tiers warm and cold; None for nobody of the
+        file."""
+        found = next((one for one in self._file.tenants if one.name == tenant), None)
+        if found is None:
+            return None
+        return UNLIMITED if found.cache_bytes is None else found.cache_bytes
 
     def _find(self, key: str) -> Tenant | None:
         wanted = hash_key(key)

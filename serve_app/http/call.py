@@ -144,10 +144,20 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
         return Call(context, exchange, fields, [ImageReference(tenant, None, image_id)], listed=False)
     if image_id is not None and len(sources) > 1:
         raise InvalidRequest.one("image_id can name one image, not a list of them", "image_id")
-    images = [ImageReference(tenant, source, image_id) for source in sources]
+    quota = context.keys.quota(tenant)
+    images = [ImageReference(tenant, source, image_id, quota) for source in sources]
     if given is not None:
         fields = fields.model_copy(update={"image": None})  # the sources alone hold what may be megabytes
     return Call(context, exchange, fields, images, listed)
+
+
+def tenant_of(request: Request) -> str:
+    """Who sends a request without a body. Raises Unauthorized, RateLimited."""
+    context: HttpContext = request.app.state.context
+    exchange = exchange_of(request)
+    tenant = context.keys.tenant(exchange.query_key or bearer_key(request.headers.get("authorization")))
+    exchange.tenant = tenant
+    return tenant
 
 
 async def authenticated(

@@ -65,6 +65,13 @@ class UnknownModel(Exception):
     """This server does not serve the model."""
 
 
+class NotKept(Exception):
+    """There is no such image to delete."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(f"image {image_id[:512]!r} is not in the cache")
+
+
 class TooLarge(Exception):
     """The body, or the answer that it asks for, is over a limit."""
 
@@ -119,6 +126,7 @@ TABLE: dict[type[Exception], Row] = {
     ClientDisconnect: Row(400),  # nobody reads it
     Unauthorized: Row(401, extra=lambda _: {"status": 401}, headers=lambda _: {"WWW-Authenticate": "Bearer"}),
     UnknownImage: Row(404),
+    NotKept: Row(404),
     UnknownModel: Row(404),
     UnknownWorkflow: Row(404),
     TooLarge: Row(413),

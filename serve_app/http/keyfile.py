@@ -1,6 +1,6 @@
 """The file of tenants: who may call, and the hashes of their keys.
 
-    {"version": 1, "tenants": [{"name": "acme", "requests_per_second": 20,
+    {"version": 1, "tenants": [{"name": "acme", "requests_per_second": 20, "cache_bytes": 2147483648,
       "keys": [{"id": "1f6c90ab", "sha256": "...", "created": "2026-01-31T12:00:00Z", "expires": null}]}]}
 
 A key is 32 random bytes, so a plain SHA-256 of it cannot be reversed by guessing, and is quick enough for
@@ -55,6 +55,8 @@ class Tenant(BaseModel):
 
     name: TenantName
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    cache_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Most bytes kept of this tenant's images: embeddings, and as much again of image files."""
     keys: list[StoredKey] = []
 
 
@@ -90,7 +92,14 @@ def load(path: Path) -> KeyFile:
         raise KeyFileError(f"{path} is not a valid key file: see {places}") from None
 
 
-def add(path: Path, name: str, *, key: str | None = None, requests_per_second: float | None = None) -> str:
+def add(
+    path: Path,
+    name: str,
+    *,
+    key: str | None = None,
+    requests_per_second: float | None = None,
+    cache_bytes: int | None = None,
+) -> str:
     """Add a tenant and return its new key (or `key`, for clients that have one already). Makes the file."""
     with _changing(path, make=True) as file:
         if any(tenant.name == name for tenant in file.tenants):
@@ -98,10 +107,13 @@ def add(path: Path, name: str, *, key: str | None = None, requests_per_second: f
         key, stored = _new_key(key)
         _refuse_duplicate(file, stored)
         try:
-            tenant = Tenant(name=name, requests_per_second=requests_per_second, keys=[stored])
+            tenant = Tenant(
+                name=name, requests_per_second=requests_per_second, cache_bytes=cache_bytes, keys=[stored]
+            )
         except PydanticError:
             raise KeyFileError(
-                "a tenant's name is 1-64 letters, digits, dots, dashes or underscores; its rate is above 0"
+                "a tenant's name is 1-64 letters, digits, dots, dashes or underscores; "
+                "its rate is above 0, its cache not below"
             ) from None
         file.tenants.append(tenant)
     return key

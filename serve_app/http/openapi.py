@@ -51,7 +51,8 @@ def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
         components["securitySchemes"] = SECURITY_SCHEMES
         for path, operations in document["paths"].items():
             if path.startswith("/sam3/"):
-                operations["post"]["security"] = [{name: []} for name in SECURITY_SCHEMES]
+                for operation in operations.values():
+                    operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return document
 
 

@@ -1,11 +1,17 @@
 """What the OpenAPI document says of the three routes: parameters, bodies, answers, examples."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from serve_app.http.examples import CONCEPT_EXAMPLES, EMBED_EXAMPLES, VISUAL_EXAMPLES
-from serve_app.http.schemas_answers import Sam2SegmentationResponse, Sam3SegmentationResponse
+from serve_app.http.schemas_answers import (
+    DeletedImage,
+    KeptImages,
+    Sam2SegmentationResponse,
+    Sam3SegmentationResponse,
+)
 from serve_app.http.schemas_common import HTTPValidationError, Message, UnauthorizedMessage
 from serve_app.http.schemas_concept import (
     Sam3CachedSegmentationRequest,
@@ -153,6 +159,32 @@ VISUAL = _route(
         }
     },
 )
+
+
+def _about_images(
+    summary: str, answer: type[BaseModel], parameters: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """Keyword arguments for a route without a body."""
+    errors = {status: ERRORS[status] for status in (401, 429, 500, 503, 504)}
+    if parameters:
+        errors[404] = {"model": Message, "description": "There is no such image."}
+    return {
+        "summary": summary,
+        "response_model": None,
+        "responses": {200: {"model": answer, "headers": ANSWER_HEADERS}, **errors},
+        "openapi_extra": {"parameters": [*parameters, *PARAMETERS]},
+    }
+
+
+IMAGE_ID: dict[str, Any] = {
+    "name": "image_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+    "description": "The id that the client gave the image, or the one that it was answered.",
+}
+IMAGES = _about_images("The images that the server keeps", KeptImages)
+DELETE_IMAGE = _about_images("Delete an image", DeletedImage, [IMAGE_ID])
 EMBED = _route(
     "SAM3 image embedding",
     _body(Sam3EmbedFields, [Sam3EmbedImageRequest], EMBED_EXAMPLES),

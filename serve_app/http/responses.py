@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from fastapi import Response
 
-from deployments.protocol import ConceptAnswer, Embedded, VisualAnswer
+from deployments.protocol import ConceptAnswer, Embedded, KeptImage, VisualAnswer
 from sam3_engine.types import Instance, MaskFormat
 from serve_app.http.schemas_concept import Sam3SegmentationFields
 
@@ -22,6 +22,19 @@ def prediction(instance: Instance, mask_format: MaskFormat) -> dict[str, Any]:
         "masks": instance.masks,
         "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1},
         "area": instance.area,
+    }
+
+
+def kept_image(image: KeptImage) -> dict[str, Any]:
+    """One entry of the answer of `GET /sam3/images`."""
+    return {
+        "image_id": image.image_id,
+        "width": image.size.width,
+        "height": image.size.height,
+        "bytes": image.source_bytes,
+        "embedding_bytes": image.embedding_bytes,
+        "tier": image.tier,
+        "age": image.age_s,
     }
 
 

@@ -1,6 +1,6 @@
 """What answers look like: the models behind the OpenAPI document's responses."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -117,6 +117,43 @@ class Sam2SegmentationResponse(ResponseModel):
     """Seconds that the answer took, reading the image included."""
     image_id: str | None = None
     """The name under which later requests find the image."""
+
+
+class KeptImageInfo(ResponseModel):
+    """An image that the server keeps, under one of its ids."""
+
+    image_id: str
+    """Requests that send it need no image."""
+    width: int
+    """Of the upright image, in pixels."""
+    height: int
+    """Of the upright image, in pixels."""
+    bytes: int
+    """Size of the image file as it came; 0 when it is not kept any more."""
+    embedding_bytes: int
+    """Size of its embedding in the object store; 0 when it would be encoded again."""
+    tier: Literal["hot", "warm", "cold"]
+    """How fast the next request is answered: from a decoder's memory, from the object store, or after encoding."""
+    age: float
+    """Seconds since the image was first sent."""
+
+
+class KeptImages(ResponseModel):
+    """The images of one tenant."""
+
+    images: list[KeptImageInfo]
+    """Newest first."""
+    time: float
+    """Seconds that the answer took."""
+
+
+class DeletedImage(ResponseModel):
+    """What was deleted."""
+
+    image_id: str
+    """The id that was asked for. The image is gone under its other ids as well."""
+    time: float
+    """Seconds that the answer took."""
 
 
 class ServerInfo(ResponseModel):

@@ -2,8 +2,9 @@
 
 import io
 import ipaddress
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -233,13 +234,97 @@ def test_a_replica_that_is_killed_fails_no_request(server: ServerProcess, replic
     assert replaced()
 
 
-def test_a_killed_pool_comes_back_and_images_are_encoded_again(server: ServerProcess) -> None:
-    before = click(server, image=as_json(numbered(600)), image_id="kept")
-    (victim,) = server.named("PoolShard")
-    victim.kill()
-    after = click(server, image=as_json(numbered(600)), image_id="kept")
-    assert alike(after["predictions"], before["predictions"])
-    assert alike(click(server, image_id="kept")["predictions"], before["predictions"])
+def test_the_pools_shards_die_one_after_another_and_no_id_is_lost(server: ServerProcess) -> None:
+    """Requests with nothing but an id, from four clients, while each shard is killed in turn."""
+    ids = [f"kept/{number}" for number in range(8)]
+    before = {
+        image_id: click(server, image=as_json(numbered(600 + number)), image_id=image_id)["predictions"]
+        for number, image_id in enumerate(ids)
+    }
+    done = threading.Event()
+
+    def client(which: int) -> int:
+        answered = 0
+        while not done.is_set() or answered < len(ids):
+            image_id = ids[(which + answered) % len(ids)]
+            assert alike(click(server, image_id=image_id)["predictions"], before[image_id])
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(4) as threads:
+        clients = [threads.submit(client, which) for which in range(4)]
+        try:
+            for shard in range(2):
+                killed = kill_shard(server, shard)
+                wait_for(lambda killed=killed: restarted(server, killed))
+                for (
+                    image_id
+                ) in ids:  # the other shard is asked for what this one holds, so both hold it again
+                    click(server, image_id=image_id)
+        finally:
+            done.set()
+        assert all(one.result() >= len(ids) for one in clients)
+
+
+def kill_shard(server: ServerProcess, which: int) -> set[int]:
+    """Kill one of the pool's processes; the process ids before that."""
+    shards = sorted(server.named("PoolShard"), key=lambda process: process.pid)
+    assert len(shards) == 2
+    shards[which].kill()
+    return {process.pid for process in shards}
+
+
+def restarted(server: ServerProcess, before: set[int]) -> bool:
+    now = {process.pid for process in server.named("PoolShard")}
+    return len(now) == 2 and now != before
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + RECOVERY_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def listed(server: ServerProcess) -> dict[str, dict[str, Any]]:
+    images = requests.get(f"{server.url}/sam3/images", timeout=60).json()["images"]
+    return {image["image_id"]: image for image in images}
+
+
+def test_a_deleted_image_is_gone_from_every_tier(server: ServerProcess) -> None:
+    image = as_json(numbered(700))
+    content = click(server, image=image)["image_id"]
+    for options in ({"save_logits_to_cache": True}, {}):
+        click(server, image=image, image_id="goes", **options)
+    found = listed(server)["goes"]
+    assert (found["width"], found["height"], found["tier"]) == (WIDTH, HEIGHT, "hot")
+    assert found["bytes"] == len(numbered(700))
+    assert found["embedding_bytes"] > 0
+
+    assert requests.delete(f"{server.url}/sam3/images/goes", timeout=60).status_code == 200
+    assert {"goes", content}.isdisjoint(listed(server))
+    for image_id in ("goes", content):
+        assert post(server, "visual_segment", image_id=image_id, prompts=[CLICK]).status_code == 404
+        assert requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=60).status_code == 404
+    again = post(server, "visual_segment", image=image, prompts=[CLICK])
+    assert cache(again) == "miss"
+
+
+def test_an_image_deleted_while_it_is_encoded_stays_deleted(server: ServerProcess) -> None:
+    """Deletions at every moment of a first request, from before it came to after its answer."""
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(20):
+            image_id = f"fleeting-{number}"
+            image = as_json(numbered(720 + number))
+            embedding = threads.submit(post, server, "embed_image", image=image, image_id=image_id)
+            deleted = requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=60)
+            while deleted.status_code == 404 and not embedding.done():
+                deleted = requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=60)
+            assert embedding.result().status_code == 200
+            if deleted.status_code == 200:
+                assert image_id not in listed(server)
+                answer = post(server, "visual_segment", image_id=image_id, prompts=[CLICK])
+                assert answer.status_code == 404, number
 
 
 def test_masks_have_the_size_of_the_image(server: ServerProcess) -> None:

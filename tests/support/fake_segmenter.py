@@ -19,6 +19,7 @@ from deployments.protocol import (
     ConceptRequest,
     Embedded,
     ImageReference,
+    KeptImage,
     Trace,
     UnknownImage,
     VisualAnswer,
@@ -49,6 +50,7 @@ class FakeSegmenter:
     delay_s: float = 0.0
     asked: list[ConceptRequest | VisualRequest | None] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
+    quotas: list[int | None] = field(default_factory=list)
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
     _images: dict[tuple[str, str], npt.NDArray[np.uint8]] = field(default_factory=dict)
 
@@ -83,11 +85,26 @@ class FakeSegmenter:
         results = [_instance(mask, 0.9 if mask.any() else 0.1, request.mask_format) for mask in masks]
         return VisualAnswer(image_id, _size(pixels), results)
 
+    async def images(self, tenant: str) -> list[KeptImage]:
+        named = [(image_id, digest) for (whose, image_id), digest in self._digests.items() if whose == tenant]
+        return [
+            KeptImage(image_id, _size(self._images[tenant, digest]), 1000, 0, "hot", 1.5)
+            for image_id, digest in reversed(named)
+        ]
+
+    async def delete(self, tenant: str, image_id: str) -> None:
+        digest = self._digests.get((tenant, image_id))
+        if digest is None:
+            raise UnknownImage(image_id)
+        del self._images[tenant, digest]
+        self._digests = {name: of for name, of in self._digests.items() if (name[0], of) != (tenant, digest)}
+
     async def _find(
         self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
     ) -> tuple[str, npt.NDArray[np.uint8]]:
         self.asked.append(request)
         self.tenants.append(image.tenant)
+        self.quotas.append(image.quota)
         await asyncio.sleep(self.delay_s)
         if self.error is not None and self.failures > 0:
             self.failures -= 1

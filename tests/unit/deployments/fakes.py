@@ -9,8 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from deployments import wire
-from deployments.keys import ImageKey, content_digest
-from deployments.messages import Answered, Ensured, NeedImage, PromptJob, Reply, Source, Square
+from deployments.keys import ImageKey, content_digest, derived_id
+from deployments.messages import Answered, Ensured, NeedImage, PromptJob, Reply, Source, Square, StoredImage
 from deployments.metrics import LocalMetrics
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
@@ -50,6 +50,7 @@ class FakePool:
     encoded: list[Square | Source] = field(default_factory=list)
     metrics: LocalMetrics = field(default_factory=LocalMetrics)
     error: Exception | None = None
+    quotas: list[int | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.pool = EmbeddingPool(self._encode, Budget(10_000, 10_000, 60), self.metrics)
@@ -71,29 +72,56 @@ class FakePool:
         size: ImageSize,
         source: bytes,
         deadline: float | None,
+        received: float,
+        quota: int | None,
     ) -> Ensured:
-        return await self.pool.ensure(key, Square([square], size, deadline), source)
+        self.quotas.append(quota)
+        return await self.pool.ensure(key, Square([square], size, deadline), source, received, quota)
+
+    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
+        return await self.pool.resolve(tenant, image_id, digest, received)
+
+    async def delete(self, tenant: str, digest: str, at: float) -> bool:
+        return self.pool.delete(tenant, digest, at)
+
+    async def images(self, tenant: str) -> list[tuple[StoredImage, list[str]]]:
+        held = self.pool.images(tenant)
+        return [
+            (image, sorted(self.pool.names.ids_of(tenant, image.digest)) or [derived_id(image.digest)])
+            for image in held
+        ]
 
 
 @dataclass
 class FakeDecoders:
-    """Answers with the colour that the pool holds for the image. `forget`: answers that pretend not to know it."""
+    """Answers with the colour that the pool holds for the image. `unsure`: answers that pretend not to know it."""
 
     pool: FakePool
     jobs: list[PromptJob] = field(default_factory=list)
-    forget: int = 0
+    unsure: int = 0
     is_ready: bool = True
+    hot: set[str] = field(default_factory=set)
+    forgotten: list[str] = field(default_factory=list)
 
     async def run(self, job: PromptJob) -> Reply:
         self.jobs.append(job)
-        digest = self.pool.pool.resolve(job.tenant, job.image_id, job.digest)
+        digest = await self.pool.pool.resolve(job.tenant, job.image_id, job.digest, job.received)
         found = await self.pool.pool.lookup(ImageKey(job.tenant, MODEL, digest)) if digest else None
-        if found is None or self.forget:
-            self.forget = max(0, self.forget - 1)
+        if found is None or self.unsure:
+            self.unsure = max(0, self.unsure - 1)
             return NeedImage(MODEL, SIDE)
         warm, tier = found
         data = wire.dumps([Instance(1.0, (0, 0, 1, 1), 1, [[list(warm.reference[0])]])])
         return Answered(warm.size, data, tier, {"prompt": 0.5, "queue": 0.25})
+
+    async def forget(self, tenant: str, digest: str) -> bool:
+        self.forgotten.append(digest)
+        held = digest in self.hot
+        self.hot.discard(digest)
+        return held
+
+    async def hot_images(self, tenant: str) -> set[str]:
+        return self.hot
 
     async def ready(self) -> bool:
         return self.is_ready

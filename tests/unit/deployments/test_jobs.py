@@ -31,7 +31,7 @@ class Pool:
     confirmed: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: int = 0
 
-    async def resolve(self, tenant: str, image_id: str, digest: str | None) -> str | None:
+    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
         self.asked.append((image_id, digest))
         try:
             await self.confirmed.wait()
@@ -50,17 +50,29 @@ class Finder:
     hot_images: set[str] = field(default_factory=set)
     warm_images: set[str] = field(default_factory=set)
     given: list[Warm | None] = field(default_factory=list)
+    weighed: list[str] = field(default_factory=list)
+    deleted_at: float = 0.0
 
     def hot(self, key: ImageKey) -> Found | None:
         return Found(HotImage(Weight(), SIZE), "hot") if key.digest in self.hot_images else None
 
-    async def find(self, key: ImageKey, warm: Warm | None, deadline: float | None = None) -> Found | None:
+    async def find(
+        self, key: ImageKey, warm: Warm | None, deadline: float | None, received: float
+    ) -> Found | None:
         self.given.append(warm)
         known = key.digest in self.warm_images or warm is not None
         return self.hot(key) or (Found(HotImage(Weight(), SIZE), "warm", 0.5) if known else None)
 
     def weigh_again(self, key: ImageKey, image: HotImage) -> None:
-        pass
+        self.weighed.append(key.digest)
+
+    def deleted(self, key: ImageKey, received: float) -> bool:
+        return received <= self.deleted_at
+
+    def forget(self, tenant: str, digest: str) -> list[ImageKey]:
+        held = digest in self.hot_images
+        self.hot_images.discard(digest)
+        return [ImageKey(tenant, "m", digest)] if held else []
 
 
 @dataclass
@@ -68,6 +80,7 @@ class Prompter:
     """Answers with the digest of the image that was prompted."""
 
     prompted: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
     error: Exception | None = None
 
     async def answer(
@@ -78,6 +91,9 @@ class Prompter:
         if self.error:
             raise self.error
         return wire.dumps([Instance(1.0, (0, 0, 1, 1), 1, key.digest)]), {"prompt": 1.0}
+
+    def forget(self, key: ImageKey) -> None:
+        self.forgotten.append(key.digest)
 
 
 @dataclass
@@ -200,3 +216,21 @@ async def test_results_too_large_for_a_message_go_by_reference(
     assert isinstance(reply, Answered)
     assert reply.results == ["reference"]
     assert prompted(replace(reply, results=stored[0])) == "red"
+
+
+async def test_a_deleted_image_is_dropped_with_its_ids_and_what_is_kept_of_its_prompts(world: World) -> None:
+    world.finder.hot_images = {"red"}
+    await world.runner.run(job(digest="red"))
+    assert world.runner.forget("t", "red")
+    assert not world.runner.forget("t", "red")
+    assert world.prompter.forgotten == ["red", "red"]
+    assert world.runner.names.resolve("t", "pet") is None
+
+
+async def test_a_request_that_an_image_is_deleted_under_is_answered_and_leaves_nothing(world: World) -> None:
+    world.finder.hot_images = {"red"}
+    world.finder.deleted_at = 100.0
+    assert prompted(await world.runner.run(job(digest="red", received=99.0))) == "red"
+    assert (world.finder.weighed, world.prompter.forgotten) == ([], ["red"])
+    await world.runner.run(job(digest="red", received=101.0))
+    assert (world.finder.weighed, world.prompter.forgotten) == (["red"], ["red"])

@@ -176,7 +176,7 @@ async def test_tenants_share_neither_ids_nor_contents(service: SegmentationServi
 async def test_an_embedding_that_is_lost_at_once_is_made_again(
     service: SegmentationService, decoders: FakeDecoders, pool: FakePool
 ) -> None:
-    decoders.forget = 2
+    decoders.unsure = 2
     reference, source = image(RED)
     assert colour(await click(service, reference)) == "red"
     assert source is not None
@@ -187,7 +187,7 @@ async def test_an_embedding_that_is_lost_at_once_is_made_again(
 async def test_it_gives_up_when_embeddings_are_always_lost(
     service: SegmentationService, decoders: FakeDecoders
 ) -> None:
-    decoders.forget = 100
+    decoders.unsure = 100
     with pytest.raises(Overloaded):
         await click(service, image(RED)[0])
 
@@ -277,3 +277,62 @@ async def test_it_is_ready_when_the_decoders_are(
 ) -> None:
     decoders.is_ready = ready
     assert await service.ready() is ready
+
+
+async def test_a_tenants_images_are_listed_with_their_ids_and_tiers(
+    service: SegmentationService, decoders: FakeDecoders
+) -> None:
+    for file, name in ((RED, "one"), (RED, "two"), (BLUE, None)):
+        await click(service, image(file, name)[0])
+    decoders.hot = {content_digest(RED)}
+    found = {kept.image_id: kept for kept in await service.images("t")}
+    assert {name: kept.tier for name, kept in found.items()} == {
+        "one": "hot",
+        "two": "hot",
+        derived_id(content_digest(BLUE)): "warm",
+    }
+    assert found["one"].size == ImageSize(30, 40)
+    assert found["one"].source_bytes == len(RED)
+    assert found["one"].embedding_bytes == 10
+    assert await service.images("other") == []
+
+
+async def test_a_deleted_image_is_gone_everywhere_under_all_of_its_ids(
+    service: SegmentationService, decoders: FakeDecoders, pool: FakePool
+) -> None:
+    for name in ("one", "two"):
+        await click(service, image(RED, name)[0])
+    await click(service, image(BLUE, "three")[0])
+    decoders.hot = {content_digest(RED), content_digest(BLUE)}
+    await service.delete("t", "one")
+    assert decoders.hot == {content_digest(BLUE)}
+    for name in ("one", "two", derived_id(content_digest(RED))):
+        with pytest.raises(UnknownImage):
+            await click(service, image(None, name)[0])
+        with pytest.raises(UnknownImage):
+            await service.delete("t", name)
+    assert colour(await click(service, image(None, "three")[0])) == "blue"
+    assert colour(await click(service, image(RED, "one")[0])) == "red"
+    assert colour(await click(service, image(None, "one")[0])) == "red"
+
+
+async def test_nobody_deletes_another_tenants_image(service: SegmentationService) -> None:
+    await click(service, image(RED, "mine")[0])
+    for name in ("mine", derived_id(content_digest(RED))):
+        with pytest.raises(UnknownImage):
+            await service.delete("other", name)
+    assert colour(await click(service, image(None, "mine")[0])) == "red"
+
+
+async def test_an_image_that_only_a_decoder_still_has_can_be_deleted(
+    service: SegmentationService, decoders: FakeDecoders
+) -> None:
+    decoders.hot = {content_digest(RED)}
+    await service.delete("t", derived_id(content_digest(RED)))
+    assert decoders.hot == set()
+
+
+async def test_a_tenants_quota_goes_with_its_images(service: SegmentationService, pool: FakePool) -> None:
+    reference = ImageReference("t", FileSource(RED), None, quota=123)
+    await click(service, reference)
+    assert pool.quotas == [123]

@@ -62,7 +62,7 @@ def test_the_pools_budget_is_divided_among_its_shards() -> None:
     pool = pool_config(Settings(pool_shards=2, cold_bytes="100MB"), LAPTOP)  # type: ignore[arg-type]
     assert pool.budget.warm_bytes == 300_000_000, "60 % of the object store"
     assert pool.budget.cold_bytes == 50_000_000
-    asked = pool_config(Settings(warm_bytes="1GB"), LAPTOP)  # type: ignore[arg-type]
+    asked = pool_config(Settings(pool_shards=1, warm_bytes="1GB"), LAPTOP)  # type: ignore[arg-type]
     assert asked.budget.warm_bytes == 10**9
 
 

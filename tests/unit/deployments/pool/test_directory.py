@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from deployments.keys import ImageKey
-from deployments.pool.directory import Budget, Directory, Reason
+from deployments.pool.directory import Budget, Directory, Reason, Tier
 from deployments.pool.states import State
 from sam3_engine.types import ImageSize
 
@@ -22,12 +22,12 @@ class Recorded:
     """A directory with its clock and what it reported."""
 
     def __init__(self, warm: int = 100, cold: int = 100, idle: float = 60.0) -> None:
-        self.evicted: Counter[Reason] = Counter()
+        self.evicted: Counter[tuple[Reason, Tier]] = Counter()
         self.clock = Clock()
         self.directory = Directory(Budget(warm, cold, idle), self._on_evicted, self.clock)
 
-    def _on_evicted(self, reason: Reason, count: int) -> None:
-        self.evicted[reason] += count
+    def _on_evicted(self, reason: Reason, tier: Tier) -> None:
+        self.evicted[reason, tier] += 1
 
     def add(self, name: str, nbytes: int = 10, source: bytes | None = None) -> int:
         entry = self.directory.start(key(name), SIZE, source)
@@ -59,9 +59,9 @@ def test_the_least_recently_used_leave_first_and_bytes_stay_under_the_budget() -
         pool.add(name, nbytes=10)
     pool.directory.get(key("a"))
     pool.add("k", nbytes=25)
-    assert pool.directory.warm_used <= 100
+    assert pool.directory.warm.used <= 100
     assert [name for name in "abcdefghijk" if pool.state(name) is State.READY] == list("aefghijk")
-    assert pool.evicted == {"budget": 3}
+    assert pool.evicted == {("budget", "warm"): 3}
     assert len(pool.directory) == 8, "nothing is kept of an evicted image whose source is not held"
 
 
@@ -69,9 +69,9 @@ def test_ten_times_as_many_images_as_fit_leave_the_bytes_under_both_budgets() ->
     pool = Recorded(warm=100, cold=50)
     for number in range(100):
         pool.add(f"image-{number}", nbytes=10, source=bytes(5))
-        assert pool.directory.warm_used <= 100
-        assert pool.directory.cold_used <= 50
-    assert pool.directory.counts() == {"warm": 10, "cold": 10}
+        assert pool.directory.warm.used <= 100
+        assert pool.directory.cold.used <= 50
+    assert (len(pool.directory.warm), len(pool.directory.cold)) == (10, 10)
 
 
 def test_the_newest_embedding_stays_even_when_it_is_larger_than_the_budget() -> None:
@@ -91,14 +91,14 @@ def test_an_evicted_image_keeps_its_source_and_can_be_encoded_again() -> None:
     assert entry is not None
     assert entry.source == b"file a"
     assert pool.directory.start(key("a"), SIZE).generation > first
-    assert pool.directory.cold_used == len(b"file a") + len(b"file b")
+    assert pool.directory.cold.used == len(b"file a") + len(b"file b")
 
 
 def test_the_source_of_the_least_recently_used_goes_first_and_embeddings_stay() -> None:
     pool = Recorded(cold=10)
     pool.add("a", source=b"123456")
     pool.add("b", source=b"123456")
-    assert pool.directory.cold_used == 6
+    assert pool.directory.cold.used == 6
     assert pool.state("a") is State.READY
     entry = pool.directory.get(key("a"))
     assert entry is not None
@@ -109,7 +109,7 @@ def test_a_source_larger_than_its_budget_is_not_kept_and_drives_nothing_out() ->
     pool = Recorded(cold=10)
     pool.add("a", source=b"1234")
     pool.add("b", source=b"1" * 11)
-    assert pool.directory.cold_used == 4
+    assert pool.directory.cold.used == 4
 
 
 def test_a_failed_encode_leaves_nothing_but_the_source() -> None:
@@ -135,7 +135,7 @@ def test_results_and_reports_about_another_generation_change_nothing() -> None:
     entry = pool.directory.get(key("a"))
     assert entry is not None
     assert entry.reference == "fresh"
-    assert pool.directory.warm_used == 10
+    assert pool.directory.warm.used == 10
 
 
 def test_a_lost_image_without_source_is_forgotten() -> None:
@@ -143,19 +143,19 @@ def test_a_lost_image_without_source_is_forgotten() -> None:
     generation = pool.add("a")
     assert pool.directory.lose(key("a"), generation)
     assert pool.state("a") is None
-    assert pool.directory.warm_used == 0
-    assert pool.evicted == {"lost": 1}
+    assert pool.directory.warm.used == 0
+    assert pool.evicted == {("lost", "warm"): 1}
 
 
 def test_a_deleted_image_leaves_every_tier_and_its_running_encode_does_not_bring_it_back() -> None:
     pool = Recorded()
     pool.add("a", source=b"file")
     running = pool.directory.start(key("b"), SIZE, b"file").generation
-    assert pool.directory.delete(key("a"))
-    assert pool.directory.delete(key("b"))
-    assert not pool.directory.delete(key("c"))
+    assert pool.directory.delete("t", "a")
+    assert pool.directory.delete("t", "b")
+    assert not pool.directory.delete("t", "c")
     assert not pool.directory.finish(key("b"), running, "ref", 10)
-    assert (pool.directory.warm_used, pool.directory.cold_used, len(pool.directory)) == (0, 0, 0)
+    assert (pool.directory.warm.used, pool.directory.cold.used, len(pool.directory)) == (0, 0, 0)
 
 
 def test_idle_images_are_forgotten_and_running_encodes_are_not() -> None:
@@ -167,7 +167,7 @@ def test_idle_images_are_forgotten_and_running_encodes_are_not() -> None:
     pool.clock.now += 20
     pool.directory.sweep()
     assert [pool.state(name) for name in ("idle", "young", "running")] == [None, State.READY, State.ENCODING]
-    assert pool.evicted == {"idle": 1}
+    assert pool.evicted == {("idle", "warm"): 1, ("idle", "cold"): 1}
 
 
 def test_a_smaller_budget_takes_hold_at_once() -> None:
@@ -175,8 +175,8 @@ def test_a_smaller_budget_takes_hold_at_once() -> None:
     for name in "abcde":
         pool.add(name, nbytes=10, source=bytes(10))
     pool.directory.resize(Budget(20, 10, 60))
-    assert (pool.directory.warm_used, pool.directory.cold_used) == (20, 10)
-    assert pool.directory.counts() == {"warm": 2, "cold": 1}
+    assert (pool.directory.warm.used, pool.directory.cold.used) == (20, 10)
+    assert (len(pool.directory.warm), len(pool.directory.cold)) == (2, 1)
 
 
 @pytest.mark.parametrize("keep", [0, 3])
@@ -185,5 +185,5 @@ def test_the_figures_are_those_of_the_entries(keep: int) -> None:
     generations = {name: pool.add(name, 10, bytes(5)) for name in "abcdef"}
     pool.directory.lose(key("f"), generations["f"])
     entries = pool.directory._entries.values()
-    assert pool.directory.warm_used == sum(entry.nbytes for entry in entries)
-    assert pool.directory.cold_used == sum(len(entry.source or b"") for entry in entries)
+    assert pool.directory.warm.used == sum(entry.nbytes for entry in entries)
+    assert pool.directory.cold.used == sum(len(entry.source or b"") for entry in entries)

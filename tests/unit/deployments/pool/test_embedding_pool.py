@@ -1,11 +1,12 @@
 import asyncio
 import gc
+import time
 from typing import Any
 
 import pytest
 
-from deployments.keys import ImageKey
-from deployments.messages import Source, Square, Warm
+from deployments.keys import ImageKey, content_digest, derived_id
+from deployments.messages import ImageCopy, Source, Square, Warm
 from deployments.metrics import LocalMetrics
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
@@ -14,6 +15,7 @@ from sam3_engine.types import ImageSize
 SIZE = ImageSize(30, 40)
 SQUARE = Square(["pixels"], SIZE)
 KEY = ImageKey("t", "m", "digest")
+NOW = time.time()
 
 
 class Encoder:
@@ -164,7 +166,7 @@ async def test_an_evicted_image_is_made_again_from_its_source_once(
     encoder.go.set()
     for number in range(12):
         await pool.ensure(ImageKey("t", "m", str(number)), SQUARE, b"file")
-    assert pool.directory.warm_used <= 100
+    assert pool.directory.warm.used <= 100
     found = await asyncio.gather(*(pool.lookup(ImageKey("t", "m", "0")) for _ in range(10)))
     assert {answer[1] for answer in found if answer} == {"cold", "joined"}
     assert encoder.images[12:] == [Source(b"file", SIZE)]
@@ -219,20 +221,93 @@ async def test_too_many_encodes_are_refused_and_joining_one_is_not(
 async def test_an_image_deleted_while_it_is_encoded_answers_its_callers_and_stays_deleted(
     pool: EmbeddingPool, encoder: Encoder
 ) -> None:
-    call = asyncio.create_task(pool.ensure(KEY, SQUARE, b"file"))
+    await pool.resolve("t", "cat", "digest", received=NOW + 4)
+    call = asyncio.create_task(pool.ensure(KEY, SQUARE, b"file", received=NOW + 4))
     await settle()
-    assert pool.delete(KEY)
+    assert pool.delete("t", "digest", at=NOW + 5)
     encoder.go.set()
-    assert isinstance((await call).warm, Warm)
+    warm = (await call).warm
+    assert isinstance(warm, Warm)
+    # What the same request does next, to have its prompts answered.
+    assert await pool.resolve("t", "cat", "digest", received=NOW + 4) == "digest"
+    assert (await pool.ensure(KEY, SQUARE, b"file", received=NOW + 4)).tier == "miss"
+    pool.lost(KEY, warm.generation)
+    assert await pool.lookup(KEY) is None
+    assert await pool.resolve("t", "cat", None) is None
+    assert pool.images("t") == []
+    assert not pool.delete("t", "digest", at=NOW + 6)
+
+
+async def test_an_image_that_is_made_again_from_its_source_can_be_deleted_meanwhile(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    pool.adopt(ImageCopy(KEY, SIZE, b"file", received=NOW + 4))
+    lookup = asyncio.create_task(pool.lookup(KEY))
+    await settle()
+    assert pool.delete("t", "digest", at=NOW + 5)
+    encoder.go.set()
+    assert await lookup is not None
     assert await pool.lookup(KEY) is None
 
 
+async def test_an_image_that_is_sent_again_after_its_deletion_is_a_new_one(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.go.set()
+    await pool.ensure(KEY, SQUARE, b"file", received=NOW + 4)
+    pool.delete("t", "digest", at=NOW + 5)
+    await pool.resolve("t", "cat", "digest", received=NOW + 6)
+    assert (await pool.ensure(KEY, SQUARE, b"file", received=NOW + 6)).tier == "miss"
+    assert await pool.lookup(KEY) is not None
+    assert await pool.resolve("t", "cat", None) == "digest"
+
+
+async def test_a_content_id_of_a_deleted_image_names_nothing_until_it_is_sent_again(
+    pool: EmbeddingPool,
+) -> None:
+    digest = content_digest(b"file")
+    assert await pool.resolve("t", derived_id(digest), None) == digest
+    pool.delete("t", digest, at=NOW + 5)
+    assert await pool.resolve("t", derived_id(digest), None) is None
+    await pool.resolve("t", derived_id(digest), digest, received=NOW + 4)
+    assert await pool.resolve("t", derived_id(digest), None) is None
+    await pool.resolve("t", derived_id(digest), digest, received=NOW + 6)
+    assert await pool.resolve("t", derived_id(digest), None) == digest
+
+
+async def test_a_deletion_spares_what_was_sent_after_it_but_came_before_it(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.go.set()
+    await pool.resolve("t", "cat", "digest", received=NOW + 6)
+    await pool.ensure(KEY, SQUARE, b"file", received=NOW + 6)
+    assert not pool.delete("t", "digest", at=NOW + 5)
+    assert await pool.lookup(KEY) is not None
+    assert await pool.resolve("t", "cat", None) == "digest"
+
+
+async def test_a_tenants_quota_counts_for_its_own_images_only(
+    encoder: Encoder, metrics: LocalMetrics
+) -> None:
+    pool = EmbeddingPool(encoder, Budget(1000, 1000, 60), metrics)
+    encoder.go.set()
+    for number in range(5):
+        await pool.ensure(ImageKey("small", "m", str(number)), SQUARE, b"x" * 10, quota=25)
+        await pool.ensure(ImageKey("other", "m", str(number)), SQUARE, b"x" * 10)
+    await pool.ensure(ImageKey("small", "m", "5"), SQUARE, b"x" * 10)  # by somebody who knows of no quota
+    held = {tenant: pool.images(tenant) for tenant in ("small", "other")}
+    assert sum(image.embedding_bytes for image in held["small"]) == 20
+    assert sum(image.source_bytes for image in held["small"]) == 20
+    assert len(held["other"]) == 5
+    assert metrics.values['sam3_evictions_total{reason="budget",tier="warm"}'] == 4
+
+
 async def test_ids_are_bound_and_resolved(pool: EmbeddingPool) -> None:
-    assert pool.resolve("t", "cat", None) is None
-    assert pool.resolve("t", "cat", "one") == "one"
-    assert pool.resolve("t", "cat", None) == "one"
-    assert pool.resolve("t", "cat", "two") == "two"
-    assert pool.resolve("t", "cat", None) == "two"
+    assert await pool.resolve("t", "cat", None) is None
+    assert await pool.resolve("t", "cat", "one") == "one"
+    assert await pool.resolve("t", "cat", None) == "one"
+    assert await pool.resolve("t", "cat", "two") == "two"
+    assert await pool.resolve("t", "cat", None) == "two"
 
 
 async def test_sweeping_reports_bytes_and_entries(

@@ -28,6 +28,19 @@ def test_add_shows_a_key_that_works_and_only_once(path: Path) -> None:
     assert key not in listed.output
 
 
+def test_a_cache_quota_is_kept_and_listed(path: Path) -> None:
+    key = run(path, "add", "acme", "--cache", "2GiB").stdout.strip()
+    assert "acme, 2.0GiB of cache" in run(path, "list").output
+    ring = KeyRing(path)
+    assert ring.quota(ring.tenant(key)) == 2 * 2**30
+    assert ring.quota("somebody else") is None
+    free = run(path, "add", "free").stdout.strip()
+    assert KeyRing(path).tenant(free) == "free"
+    refused = run(path, "add", "other", "--cache", "much")
+    assert refused.exit_code == 2
+    assert "is not a size" in refused.output
+
+
 def test_rotate_and_revoke(path: Path) -> None:
     old = run(path, "add", "acme").stdout.strip()
     new = run(path, "rotate", "acme", "--grace-hours", "1").stdout.strip()

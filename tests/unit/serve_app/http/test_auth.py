@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.http import keyfile
-from serve_app.http.auth import OPEN_TENANT, KeyRing, bearer_key
+from serve_app.http.auth import OPEN_TENANT, UNLIMITED, KeyRing, bearer_key
 from serve_app.http.errors import RateLimited, Unauthorized
 
 
@@ -100,6 +100,20 @@ def test_rates_are_each_tenants_own(path: Path) -> None:
         ring.tenant(free)
     clock.now += 1
     assert ring.tenant(slow) == "slow"
+
+
+def test_a_quota_counts_from_the_files_next_version_on(path: Path) -> None:
+    key = keyfile.add(path, "acme", cache_bytes=1000)
+    ring = KeyRing(path, recheck_s=0)
+    ring.tenant(key)
+    assert ring.quota("acme") == 1000
+    file = keyfile.load(path)
+    file.tenants[0].cache_bytes = None
+    path.write_text(file.model_dump_json())
+    ring.tenant(key)
+    assert ring.quota("acme") == UNLIMITED
+    assert ring.quota("nobody") is None
+    assert KeyRing(None).quota(OPEN_TENANT) is None
 
 
 def test_a_changed_rate_counts(path: Path) -> None:

@@ -141,5 +141,5 @@ def test_the_file_is_the_documented_json(path: Path) -> None:
     keyfile.add(path, "acme")
     document = json.loads(path.read_text())
     assert set(document) == {"version", "tenants"}
-    assert set(document["tenants"][0]) == {"name", "requests_per_second", "keys"}
+    assert set(document["tenants"][0]) == {"name", "requests_per_second", "cache_bytes", "keys"}
     assert set(document["tenants"][0]["keys"][0]) == {"id", "sha256", "created", "expires"}

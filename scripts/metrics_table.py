@@ -1,0 +1,24 @@
+"""Write the table of metrics in docs/monitoring.md from `deployments.metrics`: `python -m scripts.metrics_table`."""
+
+from pathlib import Path
+
+from deployments.exposition import OURS
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "monitoring.md"
+BEGIN, END = "<!-- metrics: written by scripts/metrics_table.py -->\n", "<!-- /metrics -->"
+
+
+def written(document: str) -> str:
+    """The document with the table of today."""
+    head, _, rest = document.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    rows = [
+        f"| `{metric.name}` | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.description} |\n"
+        for metric in OURS.values()
+    ]
+    table = ["\n| Name | Labels | Meaning |\n|---|---|---|\n", *rows, "\n"]
+    return f"{head}{BEGIN}{''.join(table)}{END}{tail}"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(written(DOCUMENT.read_text()))

@@ -1,0 +1,189 @@
+"""What operators see, with a real Prometheus that scrapes a real server: no panel is empty, no rule is invalid."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from loadtest.machine import this_machine
+from loadtest.prometheus import RULES, Prometheus, prometheus
+from loadtest.server import ServerProcess, server_process
+from scripts import grafana_dashboard
+from tests.support.scenes import as_json, numbered
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None, reason="prometheus is missing: apt-get install prometheus"
+    ),
+]
+WAIT_S = 120.0
+IMAGES = 12
+CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
+QUERIES = [query for row in grafana_dashboard.ROWS.values() for panel in row for query, _ in panel.queries]
+ALERTS = [
+    rule
+    for group in yaml.safe_load(RULES.read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+]
+SELECTOR = re.compile(r"(?:sam3|ray)[:_][\w:]+(?:\{[^}]*\})?")
+GPU = re.compile(r"sam3:gpu|ray_node_g")
+
+
+def has_gpu() -> bool:
+    return this_machine().gpu != "no GPU"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("monitoring")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[ServerProcess]:
+    # Room for a few embeddings only, so that some are evicted and made again.
+    with server_process(
+        folder, access_log=str(folder / "access.log"), warm_bytes="2MiB", hot_bytes="4MiB"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def watching(folder: Path, server: ServerProcess) -> Iterator[Prometheus]:
+    """A Prometheus that has seen traffic of every kind."""
+    with prometheus(folder, server.url) as running:
+        traffic(server)
+        until(lambda: running.value("sum(sam3_requests_total)") > 0)
+        sent = traffic(server)  # rates need two different values
+        wanted = f'sum(sam3_requests_total{{route=~"/sam3/.*"}}) >= {2 * sent}'
+        until(lambda: bool(running.query(wanted)))
+        until(lambda: bool(running.query("sum(sam3:requests:rate5m) > 0 and sum(sam3:evictions:rate5m) > 0")))
+        until(lambda: bool(running.query('sam3:images_encoded:rate5m{cause="again"}')))
+        yield running
+
+
+def until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.5)
+
+
+def traffic(server: ServerProcess) -> int:
+    """New images, known ones, ones that had to make room, and mistakes. The number of requests."""
+    sent = 0
+
+    def post(route: str, expect: int, **document: Any) -> None:
+        nonlocal sent
+        sent += 1
+        answer = requests.post(f"{server.url}/sam3/{route}", json=document, timeout=120)
+        assert answer.status_code == expect, answer.text
+
+    for number in range(IMAGES):
+        post("embed_image", 200, image=as_json(numbered(number)), image_id=f"id-{number}")
+        post("visual_segment", 200, image_id=f"id-{number}", prompts=[CLICK])
+    for number in range(3):  # evicted meanwhile, their sources are kept
+        post("visual_segment", 200, image_id=f"id-{number}", prompts=[CLICK])
+    post("concept_segment", 200, image_id="id-0", prompts=[{"type": "text", "text": "star"}])
+    post("visual_segment", 404, image_id="never sent", prompts=[CLICK])
+    post("concept_segment", 422, image_id="id-0", prompts=[])
+    return sent
+
+
+def shown(watching: Prometheus, query: str) -> list[float]:
+    """What a graph of the last minute shows."""
+    now = time.time()
+    found = watching.query_range(query, now - 60, now, 1)
+    values = [float(value) for series in found for _, value in series["values"]]
+    return [value for value in values if math.isfinite(value)]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_no_panel_is_empty(watching: Prometheus, query: str) -> None:
+    values = shown(watching, query)
+    if GPU.search(query) and not has_gpu():
+        assert values == []  # valid, and nothing to show
+    else:
+        assert values
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_each_alert_looks_at_something(watching: Prometheus, alert: dict[str, Any]) -> None:
+    watching.query(alert["expr"])
+    for selector in SELECTOR.findall(alert["expr"]):
+        if not GPU.search(selector) or has_gpu():
+            assert shown(watching, selector), selector
+
+
+def test_every_rule_is_evaluated_without_error(watching: Prometheus) -> None:
+    rules = [rule for group in watching.get("rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}
+    assert len(rules) > len(ALERTS)
+
+
+def test_a_service_that_is_well_raises_nothing_about_its_parts(watching: Prometheus) -> None:
+    firing = {alert["labels"]["alertname"] for alert in watching.get("alerts")["alerts"]}
+    wrong = {
+        "Sam3NotScraped",
+        "Sam3NoHotReplica",
+        "Sam3ReplicaRestarts",
+        "Sam3NodeSilent",
+        "Sam3UnavailableFast",
+    }
+    assert not firing & wrong
+
+
+def test_counted_is_what_was_sent(watching: Prometheus) -> None:
+    def count(**labels: str) -> float:
+        return watching.value(
+            f"sum(sam3_requests_total{{{','.join(f'{k}={v!r}' for k, v in labels.items())}}})"
+        )
+
+    assert count(route="/sam3/embed_image", status="200") == 2 * IMAGES
+    assert count(route="/sam3/visual_segment", status="404") == 2
+    assert count(route="/sam3/concept_segment", status="422") == 2
+    assert watching.value("sum(sam3_request_seconds_count{route='/sam3/visual_segment'})") == 2 * (IMAGES + 4)
+    assert watching.value("sum(sam3_processes)") == 4
+
+
+def test_promtool_finds_nothing_wrong_with_the_exposition(
+    server: ServerProcess, watching: Prometheus
+) -> None:
+    text = requests.get(f"{server.url}/metrics", timeout=60).content
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def session_folder(server: ServerProcess) -> Path:
+    """Where this server's Ray keeps its logs."""
+    option = "--session_dir="
+    words = [word for process in server.named("raylet") for word in process.cmdline()]
+    return next(Path(word.removeprefix(option)) for word in words if word.startswith(option))
+
+
+def test_one_line_is_logged_for_each_request_and_serve_logs_none(
+    server: ServerProcess, folder: Path, watching: Prometheus
+) -> None:
+    lines = [json.loads(line) for line in (folder / "access.log").read_text().splitlines()]
+    ids = [line["request_id"] for line in lines]
+    assert len(set(ids)) == len(ids)
+    ours = [line for line in lines if line["route"].startswith("/sam3/")]
+    assert len(ours) == 2 * (2 * IMAGES + 3 + 3)
+    tiers = {line["cache"] for line in ours}
+    assert {"hot", "cold", "miss", None} <= tiers
+    session = session_folder(server)
+    logs = [path for path in (session / "logs").rglob("*") if path.is_file()]
+    assert any("replica_sam3_Ingress" in path.name for path in logs)
+    assert not [path for path in logs if b"/sam3/visual_segment" in path.read_bytes()]

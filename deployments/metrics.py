@@ -118,7 +118,7 @@ RAYS = (
     RayMetric("ray_spill_manager_objects_bytes", (("State", "state"),)),
     RayMetric("ray_node_cpu_utilization", across="max"),
     RayMetric("ray_node_mem_used", across="max"),
-    RayMetric("ray_node_mem_total", across="max"),
+    RayMetric("ray_node_mem_available", across="max"),
     RayMetric("ray_node_gpus_utilization", _GPU, "max"),
     RayMetric("ray_node_gram_used", _GPU, "max"),
     RayMetric("ray_node_gram_available", _GPU, "max"),

@@ -35,6 +35,7 @@ def objective(name: str) -> tuple[tuple[str, str], ...]:
 DEPLOYMENTS = "{{deployment}}"
 MEAN_BATCH = "sum by (stage) (sam3:batch_size_sum:rate5m) / sum by (stage) (sam3:batch_size_count:rate5m)"
 STARTS = "sum by (deployment) (sam3:replica_starts:increase15m)"
+MEMORY = "max by (node) (ray_node_mem_used / (ray_node_mem_used + ray_node_mem_available))"
 TENANTS = "topk(15, sum by (tenant) (sam3:tenant_requests:rate5m))"
 ROWS: dict[str, tuple[Panel, ...]] = {
     "Traffic": (
@@ -80,7 +81,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (("sum by (cause) (sam3:images_encoded:rate5m)", "{{cause}}"),),
             stacked=True,
         ),
-        Panel("Embeddings dropped", "ops", (("sum by (reason) (sam3:evictions:rate5m)", "{{reason}}"),)),
+        Panel(
+            "Images dropped",
+            "ops",
+            (("sum by (tier, reason) (sam3:evictions:rate5m)", "{{tier}}, {{reason}}"),),
+        ),
         Panel("Bytes held", "bytes", (("sum by (tier) (sam3:pool_bytes)", "{{tier}}"),), stacked=True),
         Panel("Images held", "short", (("sum by (tier) (sam3:pool_entries)", "{{tier}}"),)),
         Panel(
@@ -129,9 +134,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "GPU memory", "percentunit", (("max by (node, gpu) (sam3:gpu_memory:ratio)", "{{node}} {{gpu}}"),)
         ),
         Panel("CPU busy", "percent", (("max by (node) (ray_node_cpu_utilization)", "{{node}}"),)),
-        Panel(
-            "Memory", "percentunit", (("max by (node) (ray_node_mem_used / ray_node_mem_total)", "{{node}}"),)
-        ),
+        Panel("Memory", "percentunit", ((MEMORY, "{{node}}"),)),
     ),
 }
 

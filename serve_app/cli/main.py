@@ -87,6 +87,24 @@ def config(as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.option("--url", help="The server. [default: where `sam3-serve up` listens]")
+@click.option(
+    "--every", "every_s", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Seconds."
+)
+@click.option("--once", is_flag=True, help="Print it once, as also happens where there is no terminal.")
+def top(url: str | None, every_s: float, once: bool) -> None:
+    """Watch a running server: requests, latency, replicas, queues, cache.
+
+    Reads GET /metrics of any address, and nothing else. Ctrl-C ends it.
+    """
+    from serve_app.cli.addresses import url_of
+    from serve_app.cli.top import run
+
+    settings = load_settings()
+    run((url or url_of(settings.host, settings.port)).rstrip("/"), every_s, once)
+
+
+@main.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--text", multiple=True, metavar="PHRASE", help="Find every instance of this. May be repeated.")
 @click.option("--like", multiple=True, type=BOX, help="Find everything that looks like what this box shows.")

@@ -1,0 +1,145 @@
+"""`sam3-serve top`: a live view of a running server, from its GET /metrics alone."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import click
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from serve_app.cli.top_figures import Figures, Row, Scrape, figures
+
+SPAN_S = 15.0
+"""What rates are taken over: processes report every few seconds, so less would jump."""
+TIMEOUT_S = 10.0
+PARTS = {"ingress": "Ingress", "decoder": "PromptDecoder", "encoder": "ImageEncoder"}
+TIERS = ("hot", "warm", "joined", "cold", "miss")
+
+
+def run(url: str, every_s: float, once: bool) -> None:
+    """Show the view until Ctrl-C; once, and on what is no terminal, a single time. Raises click.ClickException."""
+    console = Console()
+    past: deque[Scrape] = deque()
+    try:
+        past.append(scrape(url))
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"cannot read {url}/metrics: {_reason(error)}") from error
+    if once or not console.is_terminal:
+        time.sleep(every_s)
+        past.append(scrape(url))
+        console.print(view(url, figures(past[0], past[-1])))
+        return
+    with Live(view(url, figures(past[0], past[0])), console=console, screen=True, auto_refresh=False) as live:
+        try:
+            while True:
+                time.sleep(every_s)
+                live.update(_next(url, past, lambda: scrape(url)), refresh=True)
+        except KeyboardInterrupt:
+            return
+
+
+def scrape(url: str) -> Scrape:
+    """The server's figures now. Raises OSError, ValueError."""
+    with urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as response:  # noqa: S310 - the user's own address
+        return Scrape.read(response.read().decode(), time.monotonic())
+
+
+def _next(url: str, past: deque[Scrape], read: Callable[[], Scrape]) -> RenderableType:
+    problem = ""
+    try:
+        past.append(read())
+    except (OSError, ValueError) as error:
+        problem = _reason(error)
+    while len(past) > 2 and past[-1].at - past[1].at >= SPAN_S:
+        past.popleft()
+    return view(url, figures(past[0], past[-1]), problem)
+
+
+def view(url: str, seen: Figures, problem: str = "") -> RenderableType:
+    """The whole screen. problem: why the figures are not of now."""
+    head = Text.assemble(
+        ("sam3-serve ", "bold"), url, f"   {seen.requests_per_s:.1f} requests/s",
+        (f"   {seen.failed_per_s:.1f} failed/s", "bold red" if seen.failed_per_s else "dim"),
+        (f"   over {seen.span_s:.0f} s", "dim"),
+    )  # fmt: skip
+    if silent := seen.nodes.get("silent"):
+        head.append(f"   {silent:.0f} nodes silent", "bold red")
+    if problem:
+        head.append(f"\nno new figures: {problem}", "bold red")
+    return Group(
+        head,
+        Columns([_rows("Routes", seen.routes, now=True), _rows("Stages", seen.stages)], padding=(0, 1)),
+        Columns([_replicas(seen), _cache(seen)], padding=(0, 1)),
+    )
+
+
+def _rows(title: str, rows: list[Row], now: bool = False) -> RenderableType:
+    table = _table("", "/s", "p50", "p99", *(["now"] if now else []))
+    for row in rows:
+        cells = [row.name, f"{row.per_s:.1f}", _seconds(row.p50), _seconds(row.p99)]
+        table.add_row(
+            *cells, *([f"{row.now:.0f}"] if now else []), style="" if row.per_s or row.now else "dim"
+        )
+    return Panel(table, title=title, title_align="left")
+
+
+def _replicas(seen: Figures) -> RenderableType:
+    table = _table("", "ready", "target", "waiting")
+    for part in dict.fromkeys([*PARTS, *sorted(seen.processes)]):
+        deployment = PARTS.get(part, "")
+        ready = seen.processes.get(part, 0.0)
+        target = seen.targets.get(deployment)
+        cells = [
+            f"{ready:.0f}",
+            "" if target is None else f"{target:.0f}",
+            f"{seen.queued.get(deployment, 0.0):.0f}",
+        ]
+        table.add_row(part, *cells, style="bold red" if target is not None and ready < target else "")
+    for gpu, share in sorted(seen.gpus.items()):
+        table.add_row(f"GPU {gpu}", f"{share:.0%}", "", "")
+    return Panel(table, title="Processes", title_align="left")
+
+
+def _cache(seen: Figures) -> RenderableType:
+    table = _table("", "found", "share", "held", "bytes")
+    total = sum(seen.lookups.values())
+    for tier in TIERS:
+        rate = seen.lookups.get(tier, 0.0)
+        held = f"{seen.held[tier]:.0f}" if tier in seen.held else ""
+        nbytes = _bytes(seen.held_bytes[tier]) if tier in seen.held_bytes else ""
+        table.add_row(tier, f"{rate:.1f}/s", f"{rate / total:.0%}" if total else "", held, nbytes)
+    encoded = ", ".join(f"{cause} {rate:.1f}/s" for cause, rate in sorted(seen.encodes.items())) or "none"
+    return Panel(Group(table, Text(f"encoded: {encoded}", "dim")), title="Cache", title_align="left")
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def _reason(error: Exception) -> str:
+    return str(error.reason) if isinstance(error, URLError) else str(error)

@@ -15,7 +15,7 @@ PORT ?= $(SAM3_PORT)
 
 .PHONY: help
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: serve
 serve: ## Install and start the server on port 9001 (MODEL=tiny|sam3, PORT=..., WORKFLOWS=1); Ctrl-C stops it
@@ -49,6 +49,16 @@ train: ## Train the bundled model from scratch, or go on from its last state; th
 	@$(bin)/python -m training.train
 	@$(bin)/python -m training.export
 	@$(bin)/python -m training.evaluate
+
+.PHONY: chaos
+chaos: ## Kill, stop and update what serves, under steady load; print what failed (about 5 minutes)
+	@scripts/setup loadtest
+	@$(bin)/python -m loadtest.chaos
+
+.PHONY: bench-scale
+bench-scale: ## Measure a burst, a start from zero and overload, and draw them (about 6 minutes)
+	@scripts/setup loadtest
+	@$(bin)/python -m loadtest.bench_scale
 
 .PHONY: setup
 setup: ## Only install: .venv with the server and the test tools

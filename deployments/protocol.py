@@ -42,6 +42,8 @@ class Trace:
     cache: CacheTier | None = None
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds by stage: decode, queue, encode, transfer, prompt, post."""
+    waited_s: float = 0.0
+    """Seconds until encoder and decoder were free for it, and those of the encode itself."""
 
 
 @dataclass(frozen=True, slots=True)

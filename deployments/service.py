@@ -6,8 +6,9 @@ is the image read, decoded and resized, off the event loop, and handed to the po
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
@@ -39,6 +40,8 @@ T = TypeVar("T")
 
 ATTEMPTS = 3
 """How often an image is sent again when its embedding is lost between the pool and the decoder."""
+WORK = {"transfer", "prompt", "post"}
+"""A decoder's stages in which it works on the request; the rest of its time the request waits."""
 LARGE = 256 * 1024
 """Bytes of results beyond which they are unpacked in a thread."""
 
@@ -182,11 +185,13 @@ class SegmentationService:
         job = PromptJob(image.tenant, image_id, digest, request, trace.deadline, received)
         for _ in range(ATTEMPTS):
             try:
-                reply = await self._decoder.run(job)
+                with _waiting(trace):
+                    reply = await self._decoder.run(job)
                 match reply:
                     case Answered():
                         trace.cache = trace.cache or reply.cache
                         _add(trace, reply.stages)
+                        trace.waited_s -= sum(map(reply.stages.__getitem__, WORK & reply.stages.keys()))
                         return image_id, reply
                     case Expired():
                         raise DeadlineExceeded
@@ -212,9 +217,10 @@ class SegmentationService:
         decoded = await self._decode(content, need.image_size)
         _add(trace, {"decode": time.monotonic() - started})
         key = need.key(image.tenant, digest)
-        ensured = await self._pool.ensure(
-            key, decoded.square, decoded.size, content, job.deadline, job.received, image.quota
-        )
+        with _waiting(trace):
+            ensured = await self._pool.ensure(
+                key, decoded.square, decoded.size, content, job.deadline, job.received, image.quota
+            )
         trace.cache = ensured.tier
         _add(trace, {"encode": ensured.encode_s})
         return replace(job, image_id=_image_id(image, digest), digest=digest, warm=ensured.warm)
@@ -249,6 +255,15 @@ def _image_id(image: ImageReference, digest: str | None) -> str:
     if digest is None:
         raise ValueError("an image reference needs an image, an id, or both")
     return derived_id(digest)
+
+
+@contextmanager
+def _waiting(trace: Trace) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        trace.waited_s += time.monotonic() - started
 
 
 def _add(trace: Trace, stages: dict[str, float]) -> None:

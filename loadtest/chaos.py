@@ -19,9 +19,9 @@ from typing import Any
 
 import psutil
 
-from loadtest.cluster import Cluster, cluster, end, wait_until
+from loadtest.cluster import Cluster, cluster, said, wait_until
 from loadtest.figures import table
-from loadtest.images import as_json, drawing
+from loadtest.images import as_json, drawing, noise
 from loadtest.machine import this_machine
 from loadtest.offered import Offered, Outcome, offered, outcome
 from serve_app.cli.addresses import free_ports
@@ -33,7 +33,7 @@ RATE = 12.0
 BEFORE_S, AFTER_S = 3.0, 5.0
 """Load before a fault, and after everything is as it was."""
 KNOWN = 16
-"""Images that are asked for again and again; every fourth request brings a new one."""
+"""Small images that are asked for again and again; every fourth request brings a new, large one."""
 PROXY_RECOVERY_S = 5.0
 ALLOWED_TO_FAIL = ("haproxy", "manager")
 """Faults that break connections which nobody can repeat but the client."""
@@ -60,7 +60,7 @@ def settings(**changes: Any) -> Settings:
 def ask(number: int) -> tuple[str, dict[str, Any]]:
     """Clicks and texts, three of four on images that were seen before."""
     seen = number % 4
-    image = as_json(drawing(number % KNOWN if seen else 1_000_000 + number))
+    image = as_json(drawing(number % KNOWN) if seen else noise(number))
     if number % 2:
         return "/sam3/concept_segment", {"image": image, "prompts": [{"type": "text", "text": "red circle"}]}
     return "/sam3/visual_segment", {
@@ -106,8 +106,8 @@ def stopped(title: str) -> Callable[[Cluster], None]:
 
 
 def node_killed(running: Cluster) -> None:
-    """kill -9 of the raylet of the second node and all its processes; another node takes its place."""
-    end(running.nodes.pop())
+    """kill -9 of the second node, with all that runs on it; another node takes its place."""
+    running.kill_node()
     running.add_node(os.cpu_count() or 1)
 
 
@@ -134,6 +134,8 @@ class Result:
     outcome: Outcome
     recovery_s: float
     """From the fault until every deployment has its replicas again."""
+    answered_after: int
+    """Requests that were answered in the last AFTER_S."""
 
     @property
     def good(self) -> bool:
@@ -152,7 +154,8 @@ def strike(fault: Fault, running: Cluster, load: Offered) -> Result:
     time.sleep(AFTER_S)
     finish = time.monotonic()
     wait_until(lambda: not any(begin - BEFORE_S <= sent < finish for sent in list(load.waiting.values())))
-    return Result(fault.name, fault.text, outcome(load.answers, begin - BEFORE_S, finish), recovery_s)
+    whole, after = (outcome(load.answers, since, finish) for since in (begin - BEFORE_S, finish - AFTER_S))
+    return Result(fault.name, fault.text, whole, recovery_s, after.answered)
 
 
 def run(names: Sequence[str], rate: float, show: Progress) -> list[Result]:
@@ -160,6 +163,8 @@ def run(names: Sequence[str], rate: float, show: Progress) -> list[Result]:
     chosen = [fault for fault in FAULTS if fault.name in names]
     results = []
     extra = (os.cpu_count() or 1) if "node" in names else 0
+    if extra:  # as docs/scaling.md advises for several nodes
+        os.environ.update({"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"})
     with cluster(settings(), show, extra) as running, offered(running.url, ask, rate) as load:
         for fault in chosen:
             results.append(strike(fault, running, load))
@@ -190,17 +195,6 @@ def report(results: Sequence[Result]) -> str:
     head = ("fault", "requests", "refused", "failed", "longest stall", "slowest answer", "all replicas back")
     errors = sorted(set(itertools.chain.from_iterable(result.outcome.errors for result in results)))
     return "\n".join([table(head, rows), *(f"- {error}" for error in errors)])
-
-
-_last_said = ""
-
-
-def said(text: str) -> None:
-    """Progress, on stderr; nothing is said twice in a row."""
-    global _last_said
-    if text != _last_said:
-        print(text, file=sys.stderr, flush=True)
-    _last_said = text
 
 
 def main() -> int:

@@ -3,22 +3,26 @@
 Everything else talks to a `sam3-serve up` as its users do: see loadtest/server.py.
 """
 
-import subprocess
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from serve_app.cli.addresses import url_of
+from serve_app.cli.haproxy import LOOPBACK
 from serve_app.cli.progress import Progress
 from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
 
+ROOT = Path(__file__).parents[1]
 WAIT_S = 180.0
+NODE_STORE_BYTES = 200 * 2**20
 
 
 @dataclass
@@ -26,7 +30,8 @@ class Cluster:
     """A running application, and hands on it."""
 
     settings: Settings
-    nodes: list[psutil.Popen] = field(default_factory=list)
+    nodes: list[Any] = field(default_factory=list)
+    """Those beside the first one."""
 
     @property
     def url(self) -> str:
@@ -85,22 +90,35 @@ class Cluster:
             for info in application.deployments.values()
         )
 
-    def add_node(self, cpus: int) -> psutil.Popen:
-        """Another node on this machine; killing its process kills all that runs on it."""
+    def add_node(self, cpus: int) -> None:
+        """Another node on this machine, in the way of ray.cluster_utils.Cluster."""
+        import ray
+        from ray._private.node import Node
+        from ray._private.parameter import RayParams
+
+        known = sum(node["Alive"] for node in ray.nodes())
+        parameters = RayParams(
+            gcs_address=ray.get_runtime_context().gcs_address,
+            node_ip_address=LOOPBACK,
+            num_cpus=cpus,
+            num_gpus=0,
+            object_store_memory=NODE_STORE_BYTES,
+            min_worker_port=0,
+            max_worker_port=0,
+            node_manager_port=0,
+        )
+        parameters.update_if_absent(include_log_monitor=False, log_to_stderr=False)
+        self.nodes.append(Node(parameters, head=False, shutdown_at_exit=True, spawn_reaper=False))
+        wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) > known)
+
+    def kill_node(self) -> None:
+        """kill -9 of the raylet of the node that was added last; with it dies all that runs there."""
         import ray
 
-        address = ray.get_runtime_context().gcs_address
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--block"]
-        options = [
-            f"--num-cpus={cpus}",
-            "--node-ip-address=127.0.0.1",
-            f"--object-store-memory={200 * 2**20}",
-        ]
-        known = len([node for node in ray.nodes() if node["Alive"]])
-        node = psutil.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.nodes.append(node)
-        wait_until(lambda: len([each for each in ray.nodes() if each["Alive"]]) > known)
-        return node
+        known = sum(node["Alive"] for node in ray.nodes())
+        (raylet,) = self.nodes.pop().all_processes["raylet"]
+        psutil.Process(raylet.process.pid).kill()
+        wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) < known)
 
 
 @contextmanager
@@ -111,6 +129,7 @@ def cluster(settings: Settings, show: Progress = lambda _: None, extra_cpus: int
     from serve_app.cli.up import deploy
 
     running = Cluster(settings)
+    os.environ["PYTHONPATH"] = str(ROOT)  # the replicas' too
     run_dir = new_run_dir(settings)
     with janitor(run_dir), ray_head(settings, run_dir):
         try:
@@ -121,18 +140,8 @@ def cluster(settings: Settings, show: Progress = lambda _: None, extra_cpus: int
             wait_until(running.settled)
             yield running
         finally:
-            for node in running.nodes:
-                end(node)
-
-
-def end(process: psutil.Popen) -> None:
-    """Kill a process and all its children."""
-    with suppress(psutil.NoSuchProcess):
-        family = [process, *process.children(recursive=True)]
-        for each in family:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
-        psutil.wait_procs(family, timeout=10)
+            while running.nodes:
+                running.kill_node()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = WAIT_S, poll_s: float = 0.1) -> float:
@@ -143,3 +152,14 @@ def wait_until(condition: Callable[[], bool], seconds: float = WAIT_S, poll_s: f
             raise TimeoutError(f"still not so after {seconds:.0f} s")
         time.sleep(poll_s)
     return time.monotonic() - started
+
+
+_last_said = ""
+
+
+def said(text: str) -> None:
+    """Progress, on stderr; nothing is said twice in a row."""
+    global _last_said
+    if text != _last_said:
+        print(text, file=sys.stderr, flush=True)
+    _last_said = text

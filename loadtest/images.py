@@ -5,6 +5,7 @@ import io
 import os
 from functools import lru_cache
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 RUN = os.urandom(3)
@@ -22,6 +23,15 @@ def drawing(number: int) -> bytes:
         image.putpixel((place, 0), (value, value, value))
     file = io.BytesIO()
     image.save(file, "PNG")
+    return file.getvalue()
+
+
+@lru_cache(64)
+def noise(number: int) -> bytes:
+    """A PNG of 320 x 240 pixels that does not compress: 230 KB, as large as a photograph; other content for each."""
+    rng = np.random.default_rng((number, *RUN))
+    file = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 

@@ -128,7 +128,8 @@ class Outcome:
     """The longest time in which nothing was answered."""
     latency: Latency
     """Of those that were answered."""
-    slowest_refusal_s: float
+    refusal: Latency
+    """Of those that were refused."""
     errors: tuple[str, ...]
 
 
@@ -145,6 +146,6 @@ def outcome(answers: Sequence[Answer], begin: float, end: float) -> Outcome:
         failed=len(bad),
         stall_s=max((b - a for a, b in itertools.pairwise(marks)), default=end - begin),
         latency=latency([answer.seconds for answer in mine if answer.ok]),
-        slowest_refusal_s=max((answer.seconds for answer in mine if answer.refused), default=0.0),
+        refusal=latency([answer.seconds for answer in mine if answer.refused]),
         errors=tuple(sorted({f"{answer.status} {answer.error}" for answer in bad})),
     )

@@ -141,7 +141,10 @@ class Settings(BaseSettings):
     decoder_max_ongoing: int = Field(64, ge=1, json_schema_extra=_in("deployments"))
     """Requests that one decoder replica holds at once, being answered or waiting."""
     max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
-    """Requests that one ingress replica works on at once; beyond it 503, before their bodies are read."""
+    """Most requests that one ingress replica works on at once; beyond it 503, before their bodies are read."""
+    max_wait_s: float = Field(1.0, gt=0, json_schema_extra=_in("deployments"))
+    """How long requests should wait for encoder and decoder at most: fewer than `SAM3_MAX_IN_FLIGHT` are let in
+    where so many would wait longer, but never fewer than 16."""
     max_queued: int = Field(512, ge=-1, json_schema_extra=_in("deployments"))
     """Requests that may wait in one ingress replica for a free decoder; beyond it 503. -1: no limit."""
     max_encodes: int = Field(256, ge=1, json_schema_extra=_in("deployments"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
-KINDS = ("unit", "contract", "workflows", "integration", "e2e")
+KINDS = ("unit", "contract", "workflows", "integration", "e2e", "chaos")
 
 
 # Both would fail a test for its time, which is the machine's business.

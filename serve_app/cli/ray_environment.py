@@ -12,6 +12,8 @@ from pathlib import Path
 from serve_app.cli.addresses import free_ports
 from serve_app.settings import Settings
 
+ADMIN_SOCKET = "admin.sock"
+"""HAProxy's, in its directory."""
 SHUTDOWN_S = "1"
 """How long an ingress goes on listening while it is being stopped and no proxy sends it requests any more."""
 
@@ -35,7 +37,7 @@ def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[s
         "RAY_SERVE_HAPROXY_STATS_PORT": stats,
         "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy_dir / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy_dir / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy_dir / ADMIN_SOCKET),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(proxy_dir / "metrics.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy_dir),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy_dir / "server-state"),
@@ -53,6 +55,11 @@ def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[s
         # A request that a dying ingress did not begin to answer is sent to another one.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "3",
+        # It can only repeat what it has whole in its buffer (by default 16 KiB, less than most images).
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(2**20),
+        # Replicas that come and go make a new HAProxy take over from the old one, which closes what is idle. A
+        # connection whose request is still on its way looks idle: it gets a moment.
+        "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
         # After the third failed check a new HAProxy is started: nobody gets in meanwhile.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.25",
         # On a busy machine HAProxy needs more than the default 5 s to come up, and is killed for it.

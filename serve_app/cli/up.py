@@ -10,11 +10,12 @@ import click
 from rich.console import Console
 
 from serve_app.cli.addresses import url_of
+from serve_app.cli.drain import drain
 from serve_app.cli.greeting import welcome
 from serve_app.cli.janitor import janitor, keep_folder
 from serve_app.cli.preflight import refuse_unwise, weights
 from serve_app.cli.progress import Progress, progress
-from serve_app.cli.ray_head import logs_in, new_run_dir, ray_head
+from serve_app.cli.ray_head import PROXY_DIR, logs_in, new_run_dir, ray_head
 from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
 
@@ -47,6 +48,8 @@ def run(settings: Settings) -> None:
                     show("")
                     welcome(console, settings, time.monotonic() - started, run_dir)
                     stop.wait()
+                    show("answering what is under way (the next Ctrl-C does not wait)")
+                    drain(run_dir / PROXY_DIR, settings.request_timeout_s)
                 show("stopping")
         except DeploymentFailed as error:
             keep_folder(cleaner)

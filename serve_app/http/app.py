@@ -112,7 +112,12 @@ def _surround(
 ) -> None:
     """Add the middleware, innermost first."""
     app.add_middleware(LastResort, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(Admission, limit=settings.max_in_flight, retry_after_s=settings.retry_after_s)
+    app.add_middleware(
+        Admission,
+        most=settings.max_in_flight,
+        max_wait_s=settings.max_wait_s,
+        retry_after_s=settings.retry_after_s,
+    )
     app.add_middleware(
         GZipMiddleware,
         minimum_size=settings.gzip_min_bytes,

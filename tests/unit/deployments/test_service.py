@@ -234,6 +234,20 @@ async def test_a_job_that_expired_at_the_decoder(
         await click(service, image(RED)[0], Trace("1", deadline=time.time() - 1))
 
 
+async def test_what_a_request_waited_is_known_even_when_it_was_in_vain(
+    service: SegmentationService, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(job: PromptJob) -> Reply:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(decoders, "run", slow)
+    trace = Trace("1", deadline=time.time() + 0.05)
+    with pytest.raises(DeadlineExceeded):
+        await click(service, image(RED)[0], trace)
+    assert trace.waited_s > 0.01
+
+
 async def test_another_requests_deadline_does_not_end_this_one(
     service: SegmentationService, pool: FakePool, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,12 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from serve_app.http.admission import Admission
+from deployments.protocol import Trace
+from serve_app.http.admission import FEWEST, Admission, Limit
+from serve_app.http.exchange import Exchange
 
 
 class Inner:
@@ -21,6 +24,10 @@ class Inner:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
 
+def admission(inner: Inner, most: int) -> Admission:
+    return Admission(inner, most=most, max_wait_s=1.0, retry_after_s=2.5)
+
+
 async def post(app: Any, method: str = "POST") -> tuple[list[Message], int]:
     """What is sent, and how often the body was asked for."""
     sent: list[Message] = []
@@ -34,13 +41,14 @@ async def post(app: Any, method: str = "POST") -> tuple[list[Message], int]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await app({"type": "http", "method": method}, receive, send)
+    exchange = Exchange(Trace("1"), "m")
+    await app({"type": "http", "method": method, "state": {"exchange": exchange}}, receive, send)
     return sent, reads
 
 
 async def test_what_is_over_the_limit_is_refused_unread_and_the_others_are_answered() -> None:
     inner = Inner()
-    app = Admission(inner, limit=2, retry_after_s=2.5)
+    app = admission(inner, 2)
     accepted = [asyncio.create_task(post(app)) for _ in range(2)]
     await asyncio.sleep(0)
     sent, reads = await post(app)
@@ -56,7 +64,7 @@ async def test_what_is_over_the_limit_is_refused_unread_and_the_others_are_answe
 
 async def test_a_full_server_still_says_how_it_is() -> None:
     inner = Inner()
-    app = Admission(inner, limit=1, retry_after_s=1)
+    app = admission(inner, 1)
     busy = asyncio.create_task(post(app))
     await asyncio.sleep(0)
     looks = asyncio.create_task(post(app, "GET"))
@@ -68,10 +76,66 @@ async def test_a_full_server_still_says_how_it_is() -> None:
 
 async def test_who_leaves_gives_the_place_back() -> None:
     inner = Inner()
-    app = Admission(inner, limit=1, retry_after_s=1)
+    app = admission(inner, 1)
     gone = asyncio.create_task(post(app))
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     inner.go.set()
     assert (await post(app))[0][0]["status"] == 200
+
+
+def settled(limit: Limit, per_second: float, answers: int = 500, now: float = 0.0) -> int:
+    """The limit of a server that answers so many requests a second, and always has as many as are let in."""
+    for _ in range(answers):
+        inside = limit.value
+        waited_s = inside / per_second
+        now += 1 / per_second
+        limit.answered(inside, waited_s, now - waited_s, now)
+    return limit.value
+
+
+@pytest.mark.parametrize("per_second", [20.0, 45.0, 100.0])
+def test_as_many_are_let_in_as_wait_no_longer_than_they_should(per_second: float) -> None:
+    limit = Limit(128, max_wait_s=1.0)
+    assert limit.value == 128, "it begins open"
+    assert settled(limit, per_second) == pytest.approx(per_second, rel=0.1)
+
+
+def test_it_never_closes_for_a_slow_model_and_opens_again_for_a_quick_one() -> None:
+    limit = Limit(128, max_wait_s=1.0)
+    assert settled(limit, 0.05) == FEWEST
+    assert settled(limit, 10_000.0, now=1e6) == 128
+
+
+def test_a_pause_makes_it_forget() -> None:
+    limit = Limit(128, max_wait_s=1.0)
+    settled(limit, 20.0, answers=200)
+    limit.opened(11.0)
+    assert limit.value < 30, "a second's pause is none"
+    limit.opened(100.0)
+    assert limit.value == 128
+
+
+def test_a_few_requests_one_after_the_other_do_not_close_it_to_a_crowd() -> None:
+    limit = Limit(128, max_wait_s=1.0)
+    for number in range(100):
+        limit.answered(1, 0.03, number, number + 0.03)
+    assert limit.value == 128
+
+
+def test_requests_that_were_held_for_a_first_replica_do_not_close_it() -> None:
+    """Forty wait for eight seconds; then forty a second are answered."""
+    limit = Limit(128, max_wait_s=1.0)
+    inside = 40
+    for number in range(40):
+        now = 8 + number / 40
+        limit.answered(number + 1, now - number / 5, number / 5, now)
+        inside -= 1
+        assert inside < limit.value, "there is room for the next ones"
+    assert limit.value >= 35
+
+
+def test_a_small_limit_stays_what_it_is() -> None:
+    limit = Limit(4, max_wait_s=1.0)
+    assert settled(limit, 0.05) == 4

@@ -31,7 +31,7 @@ class RunImages:
         """A file's upright pixels. Raises UnreadableImage, ImageTooLarge."""
         if file not in self._decoded:
             rgb = np.asarray(open_upright(self._files[file], max_pixels=self._max_pixels))
-            pixels = np.ascontiguousarray(rgb[:, :, ::-1])
+            pixels = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), dtype=np.uint8)
             self._decoded[file] = pixels
             self._file_of[_name(pixels)] = file  # now: a block may paint on them later
         return self._decoded[file]
@@ -42,7 +42,7 @@ class RunImages:
         file = self._file_of.get(_name(pixels))
         if file is not None:
             return {"file": file}, []
-        rgb = np.ascontiguousarray(pixels[:, :, ::-1])
+        rgb = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         return {"shape": list(rgb.shape)}, [rgb.data.cast("B")]
 
 

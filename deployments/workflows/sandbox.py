@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-START_S = 120.0
+START_S = 300.0
 ANSWER_S = 30.0
 MESSAGE_BYTES = 64 * 1024
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,19 +8,37 @@ single-threaded, so that forking is safe, and ends its workers when the other en
 """
 
 import gc
+import io
 import json
 import os
 import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 MESSAGE_BYTES = 64 * 1024
+WARM_UP: dict[str, Any] = {
+    "version": "1.0",
+    "inputs": [{"type": "InferenceImage", "name": "image"}],
+    "steps": [
+        {"type": "roboflow_core/sam3@v1", "name": "sam", "images": "$inputs.image", "class_names": "x"},
+        {
+            "type": "roboflow_core/mask_visualization@v1",
+            "name": "drawn",
+            "image": "$inputs.image",
+            "predictions": "$steps.sam.predictions",
+        },
+    ],
+    "outputs": [{"type": "JsonField", "name": "image", "selector": "$steps.drawn.image"}],
+}
 
 
 def main() -> None:
     """Serve the control socket until it closes."""
+    import cv2
+
     from deployments.workflows.configuration import configure
 
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -36,7 +54,11 @@ def main() -> None:
         model_ids=settings["model_ids"],
         max_image_pixels=settings["max_image_pixels"],
     )
+    cv2.setNumThreads(1)  # a pool of threads would not be there in a fork
     warm_up(setup)
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    if threads > 1:
+        raise RuntimeError(f"the zygote has {threads} threads: it cannot be forked safely")
     gc.collect()
     gc.freeze()  # what is there now stays shared between the workers
     control.send(b'{"ready": true}')
@@ -74,15 +96,26 @@ def end(pid: int, workers: set[int]) -> None:
 
 
 def warm_up(setup: Any) -> None:
-    """Have the engine load its blocks: what it keeps is inherited by every worker."""
+    """Run a workflow, so that what the engine loads and keeps on its first run is there in every worker."""
     from deployments.workflows import engine
 
-    def nobody(header: Any, parts: Any) -> Any:
-        raise AssertionError("no model is asked here")
+    triangle = [[2, 2], [12, 2], [2, 12]]
+    masks = [[{"masks": [triangle], "confidence": 0.9}]]
+    document = {"specification": WARM_UP, "inputs": {"image": None}}
+    place = {"path": ["image"], "file": 0, "extras": {}}
+    run = {"question": "run", "document": document, "places": [place]}
+    status, body = engine.answer(setup, run, [_picture()], lambda header, parts: masks)
+    if status != 200:
+        raise RuntimeError(f"the workflow engine does not work: {body[:1000]!r}")
+    engine.answer(setup, {"question": "describe_blocks", "document": {}}, [], lambda header, parts: masks)
 
-    for question in ("validate", "describe_blocks"):
-        document = {"version": "1.0", "inputs": [], "steps": [], "outputs": []}
-        engine.answer(setup, {"question": question, "document": document}, [], nobody)
+
+def _picture() -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "PNG")
+    return file.getvalue()
 
 
 if __name__ == "__main__":

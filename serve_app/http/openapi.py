@@ -50,8 +50,8 @@ def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
         # The body's api_key, the third way, has no name in OpenAPI.
         components["securitySchemes"] = SECURITY_SCHEMES
         for path, operations in document["paths"].items():
-            if path.startswith("/sam3/"):
-                for operation in operations.values():
+            for method, operation in operations.items():
+                if path.startswith("/sam3/") or ("/workflows" in path and method == "post"):
                     operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return document
 

@@ -4,6 +4,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from deployments.workflows.protocol import Question
 from serve_app.http.exchange import exchange_of
+from serve_app.http.openapi_workflows import (
+    BLOCKS,
+    INTERFACE,
+    RUN,
+    RUN_SAVED,
+    SAVED_INTERFACE,
+    VALIDATE,
+)
 from serve_app.http.workflow_call import (
     answer_of,
     read_document,
@@ -16,31 +24,29 @@ from serve_app.http.workflow_call import (
 router = APIRouter(tags=["Workflows"], dependencies=[Depends(workflows_of)])
 
 
-@router.post("/workflows/run", summary="Run a workflow")
-@router.post("/infer/workflows", summary="Run a workflow (the older route)")
+@router.post("/workflows/run", summary="Run a workflow", **RUN)
+@router.post("/infer/workflows", summary="Run a workflow (the older route)", **RUN)
 async def run(request: Request) -> Response:
     """Run the workflow that the request holds under `specification`."""
     tenant, document = await read_document(request)
     return await _run(request, tenant, document)
 
 
-@router.post("/workflows/validate", summary="Check a workflow's definition")
+@router.post("/workflows/validate", summary="Check a workflow's definition", **VALIDATE)
 async def validate(request: Request) -> Response:
     """Whether the definition that is the request's body would run."""
     _, document = await read_document(request)
     return await _ask(request, "validate", document)
 
 
-@router.post("/workflows/describe_interface", summary="Inputs and outputs of a workflow")
+@router.post("/workflows/describe_interface", summary="Inputs and outputs of a workflow", **INTERFACE)
 async def describe_interface(request: Request) -> Response:
     """Kinds of the inputs and outputs of the workflow under `specification`."""
     _, document = await read_document(request)
     return await _ask(request, "describe_interface", specification_of(document))
 
 
-@router.post(
-    "/workflows/blocks/describe", summary="Types of steps that run here, for a version of the engine"
-)
+@router.post("/workflows/blocks/describe", summary="Types of steps for a version of the engine", **BLOCKS)
 async def describe_blocks_for(request: Request) -> Response:
     """Every allowed type of step that fits `execution_engine_version`, with the schema of its fields."""
     _, document = await read_document(request)
@@ -59,8 +65,12 @@ async def versions(request: Request) -> Response:
     return await _ask(request, "versions", {})
 
 
-@router.post("/{workspace}/workflows/{workflow_id}", summary="Run a saved workflow")
-@router.post("/infer/workflows/{workspace}/{workflow_id}", summary="Run a saved workflow (the older route)")
+@router.post("/{workspace}/workflows/{workflow_id}", summary="Run a saved workflow", **RUN_SAVED)
+@router.post(
+    "/infer/workflows/{workspace}/{workflow_id}",
+    summary="Run a saved workflow (the older route)",
+    **RUN_SAVED,
+)
 async def run_saved(request: Request, workspace: str, workflow_id: str) -> Response:
     """Run a workflow from the server's folder of definitions."""
     tenant, document = await read_document(request)
@@ -71,6 +81,7 @@ async def run_saved(request: Request, workspace: str, workflow_id: str) -> Respo
 @router.post(
     "/{workspace}/workflows/{workflow_id}/describe_interface",
     summary="Inputs and outputs of a saved workflow",
+    **SAVED_INTERFACE,
 )
 async def describe_saved(request: Request, workspace: str, workflow_id: str) -> Response:
     """Kinds of the inputs and outputs of a saved workflow."""

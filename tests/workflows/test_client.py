@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from inference_sdk.http.errors import HTTPCallErrorError
 from PIL import Image
 
+from scripts.workflow_gallery import workflows
 from tests.support.scenes import (
     CIRCLE,
     HEIGHT,
@@ -279,3 +281,24 @@ def test_an_error_of_the_engine_in_its_own_words(server: Server) -> None:
         server.client.run_workflow(specification=workflow(sam3(images="$inputs.nothing")), images={})
     assert raised.value.status_code == 400
     assert "nothing" in str(raised.value.api_message)
+
+
+def test_every_specification_of_the_document_runs(server: Server) -> None:
+    documented = workflows()
+    assert len(documented) >= 4
+    for specification, picture in documented:
+        (result,) = server.client.run_workflow(specification=specification, images={"image": scene()})
+        assert picture is not None
+        assert pixels(result["output"]).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_the_examples_of_the_api_document_work(server: Server) -> None:
+    paths = requests.get(f"{server.url}/openapi.json", timeout=60).json()["paths"]
+    for path in (
+        "/workflows/run",
+        "/workflows/validate",
+        "/workflows/describe_interface",
+        "/workflows/blocks/describe",
+    ):
+        example = paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert server.post(path, example).status_code == 200, path

@@ -11,7 +11,7 @@ import { promptsPanel } from "./panel_prompts.js";
 import { summary, timingPanel } from "./panel_timing.js";
 import { imagePicker } from "./picker.js";
 import { listenToPointers } from "./pointer.js";
-import { SAMPLES } from "./samples.js";
+import { SUGGESTIONS } from "./samples.js";
 import { apiKey, setApiKey } from "./session.js";
 import { curl, python } from "./snippets.js";
 import { Stage } from "./stage.js";
@@ -99,7 +99,7 @@ function render() {
 
 /** What there is to find in a sample: each a button that adds the concept, or removes it again. */
 function showSuggestions(image, state) {
-  const texts = SAMPLES.find(({ name }) => name === image?.sample)?.suggestions ?? [];
+  const texts = SUGGESTIONS[image?.sample] ?? [];
   const list = byId("suggestions");
   if (list.dataset.shown !== texts.join()) {
     list.dataset.shown = texts.join();
@@ -117,7 +117,7 @@ function showSuggestions(image, state) {
 function toggleConcept(text) {
   const concept = conceptOf(page.state, text);
   if (concept) page.history.push(State.removePrompt(page.state, concept.id));
-  else page.addConcept(text);
+  else page.addConcepts([text]);
 }
 
 function conceptOf(state, text) {
@@ -200,7 +200,10 @@ listenToCursor(stage, {
     }, 250);
     schedule();
   },
-  act: (point, options) => page.act(point, options, stage.view.scale),
+  act: (point, options) => {
+    clearTimeout(telling); // what comes of it is told instead
+    page.act(point, options, stage.view.scale);
+  },
   leave: () => {
     page.cursor = null;
     schedule();
@@ -277,9 +280,7 @@ async function save(suffix, make) {
 
 byId("concept-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  // Several at once, separated by commas.
-  for (const text of byId("concept").value.split(",")) page.addConcept(text);
-  byId("concept").value = "";
+  if (page.addConcepts(byId("concept").value.split(","))) byId("concept").value = "";
 });
 
 function showKeyDialog() {

@@ -85,14 +85,16 @@ export class Page {
     this.changed();
   }
 
-  addConcept(text) {
-    const words = text.trim().replace(/\s+/g, " ");
-    if (!words) return;
-    if (this.state.prompts.filter((prompt) => prompt.kind === "concept").length >= State.MOST_CONCEPTS) {
+  /** One step, and one request, however many. */
+  addConcepts(texts) {
+    const words = texts.map((text) => text.trim().replace(/\s+/g, " ")).filter(Boolean);
+    const state = words.reduce(State.addConcept, this.state);
+    if (state.prompts.filter((prompt) => prompt.kind === "concept").length > State.MOST_CONCEPTS) {
       notify(`At most ${State.MOST_CONCEPTS} concepts at once: remove one first.`, { kind: "hint" });
-      return;
+      return false;
     }
-    this.history.push(State.addConcept(this.state, words));
+    this.history.push(state);
+    return true;
   }
 
   chooseTool(tool) {

@@ -1,9 +1,8 @@
 /** Ways to an image: choose, drop, paste, link, sample. Also the pane that offers them. */
 
-import { byId, element } from "./dom.js";
+import { byId } from "./dom.js";
 import { fromFile, fromLink, fromSample, imageIn } from "./images.js";
 import { isTyping } from "./keyboard.js";
-import { SAMPLES } from "./samples.js";
 
 /** open: takes a promise of an image. */
 export function imagePicker(assets, open) {
@@ -18,13 +17,10 @@ export function imagePicker(assets, open) {
     event.preventDefault();
     open(fromLink(byId("link").value));
   });
-  byId("samples").append(
-    ...SAMPLES.map(({ name, about }) => {
-      const picture = element("img", { src: `${assets}/samples/${name}.jpg`, alt: "", width: 960, height: 720 });
-      const click = () => open(fromSample(assets, name));
-      return element("li", {}, element("button", { type: "button", class: "sample", "aria-label": `Sample: ${about}`, title: about, click }, picture));
-    }),
-  );
+  byId("samples").addEventListener("click", (event) => {
+    const sample = event.target.closest("[data-sample]");
+    if (sample) open(fromSample(assets, sample.dataset.sample));
+  });
   listenToDrops(open);
   document.addEventListener("paste", (event) => {
     if (isTyping(event.target)) return;

@@ -1,0 +1,86 @@
+"""The page on a server as its users start it, with the bundled model."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from pycocotools.coco import COCO
+
+from loadtest.server import server_process
+from scripts.playground_samples import SCENES
+from tests.e2e.playground.conftest import Opener
+from tests.support.browser import Playground
+
+SUGGESTIONS = Path(__file__).parents[3] / "serve_app" / "playground" / "samples.js"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with server_process(tmp_path_factory.mktemp("server"), model="tiny") as server:
+        yield server.url
+
+
+@pytest.fixture
+def tiny(open_page: Opener, url: str) -> Playground:
+    return open_page(url)
+
+
+def sample(playground: Playground, name: str) -> None:
+    playground.page.click(f"[data-sample={name}]")
+    playground.page.wait_for_selector("#picker", state="hidden")
+    playground.settle()
+
+
+def drawn(name: str, text: str) -> int:
+    """How many shapes of a sample a text names."""
+    kinds = Counter(SCENES[name][2])
+    return sum(count for kind, count in kinds.items() if set(text.split()) <= set(kind.split()))
+
+
+def test_every_suggestion_finds_what_is_drawn(tiny: Playground) -> None:
+    lines = re.findall(r"^  (\w+): \[(.+)\],$", SUGGESTIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name, _ in lines] == list(SCENES)
+    for name, texts in lines:
+        tiny.page.keyboard.press("Escape")
+        tiny.page.click("#open")
+        sample(tiny, name)
+        for text in re.findall(r'"([^"]+)"', texts):
+            tiny.page.get_by_role("button", name=text, exact=True).first.click()
+            tiny.settle()
+            assert tiny.prompts() == {text: drawn(name, text)}, name
+            tiny.page.get_by_role("button", name=f"Remove {text}").click()
+    assert tiny.page.locator(".note").count() == 1, "it says what it knows"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools 2.0
+def test_text_click_box_example_and_export(tiny: Playground, tmp_path: Path) -> None:
+    sample(tiny, "dusk")
+    tiny.find("circle")
+    expect(tiny.page.locator("#status-timing")).to_contain_text("hot")
+    first, second = COCO(tiny.saved("COCO JSON", tmp_path)).loadAnns([1, 2])
+    x, y, width, height = first["bbox"]
+    tiny.click(x + width / 2, y + height / 2)
+    tiny.tool("box")
+    x, y, width, height = second["bbox"]
+    tiny.drag(x - 5, y - 5, x + width + 5, y + height + 5)
+    tiny.tool("like")
+    tiny.drag(x - 2, y - 2, x + width + 2, y + height + 2)
+    assert list(tiny.prompts()) == [
+        "circle",
+        "Object 1 · 1 click",
+        "Object 2 · 1 box",
+        "Like the example · 1 like",
+    ]
+    circles = tiny.areas()[:2]
+    for area, truth in zip(tiny.areas()[2:4], circles, strict=True):
+        assert area == pytest.approx(truth, rel=0.15)
+    assert tiny.prompts()["Like the example · 1 like"] >= 2
+    coco = COCO(tiny.saved("COCO JSON", tmp_path))
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        assert coco.annToMask(annotation).sum() == annotation["area"]
+    tiny.page.get_by_role("tab", name="Timing").click()
+    tiers = tiny.page.locator("#timing-rows .tier").all_inner_texts()
+    assert set(tiers[:-1]) == {"hot"}, "only the first request encodes"

@@ -29,10 +29,12 @@ export function listenToCursor(stage, on) {
     const move = moves[event.key];
     if (move) {
       const step = event.shiftKey ? 1 : STEP / stage.view.scale;
-      on.move({
+      // At once, for keys come faster than frames.
+      stage.scene.cursor = {
         x: Math.min(Math.max(cursor.x + move[0] * step, 0.5), image.width - 0.5),
         y: Math.min(Math.max(cursor.y + move[1] * step, 0.5), image.height - 0.5),
-      });
+      };
+      on.move(stage.scene.cursor);
     } else if (event.key === "Enter" || event.key === " ") {
       on.act(cursor, { negative: event.shiftKey });
     } else {

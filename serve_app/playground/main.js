@@ -4,7 +4,7 @@ import { Client } from "./client.js";
 import { byId, element, setText } from "./dom.js";
 import { cocoOf, download, masksOf, overlayOf } from "./exports.js";
 import { listenToCursor, listenToShortcuts, roam } from "./keyboard.js";
-import { announce, listenToNotice, notify } from "./notice.js";
+import { announce, dismiss, listenToNotice, notify } from "./notice.js";
 import { Page } from "./page.js";
 import { instancesPanel } from "./panel_instances.js";
 import { promptsPanel } from "./panel_prompts.js";
@@ -76,7 +76,7 @@ function render() {
   );
   showInstances(instances, highlighted);
   const shown = instances.filter((instance) => !instance.hidden).length;
-  setText(byId("tab-instances"), instances.length ? `Instances ${instances.length}` : "Instances");
+  setText(byId("instance-count"), instances.length ? String(instances.length) : "");
   byId("no-prompts").hidden = state.prompts.length > 0;
   byId("no-instances").hidden = instances.length > 0;
   for (const button of byId("export").querySelectorAll("button")) button.disabled = shown === 0;
@@ -150,7 +150,9 @@ async function open(promised) {
   picker.hide();
   stage.scene.image = page.image;
   stage.fit();
-  if (!page.state.prompts.length && matchMedia("(hover: hover)").matches) byId("concept").focus();
+  // On a phone the keyboard would cover the image.
+  const types = matchMedia("(hover: hover)").matches && !page.state.prompts.length;
+  (types ? byId("concept") : stage.canvas).focus({ preventScroll: true });
 }
 
 /** What went wrong with a request, and what can be done. */
@@ -290,6 +292,7 @@ function showKeyDialog() {
 byId("key-dialog").addEventListener("close", () => {
   if (byId("key-dialog").returnValue !== "use") return;
   setApiKey(byId("key-input").value.trim());
+  dismiss();
   byId("key-input").value = "";
   page.retry();
 });
@@ -304,7 +307,10 @@ listenToShortcuts({
   h: () => page.selected && page.hideInstance(page.selected),
   delete: () => page.removeSelected(),
   backspace: () => page.removeSelected(),
-  escape: () => page.cancel(),
+  escape: () => {
+    if (page.image) picker.hide();
+    page.cancel();
+  },
   "/": () => byId("concept").focus(),
   "?": () => byId("help-dialog").showModal(),
   o: () => picker.show(Boolean(page.image)),

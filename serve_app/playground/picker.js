@@ -30,6 +30,7 @@ export function imagePicker(assets, open) {
     show: (closable) => {
       pane.hidden = false;
       byId("picker-close").hidden = !closable;
+      byId("choose").focus();
     },
     hide: () => (pane.hidden = true),
   };

@@ -66,6 +66,11 @@ class Playground:
         """Choose a tool by its data-tool."""
         self.page.click(f"[data-tool={name}] >> visible=true")
 
+    def tab(self, name: str) -> None:
+        """Show a tab of the panel."""
+        self.page.get_by_role("tab", name=name).click()
+        self.settle()
+
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a pixel of the image is on the screen."""
         view = json.loads(self.page.get_attribute("#stage", "data-view") or "")

@@ -111,7 +111,7 @@ def test_a_link_whose_host_lets_pages_read_it(linked: Playground) -> None:
     with linked.page.expect_download() as download:
         linked.page.get_by_role("button", name="Overlay").click()
     assert download.value.suggested_filename == "scene one_overlay.png"
-    linked.page.get_by_role("tab", name="Code").click()
+    linked.tab("Code")
     assert f'"value":"{LINK}"' in linked.page.locator("#code").inner_text()
 
 

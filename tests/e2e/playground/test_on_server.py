@@ -81,6 +81,6 @@ def test_text_click_box_example_and_export(tiny: Playground, tmp_path: Path) -> 
     coco = COCO(tiny.saved("COCO JSON", tmp_path))
     for annotation in coco.loadAnns(coco.getAnnIds()):
         assert coco.annToMask(annotation).sum() == annotation["area"]
-    tiny.page.get_by_role("tab", name="Timing").click()
+    tiny.tab("Timing")
     tiers = tiny.page.locator("#timing-rows .tier").all_inner_texts()
     assert set(tiers[:-1]) == {"hot"}, "only the first request encodes"

@@ -22,7 +22,7 @@ PHONE = {
     "device_scale_factor": 1.5,
 }
 CAPTURE = {"viewport": {"width": 1120, "height": 680}, "color_scheme": "dark"}
-CAPTURE_WIDTH = 960
+CAPTURE_WIDTH = 1120
 
 
 def sample(playground: Playground, name: str) -> None:
@@ -127,7 +127,7 @@ class Film:
             append_images=others,
             duration=self.durations,
             loop=0,
-            quality=72,
+            quality=80,
             method=4,
             minimize_size=True,
         )

@@ -22,7 +22,7 @@ Ground = tuple[tuple[int, int, int], tuple[int, int, int]]
 SCENES: dict[str, tuple[int, Ground, list[str]]] = {
     "dusk": (4, ((38, 44, 72), (96, 74, 108)), ["yellow star"] * 3 + ["red circle"] * 2 + ["green star"] * 2),
     "paper": (
-        23,
+        33,
         ((240, 235, 224), (216, 208, 192)),
         ["blue square"] * 3 + ["orange circle"] * 3 + ["red triangle"],
     ),

@@ -4,6 +4,7 @@ answer."""
 from dataclasses import dataclass
 
 from deployments.pool.directory import Budget
+from deployments.tracing import TracingConfig
 
 ENCODER = "ImageEncoder"
 DECODER = "PromptDecoder"
@@ -32,6 +33,7 @@ class PoolConfig:
     shards: int
     budget: Budget
     max_encodes: int
+    tracing: TracingConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class EncoderConfig:
     max_image_pixels: int
     """For images that are decoded again from their source."""
     get_timeout_s: float
+    tracing: TracingConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from deployments import tracing
 from deployments.autoscaling import report
 from deployments.config import DecoderConfig
 from deployments.finder import FeatureFinder, HotImage
@@ -17,7 +18,7 @@ from deployments.keys import ImageKey
 from deployments.loading import hot_budget, load_engine
 from deployments.logits import LogitsCache
 from deployments.loopback import stay_on_loopback
-from deployments.messages import PromptJob, Reply
+from deployments.messages import Answered, PromptJob, Reply
 from deployments.metrics import NAMES
 from deployments.model_thread import Canary, ModelThread
 from deployments.pool.client import EmbeddingPoolClient
@@ -41,6 +42,7 @@ class PromptDecoder:
 
     def __init__(self, config: DecoderConfig) -> None:
         stay_on_loopback()
+        tracing.configure(config.pool.tracing, "decoder")
         metrics = ServeMetrics()
         self._thread = ModelThread("prompt")
         self._engine = load_engine(config.engine, metrics, self._thread, prompts=config.batch_size)
@@ -79,7 +81,11 @@ class PromptDecoder:
 
     async def run(self, job: PromptJob) -> Reply:
         """Answer a job, or say that the image is needed."""
-        return await self._jobs.run(job)
+        with tracing.span("decoder.run", job.traceparent):
+            reply = await self._jobs.run(job)
+            if isinstance(reply, Answered):
+                tracing.stages(reply.stages)
+            return reply
 
     async def forget(self, tenant: str, digest: str) -> bool:
         """Drop an image and all that is kept of it. Whether it was here."""

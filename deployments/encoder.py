@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deployments import tracing
 from deployments.autoscaling import report
 from deployments.batcher import Batcher
 from deployments.config import EncoderConfig
@@ -27,6 +28,7 @@ class ImageEncoder:
     def __init__(self, config: EncoderConfig) -> None:
         stay_on_loopback()
         lift_pillow_limit()
+        tracing.configure(config.tracing, "encoder")
         self._config = config
         self._metrics = ServeMetrics()
         self._thread = ModelThread("encode")
@@ -41,8 +43,9 @@ class ImageEncoder:
 
     async def encode(self, image: Square | Source) -> Embedding:
         """One image's embedding. Raises DeadlineExceeded, and what reading the image raises."""
-        embedding, _ = await self._batcher.submit(await self._pixels(image), deadline=image.deadline)
-        return embedding
+        with tracing.span("encoder.encode", image.traceparent):
+            embedding, _ = await self._batcher.submit(await self._pixels(image), deadline=image.deadline)
+            return embedding
 
     async def ready(self) -> bool:
         """Answers when the replica does."""

@@ -34,6 +34,8 @@ class Square:
     size: ImageSize
     deadline: float | None = None
     """`time.time()` after which it need not be encoded."""
+    traceparent: str | None = None
+    """See `deployments.tracing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Source:
     size: ImageSize
     deadline: float | None = None
     """`time.time()` after which it need not be encoded."""
+    traceparent: str | None = None
+    """See `deployments.tracing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ class PromptJob:
     """`time.time()` at which the ingress received the request: see `pool.deletions`."""
     warm: Warm | None = None
     """Known when the image was ensured a moment ago."""
+    traceparent: str | None = None
+    """See `deployments.tracing`."""
 
 
 @dataclass(frozen=True, slots=True)

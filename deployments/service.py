@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from deployments import wire
+from deployments import tracing, wire
 from deployments.keys import ImageKey, derived_id
 from deployments.messages import Answered, Ensured, Expired, NeedImage, PromptJob, Reply, StoredImage
 from deployments.metrics import NAMES, Metrics
@@ -182,7 +182,15 @@ class SegmentationService:
         received = time.time()
         digest = await image.source.content_id() if image.source else None
         image_id = _image_id(image, digest)
-        job = PromptJob(image.tenant, image_id, digest, request, trace.deadline, received)
+        job = PromptJob(
+            image.tenant,
+            image_id,
+            digest,
+            request,
+            trace.deadline,
+            received,
+            traceparent=tracing.traceparent(),
+        )
         for _ in range(ATTEMPTS):
             try:
                 with _waiting(trace):
@@ -227,7 +235,8 @@ class SegmentationService:
 
     async def _decode(self, content: bytes, target: int) -> DecodedImage:
         decode = partial(decode_image, content, max_pixels=self._config.max_image_pixels, target=target)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, decode)
+        with tracing.span("decode"):
+            return await asyncio.get_running_loop().run_in_executor(self._executor, decode)
 
     async def _results(self, answered: Answered) -> Any:
         data = answered.results

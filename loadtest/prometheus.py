@@ -55,7 +55,7 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, target: str, interval_s: float = 1.0) -> Iterator[Prometheus]:
+def prometheus(folder: Path, target: str, interval_s: float = 2.0) -> Iterator[Prometheus]:
     """Scrape `target` (a server's URL) and evaluate the rules until the end of the block."""
     port = free_ports(1)[0]
     config = {

@@ -27,6 +27,7 @@ from deployments.encoder import ImageEncoder
 from deployments.pool.directory import Budget
 from deployments.resources import Machine, Plan, Share, Wishes, plan
 from deployments.routing import ROUTER
+from deployments.tracing import TracingConfig
 from serve_app.ingress import Ingress
 from serve_app.settings import Auto, Settings
 from serve_app.workflows import workflow_runner
@@ -137,7 +138,12 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
     auto = int(machine.object_store_bytes * STORE_SHARE)
     warm = auto if settings.warm_bytes == "auto" else int(settings.warm_bytes)
     budget = Budget(warm // shards, int(settings.cold_bytes) // shards, settings.idle_ttl_s)
-    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes)
+    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes, tracing(settings))
+
+
+def tracing(settings: Settings) -> TracingConfig | None:
+    """Where spans go."""
+    return TracingConfig(settings.otlp_endpoint, settings.trace_ratio) if settings.otlp_endpoint else None
 
 
 def encoder_config(settings: Settings, parts: Plan) -> EncoderConfig:
@@ -148,6 +154,7 @@ def encoder_config(settings: Settings, parts: Plan) -> EncoderConfig:
         batch_wait_s=settings.encoder_batch_wait_s,
         max_image_pixels=settings.max_image_pixels,
         get_timeout_s=settings.get_timeout_s,
+        tracing=tracing(settings),
     )
 
 

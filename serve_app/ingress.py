@@ -10,6 +10,7 @@ from ray import serve
 from ray.serve._private.logging_utils import get_serve_logs_dir  # Serve has no public name for it
 from ray.serve.handle import DeploymentHandle
 
+from deployments import tracing
 from deployments.clients import ServeDecoders
 from deployments.config import PoolConfig
 from deployments.loopback import stay_on_loopback
@@ -40,6 +41,7 @@ class Ingress:
     ) -> None:
         stay_on_loopback()
         lift_pillow_limit()
+        tracing.configure(pool.tracing, "ingress")
         self._settings = settings
         decoders = ServeDecoders(
             decoder,

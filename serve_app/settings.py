@@ -205,6 +205,11 @@ class Settings(BaseSettings):
     """Log what clients wrote as well: prompts' texts and image ids."""
     tenant_metrics: bool = Field(False, json_schema_extra=_in("monitoring"))
     """Count requests by tenant under the tenants' names: `/metrics` asks for no key. Off: under one name."""
+    otlp_endpoint: str = Field("", pattern=r"^(https?://\S+)?$", json_schema_extra=_in("monitoring"))
+    """OTLP/HTTP address of an OpenTelemetry collector, such as `http://localhost:4318`, for spans of each request
+    (extra `otel`). Empty: none are made."""
+    trace_ratio: float = Field(1.0, ge=0, le=1, json_schema_extra=_in("monitoring"))
+    """Share of traces that are recorded."""
     # --- workflows ---------------------------------------------------------------------------------------
     workflows: bool = Field(False, json_schema_extra=_in("workflows"))
     """Run Roboflow Workflows (needs the extra `workflows`); off: their routes answer 501."""

@@ -8,6 +8,7 @@ nothing with it.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from ray.experimental.locations import get_local_object_locations
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
+from deployments import tracing
 from deployments.config import ENCODER, PoolConfig
 from deployments.keys import ImageKey
 from deployments.messages import Ensured, ImageCopy, NameCopy, Source, Square, StoredImage, Warm
@@ -43,6 +45,7 @@ class PoolShard:
 
     def __init__(self, config: PoolConfig, shard: int) -> None:
         self._config = config
+        tracing.configure(config.tracing, "pool")
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="pool")
         self._pool = EmbeddingPool(self._encode, config.budget, metrics, config.max_encodes, copy=self._copy)
@@ -72,18 +75,22 @@ class PoolShard:
             self._copies.note_use(tenant, image_id, found)
         return found
 
-    async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
+    async def lookup(
+        self, key: ImageKey, deadline: float | None = None, traceparent: str | None = None
+    ) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image."""
-        await self._ready()
-        await self._copies.fetch(key)
-        return await self._pool.lookup(key, deadline)
+        with tracing.span("pool.lookup", traceparent):
+            await self._ready()
+            await self._copies.fetch(key)
+            return await self._pool.lookup(key, deadline)
 
     async def ensure(
         self, key: ImageKey, square: Square, source: bytes | None, received: float, quota: int | None
     ) -> Ensured:
         """Have a new image encoded."""
-        await self._ready()
-        return await self._pool.ensure(key, square, source, received, quota)
+        with tracing.span("pool.ensure", square.traceparent):
+            await self._ready()
+            return await self._pool.ensure(key, square, source, received, quota)
 
     async def lost(self, key: ImageKey, generation: int) -> None:
         """A reader's report."""
@@ -154,6 +161,7 @@ class PoolShard:
         if self._encoder is None:
             handle = await asyncio.to_thread(serve.get_deployment_handle, ENCODER, self._config.app)
             self._encoder = handle.options(method_name="encode", _by_reference=True)
+        image = replace(image, traceparent=tracing.traceparent())
         for last in (False, True):
             response: Any = self._encoder.remote(image)
             try:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from deployments import tracing
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, derived_id, shards_of
 from deployments.messages import Ensured, Square, StoredImage, Warm
@@ -45,7 +46,7 @@ class EmbeddingPoolClient:
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image; waits for a running encode. Raises DeadlineExceeded."""
         found: tuple[Warm, CacheTier] | None = await self._call(
-            key.tenant, key.digest, "lookup", key, deadline
+            key.tenant, key.digest, "lookup", key, deadline, tracing.traceparent()
         )
         return found
 
@@ -61,7 +62,7 @@ class EmbeddingPoolClient:
     ) -> Ensured:
         """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. quota: most bytes of
         this tenant in each of the tiers warm and cold, all shards together. Raises DeadlineExceeded."""
-        pixels = Square([ray.put(square)], size, deadline)
+        pixels = Square([ray.put(square)], size, deadline, tracing.traceparent())
         share = None if quota is None else quota // len(self._shards)
         ensured: Ensured = await self._call(
             key.tenant, key.digest, "ensure", key, pixels, source, received, share

@@ -5,10 +5,10 @@
      "images": [[640, 480]], "stages": {"queue": 0.0005, "prompt": 0.0041, "post": 0.0047},
      "bytes_in": 20764, "bytes_out": 3342}
 
-`images` holds width and height of each. A failed request has `error`, the class of what went wrong. Never in it:
-image data, keys, query strings, paths as clients write them. Prompts' texts and image ids are what clients write
-too: `image_ids` and `texts` are there only where the settings ask for them. The request id is in it, even one that
-the client chose, or nobody could find a line.
+`images` holds width and height of each; with tracing on there is a `trace_id`. A failed request has `error`, the
+class of what went wrong. Never in it: image data, keys, query strings, paths as clients write them. Prompts' texts
+and image ids are what clients write too: `texts` and `image_ids` are there only where the settings ask for them. The
+request id is in it, even one that the client chose, or nobody could find a line.
 """
 
 import logging
@@ -24,7 +24,6 @@ import orjson
 from serve_app.http.observe import Observation
 
 OFF, ON, STDOUT = "off", "on", "stdout"
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 KEPT_BYTES = 64 * 2**20
 """Size of a file in the log directory of the server; one older file of the same size is kept."""
 
@@ -69,7 +68,7 @@ def record(seen: Observation, *, details: bool) -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "request_id": exchange.trace.request_id,
         "tenant": exchange.tenant,
-        "method": seen.method if seen.method in METHODS else "other",
+        "method": seen.method,
         "route": seen.route,
         "status": seen.status,
         "seconds": round(seen.seconds, 6),
@@ -80,6 +79,8 @@ def record(seen: Observation, *, details: bool) -> dict[str, Any]:
         "bytes_in": exchange.bytes_in,
         "bytes_out": seen.bytes_out,
     }
+    if exchange.trace_id:
+        found["trace_id"] = exchange.trace_id
     if exchange.error:
         found["error"] = exchange.error
     if details:

@@ -34,6 +34,8 @@ class Exchange:
     sizes: list[ImageSize] = field(default_factory=list)
     """Of the images that were answered for."""
     image_ids: list[str] = field(default_factory=list)
+    trace_id: str | None = None
+    """Of its OpenTelemetry trace, where one is recorded."""
     error: str = ""
     """The class of what the request failed of."""
 

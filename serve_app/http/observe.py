@@ -5,12 +5,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments import tracing
 from deployments.metrics import NAMES, Metrics
 from serve_app.http.exchange import Exchange
 from serve_app.http.route_names import RouteNames
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LEFT = 499
 """The status of a request whose client left before there was one, as nginx counts it."""
 MOST_TENANTS = 200
@@ -64,18 +67,47 @@ class Observe:
             await send(message)
 
         self._count(route, 1)
+        client = Headers(scope=scope).get(tracing.HEADER) if tracing.enabled() else None
+        opened = tracing.trace(f"{known_method(scope)} {route}", client)
         try:
-            await self._app(scope, receive, send_and_count)
+            with opened as span:
+                exchange.trace_id = tracing.trace_id()
+                try:
+                    await self._app(scope, receive, send_and_count)
+                finally:
+                    if span is not None:
+                        span.set_attributes(_attributes(exchange, route, status))
         finally:
             self._count(route, -1)
             seconds = time.perf_counter() - exchange.started
-            observation = Observation(exchange, scope["method"], route, status, seconds, sent)
+            observation = Observation(exchange, known_method(scope), route, status, seconds, sent)
             for report in self._reporters:
                 report(observation)
 
     def _count(self, route: str, change: int) -> None:
         self._in_flight[route] += change
         self._metrics.set(NAMES.in_flight, self._in_flight[route], route=route)
+
+
+def known_method(scope: Scope) -> str:
+    """The request's method, if it is one: a client may send any word."""
+    return scope["method"] if scope["method"] in METHODS else "other"
+
+
+def _attributes(exchange: Exchange, route: str, status: int) -> dict[str, str | int]:
+    """Of a request's span, by OpenTelemetry's names where it has them."""
+    found: dict[str, str | int] = {
+        "http.route": route,
+        "http.response.status_code": status,
+        "sam3.request_id": exchange.trace.request_id,
+        "sam3.prompts": exchange.prompts,
+    }
+    optional = {
+        "sam3.tenant": exchange.tenant,
+        "sam3.cache": exchange.trace.cache,
+        "error.type": exchange.error,
+    }
+    return found | {name: value for name, value in optional.items() if value}
 
 
 class RequestMetrics:

@@ -1,6 +1,7 @@
 """One line of JSON per request: enough to see how it went, nothing of what it brought."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,8 @@ def test_off_is_off_and_stdout_is_standard_output(
 def test_a_file_that_is_rotated_away_is_made_anew(start_server: ServerFactory, path: Path, lines) -> None:
     with start_server(access_log=str(path)) as url:
         requests.get(url + "/info", timeout=60)
+        while not path.exists() or not path.read_text():  # it is written when the answer is out
+            time.sleep(0.01)
         path.rename(path.with_suffix(".1"))
         requests.get(url + "/readiness", timeout=60)
     assert [line["route"] for line in lines()] == ["/readiness"]

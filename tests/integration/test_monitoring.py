@@ -18,6 +18,7 @@ from loadtest.machine import this_machine
 from loadtest.prometheus import RULES, Prometheus, prometheus
 from loadtest.server import ServerProcess, server_process
 from scripts import grafana_dashboard
+from tests.support.otlp_receiver import Receiver, otlp_receiver
 from tests.support.scenes import as_json, numbered
 
 pytestmark = [
@@ -50,10 +51,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[ServerProcess]:
+def collector() -> Iterator[Receiver]:
+    with otlp_receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, collector: Receiver) -> Iterator[ServerProcess]:
     # Room for a few embeddings only, so that some are evicted and made again.
     with server_process(
-        folder, access_log=str(folder / "access.log"), warm_bytes="2MiB", hot_bytes="4MiB"
+        folder,
+        access_log=str(folder / "access.log"),
+        otlp_endpoint=collector.url,
+        warm_bytes="2MiB",
+        hot_bytes="4MiB",
     ) as running:
         yield running
 
@@ -144,16 +155,14 @@ def test_a_service_that_is_well_raises_nothing_about_its_parts(watching: Prometh
 
 
 def test_counted_is_what_was_sent(watching: Prometheus) -> None:
-    def count(**labels: str) -> float:
-        return watching.value(
-            f"sum(sam3_requests_total{{{','.join(f'{k}={v!r}' for k, v in labels.items())}}})"
-        )
+    def last(metric: str) -> float:
+        return watching.value(f"sum(last_over_time({metric}[1m]))")  # a scrape may have been late
 
-    assert count(route="/sam3/embed_image", status="200") == 2 * IMAGES
-    assert count(route="/sam3/visual_segment", status="404") == 2
-    assert count(route="/sam3/concept_segment", status="422") == 2
-    assert watching.value("sum(sam3_request_seconds_count{route='/sam3/visual_segment'})") == 2 * (IMAGES + 4)
-    assert watching.value("sum(sam3_processes)") == 4
+    assert last('sam3_requests_total{route="/sam3/embed_image",status="200"}') == 2 * IMAGES
+    assert last('sam3_requests_total{route="/sam3/visual_segment",status="404"}') == 2
+    assert last('sam3_requests_total{route="/sam3/concept_segment",status="422"}') == 2
+    assert last('sam3_request_seconds_count{route="/sam3/visual_segment"}') == 2 * (IMAGES + 4)
+    assert last("sam3_processes") == 4
 
 
 def test_promtool_finds_nothing_wrong_with_the_exposition(
@@ -187,3 +196,31 @@ def test_one_line_is_logged_for_each_request_and_serve_logs_none(
     logs = [path for path in (session / "logs").rglob("*") if path.is_file()]
     assert any("replica_sam3_Ingress" in path.name for path in logs)
     assert not [path for path in logs if b"/sam3/visual_segment" in path.read_bytes()]
+
+
+def test_a_request_is_one_trace_across_processes(server: ServerProcess, collector: Receiver) -> None:
+    def traced(number: int, **document: Any) -> str:
+        trace_id = f"{number:032x}"
+        headers = {"traceparent": f"00-{trace_id}-{'b' * 16}-01"}
+        body = {"prompts": [CLICK], **document}
+        answer = requests.post(f"{server.url}/sam3/visual_segment", json=body, headers=headers, timeout=120)
+        assert answer.status_code == 200
+        return trace_id
+
+    new, known = traced(1, image=as_json(numbered(5000))), traced(2, image=as_json(numbered(5000)))
+    stages = {"transfer", "queue", "prompt", "post"}
+    within = {"decoder.run": stages, "pool.ensure": {"encoder.encode"}}
+    root = "POST /sam3/visual_segment"
+    until(lambda: {root, "encoder.encode", "decode", *stages} <= collector.trace(new).keys())
+    until(lambda: {root, *stages} <= collector.trace(known).keys())
+    found = collector.trace(new)
+    assert found[root].parent == "b" * 16
+    assert (
+        found["decode"].parent == found["pool.ensure"].parent == found["decoder.run"].parent == found[root].id
+    )
+    for outer, inner in within.items():
+        assert {found[name].parent for name in inner} == {found[outer].id}
+    parts = {name: span.part for name, span in found.items()}
+    assert (parts[root], parts["pool.ensure"], parts["encoder.encode"]) == ("ingress", "pool", "encoder")
+    assert "encoder.encode" not in collector.trace(known)
+    assert found[root].attributes["sam3.cache"] == "miss"

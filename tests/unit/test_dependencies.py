@@ -42,11 +42,11 @@ def imported_in(folder: str) -> set[str]:
     ("folder", "extras"),
     [
         ("sam3_engine", []),
-        ("deployments", ["workflows"]),
+        ("deployments", ["workflows", "otel"]),
         ("serve_app", ["workflows"]),
         ("training", ["train"]),
         ("scripts", ["test"]),
-        ("tests", ["train", "test", "workflows"]),
+        ("tests", ["train", "test", "workflows", "otel"]),
     ],
 )
 def test_imports_are_declared(folder: str, extras: list[str]) -> None:

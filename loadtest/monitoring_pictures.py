@@ -84,7 +84,7 @@ def image_file(number: int) -> dict[str, str]:
     image = Image.open(SHAPES).convert("RGB")
     image.putpixel((0, 0), (number, number, number))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=95, subsampling=0)
+    image.save(file, "PNG")
     return {"type": "base64", "value": base64.b64encode(file.getvalue()).decode()}
 
 

@@ -10,7 +10,9 @@ Prints tables, and draws offered load, replicas, queue and p99 over time.
 import argparse
 import itertools
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -42,6 +44,8 @@ STEPS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 STEP_S = 12.0
 CLIENTS = 24
 """Who ask one after the other, to find the sustainable rate."""
+RATE = 30.0
+"""The sustainable rate where it was not measured."""
 BURST, BURST_S = 1.8, 30.0
 """Times the sustainable rate of one decoder, and for how long."""
 
@@ -132,7 +136,7 @@ def burst_and_zero(sustainable: float, output: Path) -> str:
         max_in_flight=1024,
     )
     low, high = 0.2 * sustainable, BURST * sustainable
-    with cluster(chosen, said) as running, offered(running.url, ask, low) as load:
+    with cluster(chosen, said) as running, offered(running.url, ask, low, reconnect=False) as load:
         time.sleep(5)  # every image is known now
         with watched(running, load) as seen:
             time.sleep(8)
@@ -189,7 +193,7 @@ def overload(output: Path) -> tuple[float, str]:
         said(f"sustainable: {rate:.1f} requests a second")
         outcomes = []
         for step in STEPS:
-            with offered(running.url, ask, step * rate) as load:
+            with offered(running.url, ask, step * rate, reconnect=False) as load:
                 begin = time.monotonic()
                 time.sleep(STEP_S)
                 finish = time.monotonic()
@@ -241,15 +245,25 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the drawings")
     parser.add_argument("--only", choices=["overload", "burst"])
-    parser.add_argument("--sustainable", type=float, default=20.0, help="for --only burst")
+    parser.add_argument(
+        "--rate", type=Path, help="file with the sustainable rate: overload writes it, burst reads it"
+    )
     options = parser.parse_args()
-    print(this_machine().line() + "\n", flush=True)
-    rate = options.sustainable
-    if options.only != "burst":
+    if options.only == "overload":
         rate, text = overload(options.output)
         print(text + "\n", flush=True)
-    if options.only != "overload":
-        print(burst_and_zero(rate, options.output))
+        if options.rate:
+            options.rate.write_text(str(rate))
+        return 0
+    if options.only == "burst":
+        print(burst_and_zero(float(options.rate.read_text()) if options.rate else RATE, options.output))
+        return 0
+    print(this_machine().line() + "\n", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        # Ray and Serve read their settings when they are imported: a process for each cluster.
+        for part in ("overload", "burst"):
+            given = ["--only", part, "--rate", f"{folder}/rate", "--output", str(options.output)]
+            subprocess.run([sys.executable, "-m", "loadtest.bench_scale", *given], check=True)
     return 0
 
 

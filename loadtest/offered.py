@@ -60,6 +60,8 @@ class Offered:
     waiting: dict[int, float] = field(default_factory=dict)
     """Requests without an answer yet: number and time of sending."""
     sent: int = 0
+    reconnect: bool = True
+    """A new connection for each request: what a fault does to one must not depend on which ones were open."""
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -71,8 +73,7 @@ class Offered:
         self._stop.set()
 
     async def _run(self) -> None:
-        # A new connection for each request: what a fault does to one must not depend on which ones were open.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        connector = aiohttp.TCPConnector(limit=0, force_close=self.reconnect)
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
@@ -80,14 +81,15 @@ class Offered:
         ):
             due = time.monotonic()
             while not self._stop.is_set():
-                if self.rate <= 0:
+                rate = self.rate  # another thread may change it
+                if rate <= 0:
                     await asyncio.sleep(0.02)
                     due = time.monotonic()
                     continue
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 requests.create_task(self._one(session, self.sent))
                 self.sent += 1
-                due += 1 / self.rate
+                due += 1 / rate
 
     async def _one(self, session: aiohttp.ClientSession, number: int) -> None:
         route, body = self.ask(number)
@@ -104,9 +106,9 @@ class Offered:
 
 
 @contextmanager
-def offered(url: str, ask: Ask, rate: float) -> Iterator[Offered]:
+def offered(url: str, ask: Ask, rate: float, reconnect: bool = True) -> Iterator[Offered]:
     """Offer a load while the block runs; when it is left, every answer is there."""
-    load = Offered(url, ask, rate)
+    load = Offered(url, ask, rate, reconnect=reconnect)
     thread = threading.Thread(target=load.run, name="offered-load")
     thread.start()
     try:
@@ -138,13 +140,13 @@ def outcome(answers: Sequence[Answer], begin: float, end: float) -> Outcome:
     mine = [answer for answer in answers if begin <= answer.sent < end]
     good = sorted(answer.done for answer in mine if answer.ok)
     bad = [answer for answer in mine if not answer.ok and not answer.refused]
-    marks = [begin, *good]
+    marks = [begin, *good, max([end, *good])]
     return Outcome(
         requests=len(mine),
         answered=len(good),
         refused=sum(answer.refused for answer in mine),
         failed=len(bad),
-        stall_s=max((b - a for a, b in itertools.pairwise(marks)), default=end - begin),
+        stall_s=max(b - a for a, b in itertools.pairwise(marks)),
         latency=latency([answer.seconds for answer in mine if answer.ok]),
         refusal=latency([answer.seconds for answer in mine if answer.refused]),
         errors=tuple(sorted({f"{answer.status} {answer.error}" for answer in bad})),

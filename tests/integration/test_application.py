@@ -327,6 +327,29 @@ def test_an_image_deleted_while_it_is_encoded_stays_deleted(server: ServerProces
                 assert answer.status_code == 404, number
 
 
+def test_requests_of_clients_that_left_end(server: ServerProcess) -> None:
+    """The encoder stands still while they ask and give up: nobody goes on waiting in their place."""
+    images = [as_json(numbered(7000 + number)) for number in range(16)]
+
+    def give_up(image: dict[str, str]) -> None:
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            requests.post(f"{server.url}/sam3/embed_image", json={"image": image}, timeout=2)
+
+    encodes(server)
+    (encoder,) = server.named("ServeReplica:sam3:ImageEncoder")
+    encoder.suspend()
+    try:
+        with ThreadPoolExecutor(len(images)) as threads:
+            list(threads.map(give_up, images))
+        end = time.monotonic() + RECOVERY_S / 2  # their deadlines are later than that
+        while metric(server, "sam3_in_flight", route="/sam3/embed_image"):
+            assert time.monotonic() < end
+            time.sleep(0.5)
+    finally:
+        encoder.resume()
+    click(server, image=as_json(numbered(8000)))
+
+
 def test_masks_have_the_size_of_the_image(server: ServerProcess) -> None:
     answer = post(server, "visual_segment", image=as_json(numbered(2)), prompts=[CLICK], format="rle").json()
     assert answer["predictions"][0]["masks"]["size"] == [HEIGHT, WIDTH]

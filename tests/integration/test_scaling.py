@@ -36,9 +36,9 @@ def replicas(server: ServerProcess, title: str) -> int:
 def test_a_burst_starts_replicas_and_idleness_stops_them_all(tmp_path: Path) -> None:
     scaling = {
         "decoder_max_replicas": "2",
-        "scale_down_after_s": "3",
+        "scale_down_after_s": "2",
         "scale_down_step_s": "1",
-        "scale_to_zero_after_s": "12",
+        "scale_to_zero_after_s": "8",
         "scale_interval_s": "0.5",
     }
     with server_process(tmp_path, **scaling) as server:

@@ -64,16 +64,17 @@ class ServeDecoders:
     async def forget(self, tenant: str, digest: str) -> bool:
         """Drop an image in every replica that runs. Whether one had it. Raises Overloaded when not all
         confirm."""
+        held = False
         for last in (False, True):
             answers = await self._every("forget", tenant, digest)
+            held = held or any(one is True for one in answers)
             # A replica that died has dropped everything.
-            open_ends = [
-                one for one in answers if isinstance(one, Exception) and not isinstance(one, RayActorError)
-            ]
-            if not open_ends:
-                return any(one is True for one in answers)
+            errors = [one for one in answers if isinstance(one, Exception)]
+            unsure = [error for error in errors if not isinstance(error, RayActorError)]
+            if not unsure:
+                return held
             if last:
-                raise Overloaded(self._retry_after_s) from open_ends[0]
+                raise Overloaded(self._retry_after_s) from unsure[0]
         raise AssertionError("unreachable")
 
     async def hot_images(self, tenant: str) -> set[str]:

@@ -6,7 +6,6 @@ nothing with it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
@@ -14,7 +13,7 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError
 from ray.experimental.locations import get_local_object_locations
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
@@ -24,20 +23,15 @@ from deployments.config import ENCODER, PoolConfig
 from deployments.keys import ImageKey
 from deployments.messages import Ensured, ImageCopy, NameCopy, Source, Square, StoredImage, Warm
 from deployments.metrics import NAMES
-from deployments.pool.copies import Copies, Handover, Image, ShardGone
+from deployments.pool.copies import Copies, Handover, Image
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
+from deployments.pool.peer import RemoteShard
 from deployments.protocol import CacheTier, DeadlineExceeded
 from deployments.serve_metrics import ServeMetrics
 
-NAMESPACE = "sam3"
 SWEEP_S = 5.0
 IN_PLASMA = 100 * 1024
 """Results of this size are in the object store; smaller ones, errors among them, come by value."""
-
-
-def shard_name(app: str, shard: int) -> str:
-    """The actor's name in NAMESPACE."""
-    return f"embedding-pool:{app}:{shard}"
 
 
 class PoolShard:
@@ -188,37 +182,3 @@ class PoolShard:
             return int(size)
         value = await reference  # small, so kept by value: an error, or a very small embedding
         return int(value.nbytes)
-
-
-class RemoteShard:
-    """Another shard, by its name: `deployments.pool.copies.Peer`."""
-
-    def __init__(self, app: str, shard: int) -> None:
-        self._name = shard_name(app, shard)
-        self._actor: Any = None
-
-    async def adopt(self, copy: NameCopy | ImageCopy) -> None:
-        """Hold a copy."""
-        await self._call(lambda shard: shard.adopt.remote(copy))
-
-    async def handover(self, shard: int) -> Handover:
-        """What `shard` should hold of what this one holds."""
-        handover: Handover = await self._call(lambda other: other.handover.remote(shard))
-        return handover
-
-    async def copy_of(self, key: ImageKey) -> ImageCopy | None:
-        """A source."""
-        copy: ImageCopy | None = await self._call(lambda shard: shard.copy_of.remote(key))
-        return copy
-
-    async def used(self, names: list[Image], images: list[Image]) -> None:
-        """Ids and images that were asked for elsewhere."""
-        await self._call(lambda shard: shard.used.remote(names, images))
-
-    async def _call(self, method: Callable[[Any], Awaitable[Any]]) -> Any:
-        try:
-            if self._actor is None:
-                self._actor = await asyncio.to_thread(ray.get_actor, self._name, NAMESPACE)
-            return await method(self._actor)
-        except (RayError, ValueError):  # it died, or it does not exist yet
-            raise ShardGone(self._name) from None

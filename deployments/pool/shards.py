@@ -8,7 +8,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from deployments.config import PoolConfig
-from deployments.pool.actor import NAMESPACE, PoolShard, shard_name
+from deployments.pool.actor import PoolShard
+from deployments.pool.peer import NAMESPACE, shard_name
 
 CONCURRENCY = 4096
 """Calls that one shard holds at once; most of them wait for an encode."""

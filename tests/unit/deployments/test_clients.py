@@ -1,15 +1,20 @@
 from typing import Any, cast
 
 import pytest
-from ray.exceptions import OwnerDiedError
+from ray.exceptions import ActorDiedError, OwnerDiedError
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.clients import ServeDecoders
 from deployments.messages import Answered, NeedImage, PromptJob
+from deployments.protocol import Overloaded
 from sam3_engine.types import ImageSize
 
 JOB = PromptJob("t", "pet", None, None)
 SIZE = ImageSize(3, 4)
+GONE = ActorDiedError()
+NO_REPLICA = DeploymentUnavailableError(DeploymentID("PromptDecoder", "sam3"))
 
 
 async def gives(value: Any) -> Any:
@@ -34,6 +39,7 @@ class Handle:
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = list(outcomes)
         self.options_of: list[dict[str, str]] = []
+        self.broadcasts: list[tuple[str, ...]] = []
 
     def options(self, **options: str) -> "Handle":
         self.options_of.append(options)
@@ -41,6 +47,13 @@ class Handle:
 
     def remote(self, *_args: Any) -> Any:
         return Later(self.outcomes.pop(0))
+
+    def broadcast(self, method: str, *args: Any) -> "Handle":
+        self.broadcasts.append((method, *args))
+        return self
+
+    async def results_async(self, timeout_s: float, return_exceptions: bool) -> Any:
+        return await gives(self.outcomes.pop(0))
 
 
 def decoders(decoder: Handle, encoder: Handle | None = None, may_sleep: bool = False) -> ServeDecoders:
@@ -101,3 +114,35 @@ async def test_a_service_that_may_sleep_stays_ready_without_being_woken(
     assert await client.ready()
     assert await client.ready()
     assert len(decoder.options_of) == len(encoder.options_of) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "held"),
+    [
+        ([False, True], True),
+        ([False, False], False),
+        ([False, GONE], False),
+        ([GONE, True], True),
+        (NO_REPLICA, False),
+    ],
+)
+async def test_an_image_is_dropped_by_every_replica_that_lives(answers: Any, held: bool) -> None:
+    handle = Handle(answers)
+    assert await decoders(handle).forget("t", "digest") is held
+    assert handle.broadcasts == [("forget", "t", "digest")]
+
+
+async def test_a_replica_that_does_not_answer_is_asked_again() -> None:
+    assert await decoders(Handle(TimeoutError(), [True])).forget("t", "digest")
+    assert await decoders(Handle([RuntimeError("no"), True], [False, False])).forget("t", "digest")
+
+
+async def test_a_deletion_that_a_replica_does_not_confirm_is_refused() -> None:
+    with pytest.raises(Overloaded):
+        await decoders(Handle(TimeoutError(), [False, RuntimeError("no")])).forget("t", "digest")
+
+
+async def test_hot_images_are_those_of_the_replicas_that_answer() -> None:
+    answers = [["a", "b"], GONE, ["b", "c"]]
+    assert await decoders(Handle(answers)).hot_images("t") == {"a", "b", "c"}
+    assert await decoders(Handle(TimeoutError())).hot_images("t") == set()

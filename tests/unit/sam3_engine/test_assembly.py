@@ -10,6 +10,7 @@ import torch
 from sam3 import model_builder
 
 from sam3_engine.assembly import build_model, parameter_count, vocabulary_path
+from sam3_engine.features import encode_images
 from sam3_engine.spec import SAM3, TINY
 
 Shapes = dict[str, tuple[int, ...]]
@@ -80,3 +81,15 @@ def test_tiny_is_the_same_architecture_and_small(without_memory: None) -> None:
 
     # Dropout and stochastic depth are off in tiny; everything else is there.
     assert kinds(build_model(SAM3)) - kinds(tiny) <= {"Dropout", "DropPath", "Identity"}
+
+
+def test_the_compact_embedding_is_small_at_full_size(without_memory: None) -> None:
+    """What is kept of an image, against both pyramids as the package keeps them: bfloat16, shapes alone."""
+    model = build_model(SAM3).eval()
+    with torch.no_grad():
+        features = encode_images(model, torch.empty(1, 3, SAM3.image_size, SAM3.image_size))
+        pyramids = [*model.backbone.vision_backbone.convs, *model.backbone.vision_backbone.sam2_convs]
+        kept_by_the_package = sum(make(features.trunk).numel() for make in pyramids[:3] + pyramids[4:7])
+    compact = sum(tensor.numel() for tensor in (features.trunk, *features.pvs))
+    assert compact * 2 <= 22e6
+    assert compact < kept_by_the_package / 5

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from sam3_engine import concept
-from sam3_engine.embedding import Embedding
 from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem
 from sam3_engine.errors import StaleEmbedding
 from sam3_engine.features import Features
-from sam3_engine.spec import SAM3, TINY
+from sam3_engine.spec import TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 SIZE = ImageSize(300, 400)
@@ -159,20 +158,6 @@ def test_bfloat16_is_close_to_float32(squares: list[Square], random_engine: Engi
         one = engine.expand(engine.encode([squares[0]])[0])
         answers.append(engine.segment_visual([VisualItem(one, SIZE, click)])[0][0])
     assert answers[0].score == pytest.approx(answers[1].score, abs=0.05)
-
-
-def test_the_compact_embedding_is_small_at_full_size() -> None:
-    grid, width = SAM3.grid, SAM3.d_model
-    shapes = {
-        "trunk": (SAM3.vit_dim, grid, grid),
-        "pvs_fine": (width // 8, 4 * grid, 4 * grid),
-        "pvs_middle": (width // 4, 2 * grid, 2 * grid),
-        "pvs_coarse": (width, grid, grid),
-    }
-    compact = Embedding("x", {name: np.zeros(shape, dtype=np.uint16) for name, shape in shapes.items()})
-    both_pyramids = 2 * 2 * sum(width * (scale * grid) ** 2 for scale in (4, 2, 1))
-    assert compact.nbytes <= 22e6
-    assert compact.nbytes < both_pyramids / 5
 
 
 def test_an_embedding_of_other_weights_is_refused(random_engine: Engine, squares: list[Square]) -> None:

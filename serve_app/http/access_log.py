@@ -84,9 +84,14 @@ def record(seen: Observation, *, details: bool) -> dict[str, Any]:
     if exchange.error:
         found["error"] = exchange.error
     if details:
-        found["image_ids"] = exchange.image_ids
-        found["texts"] = exchange.texts
+        found["image_ids"] = [_unicode(image_id) for image_id in exchange.image_ids]
+        found["texts"] = [_unicode(text) for text in exchange.texts]
     return found
+
+
+def _unicode(text: str) -> str:
+    """JSON in requests may hold halves of surrogate pairs, which are no Unicode by themselves."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _file(target: str, directory: Path | None) -> logging.Handler:

@@ -1,5 +1,6 @@
 """Sees every request from its first byte to its answer's last, and reports it: to metrics, and to the access log."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from deployments import tracing
 from deployments.metrics import NAMES, Metrics
 from serve_app.http.exchange import Exchange
 from serve_app.http.route_names import RouteNames
+
+logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LEFT = 499
@@ -82,7 +85,10 @@ class Observe:
             seconds = time.perf_counter() - exchange.started
             observation = Observation(exchange, known_method(scope), route, status, seconds, sent)
             for report in self._reporters:
-                report(observation)
+                try:
+                    report(observation)
+                except Exception:  # the answer is out already
+                    logger.exception("request %s cannot be reported", exchange.trace.request_id)
 
     def _count(self, route: str, change: int) -> None:
         self._in_flight[route] += change

@@ -115,6 +115,14 @@ def test_texts_and_ids_are_in_it_where_asked_for(start_server: ServerFactory, pa
     assert (line["texts"], line["image_ids"]) == ([TEXT], [IMAGE_ID])
 
 
+def test_half_a_surrogate_pair_is_logged_too(start_server: ServerFactory, path: Path, lines) -> None:
+    with start_server(access_log=str(path), access_log_details=True) as url:
+        answer = post(url, CONCEPT, image=IMAGE, prompts=[{"type": "text", "text": "red \ud800"}])
+    (line,) = lines()
+    assert line["status"] == answer.status_code
+    assert line["texts"] == ["red ?"] if answer.status_code == 200 else line["error"]
+
+
 def test_an_unforeseen_error_has_its_line(start_server: ServerFactory, path: Path, lines) -> None:
     with start_server(FakeSegmenter(error=RuntimeError("boom")), access_log=str(path)) as url:
         post(url, CONCEPT, image=IMAGE, prompts=[{"type": "text", "text": TEXT}])

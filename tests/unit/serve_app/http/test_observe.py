@@ -105,6 +105,31 @@ async def test_a_client_that_leaves_is_reported_as_such(error: BaseException) ->
     assert metrics.values == {'sam3_in_flight{route="/plain"}': 0}
 
 
+async def test_a_report_that_fails_fails_no_request(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_: Observation) -> None:
+        raise RuntimeError("boom")
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    observe = Observe(
+        PlainTextResponse("x"), routes=RouteNames(list), metrics=LocalMetrics(), reporters=(broken,)
+    )
+    exchange = Exchange(Trace("find-me"), model_id="m")
+    scope: Scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/x",
+        "headers": [],
+        "state": {"exchange": exchange},
+    }
+    await observe(scope, None, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == 200
+    assert "find-me" in caplog.text
+
+
 def observation(tenant: str | None, status: int = 200, prompts: int = 3, images: int = 2) -> Observation:
     exchange = Exchange(Trace("id"), model_id="m", bytes_in=10, tenant=tenant, prompts=prompts)
     exchange.sizes = [ImageSize(1, 1)] * images

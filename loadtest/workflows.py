@@ -93,9 +93,14 @@ def main() -> None:
     rows = []
     for name, series in seconds.items():
         found = latency(series)
-        rows.append([name, ms(found.p50), ms(found.p90), ms(found.p50 - direct)])
+        rows.append([name, ms(min(series)), ms(found.p50), ms(found.p90), ms(found.p50 - direct)])
     print(this_machine().line())
-    print(table(["640 x 480, image known, one client", "p50", "p90", "p50 beyond the direct route"], rows))
+    print(
+        table(
+            ["640 x 480, image known, one client", "fastest", "p50", "p90", "p50 beyond the direct route"],
+            rows,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -211,8 +211,8 @@ def overload(output: Path) -> tuple[float, str]:
             found.failed,
             ms(found.latency.p50),
             ms(found.latency.p99),
-            ms(found.refusal.p50),
-            ms(found.refusal.p99),
+            ms(found.refusal.p50) if found.refused else "",
+            ms(found.refusal.p99) if found.refused else "",
         )
         for step, good, found in zip(STEPS, goodput, outcomes, strict=True)
     ]

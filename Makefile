@@ -38,6 +38,11 @@ lint: ## Style, types and the import rule (FIX=1 repairs style)
 	@scripts/setup test
 	@scripts/lint $(if $(FIX),--fix)
 
+.PHONY: drill-gcs
+drill-gcs: ## Kill the head of a local cluster whose state is in Redis, under load, and count
+	@scripts/setup test
+	@$(bin)/python -m loadtest.drill_gcs
+
 .PHONY: eval
 eval: ## Measure the bundled model on held-out scenes
 	@scripts/setup train

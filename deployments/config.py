@@ -34,6 +34,8 @@ class PoolConfig:
     budget: Budget
     max_encodes: int
     tracing: TracingConfig | None = None
+    nodes: tuple[tuple[str, str], ...] = ()
+    """Labels of the nodes that may hold shards; none: any node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ WORKFLOW_CPU = 0.1
 """What Ray books for a workflow runner: its work comes in bursts, beside the model's."""
 GPU_PROCESS_CPU = 0.5
 """What Ray books for a process whose model is on a GPU."""
+STORE_SHARE = 0.6
+"""Part of the object store that embeddings may fill: the rest is for images on their way and for readers."""
 
 
 class NotEnough(ValueError):
@@ -79,7 +81,8 @@ def plan(wishes: Wishes, machine: Machine) -> Plan:
     cpus_left = machine.cpus - waiting
     even = _floor(cpus_left / (wishes.encoder_replicas + wishes.decoder_replicas))
     share = min(GPU_PROCESS_CPU, even) if on_gpu else even
-    if share <= 0:
+    # Where both shares are given, the machine may be small or not there yet: a cluster grows to what is asked for.
+    if share <= 0 and "auto" in (wishes.encoder_num_cpus, wishes.decoder_num_cpus):
         raise NotEnough(f"{machine.cpus:g} CPUs are too few for the replicas that the settings ask for")
     return Plan(
         encoder=_share(wishes.encoder_num_cpus, wishes.encoder_threads, encoder_gpus, share, on_gpu),

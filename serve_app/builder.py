@@ -25,7 +25,7 @@ from deployments.config import (
 from deployments.decoder import PromptDecoder
 from deployments.encoder import ImageEncoder
 from deployments.pool.directory import Budget
-from deployments.resources import Machine, Plan, Share, Wishes, plan
+from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
 from deployments.routing import ROUTER
 from deployments.tracing import TracingConfig
 from serve_app.ingress import Ingress
@@ -37,8 +37,6 @@ DRAIN_POLL_S = 0.25
 """How often a replica that is being stopped looks whether its requests are finished."""
 LOGGING = {"enable_access_log": False}
 """Serve's own line per request: the application writes one (`serve_app/http/access_log.py`)."""
-STORE_SHARE = 0.6
-"""Part of the object store that embeddings may fill: the rest is for images on their way and for readers."""
 
 
 def build_app(args: Settings) -> Application:
@@ -138,7 +136,9 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
     auto = int(machine.object_store_bytes * STORE_SHARE)
     warm = auto if settings.warm_bytes == "auto" else int(settings.warm_bytes)
     budget = Budget(warm // shards, int(settings.cold_bytes) // shards, settings.idle_ttl_s)
-    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes, tracing(settings))
+    label, _, value = settings.pool_nodes.partition("=")
+    nodes = ((label, value),) if label else ()
+    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes, tracing(settings), nodes)
 
 
 def tracing(settings: Settings) -> TracingConfig | None:

@@ -191,6 +191,9 @@ class Settings(BaseSettings):
     pool_shards: int = Field(2, ge=1, json_schema_extra=_in("pool"))
     """Actors that the embedding pool is divided into, by key. Each holds copies of its neighbour's ids and
     source images; with one, its death loses them."""
+    pool_nodes: str = Field("", pattern=r"^([\w./-]+=[\w.-]+)?$", json_schema_extra=_in("pool"))
+    """Ray label (`key=value`) of the nodes that may hold those actors, for clusters whose nodes differ. Empty:
+    any node."""
     idle_ttl_s: float = Field(3600.0, gt=0, json_schema_extra=_in("pool"))
     """An image that nobody asked for so long is forgotten in every tier."""
     get_timeout_s: float = Field(2.0, gt=0, json_schema_extra=_in("pool"))

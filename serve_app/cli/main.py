@@ -156,6 +156,85 @@ def segment(
     run(lambda: Local(settings) if local else Server(server, api_key), image, question, output, masks)
 
 
+@main.command()
+@click.option(
+    "--rps", required=True, type=click.FloatRange(0, min_open=True), help="Requests per second at the peak."
+)
+@click.option(
+    "--click-share", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Share of clicks."
+)
+@click.option(
+    "--new-share",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="... of the others: new images.",
+)
+@click.option(
+    "--prompts", default=1.0, show_default=True, type=click.FloatRange(1), help="Concepts a request."
+)
+@click.option(
+    "--keep-minutes",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="How long an image is used.",
+)
+@click.option("--hardware", default="h200", show_default=True, metavar="NAME", help="h200, h100 or tiny-cpu.")
+@click.option(
+    "--figures", type=click.Path(exists=True, dir_okay=False), help="Your own measurements, as JSON."
+)
+@click.option("--cores", type=click.IntRange(1), help="Cores of one node, where the model runs on CPUs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(
+    rps: float,
+    click_share: float,
+    new_share: float,
+    prompts: float,
+    keep_minutes: float,
+    hardware: str,
+    figures: str | None,
+    cores: int | None,
+    as_json: bool,
+) -> None:
+    """Work out replicas, GPUs and memory for a load.
+
+    \b
+      sam3-serve plan --rps 100 --click-share 0.8
+      sam3-serve plan --rps 20 --click-share 0.5 --hardware tiny-cpu --cores 8
+    """
+    from serve_app.capacity import Demand
+    from serve_app.cli.plan import chosen, run
+
+    run(
+        chosen(hardware, figures),
+        Demand(rps, click_share, new_share, prompts, keep_minutes * 60),
+        cores,
+        as_json,
+    )
+
+
+@main.command()
+@click.option(
+    "--seconds", default=120.0, show_default=True, type=click.FloatRange(1), help="How long at most."
+)
+@click.option("--node", metavar="ID", help="A node's hexadecimal id. [default: the node this runs on]")
+def drain(seconds: float, node: str | None) -> None:
+    """Move what a node of a Ray cluster serves to other nodes, before it is stopped.
+
+    For the preStop hook of pods. Exits with 1 when something is left after that time.
+    """
+    from serve_app.cli.drain_node import DrainRefused
+    from serve_app.cli.drain_node import drain as run
+
+    try:
+        done = run(node, seconds)
+    except (DrainRefused, ConnectionError) as error:
+        raise click.ClickException(f"the node was not drained: {error}") from error
+    if not done:
+        raise click.ClickException(f"the node still serves after {seconds:g} s")
+
+
 main.add_command(keys)
 
 if __name__ == "__main__":

@@ -18,6 +18,36 @@ SHUTDOWN_S = "1"
 """How long an ingress goes on listening while it is being stopped and no proxy sends it requests any more."""
 
 
+SERVING = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_metrics_report_interval_ms": "5000",
+    "RAY_worker_niceness": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
+    "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+    # A request that a dying ingress did not begin to answer is sent to another one.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    "RAY_SERVE_HAPROXY_RETRIES": "3",
+    # It can only repeat what it has whole in its buffer (by default 16 KiB, less than most images).
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(2**20),
+    # Replicas that come and go make a new HAProxy take over from the old one, which closes what is idle. A
+    # connection whose request is still on its way looks idle: it gets a moment.
+    "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
+    # After the third failed check a new HAProxy is started: nobody gets in meanwhile.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.25",
+    # On a busy machine HAProxy needs more than the default 5 s to come up, and is killed for it.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+}
+"""What tunes Ray and Serve wherever they run: `scripts/k8s_config.py` gives it to the pods of a cluster too."""
+
+
+def proxy(settings: Settings) -> dict[str, str]:
+    """Which proxy Serve puts in front."""
+    on = str(int(settings.haproxy))
+    # With Serve's own proxy in front, ingress replicas need no port of their own.
+    return {"RAY_SERVE_ENABLE_HA_PROXY": on, "RAY_SERVE_ENABLE_DIRECT_INGRESS": on}
+
+
 def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[str, str], dict[str, str]]:
     """What to set in any case, and what to set unless it is set already. proxy_dir: for HAProxy's files."""
     stats, metrics, fallback, autoscaler, dashboard = map(str, free_ports(5))
@@ -30,9 +60,7 @@ def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[s
         "AUTOSCALER_METRIC_PORT": autoscaler,
         "DASHBOARD_METRIC_PORT": dashboard,
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
-        "RAY_SERVE_ENABLE_HA_PROXY": str(int(settings.haproxy)),
-        # With Serve's own proxy in front, ingress replicas need no port of their own.
-        "RAY_SERVE_ENABLE_DIRECT_INGRESS": str(int(settings.haproxy)),
+        **proxy(settings),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(proxy_dir / "haproxy"),
         "RAY_SERVE_HAPROXY_STATS_PORT": stats,
         "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
@@ -43,27 +71,10 @@ def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[s
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy_dir / "server-state"),
     }
     tuned = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_metrics_report_interval_ms": "5000",
+        **SERVING,
         # A model that cannot be loaded cannot be loaded the second time either.
         "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1",
-        "RAY_worker_niceness": "0",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
-        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": SHUTDOWN_S,
-        # A request that a dying ingress did not begin to answer is sent to another one.
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-        "RAY_SERVE_HAPROXY_RETRIES": "3",
-        # It can only repeat what it has whole in its buffer (by default 16 KiB, less than most images).
-        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(2**20),
-        # Replicas that come and go make a new HAProxy take over from the old one, which closes what is idle. A
-        # connection whose request is still on its way looks idle: it gets a moment.
-        "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
-        # After the third failed check a new HAProxy is started: nobody gets in meanwhile.
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.25",
-        # On a busy machine HAProxy needs more than the default 5 s to come up, and is killed for it.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     }
     return fixed, tuned
 

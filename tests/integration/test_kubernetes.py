@@ -1,0 +1,178 @@
+"""The Serve configuration of an overlay, deployed as the operator does on a cluster with that overlay's groups.
+
+Nodes are processes of this machine and their GPUs are declared, not there: the model runs on CPUs, in small.
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+
+import pytest
+import requests
+
+from loadtest.local_cluster import LocalCluster, Node, local_cluster, wait_for
+from serve_app.http import keyfile
+from tests.support.kubernetes import Manifest, groups, quantity, serve_config
+from tests.support.scenes import as_json, numbered
+
+OVERLAY = "gpu"
+APP = "sam3"
+CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
+SPARE_CPUS = 4
+"""Of an ingress node, so that another one's replicas find room: in a cluster the autoscaler brings a node."""
+
+
+@dataclass
+class Deployed:
+    cluster: LocalCluster
+    config: Manifest
+    key: str
+    ingress: list[Node]
+    gpu: list[Node]
+
+
+def in_small(config: Manifest, keys: str, port: int) -> Manifest:
+    """The configuration with another model on another device: placement, sizes and all else as they are."""
+    config = deepcopy(config)
+    (application,) = config["applications"]
+    arguments = application["args"]
+    del arguments["checkpoint"]
+    arguments.update(model="tiny-random", device="cpu", encoder_threads=1, decoder_threads=1)
+    arguments.update(api_keys_file=keys, warm_bytes="100MiB")
+    config["http_options"]["port"] = port
+    return config
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    with local_cluster() as cluster:
+        head = cluster.start_head()
+        nodes: dict[str, list[Node]] = {"ingress": [], "gpu": []}
+        for group in groups(OVERLAY):
+            limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+            spare = SPARE_CPUS if group["groupName"] == "ingress" else 0
+            for _ in range(group["minReplicas"]):
+                node = cluster.start_worker(
+                    group["labels"],
+                    num_cpus=int(quantity(limits["cpu"])) + spare,
+                    num_gpus=int(quantity(limits.get("nvidia.com/gpu", 0))),
+                )
+                nodes[group["groupName"]].append(node)
+        keys = cluster.folder / "keys.json"
+        key = keyfile.add(keys, "somebody")
+        config = in_small(serve_config(OVERLAY), str(keys), int(head.url.rpartition(":")[2]))
+        cluster.deploy(config)
+        cluster.wait_until_running(APP, 180)
+        yield Deployed(cluster, config, key, **nodes)
+
+
+def ask(node: Node, key: str, number: int) -> requests.Response:
+    image = as_json(numbered(number))
+    body = {"image": image, "prompts": [CLICK], "api_key": key}
+    return requests.post(f"{node.url}/sam3/visual_segment", json=body, timeout=60)
+
+
+def nodes_of(deployed: Deployed, name: str) -> set[str]:
+    """Where a deployment's running replicas are."""
+    found = deployed.cluster.application(APP)["deployments"][name]["replicas"]
+    return {replica["node_id"] for replica in found if replica["state"] == "RUNNING"}
+
+
+def labels(deployed: Deployed) -> dict[str, dict[str, str]]:
+    found = deployed.cluster.api("GET", "/api/v0/nodes?limit=100&detail=true")["data"]["result"]["result"]
+    return {node["node_id"]: node["labels"] for node in found if node["state"] == "ALIVE"}
+
+
+def pool_nodes(deployed: Deployed) -> set[str]:
+    found = deployed.cluster.api("GET", "/api/v0/actors?limit=500&detail=true")["data"]["result"]["result"]
+    return {
+        actor["node_id"]
+        for actor in found
+        if actor["class_name"] == "PoolShard" and actor["state"] == "ALIVE"
+    }
+
+
+@pytest.mark.slow
+def test_every_node_answers_those_who_have_a_key(deployed: Deployed) -> None:
+    for number, node in enumerate([*deployed.ingress, *deployed.gpu]):
+        answer = ask(node, deployed.key, number)
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["predictions"]) == 1
+        assert ask(node, "wrong", number).status_code == 401
+
+
+@pytest.mark.slow
+def test_replicas_are_where_the_labels_say(deployed: Deployed) -> None:
+    by_node = labels(deployed)
+    (application,) = deployed.config["applications"]
+    for deployment in application["deployments"]:
+        ((label, value),) = deployment["ray_actor_options"]["label_selector"].items()
+        where = nodes_of(deployed, deployment["name"])
+        assert where
+        assert all(by_node[node][label] == value for node in where), deployment["name"]
+    assert len(nodes_of(deployed, "Ingress")) == len(deployed.ingress), "spread over the nodes"
+
+
+@pytest.mark.slow
+def test_the_pool_is_kept_off_the_head_and_gpu_nodes(deployed: Deployed) -> None:
+    ask(deployed.ingress[0], deployed.key, 0)
+    by_node = labels(deployed)
+    where = pool_nodes(deployed)
+    assert where
+    assert all(by_node[node].get("sam3/pool") == "true" for node in where)
+
+
+@pytest.mark.slow
+def test_the_dashboard_and_its_job_api_ask_for_the_token(deployed: Deployed) -> None:
+    base = f"http://127.0.0.1:{deployed.cluster.dashboard_port}"
+    for path in ("/api/serve/applications/", "/api/jobs/", "/api/v0/actors"):
+        assert requests.get(base + path, timeout=30).status_code == 401, path
+    run_code = {"entrypoint": "true"}
+    assert requests.post(f"{base}/api/jobs/", json=run_code, timeout=30).status_code == 401
+
+
+@pytest.mark.slow
+def test_a_node_that_is_drained_under_load_fails_no_request(deployed: Deployed) -> None:
+    leaving, staying = deployed.ingress
+    before = nodes_of(deployed, "Ingress")
+    stop, statuses = threading.Event(), []
+
+    def load() -> None:
+        number = 0
+        while not stop.is_set():
+            statuses.append(ask(staying, deployed.key, number % 8).status_code)
+            number += 1
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        node_id = node_of(deployed, leaving)
+        assert node_id in before
+        drained = subprocess.run(
+            [sys.executable, "-m", "serve_app.cli.main", "drain", "--node", node_id, "--seconds", "120"],
+            env=leaving.environment,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        stop.set()
+        thread.join()
+    assert drained.returncode == 0, drained.stderr
+    assert node_id not in nodes_of(deployed, "Ingress")
+    leaving.kill()
+    wait_for(lambda: ask(staying, deployed.key, 99).status_code == 200, 60)
+    assert set(statuses) == {200}
+    assert len(statuses) > 5
+
+
+def node_of(deployed: Deployed, node: Node) -> str:
+    """The id that Ray gave it: by the proxy that listens on its port."""
+    found = deployed.cluster.api("GET", "/api/serve/applications/")["proxies"]
+    pids = {process.pid for process in node.process.children(recursive=True)}
+    actors = deployed.cluster.api("GET", "/api/v0/actors?limit=500&detail=true")["data"]["result"]["result"]
+    by_name = {actor["name"]: actor["pid"] for actor in actors}
+    (node_id,) = [one for one, proxy in found.items() if by_name.get(proxy["actor_name"]) in pids]
+    return str(node_id)

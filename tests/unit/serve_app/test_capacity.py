@@ -1,0 +1,136 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.resources import STORE_SHARE
+from sam3_engine.spec import SAM3, SPECS
+from serve_app.capacity import UTILISATION, Costs, Demand, known_costs, load, most_rps, read_costs, size
+from serve_app.cli.main import main
+
+KNOWN = known_costs()
+H200, TINY = KNOWN["h200"], KNOWN["tiny-cpu"]
+COSTS = st.sampled_from(list(KNOWN.values()))
+DEMANDS = st.builds(
+    Demand,
+    rps=st.floats(0.01, 1000),
+    click_share=st.floats(0, 1),
+    new_share=st.floats(0, 1),
+    prompts=st.floats(1, 16),
+    keep_s=st.floats(0, 3600),
+)
+
+
+@given(COSTS, DEMANDS)
+def test_nothing_is_planned_to_be_busier_than_it_should(costs: Costs, demand: Demand) -> None:
+    found = size(costs, demand)
+    work = found.load
+    most = UTILISATION + 1e-6
+    assert work.encoders <= found.encoder_replicas * most
+    if costs.device == "gpu":
+        assert work.encoders + work.decoders <= found.shared_devices * most
+        assert found.shared_devices <= found.devices
+    else:
+        assert work.ingress + work.encoders + work.decoders <= found.devices * most
+    assert min(found.ingress_replicas, found.encoder_replicas, found.decoder_replicas, found.devices) >= 1
+
+
+@given(COSTS, DEMANDS, st.floats(1, 10))
+def test_more_load_never_needs_less(costs: Costs, demand: Demand, factor: float) -> None:
+    one, more = size(costs, demand), size(costs, replace(demand, rps=demand.rps * factor))
+    for name in ("ingress_replicas", "encoder_replicas", "decoder_replicas", "devices", "object_store_bytes"):
+        assert getattr(one, name) <= getattr(more, name)
+
+
+@given(COSTS, DEMANDS)
+def test_images_fit_the_part_of_the_store_that_they_may_fill(costs: Costs, demand: Demand) -> None:
+    found = size(costs, demand)
+    assert (
+        found.images * costs.embedding_bytes == found.warm_bytes <= STORE_SHARE * found.object_store_bytes + 1
+    )
+
+
+@given(DEMANDS)
+def test_what_a_machine_carries_needs_that_machine(demand: Demand) -> None:
+    cores = 8
+    rps = most_rps(TINY, demand, cores)
+    assert size(TINY, replace(demand, rps=rps * 0.999)).devices <= cores
+    assert size(TINY, replace(demand, rps=rps * 1.2)).devices > cores
+
+
+def test_clicks_alone_encode_nothing() -> None:
+    work = load(H200, Demand(rps=50, click_share=1))
+    assert work.encoders == 0
+    assert work.decoders == pytest.approx(50 * H200.click_s)
+    assert size(H200, Demand(rps=50, click_share=1)).images == 0
+
+
+def test_prompts_cost_decoders_alone() -> None:
+    one, sixteen = (load(H200, Demand(rps=5, click_share=0, prompts=prompts)) for prompts in (1, 16))
+    assert one.encoders == sixteen.encoders
+    assert one.ingress == sixteen.ingress
+    assert sixteen.decoders - one.decoders == pytest.approx(5 * 15 * H200.concept_s)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rps": 0},
+        {"rps": float("nan")},
+        {"click_share": 1.1},
+        {"new_share": -0.1},
+        {"prompts": 0},
+        {"keep_s": -1},
+    ],
+)
+def test_what_is_no_load_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"load|shares"):
+        Demand(**{"rps": 1.0, **wrong})
+
+
+def test_figures_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        replace(TINY, encode_s=-1.0)
+    with pytest.raises(ValueError, match="same cores"):
+        most_rps(H200, Demand(1), 2)
+    figures = tmp_path / "figures.json"
+    figures.write_text('{"mine": {"model": "tiny"}}')
+    with pytest.raises(ValueError, match="mine"):
+        read_costs(str(figures))
+
+
+def test_estimates_say_that_they_are() -> None:
+    for costs in KNOWN.values():
+        assert costs.source == ("measured" if costs.model == "tiny" else "estimated")
+        assert costs.model in SPECS
+        assert costs.where
+
+
+def test_an_embedding_weighs_what_the_models_shapes_say() -> None:
+    grid, width = SAM3.grid, SAM3.d_model
+    trunk = SAM3.vit_dim * grid**2
+    clicks = 32 * (4 * grid) ** 2 + 64 * (2 * grid) ** 2 + width * grid**2
+    assert H200.embedding_bytes == pytest.approx(2 * (trunk + clicks), rel=0.01)
+
+
+def test_the_command_prints_what_it_works_with() -> None:
+    done = CliRunner().invoke(main, ["plan", "--rps", "100", "--click-share", "0.8"])
+    assert done.exit_code == 0, done.output
+    for part in ("GPUs", "object store", "SAM3_ENCODER_REPLICAS", "estimated"):
+        assert part in done.output
+
+
+def test_the_command_answers_in_json_too() -> None:
+    done = CliRunner().invoke(main, ["plan", "--rps", "20", "--hardware", "tiny-cpu", "--json"])
+    found = json.loads(done.output)
+    assert found["sizing"]["devices"] == size(TINY, Demand(20, keep_s=600)).devices
+
+
+@pytest.mark.parametrize("wrong", [["--rps", "0"], ["--rps", "1", "--hardware", "abacus"], []])
+def test_the_command_refuses_nonsense(wrong: list[str]) -> None:
+    done = CliRunner().invoke(main, ["plan", *wrong])
+    assert done.exit_code == 2

@@ -211,7 +211,7 @@ def _nothing(_number: int) -> bool:
 def _embedding_bytes() -> int:
     from sam3_engine.spec import TINY
 
-    pvs = 32 * 16 + 64 * 4 + TINY.d_model
+    pvs = TINY.d_model // 8 * 16 + TINY.d_model // 4 * 4 + TINY.d_model
     return 4 * TINY.grid**2 * (TINY.vit_dim + pvs)
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 from functools import cache
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -136,9 +135,8 @@ def test_its_install_steps_give_a_server(tmp_path: Path) -> None:
             )
             assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
             if "venv" in step and not DOWNLOADS:
-                (prefix / "lib/python3.11/site-packages/tests.pth").write_text(
-                    sysconfig.get_path("purelib") + "\n"
-                )
+                there = [path for path in sys.path if path.endswith("site-packages")]
+                (prefix / "lib/python3.11/site-packages/there.pth").write_text("\n".join(there) + "\n")
     installed = prefix / "lib/python3.11/site-packages"
     for part in (
         "sam3_engine/checkpoints/tiny.safetensors",

@@ -65,6 +65,17 @@ bench-scale: ## Measure a burst, a start from zero and overload, and draw them (
 	@scripts/setup loadtest
 	@$(bin)/python -m loadtest.bench_scale
 
+.PHONY: loadtest
+loadtest: ## Load a server and write a report (SCENARIO=mixed DURATION=60 URL=...; without URL one is started)
+	@scripts/setup loadtest
+	@$(bin)/python -m loadtest.run --scenario '$(or $(SCENARIO),mixed)' --duration '$(or $(DURATION),60)' \
+		$(if $(URL),--url '$(URL)')
+
+.PHONY: bench
+bench: ## Measure the engine against the sam3 package's own path; the report lands in reports/
+	@scripts/setup loadtest
+	@$(bin)/python -m loadtest.bench
+
 .PHONY: setup
 setup: ## Only install: .venv with the server and the test tools
 	@scripts/setup test

@@ -1,0 +1,92 @@
+"""What a load test found, before it is written down."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from loadtest.baselines import Comparison
+from loadtest.figures import Latency, latency
+from loadtest.records import Figures, Record, by_kind, figures
+from loadtest.usage import Usage
+
+
+@dataclass(frozen=True)
+class Point:
+    """One load, held for a while. Rates in requests a second."""
+
+    clients: int
+    """Closed loop; 0 in an open one."""
+    sessions_per_s: float
+    """Open loop."""
+    offered: float
+    """Due while the load lasted."""
+    achieved: float
+    """Answered, and rightly, while it lasted."""
+    latency: Latency
+    failed: int
+    late_s: float
+    """99th percentile of how much later than due the generator sent: its own part of the latency."""
+
+    def meets(self, objective_s: float) -> bool:
+        """Whether the server kept up with what was offered: nothing failed, p99 within the objective."""
+        return not self.failed and self.latency.p99 <= objective_s and self.achieved >= 0.9 * self.offered
+
+
+def point(records: Sequence[Record], seconds: float, clients: int = 0, sessions_per_s: float = 0.0) -> Point:
+    """The figures of one load that lasted `seconds`."""
+    due = [record for record in records if record.due < seconds]
+    good = [record for record in due if record.ok]
+    return Point(
+        clients,
+        sessions_per_s,
+        len(due) / seconds,
+        sum(record.done < seconds for record in good) / seconds,
+        latency([record.seconds for record in good]),
+        len(due) - len(good),
+        latency([record.sent - record.due for record in due]).p99,
+    )
+
+
+def knee(points: Sequence[Point], objective_s: float) -> Point | None:
+    """The highest of ascending loads before the first that misses the objective."""
+    last = None
+    for one in points:
+        if not one.meets(objective_s):
+            break
+        last = one
+    return last
+
+
+@dataclass
+class Result:
+    """A whole load test."""
+
+    scenario: str
+    command: str
+    machine: dict[str, object]
+    settings: dict[str, Any]
+    objective_s: float
+    click_iou: float
+    """Mean IoU of clicked masks with the drawing, on the quiet server."""
+    checked: int
+    """Prompts on pictures whose answers were compared with the quiet server's."""
+    sweep: list[Point] = field(default_factory=list)
+    ramp: list[Point] = field(default_factory=list)
+    steady: Point | None = None
+    steady_s: float = 0.0
+    records: list[Record] = field(default_factory=list)
+    """Of the steady load."""
+    usage: Usage = field(default_factory=Usage)
+    tiers: dict[str, float] = field(default_factory=dict)
+    """Lookups during the steady load, by tier; empty where the server does not tell."""
+    comparison: Comparison | None = None
+
+    @property
+    def knee(self) -> Point | None:
+        """Of the ramp."""
+        return knee(self.ramp, self.objective_s)
+
+    def by_kind(self) -> dict[str, Figures]:
+        """The steady load's figures, over all requests and by kind."""
+        kinds = {kind: figures(records) for kind, records in by_kind(self.records).items()}
+        return {"all": figures(self.records), **kinds}

@@ -1,0 +1,179 @@
+"""What people do with the server: each scenario draws sessions, and a session is a few requests in order.
+
+    annotator    opens a new image and clicks on it, thinking between clicks
+    concept      asks for two concepts in an image that is new to the server
+    concept-hot  asks for one to four concepts in one of a hundred known images, some asked for far more often
+    bulk         works through a folder: lists of eight new images, two concepts each
+    mixed        of ten sessions, six annotators, three concept-hot, one concept
+
+And single kinds of requests on known images, named by id, for comparisons: click, one-prompt, sixteen-prompts.
+"""
+
+import base64
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from loadtest.corpus import CONCEPTS, Corpus, Picture
+from loadtest.traffic import Zipf
+
+CLICKS = 5
+THINK_S = 1.0
+"""Mean time that an annotator looks at a mask before the next click."""
+KNOWN = 100
+"""Images of `concept-hot`, of which Zipf's law chooses."""
+LIST = 8
+"""Images in one request of `bulk`."""
+CONCEPT, VISUAL, EMBED = "/sam3/concept_segment", "/sam3/visual_segment", "/sam3/embed_image"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request. `pictures`: what it is about, for its answer to be checked."""
+
+    kind: str
+    """Under which name it is reported: embed, click, concept, concept-hot, bulk."""
+    route: str
+    fields: dict[str, Any]
+    """The JSON fields, without the image."""
+    pictures: tuple[Picture, ...]
+    files: tuple[bytes, ...]
+    """The images' files."""
+    send: bool = True
+    """Whether the image goes with it; else its `image_id` alone."""
+    think_s: float = 0.0
+    """How long after the answer before it is sent."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The whole request as JSON."""
+        if not self.send:
+            return self.fields
+        images = [{"type": "base64", "value": base64.b64encode(file).decode()} for file in self.files]
+        return {**self.fields, "image": images if len(images) > 1 else images[0]}
+
+    def whole(self) -> "Ask":
+        """The same with its image, for servers that remember none."""
+        return Ask(self.kind, self.route, self.fields, self.pictures, self.files, True, self.think_s)
+
+
+@dataclass
+class Traffic:
+    """Draws sessions over one corpus. `run` makes its files unlike those of any other run."""
+
+    corpus: Corpus
+    run: str
+    rng: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self._zipf = Zipf(KNOWN)
+
+    def session(self, scenario: str) -> list[Ask]:
+        """The requests of one session, the first without thinking before it."""
+        return SCENARIOS[scenario](self)
+
+    def annotator(self) -> list[Ask]:
+        """A new image, then clicks on its shapes."""
+        picture, name, file = self._new()
+        asks = [embed(picture, file, name)]
+        for _ in range(CLICKS):
+            x, y = self.rng.choice(picture.clicks)
+            prompt = {"points": [{"x": x, "y": y, "positive": True}]}
+            think_s = self.rng.expovariate(1 / THINK_S)
+            asks.append(click(picture, file, name, prompt, think_s))
+        return asks
+
+    def concept(self) -> list[Ask]:
+        """Two concepts, one of them in the image, in a new image."""
+        picture, _, file = self._new()
+        return [concept("concept", picture, file, self._texts(picture, 2))]
+
+    def concept_hot(self) -> list[Ask]:
+        """Some concepts in a known image, whose file comes along as most clients send it."""
+        picture, file = known(self.corpus, self._zipf.draw(self.rng))
+        return [concept("concept-hot", picture, file, self._texts(picture, self.rng.randint(1, 4)))]
+
+    def bulk(self) -> list[Ask]:
+        """A list of new images."""
+        news = [self._new() for _ in range(LIST)]
+        prompts = [text_prompt(text) for text in self._texts(news[0][0], 2)]
+        return [
+            Ask(
+                "bulk",
+                CONCEPT,
+                {"prompts": prompts},
+                tuple(p for p, _, _ in news),
+                tuple(f for *_, f in news),
+            )
+        ]
+
+    def mixed(self) -> list[Ask]:
+        """One of the others."""
+        kinds: tuple[Callable[[], list[Ask]], ...] = (self.annotator, self.concept_hot, self.concept)
+        return self.rng.choices(kinds, (6, 3, 1))[0]()
+
+    def click(self) -> list[Ask]:
+        """One click on a known image."""
+        picture = self.rng.choice(self.corpus.pictures)
+        x, y = self.rng.choice(picture.clicks)
+        prompt = {"points": [{"x": x, "y": y, "positive": True}]}
+        return [click(picture, picture.file(picture.name), picture.name, prompt)]
+
+    def prompts(self, count: int) -> list[Ask]:
+        """Some concepts in a known image."""
+        picture = self.rng.choice(self.corpus.pictures)
+        prompts = [text_prompt(text) for text in self._texts(picture, count)]
+        fields = {"image_id": picture.name, "prompts": prompts}
+        kind = f"{count} prompt" + "s" * (count > 1)
+        return [Ask(kind, CONCEPT, fields, (picture,), (picture.file(picture.name),), send=False)]
+
+    def _new(self) -> tuple[Picture, str, bytes]:
+        picture = self.rng.choice(self.corpus.pictures)
+        name = uuid.UUID(int=self.rng.getrandbits(128)).hex
+        return picture, name, picture.file(f"{self.run} {name}")
+
+    def _texts(self, picture: Picture, count: int) -> list[str]:
+        first = self.rng.choice(picture.present)
+        others = [text for text in CONCEPTS if text != first]
+        return [first, *self.rng.sample(others, count - 1)]
+
+
+SCENARIOS: dict[str, Callable[[Traffic], list[Ask]]] = {
+    "annotator": Traffic.annotator,
+    "concept": Traffic.concept,
+    "concept-hot": Traffic.concept_hot,
+    "bulk": Traffic.bulk,
+    "mixed": Traffic.mixed,
+    "click": Traffic.click,
+    "one-prompt": lambda traffic: traffic.prompts(1),
+    "sixteen-prompts": lambda traffic: traffic.prompts(16),
+}
+
+
+def known(corpus: Corpus, number: int) -> tuple[Picture, bytes]:
+    """One of the images that `concept-hot` asks about: `embed` sends them all before the load."""
+    picture = corpus.pictures[number % len(corpus.pictures)]
+    return picture, picture.file(f"known {number}")
+
+
+def embed(picture: Picture, file: bytes, name: str) -> Ask:
+    """Have an image encoded under a name."""
+    return Ask("embed", EMBED, {"image_id": name}, (picture,), (file,))
+
+
+def text_prompt(text: str) -> dict[str, str]:
+    """A concept prompt."""
+    return {"type": "text", "text": text}
+
+
+def concept(kind: str, picture: Picture, file: bytes, texts: list[str]) -> Ask:
+    """A concept request on one image, by its file."""
+    return Ask(kind, CONCEPT, {"prompts": [text_prompt(text) for text in texts]}, (picture,), (file,))
+
+
+def click(picture: Picture, file: bytes, name: str, prompt: dict[str, Any], think_s: float = 0.0) -> Ask:
+    """A click on an image that the server has under a name."""
+    fields = {"image_id": name, "prompts": [prompt]}
+    return Ask("click", VISUAL, fields, (picture,), (file,), send=False, think_s=think_s)

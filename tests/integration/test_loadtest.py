@@ -1,0 +1,36 @@
+"""The load test and the engine's benchmark from start to end, in small, so that they do not rot."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from loadtest import bench, run
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_load_test_reports_and_finds_every_answer_right(tmp_path: Path) -> None:
+    small = ["--duration", "2", "--step", "1", "--pictures", "2", "--baselines", "small", "--p99-ms", "60000"]
+    assert run.main([*small, "--out", str(tmp_path), "--name", "small"]) == 0
+    report = json.loads((tmp_path / "small.json").read_text())
+    assert report["settings"]["model"] == "tiny"
+    assert report["answers"]["click_iou_with_drawing"] > 0.5
+    assert report["by_kind"]["all"]["requests"] > 0
+    assert report["by_kind"]["all"]["failed"] == 0, report["by_kind"]["all"]["errors"]
+    assert report["knee"]["failed"] == 0
+    assert sum(report["cache_lookups"].values()) > 0
+    assert {"Ingress", "PromptDecoder", "ImageEncoder", "pool"} <= report["processes"].keys()
+    cells = {(cell["scenario"], cell["name"]): cell for cell in report["baselines"]}
+    assert {name for _, name in cells} == {"served", "bare", "naive", "peer"}
+    assert all(cell["figures"]["failed"] == 0 for cell in cells.values())
+    assert all(share > 0.6 for share in report["same_masks"].values()), "the same weights, other resizing"
+    assert "<svg" in (tmp_path / "small.html").read_text()
+
+
+def test_the_engine_benchmark(tmp_path: Path) -> None:
+    assert bench.main(["--small", "--seconds", "0.05", "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert all(row["ours"]["calls"] >= 5 for row in report["rows"])
+    assert len(report["growth"]) > 5
+    assert "exponent" in (tmp_path / "bench.md").read_text()

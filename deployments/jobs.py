@@ -59,25 +59,32 @@ class JobRunner:
     async def run(self, job: PromptJob) -> Reply:
         """Answer a job, or say that the image is needed.
 
-        What the id names is asked of the pool every time, while the model already works on what this replica
-        believes
-        it to be: bytes sent under an old id through another replica are seen by the very next request here.
+        What the id names is asked of the pool for every request, while the model already works on what this replica
+        believes it to be: bytes sent under an old id through another replica are seen by the very next request
+        here. A request that brings its image is about that image; its id is bound once.
         """
-        confirmed = asyncio.ensure_future(
-            self.pool.resolve(job.tenant, job.image_id, job.digest, job.received)
-        )
+        confirmed = asyncio.ensure_future(self._confirm(job))
         try:
             believed = job.digest or self.names.resolve(job.tenant, job.image_id)
             if believed and (found := self.finder.hot(self._key(job, believed))):
                 answered = await self._answer(self._key(job, believed), found, job)
                 if await confirmed == believed:
                     return answered
-            return await self._find_and_answer(job, await confirmed)
+            if job.digest is None:
+                return await self._find_and_answer(job, await confirmed)
+            reply = await self._find_and_answer(job, job.digest)
+            await confirmed
+            return reply
         except DeadlineExceeded:
             return Expired()
         finally:
             if not confirmed.cancel() and not confirmed.cancelled():
                 confirmed.exception()  # when the model failed first, nobody else looks at it
+
+    async def _confirm(self, job: PromptJob) -> str | None:
+        if job.bound:
+            return job.digest
+        return await self.pool.resolve(job.tenant, job.image_id, job.digest, job.received)
 
     def forget(self, tenant: str, digest: str) -> bool:
         """Drop an image, what is kept of its prompts, and its ids. Whether it was here."""

@@ -70,6 +70,16 @@ class ImageCopy:
 
 
 @dataclass(frozen=True, slots=True)
+class NameQuestion:
+    """Which digest an id names; with `digest`, the id is bound to it first. `received`: see `pool.deletions`."""
+
+    tenant: str
+    image_id: str
+    digest: str | None
+    received: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoredImage:
     """What one shard holds of an image. Bytes are 0 for what it does not hold."""
 
@@ -106,6 +116,8 @@ class PromptJob:
     """`time.time()` at which the ingress received the request: see `pool.deletions`."""
     warm: Warm | None = None
     """Known when the image was ensured a moment ago."""
+    bound: bool = False
+    """Whether the pool has bound the id to the digest for this request already."""
     traceparent: str | None = None
     """See `deployments.tracing`."""
 

@@ -105,16 +105,18 @@ class Prompting:
 def _concept_results(found: "Sequence[ConceptDetections]", size: ImageSize, request: ConceptRequest) -> bytes:
     from sam3_engine.encode_masks import concept_instances
 
-    return wire.dumps(concept_instances(found, size, request.mask_format, request.nms_iou_threshold))
+    as_json = request.as_json
+    instances = concept_instances(found, size, request.mask_format, request.nms_iou_threshold, arrays=as_json)
+    return wire.dumps(instances, as_json=as_json)
 
 
 def _visual_results(masks: "Sequence[VisualMask]", size: ImageSize, request: VisualRequest) -> bytes:
     from sam3_engine.encode_masks import visual_instance
 
-    instances = [visual_instance(mask, size, request.mask_format) for mask in masks]
+    instances = [visual_instance(mask, size, request.mask_format, arrays=request.as_json) for mask in masks]
     if request.mask_format != "binary":
         instances = [replace(instance, low_res_logits=None) for instance in instances]
-    return wire.dumps(instances)
+    return wire.dumps(instances, as_json=request.as_json)
 
 
 def warm_up_encoding(engine: "Engine") -> None:

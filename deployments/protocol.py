@@ -56,6 +56,8 @@ class ConceptRequest:
     prompts: Sequence[ConceptPrompt]
     mask_format: MaskFormat = "polygon"
     nms_iou_threshold: float | None = None
+    as_json: bool = False
+    """Have `Instance.masks` as `wire.JsonText`, for an answer that is only sent on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class VisualRequest:
     multimask: bool = True
     save_logits: bool = False
     load_logits: bool = False
+    as_json: bool = False
+    """As in ConceptRequest."""
 
 
 @dataclass(frozen=True, slots=True)

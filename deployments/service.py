@@ -231,7 +231,13 @@ class SegmentationService:
             )
         trace.cache = ensured.tier
         _add(trace, {"encode": ensured.encode_s})
-        return replace(job, image_id=_image_id(image, digest), digest=digest, warm=ensured.warm)
+        return replace(
+            job,
+            image_id=_image_id(image, digest),
+            digest=digest,
+            warm=ensured.warm,
+            bound=digest == job.digest,
+        )
 
     async def _decode(self, content: bytes, target: int) -> DecodedImage:
         decode = partial(decode_image, content, max_pixels=self._config.max_image_pixels, target=target)

@@ -1,5 +1,9 @@
-"""Results as they travel from a decoder to the ingress: pickled once, off the event loop, with masks as
-packed bits."""
+"""Results as they travel from a decoder to the ingress: pickled once, off the event loop.
+
+Masks are packed bits, or, where the request asks for it, the JSON text that an answer is to hold: written once, in the
+decoder, from arrays, and put into the answer as it is. A polygon of a photo has thousands of points; as lists they
+would be made, pickled, made again and written one by one.
+"""
 
 import pickle
 import zlib
@@ -8,11 +12,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import orjson
 
 from sam3_engine.types import Instance
 
 Results = Sequence[Instance] | Sequence[Sequence[Instance]]
 """One instance per visual prompt, or a list of them per concept prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """What `Instance.masks` describes, written as JSON."""
+
+    text: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +36,9 @@ class PackedMask:
     """Rows run together, eight pixels a byte, deflated: a photo's mask is kilobytes."""
 
 
-def dumps(results: Results) -> bytes:
-    """Results as bytes."""
-    return pickle.dumps(_each(results, _pack), protocol=pickle.HIGHEST_PROTOCOL)
+def dumps(results: Results, *, as_json: bool = False) -> bytes:
+    """Results as bytes. as_json: with masks as JsonText; their contours may be integer arrays [N, 2]."""
+    return pickle.dumps(_each(results, _write if as_json else _pack), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def loads(data: bytes) -> Any:
@@ -36,6 +48,11 @@ def loads(data: bytes) -> Any:
 
 def _each(results: Any, change: Any) -> Any:
     return [change(item) if isinstance(item, Instance) else _each(item, change) for item in results]
+
+
+def _write(instance: Instance) -> Instance:
+    text = JsonText(orjson.dumps(instance.masks, option=orjson.OPT_SERIALIZE_NUMPY))
+    return replace(instance, masks=text)
 
 
 def _pack(instance: Instance) -> Instance:

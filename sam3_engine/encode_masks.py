@@ -32,12 +32,14 @@ def concept_instances(
     size: ImageSize,
     mask_format: MaskFormat,
     nms_iou_threshold: float | None,
+    *,
+    arrays: bool = False,
 ) -> list[list[Instance]]:
     """The instances of each prompt of one image, in the order of the detections (highest score first).
 
     nms_iou_threshold: drop an instance that overlaps one of a higher score, of whatever prompt, by more than
-    this mask IoU; None keeps all. `Instance.box` is the model's own box. A mask is where its logits are above
-    zero.
+    this mask IoU; None keeps all. arrays: polygons as integer arrays [N, 2], not lists. `Instance.box` is the
+    model's own box. A mask is where its logits are above zero.
     """
     per_prompt: list[list[Instance]] = []
     scores: list[float] = []
@@ -47,7 +49,7 @@ def concept_instances(
         for row, logits in enumerate(_rows(found.mask_logits)):
             mask = mask_of_array(logits, size)
             rle = to_rle(mask) if nms_iou_threshold is not None or mask_format == "rle" else None
-            masks = rle if mask_format == "rle" else encode(mask, mask_format)
+            masks = rle if mask_format == "rle" else encode(mask, mask_format, arrays=arrays)
             score = float(found.scores[row])
             instances.append(Instance(score, _box(found.boxes[row]), mask.area, masks))
             if rle is not None:
@@ -61,20 +63,23 @@ def concept_instances(
     return [[instance for instance in instances if next(indices) in kept] for instances in per_prompt]
 
 
-def visual_instance(mask: VisualMask, size: ImageSize, mask_format: MaskFormat) -> Instance:
+def visual_instance(
+    mask: VisualMask, size: ImageSize, mask_format: MaskFormat, *, arrays: bool = False
+) -> Instance:
     """The instance of one click or box prompt. `Instance.box` is the mask's own; a mask is where logits are
     >= 0."""
     region = mask_of_array(next(_rows(mask.mask_logits.unsqueeze(0))), size, inclusive=True)
-    return Instance(mask.score, region.box, region.area, encode(region, mask_format), mask.low_res_logits)
+    masks = encode(region, mask_format, arrays=arrays)
+    return Instance(mask.score, region.box, region.area, masks, mask.low_res_logits)
 
 
-def encode(mask: RegionMask, mask_format: MaskFormat) -> Any:
-    """A mask in one of the formats that `types.Instance` describes."""
+def encode(mask: RegionMask, mask_format: MaskFormat, *, arrays: bool = False) -> Any:
+    """A mask in one of the formats that `types.Instance` describes. arrays: polygons as integer arrays [N, 2]."""
     match mask_format:
         case "polygon":
-            return to_polygons(mask)
+            return to_polygons(mask, arrays=arrays)
         case "polygon_holes":
-            return to_polygons_with_holes(mask)
+            return to_polygons_with_holes(mask, arrays=arrays)
         case "rle":
             return to_rle(mask)
         case "binary":

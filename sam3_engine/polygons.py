@@ -26,26 +26,29 @@ class PolygonWithHoles(TypedDict):
     holes: list[Polygon]
 
 
-def to_polygons(mask: RegionMask) -> list[Polygon]:
-    """The outer border of each connected part; holes are lost. Equal to cv2.findContours on the full mask."""
+def to_polygons(mask: RegionMask, *, arrays: bool = False) -> list[Polygon]:
+    """The outer border of each connected part; holes are lost. Equal to cv2.findContours on the full mask.
+
+    arrays: each polygon as int32 [N, 2] instead, for whoever writes JSON from arrays: many points, few objects.
+    """
     contours, _ = _find(mask, cv2.RETR_EXTERNAL)
-    return [_points(contour) for contour in contours]
+    return [_points(contour, arrays) for contour in contours]
 
 
-def to_polygons_with_holes(mask: RegionMask) -> list[PolygonWithHoles]:
+def to_polygons_with_holes(mask: RegionMask, *, arrays: bool = False) -> list[PolygonWithHoles]:
     """The borders of each connected part with those of its holes. A part inside a hole is a part of its
-    own."""
+    own. arrays: as in `to_polygons`."""
     contours, hierarchy = _find(mask, cv2.RETR_CCOMP)
     parts: list[PolygonWithHoles] = []
     part_of: dict[int, PolygonWithHoles] = {}
     for index, contour in enumerate(contours):
         if hierarchy[index][3] < 0:
-            part_of[index] = PolygonWithHoles(outer=_points(contour), holes=[])
+            part_of[index] = PolygonWithHoles(outer=_points(contour, arrays), holes=[])
             parts.append(part_of[index])
     for index, contour in enumerate(contours):
         parent = int(hierarchy[index][3])
         if parent >= 0:
-            part_of[parent]["holes"].append(_points(contour))
+            part_of[parent]["holes"].append(_points(contour, arrays))
     return parts
 
 
@@ -59,6 +62,6 @@ def _find(mask: RegionMask, mode: int) -> tuple[Sequence[npt.NDArray[Any]], npt.
     return contours, hierarchy[0]
 
 
-def _points(contour: npt.NDArray[Any]) -> Polygon:
-    points: Polygon = contour[:, 0, :].tolist()
-    return points
+def _points(contour: npt.NDArray[Any], arrays: bool) -> Any:
+    points = contour.reshape(-1, 2)
+    return points if arrays else points.tolist()

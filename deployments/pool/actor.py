@@ -21,7 +21,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments import tracing
 from deployments.config import ENCODER, PoolConfig
 from deployments.keys import ImageKey
-from deployments.messages import Ensured, ImageCopy, NameCopy, Source, Square, StoredImage, Warm
+from deployments.messages import Ensured, ImageCopy, NameCopy, NameQuestion, Source, Square, StoredImage, Warm
 from deployments.metrics import NAMES
 from deployments.pool.copies import Copies, Handover, Image
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
@@ -61,12 +61,15 @@ class PoolShard:
         await self._ready()
         return True
 
-    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
-        """The digest that an id names."""
+    async def resolve_all(self, questions: list[NameQuestion]) -> list[str | None]:
+        """The digest that each id names."""
         await self._ready()
-        found = await self._pool.resolve(tenant, image_id, digest, received)
+        return list(await asyncio.gather(*(self._resolve(question) for question in questions)))
+
+    async def _resolve(self, asked: NameQuestion) -> str | None:
+        found = await self._pool.resolve(asked.tenant, asked.image_id, asked.digest, asked.received)
         if found:
-            self._copies.note_use(tenant, image_id, found)
+            self._copies.note_use(asked.tenant, asked.image_id, found)
         return found
 
     async def lookup(

@@ -1,8 +1,9 @@
 """The pool's shards as their callers see them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from ray.exceptions import RayActorError, RayTaskError
 from deployments import tracing
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, derived_id, shards_of
-from deployments.messages import Ensured, Square, StoredImage, Warm
+from deployments.messages import Ensured, NameQuestion, Square, StoredImage, Warm
 from deployments.metrics import NAMES, Metrics
 from deployments.pool.copies import ShardGone
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.failover import Failover
+from deployments.pool.gathering import Gathering
 from deployments.pool.shards import pool_shards
 from deployments.protocol import CacheTier, Overloaded
 from sam3_engine.types import ImageSize
@@ -33,6 +35,7 @@ class EmbeddingPoolClient:
     def __init__(self, config: PoolConfig, metrics: Metrics, retry_after_s: float = 1.0) -> None:
         self._retry_after_s = retry_after_s
         self._shards = pool_shards(config)
+        self._resolving: dict[tuple[int, ...], Gathering[NameQuestion, str | None]] = {}
         self._failover = Failover(
             lambda shard: _answer(self._shards[shard].ping),
             lambda: metrics.add(NAMES.pool_failovers),
@@ -40,7 +43,15 @@ class EmbeddingPoolClient:
 
     async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
         """The digest that an id names; with `digest`, the id is bound to it first."""
-        found: str | None = await self._call(tenant, image_id, "resolve", tenant, image_id, digest, received)
+        holders = tuple(shards_of(tenant, image_id, len(self._shards)))
+        if holders not in self._resolving:
+            self._resolving[holders] = Gathering(partial(self._resolve_all, holders))
+        return await self._resolving[holders].ask(NameQuestion(tenant, image_id, digest, received))
+
+    async def _resolve_all(
+        self, holders: tuple[int, ...], questions: Sequence[NameQuestion]
+    ) -> Sequence[str | None]:
+        found: Sequence[str | None] = await self._try(holders, "resolve_all", list(questions))
         return found
 
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:

@@ -7,6 +7,7 @@ import orjson
 from fastapi import Response
 
 from deployments.protocol import ConceptAnswer, Embedded, KeptImage, VisualAnswer
+from deployments.wire import JsonText
 from sam3_engine.types import Instance, MaskFormat
 from serve_app.http.schemas_concept import Sam3SegmentationFields
 
@@ -16,10 +17,11 @@ WIRE_FORMAT: dict[MaskFormat, str] = {"polygon": "polygon", "rle": "rle", "polyg
 def prediction(instance: Instance, mask_format: MaskFormat) -> dict[str, Any]:
     """One mask, with our own `box` (corners) and `area` beside the documented fields."""
     x0, y0, x1, y1 = instance.box
+    masks = instance.masks
     return {
         "format": WIRE_FORMAT[mask_format],
         "confidence": instance.score,
-        "masks": instance.masks,
+        "masks": orjson.Fragment(masks.text) if isinstance(masks, JsonText) else masks,
         "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1},
         "area": instance.area,
     }

@@ -161,6 +161,7 @@ class Sam3SegmentationFields(AcceptedFields):
             prompts=[prompt.to_prompt(threshold) for prompt in self.prompts],
             mask_format=concept_format(self.format),
             nms_iou_threshold=self.nms_iou_threshold,
+            as_json=True,
         )
 
 

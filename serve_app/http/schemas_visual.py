@@ -108,12 +108,14 @@ class Sam2SegmentationFields(AcceptedFields):
         """For the segmenter. Raises UnsupportedFormat."""
         # No prompt at all is one empty prompt: the model gets one padding point, as in SAM.
         prompts = [prompt.to_prompt() for prompt in self._flat()] or [VisualPrompt()]
+        mask_format = visual_format(self.format)
         return VisualRequest(
             prompts=prompts,
-            mask_format=visual_format(self.format),
+            mask_format=mask_format,
             multimask=self.multimask_output is not False,
             save_logits=bool(self.save_logits_to_cache),
             load_logits=bool(self.load_logits_from_cache),
+            as_json=mask_format != "binary",
         )
 
     def _flat(self) -> list[Sam2Prompt]:

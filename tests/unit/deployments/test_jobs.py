@@ -172,6 +172,26 @@ async def test_an_ensured_embedding_is_used_for_its_own_image(world: World) -> N
     assert world.finder.given == [ensured]
 
 
+async def test_an_id_that_is_bound_already_is_not_bound_again(world: World) -> None:
+    ensured = Warm(["ref"], SIZE, 1)
+    assert prompted(await world.runner.run(job(digest="red", warm=ensured, bound=True))) == "red"
+    world.finder.hot_images = {"red"}
+    assert prompted(await world.runner.run(job(digest="red", warm=ensured, bound=True))) == "red"
+    assert world.pool.asked == []
+
+
+async def test_a_request_with_its_image_is_answered_when_its_id_is_bound_and_not_before(world: World) -> None:
+    world.finder.warm_images = {"red"}
+    world.pool.confirmed.clear()
+    running = asyncio.create_task(world.runner.run(job(digest="red")))
+    while not world.prompter.prompted:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert not running.done()
+    world.pool.confirmed.set()
+    assert prompted(await running) == "red"
+
+
 async def test_a_warm_image_is_fetched_and_the_time_is_told(world: World) -> None:
     world.finder.warm_images = {"red"}
     reply = await world.runner.run(job(digest="red"))

@@ -25,6 +25,23 @@ def test_nested_lists_keep_their_shape() -> None:
     assert wire.loads(wire.dumps([])) == []
 
 
+@pytest.mark.parametrize(
+    ("masks", "text"),
+    [
+        ([[[0, 0], [1, 0], [1, 1]]], b"[[[0,0],[1,0],[1,1]]]"),
+        ([np.array([[0, 0], [7, 300]], dtype=np.int32)], b"[[[0,0],[7,300]]]"),
+        ([{"outer": np.array([[5, 6]], dtype=np.int32), "holes": []}], b'[{"outer":[[5,6]],"holes":[]}]'),
+        ({"size": [2, 2], "counts": "04"}, b'{"size":[2,2],"counts":"04"}'),
+        ([], b"[]"),
+    ],
+)
+def test_masks_may_travel_as_json(masks: object, text: bytes) -> None:
+    sent = Instance(0.5, (0, 0, 1, 1), 3, masks)
+    ((found,),) = wire.loads(wire.dumps([[sent]], as_json=True))
+    assert found.masks == wire.JsonText(text)
+    assert (found.score, found.box, found.area) == (sent.score, sent.box, sent.area)
+
+
 def test_a_large_mask_of_one_object_is_small() -> None:
     mask = np.zeros((4000, 4000), dtype=np.bool_)
     mask[1000:3000, 500:2500] = True

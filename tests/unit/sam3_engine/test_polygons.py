@@ -23,6 +23,14 @@ def test_equals_opencv_on_the_full_mask(size: tuple[int, int]) -> None:
         assert to_polygons(RegionMask.from_full(mask)) == [contour[:, 0].tolist() for contour in contours]
 
 
+def test_arrays_hold_the_same_points() -> None:
+    mask = RegionMask.from_full(random_mask(3, SIZES[-1]))
+    assert [part.tolist() for part in to_polygons(mask, arrays=True)] == to_polygons(mask)
+    parts, arrays = to_polygons_with_holes(mask), to_polygons_with_holes(mask, arrays=True)
+    assert [part["outer"].tolist() for part in arrays] == [part["outer"] for part in parts]
+    assert [[hole.tolist() for hole in part["holes"]] for part in arrays] == [part["holes"] for part in parts]
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_with_holes_nothing_is_lost(size: tuple[int, int]) -> None:
     for seed in range(12):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deployments.protocol import ConceptAnswer, Embedded, VisualAnswer
+from deployments.wire import JsonText
 from sam3_engine.types import ImageSize, Instance
 from serve_app.http import npz as npz_module
 from serve_app.http.errors import TooLarge
@@ -52,6 +53,18 @@ def test_concept_body() -> None:
         "time": 0.25,
         "image_id": "id",
     }
+
+
+def test_masks_that_are_json_already_are_put_in_as_they_are() -> None:
+    fields = Sam3SegmentationFields.model_validate({"prompts": [{"text": "a"}]})
+    plain, written = instance(), instance(masks=JsonText(b"[[[1,2],[3,4]]]"))
+    bodies = [
+        [concept_body(fields, ConceptAnswer("id", SIZE, [[one]]), "polygon", 0.25)]
+        for one in (plain, written)
+    ]
+    assert answer_json(bodies[0], False).body == answer_json(bodies[1], False).body
+    clicks = [[visual_body(VisualAnswer("id", SIZE, [one]), "polygon", 0.25)] for one in (plain, written)]
+    assert answer_json(clicks[0], False).body == answer_json(clicks[1], False).body
 
 
 def test_a_missing_result_is_not_passed_over() -> None:

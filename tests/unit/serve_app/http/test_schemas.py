@@ -25,7 +25,10 @@ def visual(**fields: Any) -> VisualRequest:
 
 def test_concept_defaults() -> None:
     assert concept(prompts=[{"text": "dog"}]) == ConceptRequest(
-        prompts=[ConceptPrompt("dog", (), (), 0.5)], mask_format="polygon", nms_iou_threshold=None
+        prompts=[ConceptPrompt("dog", (), (), 0.5)],
+        mask_format="polygon",
+        nms_iou_threshold=None,
+        as_json=True,
     )
 
 
@@ -80,7 +83,8 @@ def test_empty_labels_are_no_labels() -> None:
 
 
 def test_visual_defaults() -> None:
-    assert visual() == VisualRequest([VisualPrompt()], "polygon", True, False, False)
+    assert visual() == VisualRequest([VisualPrompt()], "polygon", True, False, False, as_json=True)
+    assert not visual(format="binary").as_json
 
 
 def test_visual_with_everything() -> None:

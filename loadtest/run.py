@@ -27,7 +27,7 @@ from loadtest.reference import Quiet, ask_quietly, warm
 from loadtest.report import write
 from loadtest.result import Point, Result, knee, point
 from loadtest.scenarios import SCENARIOS, Traffic
-from loadtest.server import get, server_process
+from loadtest.server import ROOT, get, server_process
 from loadtest.usage import server_behind, watched
 from loadtest.workers import Worker, best_threads, worker
 
@@ -83,7 +83,7 @@ def server(url: str, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
     settings.setdefault("model", "tiny")
     settings.setdefault("object_store_bytes", "1GiB")
     print("starting a server", flush=True)
-    with server_process(folder, **settings) as started:
+    with server_process(folder, root=ROOT, **settings) as started:
         known: dict[str, object] = {name: value for name, value in settings.items() if name != "port"}
         yield started.url, {"server": "started for this run", **(get(started.url + "/info") or {}), **known}
 

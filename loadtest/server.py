@@ -77,14 +77,18 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def server_process(folder: Path, *arguments: str, **settings: str) -> Iterator[ServerProcess]:
-    """Start a server, wait until it is ready, and stop it. arguments: options of `sam3-serve up`."""
+def server_process(
+    folder: Path, *arguments: str, root: Path = ROOT, **settings: str
+) -> Iterator[ServerProcess]:
+    """Start a server, wait until it is ready, and stop it. arguments: options of `sam3-serve up`. root: the
+    checkout that it runs from."""
     port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
     with output.open("w") as file:
         process = psutil.Popen(
             command("up", *arguments),
-            env=environment(**settings),
+            env={**environment(**settings), "PYTHONPATH": str(root)},
+            cwd=root,
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -95,6 +95,7 @@ async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(
     assert "decode" not in second.stages
     assert len(pool.encoded) == 1
     assert len(decoders.jobs) == 3, "one hop for a known image"
+    assert [job.bound for job in decoders.jobs] == [False, True, False], "each request binds its id once"
 
 
 async def test_every_route_shares_one_encode(service: SegmentationService, pool: FakePool) -> None:

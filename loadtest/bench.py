@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from loadtest.bench_device import DeviceFigures, device_figures
-from loadtest.bench_engine import Row, mask_rows, model_rows
+from loadtest.bench_engine import INSTANCES, MEGAPIXELS, PROMPTS, Row, mask_rows, model_rows
 from loadtest.bench_growth import Growth, engine_growth, processes
 from loadtest.figures import ms, table
 from loadtest.machine import this_machine
@@ -38,25 +38,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threads = asked.threads or best_threads(engine)
     torch.set_num_threads(threads)
     machine = this_machine()
-    parts = [f"{machine.line()}, tiny, {threads} torch thread{'s' * (threads > 1)}"]
-    print(parts[0], flush=True)
-    if asked.small:
-        rows = model_rows(engine, asked.seconds, (1, 2))
-        masks = mask_rows(engine, asked.seconds, (0.5,), (1, 4))
-    else:
-        rows, masks = model_rows(engine, asked.seconds), mask_rows(engine, asked.seconds)
+    parts: list[str] = []
+
+    def tell(texts: Iterator[str]) -> None:
+        for text in texts:
+            parts.append(text)
+            print(text, end="\n\n", flush=True)
+
+    tell(iter([f"{machine.line()}, tiny, {threads} torch thread{'s' * (threads > 1)}"]))
+    rows = model_rows(engine, asked.seconds, (1, 2) if asked.small else PROMPTS)
+    tell(_rows("The model", rows))
+    sizes = ((0.5,), (1, 4)) if asked.small else (MEGAPIXELS, INSTANCES)
+    masks = mask_rows(engine, asked.seconds, *sizes)
+    tell(_rows("From logits to polygons", masks))
     grown = engine_growth(engine, asked.seconds, small=asked.small)
     if not asked.small:
         counts = range(1, 2 * (psutil.cpu_count() or 1) + 1)
         with tempfile.TemporaryDirectory(prefix="sam3-bench-") as folder:
             grown.append(processes(counts, asked.seconds, Path(folder)))
+    tell(_growth(grown))
     device = _device(asked)
-    parts += [*_rows("The model", rows), *_rows("From logits to polygons", masks), *_growth(grown)]
-    parts += list(_device_text(device))
-    text = "\n\n".join(parts) + "\n"
-    print(text.partition("\n\n")[2])
+    tell(_device_text(device))
     asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "bench.md").write_text(text)
+    (asked.out / "bench.md").write_text("\n\n".join(parts) + "\n")
     written = {
         "machine": machine.as_dict(),
         "threads": threads,

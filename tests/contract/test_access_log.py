@@ -142,11 +142,12 @@ def test_off_is_off_and_stdout_is_standard_output(
 
 def test_a_file_that_is_rotated_away_is_made_anew(start_server: ServerFactory, path: Path, lines) -> None:
     with start_server(access_log=str(path)) as url:
-        requests.get(url + "/info", timeout=60)
-        while not path.exists() or not path.read_text():  # it is written when the answer is out
-            time.sleep(0.01)
-        path.rename(path.with_suffix(".1"))
-        requests.get(url + "/readiness", timeout=60)
+        for route in ("/info", "/readiness"):
+            requests.get(url + route, timeout=60)
+            while not path.exists() or not path.read_text():  # it is written when the answer is out
+                time.sleep(0.01)
+            if route == "/info":
+                path.rename(path.with_suffix(".1"))
     assert [line["route"] for line in lines()] == ["/readiness"]
 
 

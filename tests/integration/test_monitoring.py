@@ -162,7 +162,8 @@ def test_counted_is_what_was_sent(watching: Prometheus) -> None:
     assert last('sam3_requests_total{route="/sam3/visual_segment",status="404"}') == 2
     assert last('sam3_requests_total{route="/sam3/concept_segment",status="422"}') == 2
     assert last('sam3_request_seconds_count{route="/sam3/visual_segment"}') == 2 * (IMAGES + 4)
-    assert last('sam3_processes{part!="pool"}') == 3
+    for part in ("ingress", "encoder", "decoder", "pool"):  # how many, is up to the autoscaler
+        assert last(f'sam3_processes{{part="{part}"}}') >= 1
 
 
 def test_promtool_finds_nothing_wrong_with_the_exposition(

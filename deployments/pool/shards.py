@@ -33,6 +33,7 @@ def pool_shards(config: PoolConfig) -> list[Any]:
             max_task_retries=0,  # the caller knows where else to ask
             max_concurrency=CONCURRENCY,
             num_cpus=0,
+            memory=2**20,  # without any resource Ray ignores an affinity
             **_placement(nodes[shard % len(nodes)] if nodes else None, labels),
         )
         .remote(config, shard)

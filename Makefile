@@ -60,6 +60,11 @@ chaos: ## Kill, stop and update what serves, under steady load; print what faile
 	@scripts/setup loadtest
 	@$(bin)/python -m loadtest.chaos
 
+.PHONY: bench-pool
+bench-pool: ## Measure the embedding pool: clicks by tier, hot share, bytes and encodes per image (about 5 minutes)
+	@scripts/setup loadtest
+	@$(bin)/python -m loadtest.bench_pool
+
 .PHONY: bench-scale
 bench-scale: ## Measure a burst, a start from zero and overload, and draw them (about 6 minutes)
 	@scripts/setup loadtest

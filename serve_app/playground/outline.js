@@ -35,9 +35,9 @@ export function traceRings({ x: left, y: top, width, height, data }) {
 
 /** Where an edge that arrives at the corner (x, y) goes on. Pixels that touch by a corner alone are apart. */
 function turn(filled, x, y, direction) {
-  const [aheadRight, aheadLeft] = AHEAD[direction].map(([dx, dy]) => filled(x + dx, y + dy));
-  if (!aheadRight) return (direction + 1) % 4;
-  return aheadLeft ? (direction + 3) % 4 : direction;
+  const [right, left] = AHEAD[direction];
+  if (!filled(x + right[0], y + right[1])) return (direction + 1) % 4;
+  return filled(x + left[0], y + left[1]) ? (direction + 3) % 4 : direction;
 }
 
 // By direction: the pixels ahead on the right and on the left of a corner.

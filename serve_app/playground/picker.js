@@ -23,7 +23,7 @@ export function imagePicker(assets, open) {
   });
   listenToDrops(open);
   document.addEventListener("paste", (event) => {
-    if (isTyping(event.target)) return;
+    if (isTyping(event.target) && !event.clipboardData?.files.length) return; // text is for the field
     take(event.clipboardData, open);
   });
   return {

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Download, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Download, Page, expect, sync_playwright
 
 from tests.support.scenes import encoded, scene
 
 CHROMIUM = "/usr/bin/chromium"
-WAIT_MS = 15_000
+WAIT_MS = 60_000
+"""How long a condition is waited for: a busy machine is slow, and a failure waits once."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser without a window."""
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         # A container has neither the rights for a sandbox nor much shared memory.
         arguments = ["--no-sandbox", "--disable-dev-shm-usage"]

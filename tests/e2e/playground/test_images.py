@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
 
 from serve_app.http.app import create_app
 from serve_app.http.digest import digest_of
@@ -13,8 +14,9 @@ from tests.e2e.playground.conftest import Opener
 from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
-from tests.support.scenes import HEIGHT, WIDTH, encoded, ring, scene
+from tests.support.scenes import CIRCLE, HEIGHT, WIDTH, encoded, ring, scene
 
+ORIENTATION = 0x0112
 LINK = "https://images.example/folder/scene%20one.png"
 TRANSFER = """([kind, content, type]) => {
     const transfer = new DataTransfer();
@@ -23,7 +25,7 @@ TRANSFER = """([kind, content, type]) => {
     const event = kind === "paste"
         ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true })
         : new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
-    document.body.dispatchEvent(event);
+    document.activeElement.dispatchEvent(event);
 }"""
 
 
@@ -37,6 +39,25 @@ def test_paste_and_drop(playground: Playground, kind: str) -> None:
     playground.page.wait_for_selector("#picker", state="hidden")
     playground.find("red circle")
     assert playground.prompts() == {"red circle": 2}
+
+
+def test_an_image_is_pasted_while_the_focus_is_in_a_text_field(playground: Playground) -> None:
+    playground.page.locator("#concept").focus()
+    share(playground, "paste", encoded(scene()))
+    playground.page.wait_for_selector("#picker", state="hidden")
+
+
+def test_an_image_is_turned_upright(playground: Playground) -> None:
+    """As the server does it: a click is on the pixel that is seen."""
+    turned = scene().transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # to be shown turned clockwise
+    playground.load(encoded(turned, "JPEG", quality=95, exif=exif), "photo.jpg")
+    x, y = (CIRCLE[0] + CIRCLE[2]) / 2, (CIRCLE[1] + CIRCLE[3]) / 2
+    red, green, _ = playground.colour_at(x, y)
+    assert red > 180 > 80 > green
+    playground.click(x, y)
+    assert playground.prompts() == {"Object 1 · 1 click": 1}
 
 
 def test_dropping_something_else_is_told(playground: Playground) -> None:

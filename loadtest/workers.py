@@ -80,6 +80,7 @@ def worker(folder: Path, module: str, *arguments: str) -> Iterator[Worker]:
     finally:
         process.stdin.close()
         process.wait(START_S)
+        process.stdout.close()
 
 
 @contextmanager

@@ -29,6 +29,8 @@ class Point:
 
     def meets(self, objective_s: float) -> bool:
         """Whether the server kept up with what was offered: nothing failed, p99 within the objective."""
+        if not self.offered:  # a low rate for a short time
+            return True
         return not self.failed and self.latency.p99 <= objective_s and self.achieved >= 0.9 * self.offered
 
 
@@ -53,7 +55,7 @@ def knee(points: Sequence[Point], objective_s: float) -> Point | None:
     for one in points:
         if not one.meets(objective_s):
             break
-        last = one
+        last = one if one.offered else last
     return last
 
 

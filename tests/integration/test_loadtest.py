@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_load_test_reports_and_finds_every_answer_right(tmp_path: Path) -> None:
-    small = ["--duration", "2", "--step", "1", "--pictures", "2", "--baselines", "small", "--p99-ms", "60000"]
+    small = ["--duration", "2", "--step", "1", "--pictures", "2", "--baselines", "small", "--rate", "6"]
     assert run.main([*small, "--out", str(tmp_path), "--name", "small"]) == 0
     report = json.loads((tmp_path / "small.json").read_text())
     assert report["settings"]["model"] == "tiny"

@@ -39,6 +39,9 @@ def test_the_knee_is_the_load_before_the_first_that_misses() -> None:
     assert knee([bad, good], 0.1) is None
     assert knee([good, failing], 0.1) is good
     assert knee([], 0.1) is None
+    nothing = point([], 1.0, sessions_per_s=0.5)
+    assert knee([nothing, good, bad], 0.1) is good
+    assert knee([nothing, bad], 0.1) is None
 
 
 def test_records_and_plans_survive_their_files(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 people's images and definitions. The policy refuses them by name; the engine's switches and the worker's walls would
 stop them without it."""
 
+import os
 import pickle
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from tests.workflows.conftest import Server, ServerFactory
 from tests.workflows.specifications import sam3, workflow
 
 IMAGE = as_json(encoded(scene()))
-CODE = "def run(self, image):\n    import os\n    os.system('touch /tmp/escaped')\n    return {'found': 1}"
+ESCAPED = Path(tempfile.gettempdir()) / f"escaped-{os.getpid()}"
+CODE = f"def run(self, image):\n    import os\n    os.system('touch {ESCAPED}')\n    return {{'found': 1}}"
 
 DYNAMIC = {
     "type": "DynamicBlockDefinition",
@@ -89,7 +92,7 @@ def test_custom_python_is_refused(server: Server, tmp_path: Path) -> None:
         answer = server.post(route, document)
         assert answer.status_code == 400
         assert "custom Python" in answer.json()["message"]
-    assert not Path("/tmp/escaped").exists()
+    assert not ESCAPED.exists()
 
 
 @pytest.mark.parametrize("hidden_in", ["steps", "inputs", "outputs"])

@@ -1,5 +1,6 @@
 """The deployments as they really run: Ray, Serve, HAProxy, one replica of each. One server for the whole module."""
 
+import contextlib
 import io
 import ipaddress
 import threading
@@ -346,7 +347,8 @@ def test_requests_of_clients_that_left_end(server: ServerProcess) -> None:
             assert time.monotonic() < end
             time.sleep(0.5)
     finally:
-        encoder.resume()
+        with contextlib.suppress(psutil.NoSuchProcess):  # its health check may have had it replaced by now
+            encoder.resume()
     click(server, image=as_json(numbered(8000)))
 
 

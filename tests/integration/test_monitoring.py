@@ -73,6 +73,7 @@ def server(folder: Path, collector: Receiver) -> Iterator[ServerProcess]:
 def watching(folder: Path, server: ServerProcess) -> Iterator[Prometheus]:
     """A Prometheus that has seen traffic of every kind."""
     with prometheus(folder, server.url) as running:
+        restart_a_replica(server)
         traffic(server)
         until(lambda: running.value("sum(sam3_requests_total)") > 0)
         sent = traffic(server)  # rates need two different values
@@ -80,7 +81,15 @@ def watching(folder: Path, server: ServerProcess) -> Iterator[Prometheus]:
         until(lambda: bool(running.query(wanted)))
         until(lambda: bool(running.query("sum(sam3:requests:rate5m) > 0 and sum(sam3:evictions:rate5m) > 0")))
         until(lambda: bool(running.query('sam3:images_encoded:rate5m{cause="again"}')))
+        until(lambda: bool(running.query("sam3:replica_starts:increase15m")))
         yield running
+
+
+def restart_a_replica(server: ServerProcess) -> None:
+    """Ray may miss the first starts, which come before its agent listens; this one it counts."""
+    (decoder,) = server.named("ServeReplica:sam3:PromptDecoder")
+    decoder.kill()
+    until(lambda: any(each.pid != decoder.pid for each in server.named("ServeReplica:sam3:PromptDecoder")))
 
 
 def until(reached: Callable[[], bool]) -> None:

@@ -22,7 +22,7 @@ from serve_app.cli.addresses import free_ports
 from serve_app.cli.haproxy import LOOPBACK, install
 from serve_app.cli.janitor import clean
 from serve_app.cli.ray_environment import environment, new_token
-from serve_app.cli.ray_head import new_run_dir
+from serve_app.cli.ray_head import RAY_DIR, new_run_dir
 from serve_app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +51,11 @@ class Node:
         self.process.wait(STOP_S)
 
     def start_again(self) -> None:
-        """The same command in the same environment, as Kubernetes restarts a pod that keeps its name."""
+        """The same command in the same environment, as Kubernetes restarts a pod that keeps its name.
+
+        A new container knows nothing of a cluster that ran before; here the folder would tell.
+        """
+        (self.output.parent / RAY_DIR / "ray_current_cluster").unlink(missing_ok=True)
         self.process = _started(self.command, self.environment, self.output)
 
 
@@ -81,7 +85,7 @@ class LocalCluster:
         arguments = [
             *("--head", f"--port={self.gcs_port}", f"--num-cpus={num_cpus}", "--num-gpus=0"),
             *("--include-dashboard=true", f"--dashboard-host={LOOPBACK}"),
-            *(f"--dashboard-port={self.dashboard_port}", f"--temp-dir={self.folder / 'ray'}"),
+            *(f"--dashboard-port={self.dashboard_port}", f"--temp-dir={self.folder / RAY_DIR}"),
             *self._head_arguments,
         ]
         return self._add(arguments, self._head_environment)

@@ -48,6 +48,11 @@ class Shard:
             if name == "ids":
                 tenant, digests = args
                 return {digest: self.pool.names.ids_of(tenant, digest) for digest in digests}
+            if name == "resolve_all":
+                return [
+                    await self.pool.resolve(asked.tenant, asked.image_id, asked.digest, asked.received)
+                    for asked in args[0]
+                ]
             given = args[:2] if name == "lookup" else args  # the rest is for traces
             found = getattr(self.pool, name)(*given)
             return await found if asyncio.iscoroutine(found) else found

@@ -27,6 +27,7 @@ ALONE = ("click", "one-prompt", "sixteen-prompts", "concept")
 CROWD = ("click", "concept-hot", "concept", "annotator")
 """Eight clients: what the cores yield."""
 CLIENTS = 8
+HEAD = ("scenario", "clients", "", "p50", "p99", "answers/s", "CPU/answer", "failed")
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ class Comparison:
             )
         return found
 
-    def tables(self) -> str:
-        """Everything, as Markdown."""
-        rows = [
+    def rows(self) -> list[tuple[object, ...]]:
+        """The cells as HEAD names their columns."""
+        return [
             (
                 cell.scenario,
                 cell.clients,
@@ -106,10 +107,15 @@ class Comparison:
             )
             for cell in self.cells
         ]
-        head = ("scenario", "clients", "", "p50", "p99", "answers/s", "CPU/answer", "failed")
-        ratios = [(name, f"{value:.2f}") for name, value in self.ratios().items()]
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Ratios and agreement, each with its name."""
         agree = [(f"{name} finds the same masks", f"{share:.1%}") for name, share in self.agreement.items()]
-        return f"{table(head, rows)}\n\n{table(('ratio', ''), [*ratios, *agree])}\n"
+        return [*((name, f"{value:.2f}") for name, value in self.ratios().items()), *agree]
+
+    def tables(self) -> str:
+        """Everything, as Markdown."""
+        return f"{table(HEAD, self.rows())}\n\n{table(('ratio', ''), self.summary())}\n"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from loadtest.baselines import HEAD
 from loadtest.figures import Latency, ms
 from loadtest.plots import plots
 from loadtest.result import Point, Result
@@ -148,27 +149,12 @@ def _steady(result: Result) -> list[str]:
 def _comparison(result: Result) -> list[str]:
     if result.comparison is None:
         return []
-    cells = [
-        (
-            cell.scenario,
-            cell.clients,
-            cell.name,
-            ms(cell.figures.latency.p50),
-            ms(cell.figures.latency.p99),
-            f"{cell.per_s:.1f}",
-            f"{cell.cpu_ms:.3g}",
-            cell.figures.failed,
-        )
-        for cell in result.comparison.cells
-    ]
-    ratios = [(name, f"{value:.2f}") for name, value in result.comparison.ratios().items()]
-    same = [(f"{name} finds the same masks", f"{v:.1%}") for name, v in result.comparison.agreement.items()]
     return [
         "<h2>Beside the baselines, in turns in this run</h2>",
         "<p>bare: the engine's calls in one process, no server. naive: one FastAPI process around the sam3 package, a "
         "lock, an encode for every request. peer: the same with a cache of the full state, for clicks only.</p>",
-        _table(("", "clients", "", "p50", "p99", "answers/s", "CPU ms/answer", "failed"), cells),
-        _table(("ratio", ""), [*ratios, *same]),
+        _table(HEAD, result.comparison.rows()),
+        _table(("ratio", ""), result.comparison.summary()),
     ]
 
 

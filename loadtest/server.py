@@ -2,9 +2,7 @@
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,8 +16,9 @@ from urllib.request import urlopen
 
 import psutil
 
+from serve_app.cli.addresses import free_ports
+
 ROOT = Path(__file__).parents[1]
-PORTS = (21_000, 29_000)
 START_S = 240.0
 STOP_S = 60.0
 
@@ -77,26 +76,13 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "serve_app.cli.main", *arguments]
 
 
-def quiet_port() -> int:
-    """A free port that is none of those that Ray and the kernel give away by themselves: Ray opens many before the
-    server listens, and one may be the port that was free."""
-    for port in random.sample(range(*PORTS), 100):
-        with socket.socket() as one:
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError(f"no free port in {PORTS}")
-
-
 @contextmanager
 def server_process(
     folder: Path, *arguments: str, root: Path = ROOT, **settings: str
 ) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and stop it. arguments: options of `sam3-serve up`. root: the
     checkout that it runs from."""
-    port = settings.setdefault("port", str(quiet_port()))
+    port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
     with output.open("w") as file:
         process = psutil.Popen(

@@ -2,7 +2,12 @@
 
 import errno
 import ipaddress
+import itertools
+import random
 import socket
+
+QUIET_PORTS = range(20000, 30000)
+"""Ports that neither Ray (up to 19999) nor the kernel (from 32768) gives away by itself."""
 
 
 def is_loopback(host: str) -> bool:
@@ -30,15 +35,9 @@ def in_use(host: str, port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nobody on loopback listens on at this moment."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Different ports that nobody on loopback listens on, and that nobody is given unasked before they are used."""
+    free = (port for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)) if not in_use("127.0.0.1", port))
+    return list(itertools.islice(free, count))
 
 
 def url_of(host: str, port: int) -> str:

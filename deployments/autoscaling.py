@@ -170,9 +170,14 @@ def report(batchers: Sequence[Batcher[Any, Any]], thread: ModelThread) -> dict[s
     """What a replica tells the policy; Serve asks for it by `record_autoscaling_stats`."""
     return {
         QUEUED: float(sum(batcher.waiting_weight for batcher in batchers)),
-        OLDEST: max((batcher.oldest_s for batcher in batchers), default=0.0),
+        OLDEST: oldest_s(batchers),
         BUSY: thread.busy_share(),
     }
+
+
+def oldest_s(batchers: Sequence[Batcher[Any, Any]]) -> float:
+    """Seconds that the oldest item has waited in any of them."""
+    return max((batcher.oldest_s for batcher in batchers), default=0.0)
 
 
 def serve_options(rules: Rules) -> dict[str, Any]:

@@ -60,8 +60,8 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def oldest_s(self) -> float:
-        """Seconds that the oldest of them has waited; 0 when none waits."""
-        since = next((waiting.since for waiting in self._waiting if not waiting.answer.done()), None)
+        """Seconds that the oldest of them has waited; 0 when none waits. For any thread."""
+        since = next((waiting.since for waiting in self._waiting.copy() if not waiting.answer.done()), None)
         return 0.0 if since is None else time.monotonic() - since
 
     async def submit(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deployments import tracing
-from deployments.autoscaling import report
+from deployments.autoscaling import oldest_s, report
 from deployments.config import DecoderConfig
 from deployments.finder import FeatureFinder, HotImage
 from deployments.hot import HotCache, Weighed
@@ -77,6 +77,7 @@ class PromptDecoder:
         )
         self._canary = Canary(canary_click(self._engine), self._thread)
         warm_up_encoding(self._engine)
+        metrics.follow(NAMES.queue_age, lambda: oldest_s(self._prompting.batchers), stage="prompt")
         metrics.set(NAMES.processes, 1, part="decoder")
 
     async def run(self, job: PromptJob) -> Reply:

@@ -39,6 +39,7 @@ class ImageEncoder:
         side = self._engine.spec.image_size
         canary = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
         self._canary = Canary(lambda: _values(self._engine.encode([canary])[0]), self._thread)
+        self._metrics.follow(NAMES.queue_age, lambda: self._batcher.oldest_s, stage="encode")
         self._metrics.set(NAMES.processes, 1, part="encoder")
 
     async def encode(self, image: Square | Source) -> Embedding:

@@ -6,6 +6,7 @@ reported.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -80,6 +81,12 @@ class _Names:
     batch_size: Metric = Metric(
         "sam3_batch_size", "Images or prompts in one call of the model.", ("stage",), SIZES
     )
+    queue_age: Metric = Metric(
+        "sam3_queue_age_seconds",
+        "How long the oldest image or prompt has waited for the model by now: encode, prompt.",
+        ("stage",),
+        across="max",
+    )
     model_load_seconds: Metric = Metric(
         "sam3_model_load_seconds", "Seconds to load the model and warm it up.", across="max"
     )
@@ -137,6 +144,10 @@ class Metrics(Protocol):
         """Set a gauge."""
         ...
 
+    def follow(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
+        """Set a gauge to what `read` gives, in any thread, whenever figures are reported."""
+        ...
+
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Put one value into a histogram."""
         ...
@@ -155,6 +166,10 @@ class LocalMetrics:
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """Set a gauge."""
         self.values[_series(metric, labels)] = value
+
+    def follow(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
+        """Set a gauge to what it is now."""
+        self.set(metric, read(), **labels)
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Count an observation under `<name>_count`."""

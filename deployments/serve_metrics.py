@@ -8,6 +8,7 @@ consist of (`deployments.exposition` makes histograms of them again), and gauges
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from deployments.metrics import Metric
@@ -28,6 +29,7 @@ class ServeMetrics:
     def __init__(self, interval_s: float = INTERVAL_S) -> None:
         self._interval_s = interval_s
         self._tallies = Tallies()
+        self._followed: list[tuple[Metric, dict[str, str], Callable[[], float]]] = []
         self._instruments: dict[str, Any] = {}
         self._reporter: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -42,6 +44,11 @@ class ServeMetrics:
         self._tallies.set(metric, value, labels)
         self._report_regularly()
 
+    def follow(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
+        """Set a gauge to what `read` gives, in the thread that reports, before each report."""
+        self._followed.append((metric, labels, read))
+        self._report_regularly()
+
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Put one value into a histogram."""
         self._tallies.observe(metric, value, labels)
@@ -49,6 +56,8 @@ class ServeMetrics:
 
     def report(self) -> None:
         """Hand over to Ray what has changed."""
+        for metric, labels, read in tuple(self._followed):
+            self._tallies.set(metric, read(), labels)
         for change in self._tallies.take():
             instrument = self._instrument(change)
             if change.metric.kind == "gauge":

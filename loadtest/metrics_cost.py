@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import requests
 
-from deployments.metrics import NAMES, Metric
+from deployments.metrics import NAMES
 from deployments.protocol import Trace
-from deployments.tallies import Tallies
+from deployments.serve_metrics import ServeMetrics
 from loadtest.figures import table
 from loadtest.images import as_json, drawing
 from loadtest.machine import this_machine
@@ -32,22 +32,6 @@ REPEATS = 20_000
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 STAGES = ("transfer", "queue", "prompt", "post")
 AGENT = "DashboardAgent"
-
-
-class Tallied:
-    """`ServeMetrics` without the thread that reports."""
-
-    def __init__(self) -> None:
-        self.tallies = Tallies()
-
-    def add(self, metric: Metric, value: float = 1, **labels: str) -> None:
-        self.tallies.add(metric, value, labels)
-
-    def set(self, metric: Metric, value: float, **labels: str) -> None:
-        self.tallies.set(metric, value, labels)
-
-    def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        self.tallies.observe(metric, value, labels)
 
 
 def main() -> None:
@@ -67,7 +51,7 @@ def main() -> None:
 
 def in_process() -> tuple[float, float]:
     """CPU seconds of counting one click, and of logging it."""
-    metrics = Tallied()
+    metrics = ServeMetrics(interval_s=3600)  # what it hands over to Ray is measured in the server
     report = RequestMetrics(metrics, by_tenant=True)
     trace = Trace("0" * 32, cache="hot", stages=dict.fromkeys(STAGES, 0.004))
     exchange = Exchange(trace, "m", tenant="default", prompts=1)

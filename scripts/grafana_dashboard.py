@@ -108,7 +108,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Wait for the model",
             "s",
-            quantiles('sam3:stage_seconds_bucket:rate5m{stage="queue"}', "stage"),
+            (
+                *quantiles('sam3:stage_seconds_bucket:rate5m{stage="queue"}', "stage"),
+                ("max by (stage) (sam3:queue_age_seconds)", "oldest now, {{stage}}"),
+            ),
         ),
         Panel("Replicas started, 15 min", "short", ((STARTS, DEPLOYMENTS),)),
         Panel("Nodes", "short", (("max by (state) (sam3_nodes)", "{{state}}"),)),

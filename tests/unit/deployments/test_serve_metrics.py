@@ -65,3 +65,13 @@ def test_it_reports_by_itself(ray: Instruments) -> None:
     metrics = ServeMetrics(interval_s=0.001)
     metrics.set(NAMES.processes, 1, part="decoder")
     assert ray.enough.wait(10)
+
+
+def test_a_followed_gauge_is_read_anew_for_each_report(ray: Instruments) -> None:
+    metrics = ServeMetrics(interval_s=1000)
+    ages = iter((0.5, 0.0))
+    metrics.follow(NAMES.queue_age, lambda: next(ages), stage="prompt")
+    metrics.report()
+    metrics.report()
+    told = [("set", "sam3_queue_age_seconds", age, {"stage": "prompt"}) for age in (0.5, 0.0)]
+    assert ray.told == told

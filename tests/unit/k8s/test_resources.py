@@ -24,8 +24,9 @@ from tests.support.kubernetes import (
 )
 
 PROCESS_BYTES = {INGRESS: 1.5e9, ENCODER: 8e9, DECODER: 7e9}
-TINY_PROCESS_BYTES = 1.0e9
-"""Host memory of one replica: its libraries, and at full size the checkpoint (3.4 GB) while it is loaded."""
+TINY_PROCESS_BYTES = {INGRESS: 0.4e9, ENCODER: 0.9e9, DECODER: 0.9e9}
+"""Host memory of one replica: its libraries, and at full size the checkpoint (3.4 GB) while it is loaded. Those of
+`tiny` were measured (proportional set size): 0.14, 0.69 and 0.70e9."""
 NODE_BYTES = 1.0e9
 """Raylet, agents, HAProxy."""
 
@@ -101,7 +102,7 @@ def test_memory_holds_the_object_store_and_the_processes(overlay: str) -> None:
         store = int(group["rayStartParams"]["object-store-memory"])
         used = store + NODE_BYTES
         for name, count in share(overlay, group, max(1, group["minReplicas"]), most=False).items():
-            used += count * (TINY_PROCESS_BYTES if tiny else PROCESS_BYTES[name])
+            used += count * (TINY_PROCESS_BYTES if tiny else PROCESS_BYTES)[name]
         if group["labels"].get(POOL_LABEL) == "true":
             used += 2 * int(settings(overlay).cold_bytes) / max(1, group["minReplicas"])
         assert used <= quantity(container(group)["resources"]["limits"]["memory"]), (group["groupName"], used)
@@ -143,7 +144,7 @@ def test_demo_is_one_small_node() -> None:
     pods = [template["spec"]["containers"][0]["resources"]["limits"] for template in pod_templates("demo")]
     pods.append(cluster("demo")["autoscalerOptions"]["resources"]["limits"])
     assert sum(quantity(each["cpu"]) for each in pods) <= 4
-    assert sum(quantity(each["memory"]) for each in pods) <= 8 * 2**30
+    assert sum(quantity(each["memory"]) for each in pods) <= 7 * 2**30, "of 8 GiB, Kubernetes keeps some"
     (group,) = groups("demo")
     assert group["minReplicas"] == group["maxReplicas"] == 1
 
@@ -212,6 +213,34 @@ def test_ha_has_no_single_pod_but_the_head_whose_state_is_in_redis() -> None:
         assert settings(overlay).pool_shards >= 2
         (redis,) = of_kind(overlay, "StatefulSet")
         assert "--appendonly yes" in redis["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+
+
+def test_nodes_spread_over_machines_that_would_take_them(overlay: str) -> None:
+    for group in groups(overlay):
+        spreads = group["template"]["spec"]["topologySpreadConstraints"]
+        assert "topology.kubernetes.io/zone" in {each["topologyKey"] for each in spreads}
+        for each in spreads:
+            assert each["nodeTaintsPolicy"] == "Honor", "tainted GPU nodes are no place for HTTP"
+            assert each["matchLabelKeys"] == ["ray.io/cluster"], "an upgrade's two clusters count apart"
+            assert each["labelSelector"]["matchLabels"].items() <= group["labels"].items()
+
+
+def test_ha_takes_requests_on_three_machines() -> None:
+    for overlay in ("ha", "incremental-upgrade"):
+        group = group_with(overlay, INGRESS_LABEL)
+        (hosts,) = [
+            each
+            for each in group["template"]["spec"]["topologySpreadConstraints"]
+            if each["topologyKey"] == "kubernetes.io/hostname"
+        ]
+        assert hosts["whenUnsatisfiable"] == "DoNotSchedule"
+        assert hosts["maxSkew"] == 1
+        assert hosts["minDomains"] == 3 == group["minReplicas"]
+
+
+def test_the_job_is_out_of_the_way_of_the_next_image(overlay: str) -> None:
+    for job in of_kind(overlay, "Job"):
+        assert 0 < job["spec"]["ttlSecondsAfterFinished"] <= 600
 
 
 def test_gpu_pods_tolerate_the_taint_of_gpu_nodes(overlay: str) -> None:

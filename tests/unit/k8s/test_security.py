@@ -75,7 +75,9 @@ def test_ray_reaches_itself_and_names(overlay: str, policies: list[Manifest]) ->
     for one in nodes:
         for other in nodes:
             assert may_connect(policies, one, other, GCS)
-        assert may_connect(policies, one, Peer("kube-system", {"k8s-app": "kube-dns"}), 53, "UDP")
+        for names in (Peer("kube-system", {"k8s-app": "kube-dns"}), Peer(address="169.254.20.10")):
+            assert may_connect(policies, one, names, 53, "UDP")
+            assert not may_connect(policies, one, names, 80)
 
 
 def test_image_urls_lead_to_public_addresses_alone(overlay: str, policies: list[Manifest]) -> None:
@@ -128,9 +130,11 @@ def test_only_the_fetching_job_reaches_the_hub() -> None:
 
 def test_air_gapped_pods_reach_nothing_outside() -> None:
     policies = of_kind("air-gapped", "NetworkPolicy")
-    for group in groups("air-gapped"):
+    for pod in [HEAD, *map(worker, groups("air-gapped"))]:
         for port in (80, 443, 6443):
-            assert not may_connect(policies, worker(group), Peer(address="8.8.8.8"), port)
+            assert not may_connect(policies, pod, Peer(address="8.8.8.8"), port)
+            assert not may_connect(policies, pod, Peer(address="2001:4860:4860::8888"), port)
+    assert may_connect(policies, HEAD, Peer(address="10.96.0.1"), 443), "the autoscaler's API server"
 
 
 def contexts(spec: Manifest) -> list[tuple[str, dict[str, Any]]]:

@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     server_id: str = Field("", json_schema_extra=_in("http"))
     """What `/info` answers as `uuid`. Empty: made anew by each ingress replica when it starts."""
     request_timeout_s: float = Field(120.0, gt=0, json_schema_extra=_in("http"))
-    """A request that takes longer is answered 504 and its work is cancelled."""
+    """A request that takes longer is answered 504 and its work is cancelled; one that takes longer to arrive, 408."""
 
     # --- deployments -------------------------------------------------------------------------------------
     ingress_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))

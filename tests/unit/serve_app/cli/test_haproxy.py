@@ -33,7 +33,7 @@ def corrected(tmp_path: Path, host: str = "127.0.0.1") -> tuple[str, str]:
     config = tmp_path / "haproxy.cfg"
     config.write_text(CONFIG)
     wrapper = tmp_path / "haproxy"
-    wrapper.write_text(program(str(binary), host, 9001, "8404", "9101"))
+    wrapper.write_text(program(str(binary), host, Settings(port=9001), "8404", "9101"))
     wrapper.chmod(0o700)
     done = subprocess.run(
         [wrapper, "-db", "-f", config, "-sf", "17"], capture_output=True, text=True, check=True
@@ -82,6 +82,7 @@ def test_the_program_is_made_for_the_configuration_that_serve_writes() -> None:
         "    log {{ config.log_target }} local0 info\n",
         "    stats socket {{ config.socket_path }} mode 666 level admin expose-fd listeners\n",
         "    bind :{{ config.metrics_port }}\n",
+        "    option httplog\n",
         "    bind {{ config.frontend_host }}:{{ config.frontend_port }}\n",
         "  bind *:{{ config.stats_port }}\n",
     ]:

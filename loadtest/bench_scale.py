@@ -30,6 +30,7 @@ from loadtest.images import as_json, drawing
 from loadtest.machine import this_machine
 from loadtest.offered import Answer, Offered, offered, outcome
 from loadtest.scale_plot import draw_curve, draw_timeline
+from loadtest.starts import starts
 from serve_app.cli.addresses import free_ports
 from serve_app.settings import Settings
 
@@ -75,6 +76,8 @@ class Timeline:
     """What was seen every SAMPLE_S. Times in seconds since the beginning."""
 
     began: float = field(default_factory=time.monotonic)
+    clock: float = field(default_factory=time.time)
+    """The same moment, as logs name it."""
     times: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     running: list[int] = field(default_factory=list)
@@ -143,6 +146,7 @@ def burst_and_zero(sustainable: float, output: Path) -> str:
             begin = seen.mark("burst")
             load.rate = high
             time.sleep(BURST_S)
+            _, second, *_ = starts(running.logs, "PromptDecoder")
             load.rate = low
             seen.mark("over")
             wait_until(lambda: len(load.waiting) < 4)
@@ -161,10 +165,12 @@ def burst_and_zero(sustainable: float, output: Path) -> str:
     held = [answer for answer in load.answers if answer.sent - seen.began >= woken]
     whole = outcome(load.answers, seen.began, time.monotonic())
     draw_timeline(seen, seen.p99(load.answers), "decoders", output / "scaling-burst.png")
+    asked, answers = (seen.first(2, begin, starting=soon) for soon in (True, False))
     rows = [
         ("requests, refused, failed", f"{whole.requests}, {whole.refused}, {whole.failed}"),
-        ("second decoder asked for after", f"{seen.first(2, begin, starting=True):.1f} s"),
-        ("second decoder answers after", f"{seen.first(2, begin):.1f} s"),
+        ("second decoder asked for after", f"{asked:.1f} s"),
+        ("second decoder answers after", f"{answers:.1f} s"),
+        *second.rows(seen.clock + begin + asked, seen.clock + begin + answers),
         ("third decoder answers after", f"{seen.first(3, begin):.1f} s"),
         ("most decoders", max(seen.running)),
         (

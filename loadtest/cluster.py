@@ -30,6 +30,8 @@ class Cluster:
     """A running application, and hands on it."""
 
     settings: Settings
+    logs: Path
+    """Ray's, and the replicas'."""
     nodes: list[Any] = field(default_factory=list)
     """Those beside the first one."""
 
@@ -125,12 +127,12 @@ class Cluster:
 def cluster(settings: Settings, show: Progress = lambda _: None, extra_cpus: int = 0) -> Iterator[Cluster]:
     """Ray, Serve and the application, until the block is left. extra_cpus: on a second node."""
     from serve_app.cli.janitor import janitor
-    from serve_app.cli.ray_head import new_run_dir, ray_head
+    from serve_app.cli.ray_head import logs_in, new_run_dir, ray_head
     from serve_app.cli.up import deploy
 
-    running = Cluster(settings)
     os.environ["PYTHONPATH"] = str(ROOT)  # the replicas' too
     run_dir = new_run_dir(settings)
+    running = Cluster(settings, logs_in(run_dir))
     with janitor(run_dir), ray_head(settings, run_dir):
         try:
             if extra_cpus:

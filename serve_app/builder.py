@@ -179,6 +179,7 @@ def _engine(settings: Settings, share: Share) -> EngineConfig:
         dtype=settings.dtype,
         compile=settings.compile,
         threads=share.threads,
+        niceness=settings.model_niceness,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ray.exceptions import RayError
 
 from deployments import tracing
 from deployments.autoscaling import report
@@ -15,6 +16,7 @@ from deployments.loopback import stay_on_loopback
 from deployments.messages import Source, Square
 from deployments.metrics import NAMES
 from deployments.model_thread import Canary, ModelThread
+from deployments.payloads import LostPayload
 from deployments.serve_metrics import ServeMetrics
 from sam3_engine.embedding import Embedding
 from sam3_engine.images import decode_image, lift_pillow_limit
@@ -43,7 +45,8 @@ class ImageEncoder:
         self._metrics.set(NAMES.processes, 1, part="encoder")
 
     async def encode(self, image: Square | Source) -> Embedding:
-        """One image's embedding. Raises DeadlineExceeded, and what reading the image raises."""
+        """One image's embedding. Raises DeadlineExceeded, LostPayload, and what reading the image
+        raises."""
         with tracing.span("encoder.encode", image.traceparent):
             embedding, _ = await self._batcher.submit(await self._pixels(image), deadline=image.deadline)
             return embedding
@@ -66,8 +69,11 @@ class ImageEncoder:
     async def _pixels(self, image: Square | Source) -> Pixels:
         match image:
             case Square(reference=[reference]):
-                async with asyncio.timeout(self._config.get_timeout_s):
-                    pixels: Pixels = await reference
+                try:
+                    async with asyncio.timeout(self._config.get_timeout_s):
+                        pixels: Pixels = await reference
+                except (TimeoutError, RayError) as error:
+                    raise LostPayload from error
                 return pixels
             case Source(content=content):
                 limit, side = self._config.max_image_pixels, self._engine.spec.image_size

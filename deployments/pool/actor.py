@@ -23,8 +23,9 @@ from deployments.config import ENCODER, PoolConfig
 from deployments.keys import ImageKey
 from deployments.messages import Ensured, ImageCopy, NameCopy, NameQuestion, Source, Square, StoredImage, Warm
 from deployments.metrics import NAMES
+from deployments.payloads import LostPayload
 from deployments.pool.copies import Copies, Handover, Image
-from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
+from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
 from deployments.pool.peer import RemoteShard
 from deployments.protocol import CacheTier, DeadlineExceeded
 from deployments.serve_metrics import ServeMetrics
@@ -168,6 +169,8 @@ class PoolShard:
                 raise PoolBusy from None
             except DeadlineExceeded:
                 raise DeadlineExceeded from None  # without Ray's wrapping, as it goes one hop further
+            except LostPayload:
+                raise PixelsLost from None
             except asyncio.CancelledError:
                 response.cancel()
                 raise

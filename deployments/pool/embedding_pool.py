@@ -25,6 +25,10 @@ class PoolBusy(Exception):
     """Too many images wait to be encoded."""
 
 
+class PixelsLost(Exception):
+    """Who brought the pixels has died before the encoder had them."""
+
+
 async def no_copy(copy: NameCopy | ImageCopy) -> None:
     """For a shard without neighbours."""
 
@@ -196,7 +200,7 @@ class EmbeddingPool:
     async def _run(self, key: ImageKey, generation: int, image: Square | Source, received: float) -> Warm:
         copied = asyncio.create_task(self._copy_new(key, image, received))
         try:
-            reference, nbytes = await self._encode(image)
+            reference, nbytes = await self._encode_or_again(key, image)
         except BaseException:
             copied.cancel()
             self.directory.fail(key, generation)
@@ -206,6 +210,17 @@ class EmbeddingPool:
         self._metrics.add(NAMES.images_encoded, 1, cause="new" if isinstance(image, Square) else "again")
         await copied
         return Warm([reference], image.size, generation)
+
+    async def _encode_or_again(self, key: ImageKey, image: Square | Source) -> tuple[Any, int]:
+        """Pixels belong to the ingress that brought them. When it dies its requests are repeated by another one,
+        and join this encode: it goes on from the source."""
+        try:
+            return await self._encode(image)
+        except PixelsLost:
+            entry = self.directory.get(key)
+            if entry is None or entry.source is None:
+                raise
+            return await self._encode(Source(entry.source, image.size, image.deadline))
 
     async def _copy_new(self, key: ImageKey, image: Square | Source, received: float) -> None:
         """While a new image is encoded, another shard takes its source."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -191,3 +192,39 @@ def test_coordinates_far_outside_give_finite_answers(
     clicks = [VisualPrompt((Point(far, -far),)), VisualPrompt(box=(-far, -far, far, far))]
     answers = random_engine.segment_visual([VisualItem(features[0], item_size, clicks)])[0]
     assert all(np.isfinite(answer.low_res_logits).all() for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("device", "images", "prompts"), [("cpu", {1}, {1}), ("cuda", {1, 2, 3}, {1, 2, 3, 4})]
+)
+def test_warming_up_takes_every_path_with_every_size_that_matters(
+    random_engine: Engine, monkeypatch: pytest.MonkeyPatch, device: str, images: set[int], prompts: set[int]
+) -> None:
+    called: dict[str, list[Any]] = {"encode": [], "segment_concepts": [], "segment_visual": []}
+
+    def noted(name: str) -> None:
+        real = getattr(random_engine, name)
+
+        def call(items: list[Any]) -> Any:
+            called[name].append(items)
+            return real(items)
+
+        monkeypatch.setattr(random_engine, name, call)
+
+    for name in called:
+        noted(name)
+    # What it does for a GPU does not need one.
+    monkeypatch.setattr(
+        random_engine, "_batches", lambda most: range(1, (most if device == "cuda" else 1) + 1)
+    )
+    random_engine.warm_up(images=3, prompts=4)
+    assert {len(items) for items in called["encode"]} == images
+    concepts = [item.prompts for (item,) in called["segment_concepts"]]
+    for form in (lambda one: one.text and not one.boxes, lambda one: one.boxes):
+        assert {len(batch) for batch in concepts if form(batch[0])} == prompts
+    visual = [(item.multimask, item.prompts) for (item,) in called["segment_visual"]]
+    for form in (lambda one: one.box, lambda one: one.points, lambda one: not (one.box or one.points)):
+        for multimask in (True, False):
+            of_form = [batch for each, batch in visual if form(batch[0]) and each == multimask]
+            assert {len(batch) for batch in of_form} == prompts
+    assert any(batch[0].previous_logits is not None for _, batch in visual), "a click that refines"

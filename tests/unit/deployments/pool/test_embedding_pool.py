@@ -9,7 +9,7 @@ from deployments.keys import ImageKey, content_digest, derived_id
 from deployments.messages import ImageCopy, Source, Square, Warm
 from deployments.metrics import LocalMetrics
 from deployments.pool.directory import Budget
-from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
+from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
 from sam3_engine.types import ImageSize
 
 SIZE = ImageSize(30, 40)
@@ -86,6 +86,27 @@ async def test_a_failure_reaches_all_who_wait_and_poisons_nothing(
     assert len(encoder.images) == 1
     assert (await pool.ensure(KEY, SQUARE, None)).tier == "miss"
     assert len(encoder.images) == 2
+
+
+async def test_an_encode_whose_pixels_died_with_their_ingress_goes_on_from_the_source(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.errors = [PixelsLost()]
+    calls = [asyncio.create_task(pool.ensure(KEY, SQUARE, b"file")) for _ in range(2)]
+    await settle()
+    encoder.go.set()
+    assert [(await call).warm.reference for call in calls] == [["ref-2"]] * 2
+    assert encoder.images == [SQUARE, Source(b"file", SIZE)]
+
+
+async def test_an_encode_that_has_neither_pixels_nor_source_fails(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.errors = [PixelsLost()]
+    encoder.go.set()
+    with pytest.raises(PixelsLost):
+        await pool.ensure(KEY, SQUARE, None)
+    assert (await pool.ensure(KEY, SQUARE, None)).tier == "miss"
 
 
 async def test_an_encode_that_everybody_has_left_is_cancelled_and_poisons_nothing(

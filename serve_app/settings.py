@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     """Requests that one decoder replica holds at once, being answered or waiting."""
     max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
     """Most requests that one ingress replica works on at once; beyond it 503, before their bodies are read."""
-    max_wait_s: float = Field(1.0, gt=0, json_schema_extra=_in("deployments"))
+    max_wait_s: float = Field(0.5, gt=0, json_schema_extra=_in("deployments"))
     """How long requests should wait for encoder and decoder at most: fewer than `SAM3_MAX_IN_FLIGHT` are let in
     where so many would wait longer, but never fewer than 16."""
     max_queued: int = Field(512, ge=-1, json_schema_extra=_in("deployments"))

@@ -14,7 +14,7 @@ import pytest
 from loadtest.cluster import ROOT
 
 pytestmark = pytest.mark.slow
-FAULTS = ("ingress", "controller", "hang", "haproxy")
+FAULTS = ("ingress", "controller", "hang", "update", "haproxy")
 
 
 @pytest.fixture(scope="module")

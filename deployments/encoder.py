@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ray.exceptions import RayError
 
 from deployments import tracing
 from deployments.autoscaling import report
@@ -16,7 +15,7 @@ from deployments.loopback import stay_on_loopback
 from deployments.messages import Source, Square
 from deployments.metrics import NAMES
 from deployments.model_thread import Canary, ModelThread
-from deployments.payloads import LostPayload
+from deployments.payloads import held
 from deployments.serve_metrics import ServeMetrics
 from sam3_engine.embedding import Embedding
 from sam3_engine.images import decode_image, lift_pillow_limit
@@ -68,12 +67,8 @@ class ImageEncoder:
 
     async def _pixels(self, image: Square | Source) -> Pixels:
         match image:
-            case Square(reference=[reference]):
-                try:
-                    async with asyncio.timeout(self._config.get_timeout_s):
-                        pixels: Pixels = await reference
-                except (TimeoutError, RayError) as error:
-                    raise LostPayload from error
+            case Square(reference=reference):
+                pixels: Pixels = await held(reference, self._config.get_timeout_s)
                 return pixels
             case Source(content=content):
                 limit, side = self._config.max_image_pixels, self._engine.spec.image_size

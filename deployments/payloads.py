@@ -28,10 +28,15 @@ async def fetch(payload: Payload, timeout_s: float) -> bytes:
     """The bytes. Raises LostPayload when they cannot be had in time: their owner may be gone."""
     if isinstance(payload, bytes):
         return payload
+    content: bytes = await held(payload, timeout_s)
+    return content
+
+
+async def held(reference: list[Any], timeout_s: float) -> Any:
+    """What one nested ObjectRef stands for. Raises LostPayload as `fetch` does."""
     try:
         async with asyncio.timeout(timeout_s):
-            content: bytes = await payload[0]
-            return content
+            return await reference[0]
     except (TimeoutError, RayError) as error:
         raise LostPayload from error
 

@@ -352,35 +352,6 @@ def test_requests_of_clients_that_left_end(server: ServerProcess) -> None:
     click(server, image=as_json(numbered(8000)))
 
 
-def test_a_new_image_outlives_the_ingress_that_brought_it(server: ServerProcess) -> None:
-    """It dies while the encoder stands still: the request is repeated, and joins the encode of the first one."""
-    (encoder,) = server.named("ServeReplica:sam3:ImageEncoder")
-    (ingress,) = server.named("ServeReplica:sam3:Ingress")
-
-    def under_way() -> bool:
-        return metric(server, "sam3_in_flight", route="/sam3/visual_segment") > 0
-
-    def until(condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + RECOVERY_S / 2
-        while not condition():
-            assert time.monotonic() < end
-            time.sleep(0.2)
-
-    encoder.suspend()
-    try:
-        with ThreadPoolExecutor(1) as threads:
-            asked = threads.submit(click, server, image=as_json(numbered(9000)))
-            until(under_way)
-            ingress.kill()
-            until(lambda: any(one.pid != ingress.pid for one in server.named("ServeReplica:sam3:Ingress")))
-            until(lambda: requests.get(f"{server.url}/healthz", timeout=60).status_code == 200)
-            until(under_way)
-            encoder.resume()
-            assert asked.result()["predictions"]
-    finally:
-        encoder.resume()
-
-
 def test_masks_have_the_size_of_the_image(server: ServerProcess) -> None:
     answer = post(server, "visual_segment", image=as_json(numbered(2)), prompts=[CLICK], format="rle").json()
     assert answer["predictions"][0]["masks"]["size"] == [HEIGHT, WIDTH]

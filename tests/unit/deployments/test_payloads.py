@@ -1,0 +1,34 @@
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+from ray.exceptions import OwnerDiedError
+
+from deployments.payloads import LostPayload, fetch, held
+
+
+async def kept() -> bytes:
+    return b"there"
+
+
+async def orphaned() -> bytes:
+    raise OwnerDiedError("0" * 56, None, "its process is gone")
+
+
+async def stuck() -> bytes:
+    await asyncio.sleep(60)
+    return b"never"
+
+
+async def test_bytes_are_theirs_who_have_them_and_references_are_followed() -> None:
+    assert await fetch(b"here", 1) == b"here"
+    assert await fetch([kept()], 1) == b"there"
+    assert await held([kept()], 1) == b"there"
+
+
+@pytest.mark.parametrize("reference", [orphaned, stuck])
+async def test_what_died_with_its_process_is_lost(reference: Any) -> None:
+    found: Awaitable[bytes] = reference()
+    with pytest.raises(LostPayload):
+        await held([found], 0.01)

@@ -23,6 +23,8 @@ SERVING = {
     "RAY_metrics_report_interval_ms": "5000",
     "RAY_worker_niceness": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # That keeps a replica's log back until it has 1000 lines. Without Serve's access log there are few.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     # A request that a dying ingress did not begin to answer is sent to another one.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from ray import serve
 
-from deployments import tracing
+from deployments import ring, tracing
 from deployments.autoscaling import oldest_s, report
 from deployments.config import DecoderConfig
 from deployments.finder import FeatureFinder, HotImage
@@ -109,6 +110,10 @@ class PromptDecoder:
         self._metrics.set(NAMES.pool_bytes, self._hot.used, tier="hot")
         self._metrics.set(NAMES.pool_entries, len(self._hot), tier="hot")
         await self._canary.check()
+
+    def record_replica_metadata(self) -> dict[str, float]:
+        """Called by Serve once, for the routers."""
+        return ring.metadata(serve.get_replica_context().rank.rank)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Serve, for the autoscaling policy."""

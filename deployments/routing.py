@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -11,6 +12,7 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 from ray.serve.handle import DeploymentHandle
 
+from deployments import ring
 from deployments.protocol import Overloaded
 
 ROUTER = "deployments.routing.AffinityRouter"
@@ -21,7 +23,7 @@ class AffinityRouter(ConsistentHashRouter):
 
     Serve's class finds a waiting call by the id of the HTTP request that it belongs to, so concurrent calls
     of one request (a list of images) hide one another and hang. Here the call's own metadata object is the
-    key.
+    key. And Serve's class hashes replicas' random names; here it hashes their places (see `deployments.ring`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -37,6 +39,15 @@ class AffinityRouter(ConsistentHashRouter):
     def _get_pending_request_matching_internal_request_id(self, request_metadata: Any = None) -> Any:
         found = self._pending_by_call.get(id(request_metadata))
         return found if found is not None and not found.future.done() else None
+
+    def _rebuild_ring(self, new_snapshot: Any) -> None:
+        said = {name.unique_id: self._replicas[name].replica_metadata for name in new_snapshot}
+        places = ring.places(said)
+        # Names that say the place, for as long as the ring is made.
+        owner = {replace(name, unique_id=str(places[name.unique_id])): name for name in new_snapshot}
+        super()._rebuild_ring(frozenset(owner))
+        self._ring_replicas = [owner[name] for name in self._ring_replicas]
+        self._replica_set_snapshot = frozenset(new_snapshot)
 
 
 async def call(

@@ -1,9 +1,11 @@
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 from ray.exceptions import ActorUnavailableError
+from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
@@ -108,3 +110,85 @@ async def test_cancelling_cancels_the_replicas_work() -> None:
 def test_the_router_can_be_found_by_its_name() -> None:
     module, _, name = ROUTER.rpartition(".")
     assert (module, name) == (AffinityRouter.__module__, AffinityRouter.__name__)
+
+
+DEPLOYMENT = DeploymentID("PromptDecoder", "sam3")
+KEYS = [f"key-{number}" for number in range(3000)]
+
+
+@dataclass
+class Replica:
+    """A replica as its router sees it."""
+
+    name: str
+    rank: int
+    since: float = 1.0
+    replica_id: ReplicaID = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.replica_id = ReplicaID(self.name, DEPLOYMENT)
+
+    @property
+    def replica_metadata(self) -> dict[str, float]:
+        return {"rank": self.rank, "since": self.since}
+
+    async def get_queue_len(self, **_: Any) -> int:
+        return 0
+
+
+def router() -> AffinityRouter:
+    made = AffinityRouter(DEPLOYMENT, DeploymentHandleSource.REPLICA)
+    made.initialize_state()  # type: ignore[no-untyped-call]
+    return made
+
+
+def owners(made: AffinityRouter, *replicas: Replica) -> dict[str, str]:
+    """Which of these replicas each key goes to."""
+    made.update_replicas(cast("Any", replicas))
+    found = {key: made._lookup_ranked_replicas(key)[0].unique_id for key in KEYS}
+    assert set(found.values()) == {replica.name for replica in replicas}
+    return found
+
+
+def moved(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """The keys whose owner is another one."""
+    return {key for key in KEYS if before[key] != after[key]}
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 8])
+async def test_keys_are_spread_evenly(count: int) -> None:
+    found = Counter(owners(router(), *(Replica(f"r{rank}", rank) for rank in range(count))).values())
+    assert all(0.75 < keys * count / len(KEYS) < 1.25 for keys in found.values())
+
+
+async def test_only_the_keys_of_a_replica_that_leaves_move() -> None:
+    first, second, third = (Replica(name, rank) for rank, name in enumerate("abc"))
+    made = router()
+    before = owners(made, first, second, third)
+    after = owners(made, first, third)
+    assert moved(before, after) == {key for key in KEYS if before[key] == "b"}
+    assert len(moved(before, after)) < 0.4 * len(KEYS)
+
+
+async def test_only_the_keys_that_a_new_replica_takes_move() -> None:
+    first, second, third = (Replica(name, rank) for rank, name in enumerate("abc"))
+    made = router()
+    before = owners(made, first, second)
+    after = owners(made, first, second, third)
+    assert moved(before, after) == {key for key in KEYS if after[key] == "c"}
+    assert len(moved(before, after)) < 0.4 * len(KEYS)
+
+
+async def test_a_replacement_has_the_keys_of_the_one_that_died() -> None:
+    first, second, third = (Replica(name, rank) for rank, name in enumerate("abc"))
+    made = router()
+    before = owners(made, first, second, third)
+    owners(made, first, third)
+    after = owners(made, first, third, Replica("new", rank=1, since=9.0))
+    assert moved(before, after) == {key for key in KEYS if after[key] == "new"}
+    assert {before[key] for key in moved(before, after)} == {"b"}
+
+
+async def test_another_process_routes_alike() -> None:
+    replicas = [Replica(name, rank) for rank, name in enumerate("abc")]
+    assert owners(router(), *replicas) == owners(router(), *reversed(replicas))

@@ -1,8 +1,8 @@
 """What the embedding pool saves: `make bench-pool`, or `python -m loadtest.bench_pool`.
 
 One run on one machine: latency of a click by where its image is, bytes per image, how often a click finds its
-image hot with three decoders and Zipf traffic (also after a decoder died), and encodes per image under
-concurrent clients. Clicks name their image by id; a new image is sent with the click.
+image hot with three decoders and Zipf traffic (also after a decoder died), encodes per image under
+concurrent clients, and bytes in the object store. Clicks name their image by id; a new image is sent with the click.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import requests
 
+from loadtest import store_use
 from loadtest.cluster import Cluster, cluster, said, wait_until
 from loadtest.exposed import metric, settled_metric
 from loadtest.figures import Latency, latency, ms, table
@@ -70,6 +71,7 @@ class Results:
     share_after_a_death: Share
     encodes: float
     images: int
+    store: store_use.Use
 
 
 def settings() -> Settings:
@@ -223,7 +225,10 @@ def measure() -> Results:
         after = share_of(running, lambda: zipf_clicks(running.url, seed=2))
         said("clicks on hot and new images")
         clicks = clicks_by_tier(running)
-    return Results(clicks, full_sizes(), share, after, encodes, FLIGHT_IMAGES)
+        said("what the object store holds")
+        running.deploy(hot_bytes="auto", warm_bytes=store_use.WARM_BYTES, pool_shards=2)
+        store = store_use.pass_through(running)
+    return Results(clicks, full_sizes(), share, after, encodes, FLIGHT_IMAGES, store)
 
 
 def report(results: Results) -> str:
@@ -246,7 +251,8 @@ def report(results: Results) -> str:
         ),
     ]
     head = ("image is", "clicks", "p50", "p99", "slowest")
-    return "\n\n".join([table(head, clicks), table(("figure", "measured"), figures)])
+    tables = [table(head, clicks), table(("figure", "measured"), figures), store_use.report(results.store)]
+    return "\n\n".join(tables)
 
 
 def main() -> int:

@@ -21,10 +21,10 @@ def metric(url: str, name: str, **labels: str) -> float:
     )
 
 
-def settled_metric(url: str, name: str, **labels: str) -> float:
+def settled_metric(url: str, name: str, quiet_s: float = QUIET_S, **labels: str) -> float:
     """A counter, once it has stood still for longer than processes take to report."""
     value, since = metric(url, name, **labels), time.monotonic()
-    while time.monotonic() - since < QUIET_S:
+    while time.monotonic() - since < quiet_s:
         time.sleep(0.5)
         now = metric(url, name, **labels)
         if now != value:

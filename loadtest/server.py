@@ -71,22 +71,25 @@ def environment(**settings: str) -> dict[str, str]:
     return {**inherited, **defaults, "RAY_metrics_report_interval_ms": "1000", **names}
 
 
-def command(*arguments: str) -> list[str]:
+MAIN = "serve_app.cli.main"
+
+
+def command(*arguments: str, module: str = MAIN) -> list[str]:
     """`sam3-serve ...`, from this folder whether it is installed or not."""
-    return [sys.executable, "-m", "serve_app.cli.main", *arguments]
+    return [sys.executable, "-m", module, *arguments]
 
 
 @contextmanager
 def server_process(
-    folder: Path, *arguments: str, root: Path = ROOT, **settings: str
+    folder: Path, *arguments: str, root: Path = ROOT, module: str = MAIN, **settings: str
 ) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and stop it. arguments: options of `sam3-serve up`. root: the
-    checkout that it runs from."""
+    checkout that it runs from. module: what to run instead of `sam3-serve`."""
     port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
     with output.open("w") as file:
         process = psutil.Popen(
-            command("up", *arguments),
+            command("up", *arguments, module=module),
             env={**environment(**settings), "PYTHONPATH": str(root)},
             cwd=root,
             stdout=file,

@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import pytest
 from ray.exceptions import ActorUnavailableError
-from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID
+from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID, RequestMetadata
+from ray.serve._private.request_router.common import PendingRequest
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
@@ -123,6 +124,8 @@ class Replica:
     name: str
     rank: int
     since: float = 1.0
+    ongoing: int = 0
+    max_ongoing_requests: int = 1
     replica_id: ReplicaID = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,7 +136,7 @@ class Replica:
         return {"rank": self.rank, "since": self.since}
 
     async def get_queue_len(self, **_: Any) -> int:
-        return 0
+        return self.ongoing
 
 
 def router() -> AffinityRouter:
@@ -192,3 +195,22 @@ async def test_a_replacement_has_the_keys_of_the_one_that_died() -> None:
 async def test_another_process_routes_alike() -> None:
     replicas = [Replica(name, rank) for rank, name in enumerate("abc")]
     assert owners(router(), *replicas) == owners(router(), *reversed(replicas))
+
+
+async def chosen(made: AffinityRouter, key: str, *replicas: Replica) -> str:
+    """The replica that a request goes to."""
+    made.update_replicas(cast("Any", replicas))
+    asked = PendingRequest([], {}, RequestMetadata("id", "internal id", session_id=key))
+    return (await made._choose_replica_for_request(asked)).replica_id.unique_id
+
+
+async def test_a_replica_that_is_full_passes_its_requests_on_for_as_long_as_it_is() -> None:
+    replicas = {name: Replica(name, rank) for rank, name in enumerate("abcd")}
+    made = router()
+    order = []
+    for _ in range(3):
+        order.append(await chosen(made, "key", *replicas.values()))
+        replicas[order[-1]].ongoing = 1
+    assert len(set(order)) == 3, "each time another one, in the order of the ring"
+    replicas[order[0]].ongoing = 0
+    assert await chosen(made, "key", *replicas.values()) == order[0]

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from deployments.keys import ImageKey
@@ -14,6 +14,7 @@ from deployments.pool.directory import Budget, Directory
 from deployments.pool.names import Names
 from deployments.pool.states import Entry, State
 from deployments.protocol import CacheTier
+from deployments.single_flight import SingleFlight
 
 Encode = Callable[[Square | Source], Awaitable[tuple[Any, int]]]
 """Encodes one image; gives the reference to its embedding, which the caller then owns, and its bytes."""
@@ -56,8 +57,8 @@ class EmbeddingPool:
         self._copy = copy
         self._clock = clock
         self._metrics = metrics
-        self._flights: dict[tuple[ImageKey, int], asyncio.Task[Warm]] = {}
-        self._waiters: Counter[asyncio.Task[Warm]] = Counter()
+        self._flights: SingleFlight[Warm] = SingleFlight()
+        """Encodes under way, by key and generation."""
 
     def resize(self, budget: Budget, max_encodes: int) -> None:
         """Take on other limits, at once."""
@@ -178,24 +179,21 @@ class EmbeddingPool:
         if len(self._flights) >= self.max_encodes:
             raise PoolBusy
         entry = self.directory.start(key, image.size, source, received)
-        flight = asyncio.create_task(self._run(key, entry.generation, image, entry.received))
-        self._flights[key, entry.generation] = flight
-        flight.add_done_callback(lambda done: self._landed(key, entry.generation, done))
-        return await self._join(key, entry)
+        work = partial(self._run, key, entry.generation, image, entry.received)
+        return await self._waited_for(key, entry, self._flights.run((key, entry.generation), work))
 
     async def _join(self, key: ImageKey, entry: Entry) -> Warm:
-        """The result of an encode. It goes on when one of its callers leaves, and ends when all have left."""
+        """The result of an encode that is under way."""
+        return await self._waited_for(key, entry, self._flights.join((key, entry.generation)))
+
+    async def _waited_for(self, key: ImageKey, entry: Entry, flight: Awaitable[Warm]) -> Warm:
+        """An encode goes on when one of its callers leaves, and ends when all have left."""
         generation = entry.generation
-        flight = self._flights[key, generation]
-        self._waiters[flight] += 1
         try:
-            return await asyncio.shield(flight)
+            return await flight
         finally:
-            self._waiters[flight] -= 1
-            if not self._waiters[flight]:
-                del self._waiters[flight]
-                self.directory.fail(key, generation)  # nobody joins it any more
-                flight.cancel()  # nothing, like the line before, once it is done
+            if (key, generation) not in self._flights:
+                self.directory.fail(key, generation)  # nobody may join it; nothing, once it is done
 
     async def _run(self, key: ImageKey, generation: int, image: Square | Source, received: float) -> Warm:
         copied = asyncio.create_task(self._copy_new(key, image, received))
@@ -227,11 +225,6 @@ class EmbeddingPool:
         entry = self.directory.get(key)
         if isinstance(image, Square) and entry and entry.source is not None:
             await self._copy(ImageCopy(key, entry.size, entry.source, received))
-
-    def _landed(self, key: ImageKey, generation: int, flight: "asyncio.Task[Warm]") -> None:
-        del self._flights[key, generation]
-        if not flight.cancelled():
-            flight.exception()  # all who waited may have left: then nobody else looks at it
 
     def _set_quota(self, tenant: str, quota: int | None) -> None:
         if quota is not None:

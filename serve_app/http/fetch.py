@@ -13,10 +13,10 @@ from functools import partial
 import aiohttp
 from yarl import URL
 
+from deployments.single_flight import SingleFlight
 from serve_app.http.digest import digest_of
 from serve_app.http.errors import BadImage
 from serve_app.http.pinned import Lookup, allow_any, allow_public, checked_session, look_up
-from serve_app.http.single_flight import SingleFlight
 from serve_app.http.url_cache import FetchedImage, UrlCache, max_age
 from serve_app.settings import Settings
 

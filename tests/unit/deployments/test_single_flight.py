@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from serve_app.http.single_flight import SingleFlight
+from deployments.single_flight import SingleFlight
 
 
 class Work:

@@ -24,12 +24,21 @@ class SingleFlight(Generic[T]):
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[T]] = {}
 
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._flights
+
     async def run(self, key: Hashable, call: Callable[[], Awaitable[T]]) -> T:
         """The result of `call`, or of the call for the same key that is under way."""
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = _Flight(asyncio.ensure_future(_as_coroutine(call)))
-            self._flights[key] = flight
+        if key not in self._flights:
+            self._flights[key] = _Flight(asyncio.ensure_future(_as_coroutine(call)))
+        return await self.join(key)
+
+    async def join(self, key: Hashable) -> T:
+        """The result of the call that is under way. Raises KeyError when there is none."""
+        flight = self._flights[key]
         flight.waiting += 1
         try:
             # Shielded: one caller's cancellation is not the others'.

@@ -25,29 +25,31 @@ class Warm:
     """Which encode made it, so that a report of its loss cannot hit its successor."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """What an encoder is told of an image in either form."""
+
+    size: ImageSize
+    """Of the upright original image."""
+    deadline: float | None = None
+    """`time.time()` after which it need not be encoded."""
+    traceparent: str | None = None
+    """See `deployments.tracing`."""
+
+
 @dataclass(frozen=True, slots=True)
-class Square:
+class Square(_Image):
     """A decoded image, resized to the model's square: what an encoder needs."""
 
     reference: list[Any]
     """One ObjectRef to uint8 [S, S, 3] RGB, nested."""
-    size: ImageSize
-    deadline: float | None = None
-    """`time.time()` after which it need not be encoded."""
-    traceparent: str | None = None
-    """See `deployments.tracing`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Source(_Image):
     """An image file as it came, kept to encode the image again when its embedding is gone."""
 
     content: bytes
-    size: ImageSize
-    deadline: float | None = None
-    """`time.time()` after which it need not be encoded."""
-    traceparent: str | None = None
-    """See `deployments.tracing`."""
 
 
 @dataclass(frozen=True, slots=True)

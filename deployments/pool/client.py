@@ -73,7 +73,7 @@ class EmbeddingPoolClient:
     ) -> Ensured:
         """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. quota: most bytes of
         this tenant in each of the tiers warm and cold, all shards together. Raises DeadlineExceeded."""
-        pixels = Square([ray.put(square)], size, deadline, tracing.traceparent())
+        pixels = Square([ray.put(square)], size=size, deadline=deadline, traceparent=tracing.traceparent())
         share = None if quota is None else quota // len(self._shards)
         ensured: Ensured = await self._call(
             key.tenant, key.digest, "ensure", key, pixels, source, received, share

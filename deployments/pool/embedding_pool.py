@@ -90,7 +90,7 @@ class EmbeddingPool:
             case Entry(state=State.ENCODING):
                 return await self._join(key, entry), "joined"
             case Entry(source=bytes(source)):
-                return await self._fly(key, Source(source, entry.size, deadline)), "cold"
+                return await self._fly(key, Source(source, size=entry.size, deadline=deadline)), "cold"
             case _:
                 return None
 

@@ -76,7 +76,9 @@ class FakePool:
         quota: int | None,
     ) -> Ensured:
         self.quotas.append(quota)
-        return await self.pool.ensure(key, Square([square], size, deadline), source, received, quota)
+        return await self.pool.ensure(
+            key, Square([square], size=size, deadline=deadline), source, received, quota
+        )
 
     async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
         return await self.pool.resolve(tenant, image_id, digest, received)

@@ -13,7 +13,7 @@ from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
 from sam3_engine.types import ImageSize
 
 SIZE = ImageSize(30, 40)
-SQUARE = Square(["pixels"], SIZE)
+SQUARE = Square(["pixels"], size=SIZE)
 KEY = ImageKey("t", "m", "digest")
 NOW = time.time()
 
@@ -143,7 +143,7 @@ async def test_the_deadline_travels_with_the_source(pool: EmbeddingPool, encoder
     ensured = await pool.ensure(KEY, SQUARE, b"file")
     pool.lost(KEY, ensured.warm.generation)
     await pool.lookup(KEY, deadline=12.5)
-    assert encoder.images[-1] == Source(b"file", SIZE, 12.5)
+    assert encoder.images[-1] == Source(b"file", size=SIZE, deadline=12.5)
 
 
 async def test_one_who_leaves_does_not_cancel_the_encode_of_the_others(
@@ -190,7 +190,7 @@ async def test_an_evicted_image_is_made_again_from_its_source_once(
     assert pool.directory.warm.used <= 100
     found = await asyncio.gather(*(pool.lookup(ImageKey("t", "m", "0")) for _ in range(10)))
     assert {answer[1] for answer in found if answer} == {"cold", "joined"}
-    assert encoder.images[12:] == [Source(b"file", SIZE)]
+    assert encoder.images[12:] == [Source(b"file", size=SIZE)]
 
 
 async def test_a_lost_embedding_is_made_again_and_its_successor_is_safe(

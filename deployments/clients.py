@@ -3,15 +3,14 @@
 import asyncio
 import math
 import time
-from dataclasses import replace
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.keys import affinity
-from deployments.messages import Answered, PromptJob, Reply
+from deployments.messages import PromptJob, Reply
 from deployments.protocol import Overloaded
 from deployments.routing import call
 
@@ -29,7 +28,6 @@ class ServeDecoders:
         decoder: DeploymentHandle[Any],
         encoder: DeploymentHandle[Any],
         retry_after_s: float,
-        get_timeout_s: float,
         may_sleep: bool = False,
     ) -> None:
         """may_sleep: whether all replicas may be stopped when idle. Asking them whether they are ready would wake
@@ -38,28 +36,19 @@ class ServeDecoders:
         self._decoder = decoder
         self._encoder = encoder
         self._retry_after_s = retry_after_s
-        self._get_timeout_s = get_timeout_s
         self._ready_until = 0.0
 
     async def run(self, job: PromptJob) -> Reply:
-        """One hop, to the replica that this image id hashes to. Raises Overloaded.
-
-        Results that were too large for the reply are fetched; when they are lost, the job is run once more.
-        """
-        for last in (False, True):
-            route = affinity(job.tenant, job.image_id)
-            reply: Reply = await call(
-                self._decoder, "run", job, affinity=route, retry_after_s=self._retry_after_s
-            )
-            if not isinstance(reply, Answered) or isinstance(reply.results, bytes):
-                return reply
-            try:
-                async with asyncio.timeout(self._get_timeout_s):
-                    return replace(reply, results=await reply.results[0])
-            except (TimeoutError, RayError):
-                if last:
-                    raise
-        raise AssertionError("unreachable")
+        """One hop, to the replica that this image id hashes to. Raises Overloaded."""
+        reply: Reply = await call(
+            self._decoder,
+            "run",
+            job,
+            affinity=affinity(job.tenant, job.image_id),
+            references=job.warm is not None,
+            retry_after_s=self._retry_after_s,
+        )
+        return reply
 
     async def forget(self, tenant: str, digest: str) -> bool:
         """Drop an image in every replica that runs. Whether one had it. Raises Overloaded when not all

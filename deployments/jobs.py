@@ -3,9 +3,7 @@ here."""
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import ray
+from typing import Protocol
 
 from deployments import wire
 from deployments.finder import FeatureFinder, Found, HotImage
@@ -13,9 +11,6 @@ from deployments.keys import ImageKey
 from deployments.messages import Answered, Expired, NeedImage, PromptJob, Reply
 from deployments.pool.names import Names
 from deployments.protocol import ConceptRequest, DeadlineExceeded, VisualRequest
-
-MESSAGE_BYTES = 2**21
-"""Largest results sent in a reply (Serve's gRPC takes 4 MB by default); larger ones go by reference."""
 
 
 class Resolver(Protocol):
@@ -112,8 +107,7 @@ class JobRunner:
             self.prompter.forget(key)
         else:
             self.finder.weigh_again(key, image)
-        results: bytes | list[Any] = data if len(data) <= MESSAGE_BYTES else [ray.put(data)]
-        return Answered(image.size, results, found.tier, {**transfer, **stages})
+        return Answered(image.size, data, found.tier, {**transfer, **stages})
 
     def _key(self, job: PromptJob, digest: str) -> ImageKey:
         return ImageKey(job.tenant, self.model, digest)

@@ -1,7 +1,8 @@
 """What ingress, decoder, pool and encoder say to each other inside the cluster. No torch, no Ray.
 
-Everything here is small: pixels and embeddings travel as references, wrapped in a list so that Ray hands the
-reference on instead of fetching its value for the receiver.
+Pixels and embeddings travel as references, wrapped in a list so that Ray hands the reference on instead of fetching
+its value for the receiver. What holds one may only be sent as an argument or a result of an actor's task: see
+`deployments.routing.call`.
 """
 
 from dataclasses import dataclass, field
@@ -129,8 +130,8 @@ class Answered:
     """Masks, ready to send."""
 
     size: ImageSize
-    results: bytes | list[Any]
-    """What `wire.loads` reads; when that is too large for one message, one ObjectRef to it, nested."""
+    results: bytes
+    """What `wire.loads` reads."""
     cache: CacheTier
     stages: dict[str, float] = field(default_factory=dict)
 

@@ -51,18 +51,27 @@ class AffinityRouter(ConsistentHashRouter):
 
 
 async def call(
-    handle: DeploymentHandle[Any], method: str, *args: Any, affinity: str = "", retry_after_s: float = 1.0
+    handle: DeploymentHandle[Any],
+    method: str,
+    *args: Any,
+    affinity: str = "",
+    references: bool = False,
+    retry_after_s: float = 1.0,
 ) -> Any:
     """The answer of one method call on some replica, by consistent hashing when `affinity` is given.
+
+    references: whether there are any in the arguments. They have to go as those of an actor's task, which is dearer:
+    Ray does not see what is inside of Serve's own messages, and would never free what it refers to.
 
     The calls of this application may be repeated, so a replica's death means one more try, on another one.
     Raises Overloaded when too many calls wait, and what the method raises. Cancelling it cancels the call.
     """
-    target = (
-        handle.options(method_name=method, session_id=affinity)
-        if affinity
-        else handle.options(method_name=method)
-    )
+    options: dict[str, Any] = {"method_name": method}
+    if affinity:
+        options["session_id"] = affinity
+    if references:
+        options["_by_reference"] = True
+    target = handle.options(**options)
     for last in (False, True):
         response = target.remote(*args)
         try:

@@ -50,8 +50,7 @@ class DecoderClient(Protocol):
     """The decoders, seen from the ingress."""
 
     async def run(self, job: PromptJob) -> Reply:
-        """The reply of the replica that most likely has the image hot, its results included. Raises
-        Overloaded."""
+        """The reply of the replica that most likely has the image hot. Raises Overloaded."""
         ...
 
     async def ready(self) -> bool:
@@ -246,7 +245,6 @@ class SegmentationService:
 
     async def _results(self, answered: Answered) -> Any:
         data = answered.results
-        assert isinstance(data, bytes)
         if len(data) > LARGE:
             return await asyncio.get_running_loop().run_in_executor(self._executor, wire.loads, data)
         return wire.loads(data)

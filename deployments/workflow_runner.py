@@ -9,7 +9,6 @@ from deployments.clients import ServeDecoders
 from deployments.config import PoolConfig
 from deployments.loopback import stay_on_loopback
 from deployments.metrics import NAMES
-from deployments.payloads import LostPayload, fetch, stow
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.protocol import DeadlineExceeded, Overloaded, Trace
 from deployments.serve_metrics import ServeMetrics
@@ -36,7 +35,6 @@ class WorkflowConfig:
     workers: int
     decode_threads: int
     retry_after_s: float
-    get_timeout_s: float
 
     def sandbox(self) -> dict[str, Any]:
         """What every worker is told."""
@@ -65,7 +63,7 @@ class WorkflowRunner:
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="workflows")
         service = SegmentationService(
-            ServeDecoders(decoder, encoder, config.retry_after_s, config.get_timeout_s),
+            ServeDecoders(decoder, encoder, config.retry_after_s),
             EmbeddingPoolClient(pool, metrics, config.retry_after_s),
             ServiceConfig(config.limits.max_image_pixels, config.decode_threads),
             metrics,
@@ -83,15 +81,12 @@ class WorkflowRunner:
             return NotDone("deadline")
         except Overloaded as error:
             return NotDone("overloaded", error.retry_after_s)
-        except LostPayload:
-            return NotDone("lost")
-        return Done(answer.status, stow([answer.body])[0], trace.cache, trace.stages)
+        return Done(answer.status, answer.body, trace.cache, trace.stages)
 
     async def _answer(self, job: Job, trace: Trace) -> WorkflowAnswer:
         if job.question != "run":
             return await self._runs.ask(job.question, job.document, trace)
-        files = [await fetch(file, self._config.get_timeout_s) for file in job.files]
-        return await self._runs.run(WorkflowRun(job.tenant, job.document, job.places, files), trace)
+        return await self._runs.run(WorkflowRun(job.tenant, job.document, job.places, job.files), trace)
 
     async def check_health(self) -> None:
         """Called by Serve. A replica without its engine is replaced."""

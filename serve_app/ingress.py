@@ -47,7 +47,6 @@ class Ingress:
             decoder,
             encoder,
             settings.retry_after_s,
-            settings.get_timeout_s,
             may_sleep=settings.scale_to_zero_after_s > 0,
         )
         threads = settings.ingress_threads
@@ -63,9 +62,7 @@ class Ingress:
             ),
             self._metrics,
         )
-        self._workflows = (
-            ServeWorkflows(workflows, settings.retry_after_s, settings.get_timeout_s) if workflows else None
-        )
+        self._workflows = ServeWorkflows(workflows, settings.retry_after_s) if workflows else None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve, after the constructor."""

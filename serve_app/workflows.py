@@ -59,7 +59,6 @@ def workflow_config(settings: Settings) -> WorkflowConfig:
         workers=settings.workflow_workers,
         decode_threads=DECODE_THREADS,
         retry_after_s=settings.retry_after_s,
-        get_timeout_s=settings.get_timeout_s,
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from deployments.payloads import Payload
 from deployments.protocol import CacheTier
 from deployments.workflows.protocol import Place, Question
 
@@ -19,7 +18,7 @@ class Job:
     request_id: str
     deadline: float | None
     places: Sequence[Place] = ()
-    files: Sequence[Payload] = ()
+    files: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Done:
     """The answer, and how the run's images were served."""
 
     status: int
-    body: Payload
+    body: bytes
     cache: CacheTier | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
@@ -36,7 +35,7 @@ class Done:
 class NotDone:
     """Why there is no answer."""
 
-    reason: Literal["overloaded", "deadline", "too_long", "lost"]
+    reason: Literal["overloaded", "deadline", "too_long"]
     seconds: float = 0.0
     """To wait before the next try, or the limit that was passed."""
 

@@ -25,6 +25,10 @@ SERVING = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # That keeps a replica's log back until it has 1000 lines. Without Serve's access log there are few.
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+    # Images and answers between replicas may be larger than gRPC's default of 4 MB.
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1),
+    # Ray never frees what a reference in such a message refers to: rather an error than a leak.
+    "RAY_allow_out_of_band_object_ref_serialization": "0",
     # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     # A request that a dying ingress did not begin to answer is sent to another one.

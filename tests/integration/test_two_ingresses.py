@@ -29,7 +29,7 @@ QUIET_S = 6.0
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with server_process(
         tmp_path_factory.mktemp("server"),
-        module="tests.support.faulty_encoder",
+        module="tests.support.faulty_server",
         ingress_replicas="2",
         decoder_replicas="2",
         max_wait_s="100",  # all fifty are let in, though one encode after the other would take them longer

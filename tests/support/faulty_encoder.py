@@ -1,7 +1,5 @@
-"""`sam3-serve` with encoders that fail now and then: `python -m tests.support.faulty_encoder up`.
-
-An image whose middle has the colour BROKEN cannot be encoded the first time that an encoder sees it.
-"""
+"""Encoders that fail now and then: an image whose middle has the colour BROKEN cannot be encoded the first time that
+one sees it."""
 
 import numpy as np
 from PIL import Image
@@ -33,12 +31,3 @@ class FaultyEncoder(ImageEncoder):
 def broken() -> bytes:
     """Such an image, as a file."""
     return encoded(Image.new("RGB", (WIDTH, HEIGHT), BROKEN))
-
-
-if __name__ == "__main__":
-    from serve_app import builder
-    from serve_app.cli.main import main
-    from tests.support import faulty_encoder  # by the name that replicas import it by
-
-    vars(builder)["ImageEncoder"] = faulty_encoder.FaultyEncoder
-    main()

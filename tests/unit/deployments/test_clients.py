@@ -1,13 +1,14 @@
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from ray.exceptions import ActorDiedError, OwnerDiedError
+from ray.exceptions import ActorDiedError
 from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.clients import ServeDecoders
-from deployments.messages import Answered, NeedImage, PromptJob
+from deployments.messages import Answered, NeedImage, PromptJob, Warm
 from deployments.protocol import Overloaded
 from sam3_engine.types import ImageSize
 
@@ -58,11 +59,7 @@ class Handle:
 
 def decoders(decoder: Handle, encoder: Handle | None = None, may_sleep: bool = False) -> ServeDecoders:
     handles = [cast("DeploymentHandle[Any]", handle) for handle in (decoder, encoder or Handle())]
-    return ServeDecoders(handles[0], handles[1], retry_after_s=1.0, get_timeout_s=5.0, may_sleep=may_sleep)
-
-
-def stored(value: Any) -> Answered:
-    return Answered(SIZE, [Later(value)], "hot")
+    return ServeDecoders(handles[0], handles[1], retry_after_s=1.0, may_sleep=may_sleep)
 
 
 async def test_requests_for_one_image_go_the_same_way() -> None:
@@ -75,20 +72,12 @@ async def test_requests_for_one_image_go_the_same_way() -> None:
     assert "pet" not in routes[0]
 
 
-async def test_results_by_reference_are_fetched() -> None:
-    assert await decoders(Handle(stored(b"results"))).run(JOB) == Answered(SIZE, b"results", "hot")
-
-
-async def test_results_that_died_with_their_decoder_are_made_again() -> None:
-    lost = OwnerDiedError("0" * 56, "owner", "node")
-    handle = Handle(stored(lost), Answered(SIZE, b"again", "warm"))
-    assert await decoders(handle).run(JOB) == Answered(SIZE, b"again", "warm")
-
-
-async def test_results_that_are_lost_twice_are_an_error() -> None:
-    lost = OwnerDiedError("0" * 56, "owner", "node")
-    with pytest.raises(OwnerDiedError):
-        await decoders(Handle(stored(lost), stored(lost))).run(JOB)
+async def test_a_job_that_holds_a_reference_is_sent_so_that_ray_sees_it() -> None:
+    handle = Handle(*[Answered(SIZE, b"results", "hot")] * 2)
+    client = decoders(handle)
+    for job in (JOB, replace(JOB, warm=Warm(["reference"], SIZE, 1))):
+        await client.run(job)
+    assert [options.get("_by_reference") for options in handle.options_of] == [None, True]
 
 
 async def test_ready_when_decoder_and_encoder_answer_and_believed_for_a_while() -> None:

@@ -104,16 +104,6 @@ def test_two_requests_for_one_image_encode_it_once(server: ServerProcess) -> Non
     assert encodes(server) == encoded_before + 1
 
 
-def test_fifty_requests_at_once_for_one_new_image_encode_it_once(server: ServerProcess) -> None:
-    encoded_before = encodes(server)
-    requests_before = metric(server, "sam3_cache_lookups_total")
-    with ThreadPoolExecutor(50) as threads:
-        answers = list(threads.map(lambda _: click(server, image=as_json(numbered(200))), range(50)))
-    assert all(alike(answer["predictions"], answers[0]["predictions"]) for answer in answers)
-    lookups_reach(server, requests_before + 50)
-    assert encodes(server) == encoded_before + 1
-
-
 def test_embed_then_click_by_id(server: ServerProcess) -> None:
     image_id = post(server, "embed_image", image=as_json(numbered(1))).json()["image_id"]
     answer = post(server, "visual_segment", image_id=image_id, prompts=[CLICK])

@@ -89,6 +89,7 @@ def test_fifty_requests_through_both_for_one_new_image_encode_it_once(server: Se
     before = metric(server.url, "sam3_images_encoded_total")
     answers = all_at_once(server, numbered(1))
     assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["image_id"] for answer in answers}) == 1
     assert [len(some) > 5 for some in spread(server, answers)] == [True, True]
     assert encodes(server) == before + 1
 

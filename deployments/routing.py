@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 from ray.serve.handle import DeploymentHandle
@@ -78,6 +78,8 @@ async def call(
             return await response
         except BackPressureError:
             raise Overloaded(retry_after_s) from None
+        except RayTaskError as error:
+            raise error.cause from None  # what the method raised, without the task around it
         except RayActorError:
             if last:
                 raise

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from ray.exceptions import ActorUnavailableError
+from ray.exceptions import ActorUnavailableError, RayTaskError
 from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID, RequestMetadata
 from ray.serve._private.request_router.common import PendingRequest
 from ray.serve.exceptions import BackPressureError
@@ -96,6 +96,14 @@ async def test_errors_of_the_method_are_raised_as_they_are() -> None:
     with pytest.raises(ValueError, match="no"):
         await ask(handle)
     assert len(handle.calls) == 1
+
+
+async def test_errors_of_an_actors_task_are_those_of_the_method() -> None:
+    error = RayTaskError("run", "traceback", Overloaded(3.0)).as_instanceof_cause()
+    with pytest.raises(Overloaded) as raised:
+        await ask(Handle(error, "answer"), references=True)
+    assert type(raised.value) is Overloaded
+    assert raised.value.retry_after_s == 3.0
 
 
 async def test_cancelling_cancels_the_replicas_work() -> None:

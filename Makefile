@@ -61,7 +61,7 @@ chaos: ## Kill, stop and update what serves, under steady load; print what faile
 	@$(bin)/python -m loadtest.chaos
 
 .PHONY: bench-pool
-bench-pool: ## Measure the embedding pool: clicks by tier, hot share, bytes and encodes per image (about 5 minutes)
+bench-pool: ## Measure the embedding pool: clicks by tier, hot share, bytes and encodes per image (about 6 minutes)
 	@scripts/setup loadtest
 	@$(bin)/python -m loadtest.bench_pool
 

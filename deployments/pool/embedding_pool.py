@@ -218,7 +218,7 @@ class EmbeddingPool:
             entry = self.directory.get(key)
             if entry is None or entry.source is None:
                 raise
-            return await self._encode(Source(entry.source, image.size, image.deadline))
+            return await self._encode(Source(entry.source, size=image.size, deadline=image.deadline))
 
     async def _copy_new(self, key: ImageKey, image: Square | Source, received: float) -> None:
         """While a new image is encoded, another shard takes its source."""

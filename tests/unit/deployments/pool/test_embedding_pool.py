@@ -96,7 +96,7 @@ async def test_an_encode_whose_pixels_died_with_their_ingress_goes_on_from_the_s
     await settle()
     encoder.go.set()
     assert [(await call).warm.reference for call in calls] == [["ref-2"]] * 2
-    assert encoder.images == [SQUARE, Source(b"file", SIZE)]
+    assert encoder.images == [SQUARE, Source(b"file", size=SIZE)]
 
 
 async def test_an_encode_that_has_neither_pixels_nor_source_fails(

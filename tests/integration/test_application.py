@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
-QUIET_S = 12
+QUIET_S = 5
 """Longer than two of the intervals at which processes report their metrics."""
 
 

@@ -221,8 +221,8 @@ def test_a_request_is_one_trace_across_processes(server: ServerProcess, collecto
     stages = {"transfer", "queue", "prompt", "post"}
     within = {"decoder.run": stages, "pool.ensure": {"encoder.encode"}}
     root = "POST /sam3/visual_segment"
-    until(lambda: {root, "encoder.encode", "decode", *stages} <= collector.trace(new).keys())
-    until(lambda: {root, *stages} <= collector.trace(known).keys())
+    until(lambda: {root, "decode", *within, *stages, "encoder.encode"} <= collector.trace(new).keys())
+    until(lambda: {root, "decoder.run", *stages} <= collector.trace(known).keys())
     found = collector.trace(new)
     assert found[root].parent == "b" * 16
     assert (

@@ -23,6 +23,7 @@ from deployments.messages import Answered, PromptJob, Reply
 from deployments.metrics import NAMES
 from deployments.model_thread import Canary, ModelThread
 from deployments.pool.client import EmbeddingPoolClient
+from deployments.pool.leased import LeasedNames
 from deployments.pool.names import Names
 from deployments.prompting import Prompting, warm_up_encoding
 from deployments.serve_metrics import ServeMetrics
@@ -74,7 +75,7 @@ class PromptDecoder:
         self._jobs = JobRunner(
             model=self._engine.embedding_version,
             image_size=self._engine.spec.image_size,
-            pool=self._pool,
+            pool=LeasedNames(self._pool),
             names=Names(idle_ttl_s, MOST_NAMES),
             finder=self._finder,
             prompter=self._prompting,

@@ -54,9 +54,9 @@ class JobRunner:
     async def run(self, job: PromptJob) -> Reply:
         """Answer a job, or say that the image is needed.
 
-        What the id names is asked of the pool for every request, while the model already works on what this replica
-        believes it to be: bytes sent under an old id through another replica are seen by the very next request
-        here. A request that brings its image is about that image; its id is bound once.
+        What the id names is confirmed for every request, by the pool or by a lease of it, while the model already works
+        on what this replica believes it to be: bytes sent under an old id through another replica are seen by the very
+        next request here. A request that brings its image is about that image; its id is bound once.
         """
         confirmed = asyncio.ensure_future(self._confirm(job))
         try:

@@ -80,6 +80,17 @@ class NameQuestion:
     image_id: str
     digest: str | None
     received: float
+    holder: str | None = None
+    """Who wants a lease on the answer: see `pool.leases`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The answer. digest: None when the id names nothing."""
+
+    digest: str | None
+    lease_s: float = 0.0
+    """For how long, from when it was asked, the asker is told before the id names something else."""
 
 
 @dataclass(frozen=True, slots=True)

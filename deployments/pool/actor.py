@@ -21,11 +21,23 @@ from ray.serve.handle import DeploymentHandle
 from deployments import tracing
 from deployments.config import ENCODER, PoolConfig
 from deployments.keys import ImageKey
-from deployments.messages import Ensured, ImageCopy, NameCopy, NameQuestion, Source, Square, StoredImage, Warm
+from deployments.messages import (
+    Ensured,
+    ImageCopy,
+    NameCopy,
+    Named,
+    NameQuestion,
+    Source,
+    Square,
+    StoredImage,
+    Warm,
+)
 from deployments.metrics import NAMES
 from deployments.payloads import LostPayload
 from deployments.pool.copies import Copies, Handover, Image
 from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
+from deployments.pool.leases import Leases, Name
+from deployments.pool.naming import Naming
 from deployments.pool.peer import RemoteShard
 from deployments.protocol import CacheTier, DeadlineExceeded
 from deployments.serve_metrics import ServeMetrics
@@ -45,6 +57,10 @@ class PoolShard:
         metrics.set(NAMES.processes, 1, part="pool")
         self._pool = EmbeddingPool(self._encode, config.budget, metrics, config.max_encodes, copy=self._copy)
         self._copies = Copies(self._pool, shard, config.shards, cache(partial(RemoteShard, config.app)))
+        self._leases = Leases()
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            self._leases.expect_unknown()
+        self._naming = Naming(self._pool, self._copies, self._leases)
         self._encoder: DeploymentHandle[Any] | None = None
         self._waiters = ThreadPoolExecutor(config.max_encodes, thread_name_prefix="await-encode")
         self._recovered: asyncio.Task[None] | None = None
@@ -55,23 +71,24 @@ class PoolShard:
         await self._ready()
         self._config = config
         self._pool.resize(config.budget, config.max_encodes)
-        self._copies.shards = config.shards
+        if config.shards != self._copies.shards:  # some ids have another home now
+            self._copies.shards = config.shards
+            self._leases.expect_unknown()
 
     async def ping(self) -> bool:
         """Answers when this shard is ready for others' calls."""
         await self._ready()
         return True
 
-    async def resolve_all(self, questions: list[NameQuestion]) -> list[str | None]:
-        """The digest that each id names."""
+    async def name_all(self, questions: list[NameQuestion]) -> list[Named]:
+        """What each id names."""
         await self._ready()
-        return list(await asyncio.gather(*(self._resolve(question) for question in questions)))
+        return list(await asyncio.gather(*map(self._naming.answer, questions)))
 
-    async def _resolve(self, asked: NameQuestion) -> str | None:
-        found = await self._pool.resolve(asked.tenant, asked.image_id, asked.digest, asked.received)
-        if found:
-            self._copies.note_use(asked.tenant, asked.image_id, found)
-        return found
+    async def listen(self, holder: str, heard: int) -> tuple[list[Name], int]:
+        """Ids on which a holder's leases are recalled, once there are any."""
+        await self._ready()
+        return await self._leases.listen(holder, heard)
 
     async def lookup(
         self, key: ImageKey, deadline: float | None = None, traceparent: str | None = None
@@ -97,7 +114,7 @@ class PoolShard:
     async def delete(self, tenant: str, digest: str, at: float) -> bool:
         """Forget an image."""
         await self._ready()
-        return self._pool.delete(tenant, digest, at)
+        return await self._naming.delete(tenant, digest, at)
 
     async def images(self, tenant: str) -> list[StoredImage]:
         """What is held of a tenant's images."""
@@ -149,6 +166,7 @@ class PoolShard:
         while True:
             await asyncio.sleep(SWEEP_S)
             self._copies.tell_use()
+            self._leases.sweep()
             self._pool.sweep()
 
     async def _copy(self, copy: NameCopy | ImageCopy) -> None:

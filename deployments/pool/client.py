@@ -14,12 +14,13 @@ from ray.exceptions import RayActorError, RayTaskError
 from deployments import tracing
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, derived_id, shards_of
-from deployments.messages import Ensured, NameQuestion, Square, StoredImage, Warm
+from deployments.messages import Ensured, Named, NameQuestion, Square, StoredImage, Warm
 from deployments.metrics import NAMES, Metrics
 from deployments.pool.copies import ShardGone
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.failover import Failover
 from deployments.pool.gathering import Gathering
+from deployments.pool.leases import Name
 from deployments.pool.shards import pool_shards
 from deployments.protocol import CacheTier, Overloaded
 from sam3_engine.types import ImageSize
@@ -35,7 +36,8 @@ class EmbeddingPoolClient:
     def __init__(self, config: PoolConfig, metrics: Metrics, retry_after_s: float = 1.0) -> None:
         self._retry_after_s = retry_after_s
         self._shards = pool_shards(config)
-        self._resolving: dict[tuple[int, ...], Gathering[NameQuestion, str | None]] = {}
+        self.shards = len(self._shards)
+        self._naming: dict[tuple[int, ...], Gathering[NameQuestion, Named]] = {}
         self._failover = Failover(
             lambda shard: _answer(self._shards[shard].ping),
             lambda: metrics.add(NAMES.pool_failovers),
@@ -43,15 +45,27 @@ class EmbeddingPoolClient:
 
     async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
         """The digest that an id names; with `digest`, the id is bound to it first."""
-        holders = tuple(shards_of(tenant, image_id, len(self._shards)))
-        if holders not in self._resolving:
-            self._resolving[holders] = Gathering(partial(self._resolve_all, holders))
-        return await self._resolving[holders].ask(NameQuestion(tenant, image_id, digest, received))
+        return (await self.name(tenant, image_id, digest, received)).digest
 
-    async def _resolve_all(
-        self, holders: tuple[int, ...], questions: Sequence[NameQuestion]
-    ) -> Sequence[str | None]:
-        found: Sequence[str | None] = await self._try(holders, "resolve_all", list(questions))
+    async def name(
+        self, tenant: str, image_id: str, digest: str | None, received: float, holder: str | None = None
+    ) -> Named:
+        """What an id names; with `digest`, the id is bound to it first. holder: who wants a lease on it."""
+        holders = tuple(shards_of(tenant, image_id, self.shards))
+        if holders not in self._naming:
+            self._naming[holders] = Gathering(partial(self._name_all, holders))
+        return await self._naming[holders].ask(NameQuestion(tenant, image_id, digest, received, holder))
+
+    async def _name_all(self, holders: tuple[int, ...], questions: Sequence[NameQuestion]) -> Sequence[Named]:
+        found: Sequence[Named] = await self._try(holders, "name_all", list(questions))
+        return found
+
+    async def recalls(self, shard: int, holder: str, heard: int) -> tuple[list[Name], int]:
+        """See `pool.leases.Leases.listen`. Raises Overloaded when the shard goes away meanwhile."""
+        try:
+            found: tuple[list[Name], int] = await _answer(self._shards[shard].listen, holder, heard)
+        except ShardGone:
+            raise Overloaded(self._retry_after_s) from None
         return found
 
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
@@ -74,7 +88,7 @@ class EmbeddingPoolClient:
         """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. quota: most bytes of
         this tenant in each of the tiers warm and cold, all shards together. Raises DeadlineExceeded."""
         pixels = Square([ray.put(square)], size=size, deadline=deadline, traceparent=tracing.traceparent())
-        share = None if quota is None else quota // len(self._shards)
+        share = None if quota is None else quota // self.shards
         ensured: Ensured = await self._call(
             key.tenant, key.digest, "ensure", key, pixels, source, received, share
         )
@@ -104,7 +118,7 @@ class EmbeddingPoolClient:
 
     async def ready(self) -> bool:
         """Whether a shard answers."""
-        await self._try(range(len(self._shards)), "ping")
+        await self._try(range(self.shards), "ping")
         return True
 
     async def stats(self) -> list[dict[str, float]]:
@@ -113,12 +127,12 @@ class EmbeddingPoolClient:
         return found
 
     async def _call(self, tenant: str, name: str, method: str, *args: Any) -> Any:
-        holders = shards_of(tenant, name, len(self._shards))
+        holders = shards_of(tenant, name, self.shards)
         return await self._try(holders, method, *args)
 
     async def _all(self, method: str, *args: Any) -> list[Any]:
         """Every shard's own answer."""
-        every = range(len(self._shards))
+        every = range(self.shards)
         return list(await asyncio.gather(*(self._try((shard,), method, *args) for shard in every)))
 
     async def _try(self, holders: Iterable[int], method: str, *args: Any) -> Any:

@@ -85,6 +85,10 @@ class Copies:
         self._used: dict[int, tuple[set[Image], set[Image]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def is_home(self, tenant: str, name: str) -> bool:
+        """Whether this shard is the one that is asked first for an id or a digest."""
+        return self._holders(tenant, name)[0] == self._shard
+
     async def send(self, copy: NameCopy | ImageCopy) -> None:
         """Have the other holder take a copy."""
         name = (

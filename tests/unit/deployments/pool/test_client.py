@@ -11,7 +11,7 @@ from ray.exceptions import ActorUnavailableError
 
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, content_digest, derived_id, shards_of
-from deployments.messages import ImageCopy, NameCopy, Source, Square
+from deployments.messages import ImageCopy, NameCopy, Named, Source, Square
 from deployments.metrics import LocalMetrics
 from deployments.pool import client as module
 from deployments.pool import failover
@@ -48,9 +48,9 @@ class Shard:
             if name == "ids":
                 tenant, digests = args
                 return {digest: self.pool.names.ids_of(tenant, digest) for digest in digests}
-            if name == "resolve_all":
+            if name == "name_all":
                 return [
-                    await self.pool.resolve(asked.tenant, asked.image_id, asked.digest, asked.received)
+                    Named(await self.pool.resolve(asked.tenant, asked.image_id, asked.digest, asked.received))
                     for asked in args[0]
                 ]
             given = args[:2] if name == "lookup" else args  # the rest is for traces

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from sam3_engine.engine import ConceptDetections, Engine, VisualMask
 
 Stages = dict[str, float]
+Pack = Callable[[Any, ImageSize, Any], bytes]
+
+AT_ONCE_PIXELS = 2**20
+"""Masks of so many pixels together are encoded on the event loop: a thread would take longer to wake up. Not those of a
+GPU, which is to be waited for in a thread."""
 
 
 class Prompting:
@@ -39,6 +44,7 @@ class Prompting:
     ) -> None:
         """post: where masks are up-sampled and encoded. batch_size: most prompts in one call of the model."""
         self._post = post
+        self._at_once = AT_ONCE_PIXELS if engine.device.type == "cpu" else 0
         self._logits = logits
 
         def on_batch(prompts: int) -> None:
@@ -76,7 +82,8 @@ class Prompting:
         item = ConceptItem(image.features, image.size, request.prompts)  # type: ignore[arg-type]
         started = time.monotonic()
         found, queue_s = await self._concepts.submit(item, len(request.prompts), deadline)
-        return await self._packed(started, queue_s, _concept_results, found, image.size, request)
+        masks = sum(len(one.scores) for one in found)
+        return await self._packed(masks, started, queue_s, _concept_results, found, image.size, request)
 
     async def _visual(
         self, key: ImageKey, image: HotImage, request: VisualRequest, deadline: float | None
@@ -89,11 +96,23 @@ class Prompting:
         masks, queue_s = await self._visuals.submit(item, len(prompts), deadline)
         if request.save_logits:
             self._logits.save(key, request.prompts, [mask.low_res_logits for mask in masks])
-        return await self._packed(started, queue_s, _visual_results, masks, image.size, request)
+        return await self._packed(len(masks), started, queue_s, _visual_results, masks, image.size, request)
 
-    async def _packed(self, started: float, queue_s: float, pack: Any, *args: Any) -> tuple[bytes, Stages]:
+    async def _packed(
+        self,
+        masks: int,
+        started: float,
+        queue_s: float,
+        pack: Pack,
+        found: Any,
+        size: ImageSize,
+        request: Any,
+    ) -> tuple[bytes, Stages]:
         modelled = time.monotonic()
-        data = await asyncio.get_running_loop().run_in_executor(self._post, pack, *args)
+        if masks * size.height * size.width <= self._at_once:
+            data = pack(found, size, request)
+        else:
+            data = await asyncio.get_running_loop().run_in_executor(self._post, pack, found, size, request)
         stages = {
             "queue": queue_s,
             "prompt": modelled - started - queue_s,

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -26,6 +27,8 @@ KEY = ImageKey("t", "m", "d")
 
 class FakeEngine:
     """Every prompt finds the image's left half; remembers what it was asked."""
+
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.visual_items: list[VisualItem] = []
@@ -73,6 +76,23 @@ async def answer(prompting: Prompting, request: ConceptRequest | VisualRequest) 
     assert stages.keys() == {"queue", "prompt", "post"}
     assert all(seconds >= 0 for seconds in stages.values())
     return wire.loads(data)
+
+
+@pytest.mark.parametrize("size", [SIZE, ImageSize(2000, 3000)])
+async def test_what_takes_long_is_encoded_in_a_thread(
+    prompting: Prompting, size: ImageSize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    dumps = wire.dumps
+
+    def watched(*args: Any, **kwargs: Any) -> bytes:
+        threads.append(threading.current_thread().name)
+        return dumps(*args, **kwargs)
+
+    monkeypatch.setattr(wire, "dumps", watched)
+    request = VisualRequest([VisualPrompt((Point(1, 1),))])
+    await prompting.answer(KEY, HotImage(Features(), size), request, None)
+    assert (threads == [threading.current_thread().name]) == (size == SIZE)
 
 
 async def test_concepts_come_back_by_prompt(prompting: Prompting, metrics: LocalMetrics) -> None:

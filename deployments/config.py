@@ -23,8 +23,6 @@ class EngineConfig:
     dtype: str
     compile: bool
     threads: int | None
-    niceness: int = 0
-    """Of the threads that the model runs in, where it runs on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from deployments.finder import FeatureFinder, HotImage
 from deployments.hot import HotCache, Weighed
 from deployments.jobs import JobRunner
 from deployments.keys import ImageKey
-from deployments.loading import give_way, hot_budget, load_engine
+from deployments.loading import hot_budget, load_engine
 from deployments.logits import LogitsCache
 from deployments.loopback import stay_on_loopback
 from deployments.messages import Answered, PromptJob, Reply
@@ -51,10 +51,7 @@ class PromptDecoder:
         self._pool = EmbeddingPoolClient(config.pool, metrics)
         self._metrics = metrics
         post = ThreadPoolExecutor(
-            config.engine.threads or GPU_POST_THREADS,
-            thread_name_prefix="encode-masks",
-            initializer=give_way,
-            initargs=(self._engine, config.engine),
+            config.engine.threads or GPU_POST_THREADS, thread_name_prefix="encode-masks"
         )
         idle_ttl_s = config.pool.budget.idle_ttl_s
         self._hot: HotCache[ImageKey, HotImage] = HotCache(

@@ -2,7 +2,6 @@
 imports."""
 
 import logging
-import os
 import time
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
@@ -52,22 +51,11 @@ def load_engine(
             threads=config.threads,
         )
     loaded = time.monotonic()
-    thread.submit(give_way, engine, config).result()
     thread.submit(engine.warm_up, images, prompts).result()
     ready = time.monotonic()
     metrics.set(NAMES.model_load_seconds, ready - started)
     logger.info(STARTED, process_s, started - began, loaded - started, ready - loaded)
     return engine
-
-
-def give_way(engine: "Engine", config: EngineConfig) -> None:
-    """Let this thread, and those that it starts, run after others where the model runs on a CPU.
-
-    Linux counts niceness by thread: the replica's event loop keeps its own. On a GPU the thread only hands out
-    work, and must not be late.
-    """
-    if engine.device.type == "cpu":
-        os.nice(config.niceness)
 
 
 def hot_budget(device: str, share: float) -> int:

@@ -43,7 +43,7 @@ PHRASES = ("red circle", "blue square", "green star", "yellow triangle")
 STEPS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 """Offered load as multiples of the sustainable one."""
 STEP_S = 12.0
-CLIENTS = 24
+CLIENTS = 16
 """Who ask one after the other, to find the sustainable rate."""
 RATE = 30.0
 """The sustainable rate where it was not measured."""
@@ -239,6 +239,8 @@ def closed_loop(url: str) -> float:
                 route, body = ask(number)
                 if session.post(url + route, json=body, timeout=60).status_code == 200:
                     ends.append(time.monotonic())
+                else:  # a refusal says how long to wait
+                    time.sleep(1)
 
     with ThreadPoolExecutor(CLIENTS) as threads:
         list(threads.map(client, range(CLIENTS)))

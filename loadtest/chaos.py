@@ -34,7 +34,10 @@ BEFORE_S, AFTER_S = 3.0, 5.0
 """Load before a fault, and after everything is as it was."""
 KNOWN = 16
 """Small images that are asked for again and again; every fourth request brings a new, large one."""
+UNDER_WAY_S = 2.0
+"""How long encoders stand still before the ingress dies whose images they wait for."""
 PROXY_RECOVERY_S = 5.0
+ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
 ALLOWED_TO_FAIL = ("haproxy", "manager")
 """Faults that break connections which nobody can repeat but the client."""
 
@@ -111,11 +114,25 @@ def node_killed(running: Cluster) -> None:
     running.add_node(os.cpu_count() or 1)
 
 
+def ingress_killed_with_new_images(running: Cluster) -> None:
+    """kill -9 of an ingress while the encoders stand still: images that it brought are on their way to them."""
+    encoders = running.processes(ENCODER)
+    try:
+        for encoder in encoders:
+            encoder.suspend()
+        time.sleep(UNDER_WAY_S)
+        killed(INGRESS)(running)
+    finally:
+        for encoder in encoders:
+            encoder.resume()
+
+
 FAULTS = (
-    Fault("encoder", killed("ServeReplica:sam3:ImageEncoder"), "kill -9 an encoder"),
+    Fault("encoder", killed(ENCODER), "kill -9 an encoder"),
     Fault("decoder", killed("ServeReplica:sam3:PromptDecoder"), "kill -9 a decoder"),
     Fault("pool", killed("PoolShard"), "kill -9 a pool shard"),
-    Fault("ingress", killed("ServeReplica:sam3:Ingress"), "kill -9 an ingress replica"),
+    Fault("ingress", killed(INGRESS), "kill -9 an ingress replica"),
+    Fault("images", ingress_killed_with_new_images, "kill -9 an ingress replica, images under way"),
     Fault("controller", killed("ServeController"), "kill -9 Serve's controller"),
     Fault("hang", stopped("ServeReplica:sam3:PromptDecoder"), "SIGSTOP a decoder"),
     Fault("update", lambda running: running.deploy(decoder_batch_size=16), "rolling update of a setting"),

@@ -179,7 +179,6 @@ def _engine(settings: Settings, share: Share) -> EngineConfig:
         dtype=settings.dtype,
         compile=settings.compile,
         threads=share.threads,
-        niceness=settings.model_niceness,
     )
 
 

@@ -149,9 +149,6 @@ class Settings(BaseSettings):
     """Requests that may wait in one ingress replica for a free decoder; beyond it 503. -1: no limit."""
     max_encodes: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
     """Images of one pool shard that may be encoded or wait for it at once; beyond it 503."""
-    model_niceness: int = Field(5, ge=0, le=19, json_schema_extra=_in("deployments"))
-    """How much a model on a CPU gives way (as `nice` does) to whoever accepts, refuses, reads and fetches. 0: not at
-    all."""
     retry_after_s: float = Field(1.0, gt=0, json_schema_extra=_in("deployments"))
     """What a 503 tells the client to wait."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))

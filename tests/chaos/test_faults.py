@@ -1,6 +1,6 @@
 """What `make chaos` does, in small: faults on real processes under steady load. One cluster for the module.
 
-Dead encoders, decoders and pool shards are in tests/integration.
+Dead encoders, decoders, pool shards and nodes are in tests/integration.
 """
 
 import json
@@ -14,7 +14,7 @@ import pytest
 from loadtest.cluster import ROOT
 
 pytestmark = pytest.mark.slow
-FAULTS = ("ingress", "controller", "hang", "update", "haproxy")
+FAULTS = ("images", "controller", "hang", "update", "haproxy")
 
 
 @pytest.fixture(scope="module")

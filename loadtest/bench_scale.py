@@ -179,7 +179,10 @@ def burst_and_zero(sustainable: float, output: Path) -> str:
         ),
         ("one decoder again after the burst was worked off", f"{back - answered:.1f} s"),
         ("from zero: first answer after", f"{min(one.done for one in held) - seen.began - woken:.1f} s"),
-        ("from zero: failed", sum(not answer.ok for answer in held)),
+        (
+            "from zero: refused, failed",
+            f"{sum(one.refused for one in held)}, {sum(not (one.ok or one.refused) for one in held)}",
+        ),
     ]
     return table((f"burst from {low:.0f} to {high:.0f} requests a second for {BURST_S:.0f} s", ""), rows)
 

@@ -20,7 +20,7 @@ import psutil
 
 from serve_app.cli.addresses import free_ports
 from serve_app.cli.haproxy import LOOPBACK, install
-from serve_app.cli.janitor import clean
+from serve_app.cli.janitor import janitor
 from serve_app.cli.ray_environment import environment, new_token
 from serve_app.cli.ray_head import RAY_DIR, new_run_dir
 from serve_app.settings import Settings
@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 POD_ENVIRONMENT = ROOT / "k8s" / "base" / "environment.env"
 START_S = 120.0
 STOP_S = 20.0
+PROBE_S = 2.0
+"""Timeout of the operator's probes."""
 STORE_BYTES = 200 * 2**20
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
@@ -39,9 +41,20 @@ class Node:
 
     process: psutil.Popen
     url: str
+    agent_url: str
+    """Of Ray's agent of the node, which the operator's probes ask."""
     command: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     output: Path
+
+    def failing_probes(self) -> list[str]:
+        """Which of the probes that the operator gives to a worker's pod would fail now: it has no token."""
+        asked = {
+            "alive": (f"{self.agent_url}/api/healthz", ""),
+            "raylet": (f"{self.agent_url}/api/local_raylet_healthz", "success"),
+            "proxy": (f"{self.url}/-/healthz", "success"),
+        }
+        return [name for name, (url, word) in asked.items() if not _answers(url, word)]
 
     def kill(self) -> None:
         """All of it at once, as a pod's container dies."""
@@ -129,7 +142,12 @@ class LocalCluster:
         ]
         output = self.folder / f"node-{len(self.nodes)}.txt"
         node = Node(
-            _started(command, environ, output), f"http://{LOOPBACK}:{http_port}", command, environ, output
+            _started(command, environ, output),
+            f"http://{LOOPBACK}:{http_port}",
+            f"http://{LOOPBACK}:{agent_port}",
+            command,
+            environ,
+            output,
         )
         self.nodes.append(node)
         self._wait_until_up()  # nodes of one machine that start at once take each other's files
@@ -155,6 +173,10 @@ class LocalCluster:
             return self.alive() == len(self.nodes)
 
         wait_for(up, problem=lambda: f"{self.alive()} of {len(self.nodes)} nodes")
+
+    def gcs_answers(self) -> bool:
+        """Whether the head's GCS does, as the operator's probe of the head asks."""
+        return _answers(f"http://{LOOPBACK}:{self.dashboard_port}/api/gcs_healthz", "success")
 
     def alive(self) -> int:
         """How many nodes the dashboard counts."""
@@ -191,6 +213,15 @@ class LocalCluster:
         return self.application(name)
 
 
+def _answers(url: str, word: str) -> bool:
+    """Whether a probe finds 200 and the word within its timeout."""
+    try:
+        with urlopen(url, timeout=PROBE_S) as response:
+            return word in response.read().decode()
+    except OSError:  # URLError, HTTPError and timeouts, too
+        return False
+
+
 def pod_environment() -> dict[str, str]:
     """What the pods' ConfigMap says."""
     lines = POD_ENVIRONMENT.read_text(encoding="utf-8").splitlines()
@@ -218,12 +249,12 @@ def _started(command: Sequence[str], environ: Mapping[str, str], output: Path) -
 
 @contextmanager
 def local_cluster() -> Iterator[LocalCluster]:
-    """A cluster without nodes yet; whatever has been started ends with it."""
+    """A cluster without nodes yet; whatever has been started ends with it, or with this process."""
     cluster = LocalCluster(new_run_dir(Settings()))
-    try:
-        yield cluster
-    finally:
-        for node in reversed(cluster.nodes):
-            with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-                node.kill()
-        clean(cluster.folder, keep=False)
+    with janitor(cluster.folder):
+        try:
+            yield cluster
+        finally:
+            for node in reversed(cluster.nodes):
+                with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+                    node.kill()

@@ -12,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
+from loadtest.orphans import end_with_parent
 from serve_app.cli.addresses import free_ports
 
 RULES = Path(__file__).parents[1] / "k8s" / "monitoring" / "rules.yaml"
@@ -75,6 +76,7 @@ def prometheus(folder: Path, target: str, interval_s: float = 2.0) -> Iterator[P
         ],
         stdout=log,
         stderr=subprocess.STDOUT,
+        preexec_fn=end_with_parent,
     ) as process:  # fmt: skip
         try:
             server = Prometheus(f"http://127.0.0.1:{port}")

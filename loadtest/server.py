@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import psutil
 
+from loadtest.orphans import end_with_parent
 from serve_app.cli.addresses import free_ports
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +96,7 @@ def server_process(
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
     server = ServerProcess(process, f"http://127.0.0.1:{port}", output)
     try:

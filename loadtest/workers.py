@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from loadtest.orphans import end_with_parent
 from loadtest.plan import Plan
 from loadtest.records import Record, read
 from loadtest.server import ROOT, get
@@ -91,6 +92,7 @@ def baseline_server(*arguments: str) -> Iterator[tuple[str, int]]:
         [sys.executable, "-m", "loadtest.naive", "--port", str(port), *arguments],
         cwd=ROOT,
         env=_environment(),
+        preexec_fn=end_with_parent,
     )
     url = f"http://127.0.0.1:{port}"
     try:

@@ -1,12 +1,17 @@
 """The Serve configuration of an overlay, deployed as the operator does on a cluster with that overlay's groups.
 
-Nodes are processes of this machine and their GPUs are declared, not there: the model runs on CPUs, in small.
+Nodes are processes of this machine and their GPUs are declared, not there: the model runs on CPUs, in small. The
+head's state lies in Redis, as `ha` has it.
 """
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -14,12 +19,14 @@ import pytest
 import requests
 
 from loadtest.local_cluster import LocalCluster, Node, local_cluster, wait_for
+from loadtest.redis import PASSWORD, redis_server
 from serve_app.http import keyfile
 from tests.support.kubernetes import Manifest, groups, quantity, serve_config
 from tests.support.scenes import as_json, numbered
 
 OVERLAY = "gpu"
 APP = "sam3"
+REDIS = shutil.which("redis-server")
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 SPARE_CPUS = 4
 """Of an ingress node, so that another one's replicas find room: in a cluster the autoscaler brings a node."""
@@ -28,6 +35,7 @@ SPARE_CPUS = 4
 @dataclass
 class Deployed:
     cluster: LocalCluster
+    head: Node
     config: Manifest
     key: str
     ingress: list[Node]
@@ -48,7 +56,9 @@ def in_small(config: Manifest, keys: str, port: int) -> Manifest:
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[Deployed]:
-    with local_cluster() as cluster:
+    with local_cluster() as cluster, ExitStack() as stack:
+        if REDIS:
+            cluster.keep_state_in(stack.enter_context(redis_server(cluster.folder)), PASSWORD)
         head = cluster.start_head()
         nodes: dict[str, list[Node]] = {"ingress": [], "gpu": []}
         for group in groups(OVERLAY):
@@ -66,7 +76,7 @@ def deployed() -> Iterator[Deployed]:
         config = in_small(serve_config(OVERLAY), str(keys), int(head.url.rpartition(":")[2]))
         cluster.deploy(config)
         cluster.wait_until_running(APP, 180)
-        yield Deployed(cluster, config, key, **nodes)
+        yield Deployed(cluster, head, config, key, **nodes)
 
 
 def ask(node: Node, key: str, number: int) -> requests.Response:
@@ -135,6 +145,15 @@ def test_the_dashboard_and_its_job_api_ask_for_the_token(deployed: Deployed) -> 
 
 
 @pytest.mark.slow
+def test_the_operators_probes_find_every_worker_well_without_a_token(deployed: Deployed) -> None:
+    def failing() -> dict[str, list[str]]:
+        found = {node.url: node.failing_probes() for node in [*deployed.ingress, *deployed.gpu]}
+        return {url: names for url, names in found.items() if names}
+
+    wait_for(lambda: not failing(), 60, lambda: str(failing()))
+
+
+@pytest.mark.slow
 def test_a_node_that_is_drained_under_load_fails_no_request(deployed: Deployed) -> None:
     leaving, staying = deployed.ingress
     before = nodes_of(deployed, "Ingress")
@@ -166,6 +185,35 @@ def test_a_node_that_is_drained_under_load_fails_no_request(deployed: Deployed) 
     wait_for(lambda: ask(staying, deployed.key, 99).status_code == 200, 60)
     assert set(statuses) == {200}
     assert len(statuses) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REDIS, reason="redis-server is missing: scripts/setup test installs it")
+def test_a_head_that_dies_costs_no_request_and_heals_when_it_is_back(deployed: Deployed) -> None:
+    """The last one of this module: it leaves one node for HTTP, and another head."""
+    cluster, node = deployed.cluster, deployed.ingress[-1]
+    cluster.wait_until_running(APP, 120)
+    before = decoders(deployed)
+    deployed.head.kill()
+    assert {ask(node, deployed.key, number % 4).status_code for number in range(20)} == {200}
+    assert [name for each in (node, *deployed.gpu) for name in each.failing_probes()] == []
+    os.kill(next(iter(before.values())), signal.SIGKILL)  # nobody is there to start another one
+
+    def answers_again() -> bool:
+        if deployed.head.process.poll() is not None:  # as the kubelet does
+            deployed.head.start_again()
+        return len(decoders(deployed).keys()) == len(before) and decoders(deployed).keys() != before.keys()
+
+    wait_for(answers_again, 240, lambda: deployed.head.output.read_text())
+    assert {ask(node, deployed.key, number % 4).status_code for number in range(4)} == {200}
+
+
+def decoders(deployed: Deployed) -> dict[str, int]:
+    """Those that run: process ids by replica."""
+    found = deployed.cluster.application(APP).get("deployments", {}).get("PromptDecoder", {})
+    return {
+        each["replica_id"]: each["pid"] for each in found.get("replicas", []) if each["state"] == "RUNNING"
+    }
 
 
 def node_of(deployed: Deployed, node: Node) -> str:

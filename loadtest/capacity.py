@@ -1,272 +1,211 @@
-"""What requests cost on this machine, part by part, and whether `sam3-serve plan` foretells a mix of them.
+"""What requests cost on this machine, part by part, and whether `sam3-serve plan` foretells a load of them.
 
     python -m loadtest.capacity [--seconds 20] [--write FILE]
+    python -m loadtest.capacity --against reports/loadtest-mixed.json [--figures FILE]
 
 Three loads run one after another at saturation: clicks on known images, concepts on known images, concepts on new
-images. The CPU time of each group of processes, divided by the requests, gives the planner's costs. Then a mix runs,
-and the rate that the costs foretell is printed beside the one that was reached.
+images. The CPU time of each group of processes, divided by the answers, gives the planner's costs. Then a mix runs, and
+what the costs foretell is printed beside what was measured. `--against` does the same for a report of `make loadtest`.
 """
 
 import argparse
-import io
-import itertools
 import json
-import os
 import tempfile
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import psutil
-import requests
-from PIL import Image
 
 from loadtest.figures import table
-from loadtest.machine import ROOT, this_machine
-from loadtest.server import ServerProcess, server_process
-from serve_app.capacity import Costs, Demand, load, most_rps
+from loadtest.foretold import loads_of, measured_load
+from loadtest.machine import Machine, this_machine
+from loadtest.saturate import CLIENT, MIX, Client, Phase, idle, image, saturate
+from loadtest.server import server_process
+from loadtest.usage import Processes, tree
+from serve_app.capacity import Costs, known_costs, load, read_costs
 
-CLIENTS = 8
-KNOWN_IMAGES = 8
-CLICK = [{"points": [{"x": 460, "y": 190, "positive": True}]}]
-CONCEPT = [{"type": "text", "text": "red circle"}]
-GROUPS = {"ingress": "Ingress", "encoder": "ImageEncoder", "decoder": "PromptDecoder", "pool": "PoolShard"}
-"""Names of Ray's workers, and a part of their titles."""
-SCENE = ROOT / "docs" / "images" / "shapes.jpg"
-MIX = Demand(rps=1, click_share=0.7, new_share=0.5)
+INGRESS, ENCODER, DECODER = ("Ingress", "haproxy", "pool"), ("ImageEncoder",), ("PromptDecoder",)
+"""Groups of processes whose work the planner counts."""
+NAME = "tiny-cpu"
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One load: answers with 200, others, seconds, and CPU seconds of each group of processes."""
+@dataclass(frozen=True)
+class Measured:
+    """The loads by name, among them `idle` and `mix`, and what they say a request costs."""
 
-    answered: int
-    failed: int
-    seconds: float
-    cpu: dict[str, float]
+    costs: Costs
+    phases: dict[str, Phase]
 
     @property
-    def rps(self) -> float:
-        return self.answered / self.seconds
+    def foretold_work(self) -> float:
+        """Core seconds that the costs say an answer of the mix takes of the server."""
+        return load(self.costs, MIX).total - load(self.costs).total
 
-    def each(self, *groups: str) -> float:
-        """CPU seconds of these groups for one request."""
-        return sum(self.cpu[group] for group in groups) / max(1, self.answered)
+    @property
+    def measured_work(self) -> float:
+        """... and those that it took."""
+        return spent(self.phases, "mix", *INGRESS, *ENCODER, *DECODER)
 
-
-def image(number: int) -> bytes:
-    """The drawn scene as a JPEG that differs from the others."""
-    scene = Image.open(SCENE).convert("RGB")
-    scene.putpixel((number % scene.width, number // scene.width), (number % 251, 7, 9))
-    file = io.BytesIO()
-    scene.save(file, "JPEG", quality=92)
-    return file.getvalue()
-
-
-class Client:
-    """Requests of the three kinds, over one connection for each thread."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._local = threading.local()
-        self._fresh = itertools.count(1000)
-        self.known = [self._embed(number) for number in range(KNOWN_IMAGES)]
-
-    def click(self, number: int) -> bool:
-        return self._post("visual_segment", prompts=CLICK, image_id=self.known[number % KNOWN_IMAGES])
-
-    def concept(self, number: int) -> bool:
-        return self._post("concept_segment", prompts=CONCEPT, image_id=self.known[number % KNOWN_IMAGES])
-
-    def new(self, _number: int) -> bool:
-        return self._post("concept_segment", image(next(self._fresh)), prompts=CONCEPT)
-
-    def mixed(self, number: int) -> bool:
-        """The kinds in MIX's shares, in turn."""
-        place = number * 7 % 20 / 20
-        if place < MIX.click_share:
-            return self.click(number)
-        return self.new(number) if number % 2 else self.concept(number)
-
-    def _embed(self, number: int) -> str:
-        answer = requests.post(f"{self._url}/sam3/embed_image", files=_parts(image(number), {}), timeout=60)
-        return str(answer.json()["image_id"])
-
-    def _post(self, route: str, file: bytes | None = None, **document: Any) -> bool:
-        if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
-        url = f"{self._url}/sam3/{route}"
-        if file is None:
-            answer = self._local.session.post(url, json=document, timeout=60)
-        else:
-            answer = self._local.session.post(url, files=_parts(file, document), timeout=60)
-        return bool(answer.status_code == 200)
+    def foretold_rps(self, cores: int) -> float:
+        """Answers of the mix a second that the costs foretell, on cores on which the client and what is never idle
+        work as well."""
+        shares = {
+            "click": MIX.click_share,
+            "concept": MIX.concepts - MIX.new_images,
+            "new": MIX.new_images,
+        }
+        client = sum(share * self.phases[name].each(CLIENT) for name, share in shares.items())
+        quiet = self.phases["idle"]
+        free = cores - sum(quiet.cpu.values()) / quiet.seconds
+        return free / (self.foretold_work + client)
 
 
-def _parts(file: bytes, document: dict[str, Any]) -> dict[str, Any]:
-    return {"image": file, "request": (None, json.dumps(document), "application/json")}
+def spent(phases: dict[str, Phase], name: str, *groups: str) -> float:
+    """CPU seconds of these groups for an answer, without what they spend when nobody asks."""
+    phase = phases[name]
+    beyond = sum(phase.cpu.get(group, 0.0) for group in groups) - idle_cores(phases, *groups) * phase.seconds
+    return max(0.0, beyond) / max(1, phase.answered)
 
 
-def run(server: ServerProcess, call: Callable[[int], bool], seconds: float, clients: int = CLIENTS) -> Phase:
-    """Requests as fast as they are answered, from so many threads."""
-    numbers, results = itertools.count(), [0, 0]
-    lock = threading.Lock()
-    end = time.monotonic() + seconds
-
-    def work() -> None:
-        while time.monotonic() < end:
-            good = call(next(numbers))
-            with lock:
-                results[not good] += 1
-
-    before, start = cpu_seconds(server), time.monotonic()
-    threads = [threading.Thread(target=work) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took, after = time.monotonic() - start, cpu_seconds(server)
-    return Phase(results[0], results[1], took, {name: after[name] - before[name] for name in after})
+def idle_cores(phases: dict[str, Phase], *groups: str) -> float:
+    """Cores that these groups use when nobody asks."""
+    quiet = phases["idle"]
+    return sum(quiet.cpu.get(group, 0.0) for group in groups) / quiet.seconds
 
 
-def cpu_seconds(server: ServerProcess) -> dict[str, float]:
-    """CPU time so far of the client, of HAProxy, of each group of workers, and of the rest of Ray."""
-    used = dict.fromkeys(["client", "proxy", *GROUPS, "rest"], 0.0)
-    used["client"] = sum(psutil.Process(os.getpid()).cpu_times()[:2])
-    for process in server.descendants():
-        try:
-            words, times = " ".join(process.cmdline()), process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        names = [name for name, part in GROUPS.items() if part in words and "ray::" in words]
-        group = names[0] if names else "proxy" if "haproxy" in process.name() else "rest"
-        used[group] += times.user + times.system
-    return used
+def measure(url: str, processes: Processes, seconds: float) -> Measured:
+    """Load a server that runs `tiny` and does nothing else."""
+    client = Client(url)
+    calls = {"click": client.click, "concept": client.concept, "new": client.new, "mix": client.mixed}
+    for call in calls.values():
+        saturate(processes, call, min(2.0, seconds))
+    phases = {"idle": saturate(processes, idle, min(8.0, seconds), clients=1)}
+    phases |= {name: saturate(processes, call, seconds) for name, call in calls.items()}
+    return Measured(costs_of(phases), phases)
 
 
-def measured_costs(idle: Phase, click: Phase, concept: Phase, new: Phase, where: str) -> Costs:
-    """The planner's costs. `rest` counts for what it does beyond its work when nothing is asked."""
+def costs_of(phases: dict[str, Phase]) -> Costs:
+    """The planner's costs."""
+    from sam3_engine.spec import TINY
 
-    def rest(phase: Phase) -> float:
-        beyond = phase.cpu["rest"] - idle.cpu["rest"] * phase.seconds / idle.seconds
-        return max(0.0, beyond) / max(1, phase.answered)
-
-    concept_s = concept.each("decoder")
+    concept_s = spent(phases, "concept", *DECODER)
+    trunk = 4 * TINY.grid**2 * TINY.vit_dim
+    clicks = 4 * TINY.grid**2 * (TINY.d_model // 8 * 16 + TINY.d_model // 4 * 4 + TINY.d_model)
+    concepts = 4 * TINY.grid**2 * TINY.d_model * (16 + 4 + 1)
     return Costs(
-        name="tiny-cpu",
+        name=NAME,
         model="tiny",
         device="cpu",
         source="measured",
-        where=where,
-        known_core_s=click.each("ingress", "proxy", "pool") + rest(click),
-        new_core_s=new.each("ingress", "proxy", "pool") + rest(new),
-        encode_s=new.each("encoder"),
-        expand_s=max(0.0, new.each("decoder") - concept_s),
-        click_s=click.each("decoder"),
+        where=f"CPU time of each group of processes, by `python -m loadtest.capacity`: {_where(this_machine())}",
+        known_core_s=spent(phases, "click", *INGRESS),
+        new_core_s=spent(phases, "new", *INGRESS),
+        encode_s=spent(phases, "new", *ENCODER),
+        expand_s=max(0.0, spent(phases, "new", *DECODER) - concept_s),
+        click_s=spent(phases, "click", *DECODER),
         concept_s=concept_s,
-        embedding_bytes=_embedding_bytes(),
-        hot_bytes=_hot_bytes(),
+        embedding_bytes=trunk + clicks,
+        hot_bytes=trunk + clicks + concepts,
         model_bytes=40_000_000,
         image_bytes=len(image(0)),
+        idle_ingress=idle_cores(phases, *INGRESS),
+        idle_model=idle_cores(phases, *ENCODER, *DECODER) / 2,
     )
 
 
-def foretold(costs: Costs, idle: Phase, phases: dict[str, Phase], cores: int) -> float:
-    """Requests per second of MIX at saturation: what the planner says of the cores that are left to the
-    server."""
-    shares = {"click": MIX.click_share, "new": MIX.new_images, "concept": MIX.concepts - MIX.new_images}
-    client = sum(share * phases[name].each("client") for name, share in shares.items())
-    free = cores - sum(idle.cpu.values()) / idle.seconds
-    alone = most_rps(costs, MIX, free, utilisation=1.0)
-    work = load(costs, MIX)
-    server = work.ingress + work.encoders + work.decoders
-    return alone * server / (server + client)  # the client works on the same cores
+def _where(machine: Machine) -> str:
+    versions = ", ".join(f"{name} {machine.versions[name]}" for name in ("torch", "ray"))
+    return f"{machine.date}, {machine.cpu}, {machine.cores} cores, {versions}"
 
 
-def measure(server: ServerProcess, seconds: float) -> tuple[Costs, dict[str, Phase], float]:
-    """Costs, the phases, and the rate of the mix that the costs foretell."""
-    client = Client(server.url)
-    for warm in (client.click, client.concept, client.new):
-        run(server, warm, min(2.0, seconds))
-    idle = run(server, _nothing, min(5.0, seconds), clients=1)
-    phases = {
-        "click": run(server, client.click, seconds),
-        "concept": run(server, client.concept, seconds),
-        "new": run(server, client.new, seconds),
-        "mix": run(server, client.mixed, seconds),
-    }
-    machine = this_machine()
-    costs = measured_costs(idle, phases["click"], phases["concept"], phases["new"], machine.line())
-    return costs, phases, foretold(costs, idle, phases, machine.cores)
-
-
-def _nothing(_number: int) -> bool:
-    time.sleep(0.05)
-    return True
-
-
-def _embedding_bytes() -> int:
-    from sam3_engine.spec import TINY
-
-    pvs = TINY.d_model // 8 * 16 + TINY.d_model // 4 * 4 + TINY.d_model
-    return 4 * TINY.grid**2 * (TINY.vit_dim + pvs)
-
-
-def _hot_bytes() -> int:
-    from sam3_engine.spec import TINY
-
-    return _embedding_bytes() + 4 * TINY.grid**2 * TINY.d_model * (16 + 4 + 1)
-
-
-def report(costs: Costs, phases: dict[str, Phase], rate: float) -> str:
-    """Tables of the phases, of the costs, and of what was foretold."""
-    names = ["client", "proxy", *GROUPS, "rest"]
+def report(measured: Measured, cores: int) -> str:
+    """Tables of the loads, and of what was foretold."""
+    names = [CLIENT, *INGRESS, *ENCODER, *DECODER]
     rows = [
         [
             name,
             phase.answered,
             phase.failed,
             f"{phase.rps:.3g}",
-            *(f"{1000 * phase.each(g):.3g}" for g in names),
+            *(f"{1000 * phase.each(group):.3g}" for group in names),
         ]
-        for name, phase in phases.items()
+        for name, phase in measured.phases.items()
+        if name != "idle"
     ]
-    head = ["load", "answered", "failed", "requests/s", *(f"{name}, ms CPU" for name in names)]
-    reached = phases["mix"].rps
+    quiet = ", ".join(
+        f"{group} {seconds / measured.phases['idle'].seconds:.3f}"
+        for group, seconds in measured.phases["idle"].cpu.items()
+    )
+    head = ["load", "answered", "failed", "answers/s", *(f"{name}, ms CPU" for name in names)]
+    rate, reached = measured.foretold_rps(cores), measured.phases["mix"].rps
+    work, took = 1000 * measured.foretold_work, 1000 * measured.measured_work
+    what = f"{MIX.click_share:.0%} clicks, {MIX.new_images:.0%} new images"
     return "\n\n".join(
         [
-            costs.where,
+            this_machine().line(),
             table(head, rows),
-            f"mix of {MIX.click_share:.0%} clicks, {MIX.new_images:.0%} new images: "
-            f"foretold {rate:.3g} requests/s, reached {reached:.3g} ({rate / reached - 1:+.0%})",
+            f"Cores in use while nobody asks: {quiet}.",
+            table(
+                [f"mix: {what}", "foretold", "measured", "foretold / measured"],
+                [
+                    [
+                        "CPU of the server for an answer, ms",
+                        f"{work:.3g}",
+                        f"{took:.3g}",
+                        f"{work / took:.2f}",
+                    ],
+                    ["answers a second", f"{rate:.3g}", f"{reached:.3g}", f"{rate / reached:.2f}"],
+                ],
+            ),
         ]
     )
 
 
-def main() -> None:
+def against(path: Path, costs: Costs) -> str:
+    """A report of `make loadtest` beside what the costs foretell of its steady load."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    foretold, took = load(costs, *loads_of(found)), measured_load(found)
+    rows = [
+        [name, f"{one:.3g}", f"{other:.3g}", f"{one / other:.2f}" if other else ""]
+        for name, one, other in zip(
+            asdict(foretold), asdict(foretold).values(), asdict(took).values(), strict=True
+        )
+    ]
+    return table(["cores busy with", "foretold", "measured", "foretold / measured"], rows)
+
+
+def write(path: Path, costs: Costs) -> None:
+    """Replace the figures of that name in a file of them."""
+    known = json.loads(path.read_text(encoding="utf-8"))
+    values = {key: round(v, 6) if isinstance(v, float) else v for key, v in asdict(costs).items()}
+    name = values.pop("name")
+    path.write_text(json.dumps({**known, name: values}, indent=2) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, or compare."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
-    parser.add_argument("--write", type=Path, help="a file of figures in which to replace tiny-cpu's")
-    options = parser.parse_args()
+    parser.add_argument("--write", type=Path, help=f"a file of figures in which to replace {NAME}'s")
+    parser.add_argument("--against", type=Path, help="a report of a load test, instead of measuring")
+    parser.add_argument("--figures", help="costs for --against; without: those of the package")
+    options = parser.parse_args(arguments)
+    if options.against:
+        print(
+            against(
+                options.against, (read_costs(options.figures) if options.figures else known_costs())[NAME]
+            )
+        )
+        return
     with (
         tempfile.TemporaryDirectory() as folder,
         server_process(Path(folder), model="tiny", object_store_bytes="1GiB") as server,
     ):
-        costs, phases, rate = measure(server, options.seconds)
-    print(report(costs, phases, rate))
+        measured = measure(server.url, tree(server.process.pid), options.seconds)
+    print(report(measured, this_machine().cores))
     if options.write:
-        known = json.loads(options.write.read_text(encoding="utf-8"))
-        values = asdict(replace(costs))
-        name = values.pop("name")
-        rounded = {
-            key: round(value, 6) if isinstance(value, float) else value for key, value in values.items()
-        }
-        options.write.write_text(json.dumps({**known, name: rounded}, indent=2) + "\n", encoding="utf-8")
+        write(options.write, measured.costs)
 
 
 if __name__ == "__main__":

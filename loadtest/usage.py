@@ -151,6 +151,18 @@ def cpu_seconds(processes: Processes) -> float:
     return total
 
 
+def cpu_by_group(processes: Processes) -> dict[str, float]:
+    """CPU seconds that each group of processes has used so far."""
+    found: Counter[str] = Counter()
+    for process in processes():
+        try:
+            with process.oneshot():
+                found[group_of(process.cmdline())] += sum(process.cpu_times()[:2])  # type: ignore[assignment]
+        except psutil.Error:
+            continue
+    return dict(found)
+
+
 def server_behind(url: str) -> Processes:
     """The processes of a server by who listens on its port; none where it runs on another machine."""
     parts = urlsplit(url)

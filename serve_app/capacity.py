@@ -16,6 +16,8 @@ from typing import Literal
 from deployments.resources import STORE_SHARE
 
 UTILISATION = 0.7
+FORECAST_FACTOR = 1.5
+"""So far the work of a load may lie from what is foretold, up or down: tests hold it against loads of `tiny`."""
 COPIES = 2
 """Shards that keep an image's compressed source."""
 DECODERS_PER_GPU = 4
@@ -52,6 +54,10 @@ class Costs:
     """Device memory of an encoder or a decoder without images: weights and working space."""
     image_bytes: int = 512 * 1024
     """One image as it came."""
+    idle_ingress: float = 0.0
+    """Cores that ingress, proxy and pool use while nobody asks."""
+    idle_model: float = 0.0
+    """... and an encoder, and a decoder, where the model runs on CPUs."""
 
     def __post_init__(self) -> None:
         figures = [
@@ -61,6 +67,8 @@ class Costs:
             self.expand_s,
             self.click_s,
             self.concept_s,
+            self.idle_ingress,
+            self.idle_model,
         ]
         if not all(math.isfinite(figure) and figure >= 0 for figure in figures):
             raise ValueError(f"the costs of {self.name} must be finite and not negative")
@@ -76,13 +84,13 @@ class Demand:
     new_share: float = 1.0
     """Share of the concept requests that bring a new image."""
     prompts: float = 1.0
-    """Prompts of one concept request."""
+    """Prompts of one concept request; 0 where the image is only embedded."""
     keep_s: float = 600.0
     """How long an image is worked on after it came."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.rps) and self.rps > 0 and self.prompts >= 1 and self.keep_s >= 0):
-            raise ValueError("a load has a rate above 0, at least one prompt a request, and no negative time")
+        if not (math.isfinite(self.rps) and self.rps > 0 and self.prompts >= 0 and self.keep_s >= 0):
+            raise ValueError("a load has a rate above 0, and no negative prompts or time")
         if not (0 <= self.click_share <= 1 and 0 <= self.new_share <= 1):
             raise ValueError("shares lie between 0 and 1")
 
@@ -115,6 +123,11 @@ class Load:
     encoders: float
     decoders: float
 
+    @property
+    def total(self) -> float:
+        """Of all of them, where they share their devices."""
+        return self.ingress + self.encoders + self.decoders
+
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
@@ -138,15 +151,16 @@ class Sizing:
     """Of the decoders together, were all images hot."""
 
 
-def load(costs: Costs, demand: Demand) -> Load:
-    """The work of one second of the demand."""
-    known = demand.rps - demand.new_images
+def load(costs: Costs, *demands: Demand) -> Load:
+    """The work of one second of all the demands together."""
+    new = sum(demand.new_images for demand in demands)
+    known = sum(demand.rps for demand in demands) - new
+    clicks = sum(demand.clicks for demand in demands)
+    prompts = sum(demand.concepts * demand.prompts for demand in demands)
     return Load(
-        ingress=known * costs.known_core_s + demand.new_images * costs.new_core_s,
-        encoders=demand.new_images * costs.encode_s,
-        decoders=demand.new_images * costs.expand_s
-        + demand.clicks * costs.click_s
-        + demand.concepts * demand.prompts * costs.concept_s,
+        ingress=costs.idle_ingress + known * costs.known_core_s + new * costs.new_core_s,
+        encoders=costs.idle_model + new * costs.encode_s,
+        decoders=costs.idle_model + new * costs.expand_s + clicks * costs.click_s + prompts * costs.concept_s,
     )
 
 
@@ -156,7 +170,7 @@ def size(costs: Costs, demand: Demand) -> Sizing:
     on_gpu = costs.device == "gpu"
     encoders, decoders = _count(work.encoders), _count(work.decoders)
     together = _count(work.encoders + work.decoders)
-    total = encoders + decoders if on_gpu else _count(work.ingress + work.encoders + work.decoders)
+    total = encoders + decoders if on_gpu else _count(work.total)
     warm = demand.images * costs.embedding_bytes
     return Sizing(
         load=work,
@@ -177,8 +191,8 @@ def most_rps(costs: Costs, mix: Demand, cores: float, utilisation: float = UTILI
     """The rate of a mix (whatever its own rate) that a CPU-only machine can carry. Raises ValueError for GPUs."""
     if costs.device != "cpu":
         raise ValueError("only where everything runs on the same cores")
-    work = load(costs, mix)
-    return mix.rps * cores * utilisation / (work.ingress + work.encoders + work.decoders)
+    idle = load(costs).total
+    return mix.rps * max(0.0, cores * utilisation - idle) / (load(costs, mix).total - idle)
 
 
 def _count(work: float) -> int:

@@ -69,6 +69,21 @@ def test_clicks_alone_encode_nothing() -> None:
     assert size(H200, Demand(rps=50, click_share=1)).images == 0
 
 
+def test_what_is_spent_idle_is_counted_once() -> None:
+    idle = replace(TINY, idle_ingress=0.5, idle_model=0.25)
+    assert load(idle).total == 1.0
+    clicks, concepts = Demand(10, click_share=1), Demand(4, click_share=0, prompts=2)
+    each = [load(idle, clicks).total, load(idle, concepts).total]
+    assert load(idle, clicks, concepts).total == pytest.approx(sum(each) - 1.0)
+    assert most_rps(idle, clicks, cores=2, utilisation=0.5) == 0, "busy with nothing"
+
+
+def test_an_image_that_is_only_embedded_has_no_prompt() -> None:
+    work = load(H200, Demand(10, click_share=0, prompts=0))
+    assert work.encoders == pytest.approx(10 * H200.encode_s)
+    assert work.decoders == pytest.approx(10 * H200.expand_s)
+
+
 def test_prompts_cost_decoders_alone() -> None:
     one, sixteen = (load(H200, Demand(rps=5, click_share=0, prompts=prompts)) for prompts in (1, 16))
     assert one.encoders == sixteen.encoders
@@ -83,7 +98,7 @@ def test_prompts_cost_decoders_alone() -> None:
         {"rps": float("nan")},
         {"click_share": 1.1},
         {"new_share": -0.1},
-        {"prompts": 0},
+        {"prompts": -1},
         {"keep_s": -1},
     ],
 )

@@ -18,7 +18,7 @@ from tests.support.scenes import as_json, numbered
 
 pytestmark = pytest.mark.slow
 CLIENTS = 50
-IMAGES = 24
+IMAGES = 48
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 WAIT_S = 120.0
 QUIET_S = 6.0
@@ -111,13 +111,17 @@ def test_both_tell_the_same_figures_of_all(server: ServerProcess) -> None:
     sent = metric(server.url, "sam3_cache_lookups_total")
     embed(server, numbered(3))
     wait_until(lambda: metric(server.url, "sam3_cache_lookups_total") == sent + 1)
-    encodes(server)  # all have reported
-    answers = [requests.get(f"{server.url}/metrics", timeout=60) for _ in range(8)]
-    assert all(spread(server, answers))
-    figures = [ours(answer.text) for answer in answers]
-    assert all(one == figures[0] for one in figures)
-    for name in ("sam3_requests_total", "sam3_images_encoded_total", "sam3_stage_seconds_count"):
-        assert any(sample == name for sample, _ in figures[0])
+    names: set[str] = set()
+
+    def alike() -> bool:  # some figures are reported every few seconds
+        answers = [requests.get(f"{server.url}/metrics", timeout=60) for _ in range(8)]
+        assert all(spread(server, answers))
+        figures = [ours(answer.text) for answer in answers]
+        names.update(name for name, _ in figures[0])
+        return all(one == figures[0] for one in figures)
+
+    wait_until(alike)
+    assert names >= {"sam3_requests_total", "sam3_images_encoded_total", "sam3_stage_seconds_count"}
 
 
 def ours(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -163,7 +167,9 @@ def test_a_decoders_replacement_gets_the_images_that_its_predecessor_had(server:
 
     def all_back() -> bool:
         back.update(not_hot())
-        assert back <= moved
-        return back == moved
+        return back >= moved
 
     wait_until(all_back)
+    # Had it a place of its own, half of all others would have moved too. A few may have: Serve (2.60) asks a replica
+    # how busy it is, and goes on to the next one when that takes longer than 0.1 s.
+    assert len(back - moved) <= IMAGES // 12

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     )
 
     profile: Profile = Field("", json_schema_extra=_in("profile"))
-    """A set of defaults: `laptop`, `serverless`, `always-hot` or `gpu-node` (see below). What is set explicitly
+    """A set of defaults: `laptop`, `serverless`, `always-hot` or `gpu-node`. What is set explicitly
     wins over it."""
 
     # --- model -------------------------------------------------------------------------------------------

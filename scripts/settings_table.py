@@ -1,4 +1,4 @@
-"""Write the table of settings in README.md from `serve_app.settings.Settings`; with --check only compare."""
+"""Write the table in docs/settings.md from `serve_app.settings.Settings`; with --check only compare."""
 
 import sys
 from pathlib import Path
@@ -9,8 +9,8 @@ from pydantic_core import PydanticUndefined
 
 from serve_app.settings import GROUPS, Settings, environment_name
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN = "<!-- settings: written by scripts/readme_settings.py -->"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+BEGIN = "<!-- settings: written by scripts/settings_table.py -->"
 END = "<!-- /settings -->"
 
 
@@ -52,14 +52,14 @@ def with_table(text: str) -> str:
 
 
 def main() -> int:
-    old = README.read_text(encoding="utf-8")
+    old = DOCUMENT.read_text(encoding="utf-8")
     new = with_table(old)
     if old == new:
         return 0
     if "--check" in sys.argv[1:]:
-        print("README.md's settings are out of date: run python -m scripts.readme_settings", file=sys.stderr)
+        print("docs/settings.md is out of date: run python -m scripts.settings_table", file=sys.stderr)
         return 1
-    README.write_text(new, encoding="utf-8")
+    DOCUMENT.write_text(new, encoding="utf-8")
     return 0
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 def test_costs_of_single_kinds_foretell_those_of_a_mix(tmp_path: Path) -> None:
     with server_process(tmp_path, model="tiny") as server:
-        measured = measure(server.url, tree(server.process.pid), seconds=4)
+        measured = measure(server.url, tree(server.process.pid), seconds=2)
     assert {name: phase.failed for name, phase in measured.phases.items() if phase.failed} == {}
     assert 1 / FORECAST_FACTOR < measured.foretold_work / measured.measured_work < FORECAST_FACTOR
 

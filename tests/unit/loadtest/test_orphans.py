@@ -8,8 +8,7 @@ import pytest
 PARENT = """
 import subprocess, sys
 from loadtest.orphans import end_with_parent
-child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, preexec_fn=end_with_parent,
-                         start_new_session=True)
+child = subprocess.Popen(["sleep", "300"], preexec_fn=end_with_parent, start_new_session=True)
 print(child.pid, flush=True)
 input()
 """

@@ -136,6 +136,7 @@ FAULTS = (
     Fault("controller", killed("ServeController"), "kill -9 Serve's controller"),
     Fault("hang", stopped("ServeReplica:sam3:PromptDecoder"), "SIGSTOP a decoder"),
     Fault("update", lambda running: running.deploy(decoder_batch_size=16), "rolling update of a setting"),
+    Fault("model", lambda running: running.deploy(model="tiny"), "rolling update of the model"),
     Fault("haproxy", killed("haproxy.cfg"), "kill -9 HAProxy"),
     Fault("manager", killed("HAProxyManager"), "kill -9 HAProxy's manager"),
     Fault("node", node_killed, "kill -9 a worker node"),

@@ -29,6 +29,7 @@ from deployments.workflows.images import RunImages
 from deployments.workflows.inputs import put
 from deployments.workflows.policy import Policy, RefusedDefinition
 from deployments.workflows.provider import Ask, Sam3Provider
+from deployments.workflows.step_pool import StepPool
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 
 CONCURRENT_STEPS = 4
@@ -44,12 +45,17 @@ class EngineSetup:
     max_image_pixels: int
 
 
-def answer(setup: EngineSetup, header: dict[str, Any], files: Sequence[bytes], ask: Ask) -> tuple[int, bytes]:
-    """Status and JSON body. Never raises: what is unforeseen is a 500 that says no more than the error's text."""
+def answer(
+    setup: EngineSetup, header: dict[str, Any], files: Sequence[bytes], ask: Ask, steps: StepPool
+) -> tuple[int, bytes]:
+    """Status and JSON body. Never raises: what is unforeseen is a 500 that says no more than the error's text.
+
+    steps: of CONCURRENT_STEPS threads; nothing runs in them any more when this returns.
+    """
     images = RunImages(files, setup.max_image_pixels)
     provider = Sam3Provider(ask, images, setup.model_ids)
     try:
-        body = ANSWERS[header["question"]](setup, header, images, provider)
+        body = ANSWERS[header["question"]](setup, header, images, provider, steps)
         return 200, _dump(body)
     except RefusedDefinition as error:
         return 400, _dump(error.payload())
@@ -62,15 +68,22 @@ def answer(setup: EngineSetup, header: dict[str, Any], files: Sequence[bytes], a
     except Exception as error:
         status, body = workflow_error_payload(error) or (500, {"message": "Internal error."})
         return status, _dump(_without_traces(body))
+    finally:
+        steps.drain()
 
 
-def _run(setup: EngineSetup, header: dict[str, Any], images: RunImages, provider: Sam3Provider) -> Any:
+def _run(
+    setup: EngineSetup, header: dict[str, Any], images: RunImages, provider: Sam3Provider, steps: StepPool
+) -> Any:
     request = WorkflowSpecificationInferenceRequest.model_validate(header["document"])
     setup.policy.check(request.specification)
+    decoding = {
+        file: steps.submit(images.decode, file) for file in {place["file"] for place in header["places"]}
+    }
+    engine = _engine(request.specification, provider, steps, request.workflow_id)
     for place in header["places"]:
-        value = {**place["extras"], "type": "numpy_object", "value": images.decode(place["file"])}
+        value = {**place["extras"], "type": "numpy_object", "value": decoding[place["file"]].result()}
         put(request.inputs, place["path"], value)
-    engine = _engine(request.specification, provider, request.workflow_id)
     try:
         outputs = engine.run(runtime_parameters=request.inputs, serialize_results=True)
     finally:
@@ -79,18 +92,20 @@ def _run(setup: EngineSetup, header: dict[str, Any], images: RunImages, provider
     return WorkflowInferenceResponse(outputs=kept).model_dump(exclude_none=True)
 
 
-def _validate(setup: EngineSetup, header: dict[str, Any], _: RunImages, provider: Sam3Provider) -> Any:
+def _validate(
+    setup: EngineSetup, header: dict[str, Any], _: RunImages, provider: Sam3Provider, steps: StepPool
+) -> Any:
     setup.policy.check(header["document"])
-    _engine(header["document"], provider).close()
+    _engine(header["document"], provider, steps).close()
     return WorkflowValidationStatus(status="ok").model_dump()
 
 
-def _describe_interface(setup: EngineSetup, header: dict[str, Any], _: RunImages, __: Sam3Provider) -> Any:
+def _describe_interface(setup: EngineSetup, header: dict[str, Any], *_: Any) -> Any:
     setup.policy.check(header["document"])
     return describe_workflow_interface(header["document"]).model_dump()
 
 
-def _describe_blocks(setup: EngineSetup, header: dict[str, Any], _: RunImages, __: Sam3Provider) -> Any:
+def _describe_blocks(setup: EngineSetup, header: dict[str, Any], *_: Any) -> Any:
     """The package's description of what setup.policy allows."""
     document = header["document"]
     if document.get("dynamic_blocks_definitions"):
@@ -114,7 +129,7 @@ def _versions(*_: Any) -> Any:
     return ExecutionEngineVersions(versions=get_available_versions()).model_dump()
 
 
-Answer = Callable[[EngineSetup, dict[str, Any], RunImages, Sam3Provider], Any]
+Answer = Callable[[EngineSetup, dict[str, Any], RunImages, Sam3Provider, StepPool], Any]
 ANSWERS: dict[str, Answer] = {
     "run": _run,
     "validate": _validate,
@@ -124,7 +139,9 @@ ANSWERS: dict[str, Answer] = {
 }
 
 
-def _engine(definition: dict[str, Any], provider: Sam3Provider, workflow_id: str | None = None) -> Any:
+def _engine(
+    definition: dict[str, Any], provider: Sam3Provider, steps: StepPool, workflow_id: str | None = None
+) -> Any:
     return ExecutionEngine.init(
         workflow_definition=copy.deepcopy(definition),  # the engine keeps what it compiled
         init_parameters={
@@ -139,6 +156,7 @@ def _engine(definition: dict[str, Any], provider: Sam3Provider, workflow_id: str
             "workflows_core.allow_access_to_environmental_variables": False,
         },
         max_concurrent_steps=CONCURRENT_STEPS,
+        executor=steps,
         prevent_local_images_loading=True,
         workflow_id=workflow_id,
     )

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from deployments.workflows.engine import EngineSetup, answer
+from deployments.workflows.engine import CONCURRENT_STEPS, EngineSetup, answer
 from deployments.workflows.frames import LENGTH, Header, body_length, pack, unpack
 from deployments.workflows.limits import confine
 from deployments.workflows.provider import ModelCallFailed
+from deployments.workflows.step_pool import StepPool
 
 
 class Channel:
@@ -63,13 +64,14 @@ class Worker:
         self._jobs: queue.SimpleQueue[tuple[Header, list[bytes]]] = queue.SimpleQueue()
         self._calls: dict[int, Future[Header]] = {}
         self._numbers = itertools.count()
+        self._steps = StepPool(CONCURRENT_STEPS)
 
     def serve(self) -> None:
         """Does not return."""
         threading.Thread(target=self._listen, daemon=True, name="listen").start()
         while True:
             header, files = self._jobs.get()
-            status, body = answer(self._setup, header, files, self._ask)
+            status, body = answer(self._setup, header, files, self._ask, self._steps)
             self._channel.send({"kind": "answer", "status": status}, [body])
 
     def _listen(self) -> None:

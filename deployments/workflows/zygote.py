@@ -98,16 +98,19 @@ def end(pid: int, workers: set[int]) -> None:
 def warm_up(setup: Any) -> None:
     """Run a workflow, so that what the engine loads and keeps on its first run is there in every worker."""
     from deployments.workflows import engine
+    from deployments.workflows.step_pool import StepPool
 
     triangle = [[2, 2], [12, 2], [2, 12]]
     masks = [[{"masks": [triangle], "confidence": 0.9}]]
     document = {"specification": WARM_UP, "inputs": {"image": None}}
     place = {"path": ["image"], "file": 0, "extras": {}}
     run = {"question": "run", "document": document, "places": [place]}
-    status, body = engine.answer(setup, run, [_picture()], lambda header, parts: masks)
+    blocks = {"question": "describe_blocks", "document": {}}
+    with StepPool(engine.CONCURRENT_STEPS) as steps:  # its threads end with it, before anything is forked
+        status, body = engine.answer(setup, run, [_picture()], lambda header, parts: masks, steps)
+        engine.answer(setup, blocks, [], lambda header, parts: masks, steps)
     if status != 200:
         raise RuntimeError(f"the workflow engine does not work: {body[:1000]!r}")
-    engine.answer(setup, {"question": "describe_blocks", "document": {}}, [], lambda header, parts: masks)
 
 
 def _picture() -> bytes:

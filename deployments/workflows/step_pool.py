@@ -1,0 +1,29 @@
+"""The threads in which a worker's runs take their steps."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StepPool(ThreadPoolExecutor):
+    """Threads that outlive a run: starting new ones for each costs more than many a step. One run at a time."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads, thread_name_prefix="step")
+        self._submitted: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """As Executor.submit."""
+        future = super().submit(fn, *args, **kwargs)
+        self._submitted.append(future)
+        return future
+
+    def drain(self) -> None:
+        """Wait until nothing of a run is left: where one step fails, the engine leaves the others behind."""
+        for future in self._submitted:
+            future.cancel()
+        wait(self._submitted)
+        self._submitted.clear()

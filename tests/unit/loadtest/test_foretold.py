@@ -12,7 +12,7 @@ from serve_app.capacity import FORECAST_FACTOR, known_costs, load
 
 TINY = known_costs()["tiny-cpu"]
 RECORD: dict[str, Any] = json.loads(
-    (Path(__file__).parent / "data" / "loadtest-mixed.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[3] / "docs/examples/loadtest-mixed.json").read_text(encoding="utf-8")
 )
 """The steady load of `make loadtest`, on the machine on which `tiny-cpu` was measured."""
 

@@ -82,6 +82,8 @@ def watching(folder: Path, server: ServerProcess) -> Iterator[Prometheus]:
         until(lambda: bool(running.query("sum(sam3:requests:rate5m) > 0 and sum(sam3:evictions:rate5m) > 0")))
         until(lambda: bool(running.query('sam3:images_encoded:rate5m{cause="again"}')))
         until(lambda: bool(running.query("sam3:replica_starts:increase15m")))
+        for ratio in ("sam3:unavailable:ratio", "sam3:slow:ratio"):  # not a number while nothing is counted
+            until(lambda ratio=ratio: bool(running.query(f"{ratio}5m >= 0 and {ratio}1h >= 0")))
         yield running
 
 
@@ -205,7 +207,7 @@ def test_one_line_is_logged_for_each_request_and_serve_logs_none(
     session = session_folder(server)
     logs = [path for path in (session / "logs").rglob("*") if path.is_file()]
     assert any("replica_sam3_Ingress" in path.name for path in logs)
-    assert not [path for path in logs if b"/sam3/visual_segment" in path.read_bytes()]
+    assert not [path for path in logs if b"POST /sam3/visual_segment" in path.read_bytes()]
 
 
 def test_a_request_is_one_trace_across_processes(server: ServerProcess, collector: Receiver) -> None:

@@ -23,12 +23,11 @@ import numpy as np
 import requests
 
 from loadtest import store_use
-from loadtest.cluster import Cluster, cluster, said, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
 from loadtest.exposed import metric, settled_metric
 from loadtest.figures import Latency, latency, ms, table
 from loadtest.images import as_json, drawing
 from loadtest.machine import this_machine
-from serve_app.cli.addresses import free_ports
 from serve_app.settings import Settings
 
 DECODERS = 3
@@ -76,10 +75,9 @@ class Results:
 
 def settings() -> Settings:
     """Three decoders; the CPUs are shared by all."""
-    (port,) = free_ports(1)
     cpus = (os.cpu_count() or 1) * 0.9
-    return Settings(
-        port=port,
+    return settings_of(
+        model="tiny",
         decoder_replicas=DECODERS,
         decoder_num_cpus=round(cpus / (2 * DECODERS), 2),
         encoder_num_cpus=round(cpus / 4, 2),

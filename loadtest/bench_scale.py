@@ -24,14 +24,13 @@ from typing import Any
 
 import requests
 
-from loadtest.cluster import Cluster, cluster, said, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
 from loadtest.figures import latency, ms, table
 from loadtest.images import as_json, drawing
 from loadtest.machine import this_machine
 from loadtest.offered import Answer, Offered, offered, outcome
 from loadtest.scale_plot import draw_curve, draw_timeline
 from loadtest.starts import starts
-from serve_app.cli.addresses import free_ports
 from serve_app.settings import Settings
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "images"
@@ -53,16 +52,9 @@ BURST, BURST_S = 1.8, 30.0
 
 def settings(**changes: Any) -> Settings:
     """Small, untrained, and one thread a replica, so that a second replica is worth something on two cores."""
-    (port,) = free_ports(1)
-    given: dict[str, Any] = {
-        "model": "tiny-random",
-        "port": port,
-        "object_store_bytes": "300MiB",
-        "encoder_threads": 1,
-        "decoder_threads": 1,
-        **changes,
-    }
-    return Settings(**given)
+    return settings_of(
+        **{"object_store_bytes": "300MiB", "encoder_threads": 1, "decoder_threads": 1, **changes}
+    )
 
 
 def ask(number: int) -> tuple[str, dict[str, Any]]:

@@ -19,12 +19,11 @@ from typing import Any
 
 import psutil
 
-from loadtest.cluster import Cluster, cluster, said, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
 from loadtest.figures import table
 from loadtest.images import as_json, drawing, noise
 from loadtest.machine import this_machine
 from loadtest.offered import Offered, Outcome, offered, outcome
-from serve_app.cli.addresses import free_ports
 from serve_app.cli.progress import Progress
 from serve_app.settings import Settings
 
@@ -44,10 +43,7 @@ ALLOWED_TO_FAIL = ("haproxy", "manager")
 
 def settings(**changes: Any) -> Settings:
     """Two of everything, small."""
-    (port,) = free_ports(1)
     given: dict[str, Any] = {
-        "model": "tiny-random",
-        "port": port,
         "ingress_replicas": 2,
         "encoder_replicas": 2,
         "decoder_replicas": 2,
@@ -57,7 +53,7 @@ def settings(**changes: Any) -> Settings:
         "health_check_timeout_s": 3.0,
         **changes,
     }
-    return Settings(**given)
+    return settings_of(**given)
 
 
 def ask(number: int) -> tuple[str, dict[str, Any]]:

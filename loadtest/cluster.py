@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from serve_app.cli.addresses import url_of
+from serve_app.cli.addresses import free_ports, url_of
 from serve_app.cli.haproxy import LOOPBACK
 from serve_app.cli.progress import Progress
 from serve_app.cli.stop_signal import StopSignal
@@ -23,6 +23,11 @@ from serve_app.settings import Settings
 ROOT = Path(__file__).parents[1]
 WAIT_S = 180.0
 NODE_STORE_BYTES = 200 * 2**20
+
+
+def settings_of(**given: Any) -> Settings:
+    """Settings with untrained weights, and a port that is free, where nothing else is given."""
+    return Settings(**{"model": "tiny-random", "port": free_ports(1)[0], **given})
 
 
 @dataclass

@@ -17,11 +17,10 @@ from typing import Any
 import psutil
 import requests
 
-from loadtest.cluster import Cluster, cluster, said, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
 from loadtest.exposed import settled_metric
 from loadtest.images import as_json, drawing
 from loadtest.offered import Outcome, offered, outcome
-from serve_app.cli.addresses import free_ports
 from serve_app.settings import Settings
 
 IMAGES = 24
@@ -45,21 +44,17 @@ class Result:
 
 def settings() -> Settings:
     """Two of everything, small enough for one node to hold all of it afterwards."""
-    (port,) = free_ports(1)
-    given: dict[str, Any] = {
-        "model": "tiny-random",
-        "port": port,
-        "encoder_replicas": 2,
-        "encoder_num_cpus": 0.4,
-        "decoder_replicas": 2,
-        "decoder_num_cpus": 0.4,
-        "pool_shards": 2,
-        "hot_bytes": 1,
-        "object_store_bytes": "200MiB",
-        "health_check_s": 2.0,
-        "health_check_timeout_s": 3.0,
-    }
-    return Settings(**given)
+    return settings_of(
+        encoder_replicas=2,
+        encoder_num_cpus=0.4,
+        decoder_replicas=2,
+        decoder_num_cpus=0.4,
+        pool_shards=2,
+        hot_bytes=1,
+        object_store_bytes="200MiB",
+        health_check_s=2.0,
+        health_check_timeout_s=3.0,
+    )
 
 
 def name(number: int) -> str:

@@ -18,10 +18,9 @@ from typing import Any
 
 import requests
 
-from loadtest.cluster import Cluster, cluster, said, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
 from loadtest.figures import table
 from loadtest.images import as_json, drawing
-from serve_app.cli.addresses import free_ports
 from serve_app.settings import Settings
 
 WARM_BYTES = 8 * 2**20
@@ -66,14 +65,7 @@ class Use:
 
 def settings(**changes: Any) -> Settings:
     """One process of each kind, with untrained weights."""
-    (port,) = free_ports(1)
-    given: dict[str, Any] = {
-        "model": "tiny-random",
-        "port": port,
-        "warm_bytes": WARM_BYTES,
-        "object_store_bytes": "300MiB",
-    }
-    return Settings(**given, **changes)
+    return settings_of(warm_bytes=WARM_BYTES, object_store_bytes="300MiB", **changes)
 
 
 def store() -> Store:

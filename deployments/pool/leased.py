@@ -42,9 +42,6 @@ class LeasedNames:
         self._recalled = 0
         self._listeners: list[asyncio.Task[None]] = []
 
-    def __len__(self) -> int:
-        return len(self._held)
-
     async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
         """The digest that an id names; with `digest`, the id is bound to it first. Raises Overloaded."""
         held = self._get((tenant, image_id))

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import requests
 from PIL import Image
-from prometheus_client.parser import text_string_to_metric_families
 
+from loadtest import exposed
 from loadtest.server import ServerProcess, server_process
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
 
@@ -63,13 +63,7 @@ def alike(one: Any, other: Any) -> bool:
 
 def metric(server: ServerProcess, name: str, **labels: str) -> float:
     """The sum of a family's samples over all processes."""
-    text = requests.get(f"{server.url}/metrics", timeout=60).text
-    return sum(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    )
+    return exposed.metric(server.url, name, **labels)
 
 
 def lookups_reach(server: ServerProcess, count: float) -> None:
@@ -82,13 +76,7 @@ def lookups_reach(server: ServerProcess, count: float) -> None:
 
 def encodes(server: ServerProcess) -> float:
     """Images encoded so far: the figure once it has stood still for longer than processes take to report."""
-    value, since = metric(server, "sam3_images_encoded_total"), time.monotonic()
-    while time.monotonic() - since < QUIET_S:
-        time.sleep(0.5)
-        now = metric(server, "sam3_images_encoded_total")
-        if now != value:
-            value, since = now, time.monotonic()
-    return value
+    return exposed.settled_metric(server.url, "sam3_images_encoded_total", quiet_s=QUIET_S)
 
 
 def test_two_requests_for_one_image_encode_it_once(server: ServerProcess) -> None:

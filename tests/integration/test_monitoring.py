@@ -94,10 +94,11 @@ def restart_a_replica(server: ServerProcess) -> None:
     until(lambda: any(each.pid != decoder.pid for each in server.named("ServeReplica:sam3:PromptDecoder")))
 
 
-def until(reached: Callable[[], bool]) -> None:
+def until(reached: Callable[[], bool], what: str = "") -> None:
+    """Wait for it: figures need several scrapes and an evaluation of the rules before they show."""
     end = time.monotonic() + WAIT_S
     while not reached():
-        assert time.monotonic() < end
+        assert time.monotonic() < end, what
         time.sleep(0.5)
 
 
@@ -132,11 +133,10 @@ def shown(watching: Prometheus, query: str) -> list[float]:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_no_panel_is_empty(watching: Prometheus, query: str) -> None:
-    values = shown(watching, query)
     if GPU.search(query) and not has_gpu():
-        assert values == []  # valid, and nothing to show
+        assert shown(watching, query) == []  # valid, and nothing to show
     else:
-        assert values
+        until(lambda: bool(shown(watching, query)))
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
@@ -144,7 +144,7 @@ def test_each_alert_looks_at_something(watching: Prometheus, alert: dict[str, An
     watching.query(alert["expr"])
     for selector in SELECTOR.findall(alert["expr"]):
         if not GPU.search(selector) or has_gpu():
-            assert shown(watching, selector), selector
+            until(lambda selector=selector: bool(shown(watching, selector)), selector)
 
 
 def test_every_rule_is_evaluated_without_error(watching: Prometheus) -> None:

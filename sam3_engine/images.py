@@ -188,4 +188,4 @@ def _flatten(image: Image.Image) -> Image.Image:
     """Lay transparency over white; RGB."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -37,17 +37,16 @@ FORMATS: dict[str | None, MaskFormat] = {None: "polygon", "polygon": "polygon", 
 
 
 class FileSource:
-    """An image file that came with the run."""
+    """An image file that came with the run. To be made in an event loop."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._id: str | None = None
+        # At once: the worker has yet to decode the file, so the digest is there when a step asks.
+        self._id = asyncio.ensure_future(asyncio.to_thread(content_digest, content))
 
     async def content_id(self) -> str:
         """Digest of the file's bytes: the name that the HTTP routes give the same file."""
-        if self._id is None:
-            self._id = await asyncio.to_thread(content_digest, self._content)
-        return self._id
+        return await asyncio.shield(self._id)  # for other steps too: one that is cancelled leaves it be
 
     async def content(self) -> bytes:
         """The bytes."""
@@ -79,7 +78,7 @@ class PixelSource:
 
 
 class ModelCalls:
-    """The questions of one run. `failure`: an error that is the server's, not the workflow's; it fails the run."""
+    """The questions of one run, in its event loop. `failure`: an error that is the server's, not the workflow's; it fails the run."""
 
     def __init__(self, segmenter: Segmenter, tenant: str, files: Sequence[bytes], limits: Limits) -> None:
         self._segmenter = segmenter

@@ -58,6 +58,8 @@ def test_every_format_is_read(image_format: str) -> None:
     assert decoded.square.shape == (32, 32, 3)
     assert decoded.square.dtype == np.uint8
     assert difference(decoded.square, to_square(photo(90, 61, grain=0), 32)).mean() < 4
+    with Image.open(BytesIO(content)) as stored:
+        assert np.array_equal(np.asarray(open_upright(content)), np.asarray(stored.convert("RGB")))
     assert probe(content).format == image_format
     assert probe(content).size == (61, 90)
 

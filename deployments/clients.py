@@ -44,7 +44,7 @@ class ServeDecoders:
             self._decoder,
             "run",
             job,
-            affinity=affinity(job.tenant, job.image_id),
+            affinity=affinity(job.tenant, job.image_id, job.elsewhere),
             references=job.warm is not None,
             retry_after_s=self._retry_after_s,
         )

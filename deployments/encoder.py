@@ -12,7 +12,7 @@ from deployments.batcher import Batcher
 from deployments.config import EncoderConfig
 from deployments.loading import load_engine
 from deployments.loopback import stay_on_loopback
-from deployments.messages import Source, Square
+from deployments.messages import OtherModel, Source, Square
 from deployments.metrics import NAMES
 from deployments.model_thread import Canary, ModelThread
 from deployments.payloads import held
@@ -44,8 +44,10 @@ class ImageEncoder:
         self._metrics.set(NAMES.processes, 1, part="encoder")
 
     async def encode(self, image: Square | Source) -> Embedding:
-        """One image's embedding. Raises DeadlineExceeded, LostPayload, and what reading the image
+        """One image's embedding. Raises OtherModel, DeadlineExceeded, LostPayload, and what reading the image
         raises."""
+        if image.model != self._engine.embedding_version:
+            raise OtherModel
         with tracing.span("encoder.encode", image.traceparent):
             embedding, _ = await self._batcher.submit(await self._pixels(image), deadline=image.deadline)
             return embedding

@@ -35,12 +35,14 @@ def digest_of(image_id: str) -> str | None:
     return match["digest"] if match else None
 
 
-def affinity(tenant: str, image_id: str) -> str:
-    """What consistent hashing routes by: requests for one id meet the replica that has its image hot.
+def affinity(tenant: str, image_id: str, elsewhere: int = 0) -> str:
+    """What consistent hashing routes by: requests for one id meet the replica that has its image hot. elsewhere: for
+    another replica, most likely; each number leads to one.
 
     Hashed, so that ids never appear in Ray's logs and the parts cannot run into each other.
     """
-    return hashlib.blake2b(f"{len(tenant)}:{tenant}{image_id}".encode(), digest_size=16).hexdigest()
+    name = f"{len(tenant)}:{tenant}{image_id}".encode()
+    return hashlib.blake2b(name, digest_size=16, salt=elsewhere.to_bytes(4)).hexdigest()
 
 
 def shard_of(tenant: str, name: str, shards: int) -> int:

@@ -30,6 +30,8 @@ class Warm:
 class _Image:
     """What an encoder is told of an image in either form."""
 
+    model: str
+    """What the embedding is for: the model part of its key."""
     size: ImageSize
     """Of the upright original image."""
     deadline: float | None = None
@@ -51,6 +53,11 @@ class Source(_Image):
     """An image file as it came, kept to encode the image again when its embedding is gone."""
 
     content: bytes
+
+
+class OtherModel(Exception):
+    """The encoders that were asked have another model than the decoder that needs the embedding: they are being
+    replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,8 @@ class PromptJob:
     """Known when the image was ensured a moment ago."""
     bound: bool = False
     """Whether the pool has bound the id to the digest for this request already."""
+    elsewhere: int = 0
+    """How many decoders need not be asked again: counted up, the job meets another one."""
     traceparent: str | None = None
     """See `deployments.tracing`."""
 

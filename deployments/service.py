@@ -18,7 +18,16 @@ import numpy.typing as npt
 
 from deployments import tracing, wire
 from deployments.keys import ImageKey, derived_id
-from deployments.messages import Answered, Ensured, Expired, NeedImage, PromptJob, Reply, StoredImage
+from deployments.messages import (
+    Answered,
+    Ensured,
+    Expired,
+    NeedImage,
+    OtherModel,
+    PromptJob,
+    Reply,
+    StoredImage,
+)
 from deployments.metrics import NAMES, Metrics
 from deployments.protocol import (
     ConceptAnswer,
@@ -40,6 +49,8 @@ T = TypeVar("T")
 
 ATTEMPTS = 3
 """How often an image is sent again when its embedding is lost between the pool and the decoder."""
+UPDATE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Between the attempts to find a decoder and an encoder of one model, while an update replaces them."""
 WORK = {"transfer", "prompt", "post"}
 """A decoder's stages in which it works on the request; the rest of its time the request waits."""
 LARGE = 256 * 1024
@@ -50,7 +61,7 @@ class DecoderClient(Protocol):
     """The decoders, seen from the ingress."""
 
     async def run(self, job: PromptJob) -> Reply:
-        """The reply of the replica that most likely has the image hot. Raises Overloaded."""
+        """The reply of the replica that most likely has the image hot. Raises Overloaded, OtherModel."""
         ...
 
     async def ready(self) -> bool:
@@ -81,7 +92,7 @@ class PoolClient(Protocol):
     ) -> Ensured:
         """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB.
 
-        Raises Overloaded, and DeadlineExceeded when the encode's turn came after the deadline of whoever
+        Raises Overloaded, OtherModel, and DeadlineExceeded when the encode's turn came after the deadline of whoever
         started it.
         """
         ...
@@ -190,7 +201,8 @@ class SegmentationService:
             received,
             traceparent=tracing.traceparent(),
         )
-        for _ in range(ATTEMPTS):
+        pauses, lost = iter(UPDATE_PAUSES_S), 0
+        while lost < ATTEMPTS:
             try:
                 with _waiting(trace):
                     reply = await self._decoder.run(job)
@@ -207,10 +219,18 @@ class SegmentationService:
                     case NeedImage():
                         job = await self._encode(image, job, reply, trace)
                         image_id = job.image_id
+                        lost += 1  # if it is asked for again
+            except OtherModel:
+                if (pause := next(pauses, None)) is None:
+                    raise Overloaded from None
+                with _waiting(trace):
+                    await asyncio.sleep(pause)
+                job = replace(job, elsewhere=job.elsewhere + 1)
             except DeadlineExceeded:
                 # It may have been that of another request, whose encode this one had joined.
                 if trace.deadline is not None and trace.deadline <= time.time():
                     raise
+                lost += 1
         raise Overloaded  # the object store loses embeddings as fast as they are made
 
     async def _encode(

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from deployments.keys import content_digest, derived_id
 from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
 from loadtest.figures import table
 from loadtest.images import as_json, drawing, noise
@@ -33,6 +34,8 @@ BEFORE_S, AFTER_S = 3.0, 5.0
 """Load before a fault, and after everything is as it was."""
 KNOWN = 16
 """Small images that are asked for again and again; every fourth request brings a new, large one."""
+ALL_SENT = 4 * KNOWN
+"""So many requests have brought every small image."""
 UNDER_WAY_S = 2.0
 """How long encoders stand still before the ingress dies whose images they wait for."""
 PROXY_RECOVERY_S = 5.0
@@ -57,13 +60,15 @@ def settings(**changes: Any) -> Settings:
 
 
 def ask(number: int) -> tuple[str, dict[str, Any]]:
-    """Clicks and texts, three of four on images that were seen before."""
+    """Clicks and texts, three of four on images that were seen before; one of those names its image alone."""
     seen = number % 4
-    image = as_json(drawing(number % KNOWN) if seen else noise(number))
-    if number % 2:
-        return "/sam3/concept_segment", {"image": image, "prompts": [{"type": "text", "text": "red circle"}]}
+    content = drawing(number % KNOWN) if seen else noise(number)
+    named = seen == 3 and number >= ALL_SENT
+    image = {"image_id": derived_id(content_digest(content))} if named else {"image": as_json(content)}
+    if number % 4 in (1, 2):
+        return "/sam3/concept_segment", {**image, "prompts": [{"type": "text", "text": "red circle"}]}
     return "/sam3/visual_segment", {
-        "image": image,
+        **image,
         "prompts": [{"points": [{"x": 70, "y": 80, "positive": True}]}],
     }
 

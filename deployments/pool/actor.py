@@ -27,6 +27,7 @@ from deployments.messages import (
     NameCopy,
     Named,
     NameQuestion,
+    OtherModel,
     Source,
     Square,
     StoredImage,
@@ -43,6 +44,8 @@ from deployments.protocol import CacheTier, DeadlineExceeded
 from deployments.serve_metrics import ServeMetrics
 
 SWEEP_S = 5.0
+ENCODERS_ASKED = 4
+"""For one image, while an update replaces them by others."""
 IN_PLASMA = 100 * 1024
 """Results of this size are in the object store; smaller ones, errors among them, come by value."""
 
@@ -173,12 +176,14 @@ class PoolShard:
         await self._copies.send(copy)
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
-        """One encoder call; a second one when the encoder dies. The reference is this process's own."""
+        """One encoder call; a second one when the encoder dies, some more while others have the wanted model. The
+        reference is this process's own."""
         if self._encoder is None:
             handle = await asyncio.to_thread(serve.get_deployment_handle, ENCODER, self._config.app)
             self._encoder = handle.options(method_name="encode", _by_reference=True)
         image = replace(image, traceparent=tracing.traceparent())
-        for last in (False, True):
+        died = False
+        for left in reversed(range(ENCODERS_ASKED)):
             response: Any = self._encoder.remote(image)
             try:
                 reference = await response._to_object_ref()
@@ -192,9 +197,13 @@ class PoolShard:
             except asyncio.CancelledError:
                 response.cancel()
                 raise
+            except OtherModel:
+                if not left:
+                    raise OtherModel from None
             except RayActorError:
-                if last:
+                if died or not left:
                     raise
+                died = True
         raise AssertionError("unreachable")
 
     async def _settled(self, reference: Any) -> int:

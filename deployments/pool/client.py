@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from deployments import tracing
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, derived_id, shards_of
-from deployments.messages import Ensured, Named, NameQuestion, Square, StoredImage, Warm
+from deployments.messages import Ensured, Named, NameQuestion, OtherModel, Square, StoredImage, Warm
 from deployments.metrics import NAMES, Metrics
 from deployments.pool.copies import ShardGone
 from deployments.pool.embedding_pool import PoolBusy
@@ -69,7 +69,7 @@ class EmbeddingPoolClient:
         return found
 
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
-        """The embedding of a known image; waits for a running encode. Raises DeadlineExceeded."""
+        """The embedding of a known image; waits for a running encode. Raises DeadlineExceeded, OtherModel."""
         found: tuple[Warm, CacheTier] | None = await self._call(
             key.tenant, key.digest, "lookup", key, deadline, tracing.traceparent()
         )
@@ -86,8 +86,15 @@ class EmbeddingPoolClient:
         quota: int | None = None,
     ) -> Ensured:
         """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. quota: most bytes of
-        this tenant in each of the tiers warm and cold, all shards together. Raises DeadlineExceeded."""
-        pixels = Square([ray.put(square)], size=size, deadline=deadline, traceparent=tracing.traceparent())
+        this tenant in each of the tiers warm and cold, all shards together. Raises DeadlineExceeded,
+        OtherModel."""
+        pixels = Square(
+            [ray.put(square)],
+            model=key.model,
+            size=size,
+            deadline=deadline,
+            traceparent=tracing.traceparent(),
+        )
         share = None if quota is None else quota // self.shards
         ensured: Ensured = await self._call(
             key.tenant, key.digest, "ensure", key, pixels, source, received, share
@@ -142,6 +149,8 @@ class EmbeddingPoolClient:
             )
         except (PoolBusy, ShardGone):
             raise Overloaded(self._retry_after_s) from None
+        except OtherModel:
+            raise OtherModel from None  # without Ray's wrapping, as it goes one hop further
 
 
 async def _answer(method: Any, *args: Any) -> Any:

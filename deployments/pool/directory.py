@@ -74,6 +74,12 @@ class Directory:
         """The entry; its recency stays."""
         return self._entries.get(key)
 
+    def under_another_model(self, key: ImageKey) -> Entry | None:
+        """An entry of the same image that holds its source."""
+        models = self._models.get((key.tenant, key.digest), ())
+        entries = (self._entries[ImageKey(key.tenant, model, key.digest)] for model in models)
+        return next((entry for entry in entries if entry.source is not None), None)
+
     def knows(self, tenant: str, digest: str) -> bool:
         """Whether an image is here, under any model."""
         return (tenant, digest) in self._models

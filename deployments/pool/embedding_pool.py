@@ -15,6 +15,7 @@ from deployments.pool.names import Names
 from deployments.pool.states import Entry, State
 from deployments.protocol import CacheTier
 from deployments.single_flight import SingleFlight
+from sam3_engine.types import ImageSize
 
 Encode = Callable[[Square | Source], Awaitable[tuple[Any, int]]]
 """Encodes one image; gives the reference to its embedding, which the caller then owns, and its bytes."""
@@ -82,7 +83,8 @@ class EmbeddingPool:
 
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image: held (warm), being encoded (joined), or made again from its source
-        (cold). None for an image that has to be sent. Raises PoolBusy, or what encoding raises."""
+        (cold), which may have been brought for another model. None for an image that has to be sent. Raises
+        PoolBusy, or what encoding raises."""
         entry = self.directory.get(key)
         match entry:
             case Entry(state=State.READY):
@@ -90,9 +92,12 @@ class EmbeddingPool:
             case Entry(state=State.ENCODING):
                 return await self._join(key, entry), "joined"
             case Entry(source=bytes(source)):
-                return await self._fly(key, Source(source, size=entry.size, deadline=deadline)), "cold"
-            case _:
-                return None
+                return await self._fly(key, _again(key, entry.size, source, deadline)), "cold"
+        other = self.directory.under_another_model(key)
+        if other is None or other.source is None:
+            return None
+        image = _again(key, other.size, other.source, deadline)
+        return await self._fly(key, image, other.source, other.received), "cold"
 
     async def ensure(
         self,
@@ -218,7 +223,7 @@ class EmbeddingPool:
             entry = self.directory.get(key)
             if entry is None or entry.source is None:
                 raise
-            return await self._encode(Source(entry.source, size=image.size, deadline=image.deadline))
+            return await self._encode(_again(key, image.size, entry.source, image.deadline))
 
     async def _copy_new(self, key: ImageKey, image: Square | Source, received: float) -> None:
         """While a new image is encoded, another shard takes its source."""
@@ -235,3 +240,8 @@ class EmbeddingPool:
 
     def _evicted(self, reason: str, tier: str) -> None:
         self._metrics.add(NAMES.evictions, 1, reason=reason, tier=tier)
+
+
+def _again(key: ImageKey, size: ImageSize, source: bytes, deadline: float | None) -> Source:
+    """An image to be encoded from its file."""
+    return Source(source, model=key.model, size=size, deadline=deadline)

@@ -78,7 +78,8 @@ class PixelSource:
 
 
 class ModelCalls:
-    """The questions of one run, in its event loop. `failure`: an error that is the server's, not the workflow's; it fails the run."""
+    """The questions of one run, in its event loop. `failure`: an error that is the server's, not the workflow's; it
+    fails the run."""
 
     def __init__(self, segmenter: Segmenter, tenant: str, files: Sequence[bytes], limits: Limits) -> None:
         self._segmenter = segmenter

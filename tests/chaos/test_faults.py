@@ -14,7 +14,7 @@ import pytest
 from loadtest.cluster import ROOT
 
 pytestmark = pytest.mark.slow
-FAULTS = ("images", "controller", "hang", "update", "haproxy")
+FAULTS = ("images", "controller", "hang", "model", "haproxy")
 
 
 @pytest.fixture(scope="module")

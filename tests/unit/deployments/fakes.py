@@ -1,6 +1,7 @@
 """An image, a pool and decoders that live in the test's process, without Ray and without a model."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,17 @@ from PIL import Image
 
 from deployments import wire
 from deployments.keys import ImageKey, content_digest, derived_id
-from deployments.messages import Answered, Ensured, NeedImage, PromptJob, Reply, Source, Square, StoredImage
+from deployments.messages import (
+    Answered,
+    Ensured,
+    NeedImage,
+    OtherModel,
+    PromptJob,
+    Reply,
+    Source,
+    Square,
+    StoredImage,
+)
 from deployments.metrics import LocalMetrics
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
@@ -45,17 +56,20 @@ class FileSource:
 
 @dataclass
 class FakePool:
-    """The real pool's behaviour around an encoder that gives the image's mean colour."""
+    """The real pool's behaviour around an encoder that gives the image's mean colour. `model`: the encoder's."""
 
     encoded: list[Square | Source] = field(default_factory=list)
     metrics: LocalMetrics = field(default_factory=LocalMetrics)
     error: Exception | None = None
     quotas: list[int | None] = field(default_factory=list)
+    model: str = MODEL
 
     def __post_init__(self) -> None:
         self.pool = EmbeddingPool(self._encode, Budget(10_000, 10_000, 60), self.metrics)
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
+        if image.model != self.model:
+            raise OtherModel
         self.encoded.append(image)
         if self.error:
             raise self.error
@@ -77,7 +91,7 @@ class FakePool:
     ) -> Ensured:
         self.quotas.append(quota)
         return await self.pool.ensure(
-            key, Square([square], size=size, deadline=deadline), source, received, quota
+            key, Square([square], model=key.model, size=size, deadline=deadline), source, received, quota
         )
 
     async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
@@ -96,11 +110,13 @@ class FakePool:
 
 @dataclass
 class FakeDecoders:
-    """Answers with the colour that the pool holds for the image. `unsure`: answers that pretend not to know it."""
+    """Answers with the colour that the pool holds for the image. `unsure`: answers that pretend not to know it.
+    `models`: of the decoders that a job meets, one after the other."""
 
     pool: FakePool
     jobs: list[PromptJob] = field(default_factory=list)
     unsure: int = 0
+    models: Sequence[str] = (MODEL,)
     is_ready: bool = True
     hot: set[str] = field(default_factory=set)
     forgotten: list[str] = field(default_factory=list)
@@ -108,10 +124,11 @@ class FakeDecoders:
     async def run(self, job: PromptJob) -> Reply:
         self.jobs.append(job)
         digest = await self.pool.pool.resolve(job.tenant, job.image_id, job.digest, job.received)
-        found = await self.pool.pool.lookup(ImageKey(job.tenant, MODEL, digest)) if digest else None
+        model = self.models[job.elsewhere % len(self.models)]
+        found = await self.pool.pool.lookup(ImageKey(job.tenant, model, digest)) if digest else None
         if found is None or self.unsure:
             self.unsure = max(0, self.unsure - 1)
-            return NeedImage(MODEL, SIDE)
+            return NeedImage(model, SIDE)
         warm, tier = found
         data = wire.dumps([Instance(1.0, (0, 0, 1, 1), 1, [[list(warm.reference[0])]])])
         return Answered(warm.size, data, tier, {"prompt": 0.5, "queue": 0.25})

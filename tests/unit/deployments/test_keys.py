@@ -35,6 +35,13 @@ def test_affinity_tells_tenants_and_ids_apart_and_shows_neither() -> None:
     assert "secret" not in affinity("secret", "secret")
 
 
+def test_affinity_leads_elsewhere_by_number() -> None:
+    ways = [affinity("tenant", "image", elsewhere) for elsewhere in range(3)]
+    assert len(set(ways)) == 3
+    assert ways == [affinity("tenant", "image", elsewhere) for elsewhere in range(3)]
+    assert ways[0] == affinity("tenant", "image")
+
+
 @pytest.mark.parametrize("shards", [1, 2, 3, 7])
 def test_every_shard_gets_its_part(shards: int) -> None:
     found = [shard_of("tenant", f"image-{number}", shards) for number in range(200 * shards)]

@@ -116,7 +116,9 @@ async def embed(ring: Ring, image: ImageKey, received: float | None = None) -> t
     """Have an image encoded by its home. Its holders."""
     home, other = ring.holders(image)
     received = time.time() if received is None else received
-    await ring[home].pool.ensure(image, Square(["pixels"], size=SIZE), image.digest.encode(), received)
+    await ring[home].pool.ensure(
+        image, Square(["pixels"], model="m", size=SIZE), image.digest.encode(), received
+    )
     return home, other
 
 
@@ -141,7 +143,7 @@ async def test_the_copys_holder_encodes_when_the_home_is_dead(ring: Ring) -> Non
     answer = await ring[other].lookup(key())
     assert answer is not None
     assert answer[1] == "cold"
-    assert ring[other].encoded == [Source(key().digest.encode(), size=SIZE)]
+    assert ring[other].encoded == [Source(key().digest.encode(), model="m", size=SIZE)]
 
 
 async def test_a_restarted_shard_has_its_own_images_and_those_of_its_neighbour_again(ring: Ring) -> None:

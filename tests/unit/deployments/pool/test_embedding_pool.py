@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
 from sam3_engine.types import ImageSize
 
 SIZE = ImageSize(30, 40)
-SQUARE = Square(["pixels"], size=SIZE)
-KEY = ImageKey("t", "m", "digest")
+MODEL = "m"
+SQUARE = Square(["pixels"], model=MODEL, size=SIZE)
+KEY = ImageKey("t", MODEL, "digest")
 NOW = time.time()
 
 
@@ -96,7 +98,7 @@ async def test_an_encode_whose_pixels_died_with_their_ingress_goes_on_from_the_s
     await settle()
     encoder.go.set()
     assert [(await call).warm.reference for call in calls] == [["ref-2"]] * 2
-    assert encoder.images == [SQUARE, Source(b"file", size=SIZE)]
+    assert encoder.images == [SQUARE, Source(b"file", model=MODEL, size=SIZE)]
 
 
 async def test_an_encode_that_has_neither_pixels_nor_source_fails(
@@ -138,12 +140,40 @@ async def test_who_comes_as_the_last_one_leaves_gets_an_encode_of_his_own(
     assert found[0].reference == ["ref-2"]
 
 
+async def test_an_image_is_encoded_for_another_model_from_its_source(
+    pool: EmbeddingPool, encoder: Encoder
+) -> None:
+    encoder.go.set()
+    await pool.ensure(KEY, SQUARE, b"file", NOW)
+    newer = replace(KEY, model="newer")
+    found = await pool.lookup(newer, deadline=12.5)
+    assert encoder.images[-1] == Source(b"file", model="newer", size=SIZE, deadline=12.5)
+    assert found is not None
+    assert found[0].reference == ["ref-2"]
+    assert found[1] == "cold"
+    again = await pool.lookup(newer)
+    assert again is not None
+    assert again[1] == "warm"
+    assert (
+        await pool.ensure(KEY, SQUARE, b"file", NOW)
+    ).tier == "warm"  # of the older one, which may still serve
+    pool.delete(KEY.tenant, KEY.digest, NOW + 1)
+    assert await pool.lookup(newer) is None
+
+
+async def test_another_model_without_a_source_does_not_help(pool: EmbeddingPool, encoder: Encoder) -> None:
+    encoder.go.set()
+    await pool.ensure(KEY, SQUARE, None)
+    assert await pool.lookup(replace(KEY, model="newer")) is None
+    assert await pool.lookup(replace(KEY, tenant="other")) is None
+
+
 async def test_the_deadline_travels_with_the_source(pool: EmbeddingPool, encoder: Encoder) -> None:
     encoder.go.set()
     ensured = await pool.ensure(KEY, SQUARE, b"file")
     pool.lost(KEY, ensured.warm.generation)
     await pool.lookup(KEY, deadline=12.5)
-    assert encoder.images[-1] == Source(b"file", size=SIZE, deadline=12.5)
+    assert encoder.images[-1] == Source(b"file", model=MODEL, size=SIZE, deadline=12.5)
 
 
 async def test_one_who_leaves_does_not_cancel_the_encode_of_the_others(
@@ -190,7 +220,7 @@ async def test_an_evicted_image_is_made_again_from_its_source_once(
     assert pool.directory.warm.used <= 100
     found = await asyncio.gather(*(pool.lookup(ImageKey("t", "m", "0")) for _ in range(10)))
     assert {answer[1] for answer in found if answer} == {"cold", "joined"}
-    assert encoder.images[12:] == [Source(b"file", size=SIZE)]
+    assert encoder.images[12:] == [Source(b"file", model=MODEL, size=SIZE)]
 
 
 async def test_a_lost_embedding_is_made_again_and_its_successor_is_safe(

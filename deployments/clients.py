@@ -21,7 +21,7 @@ READY_FOR_S = 1.0
 
 
 class ServeDecoders:
-    """`deployments.service.DecoderClient` on Serve's handles."""
+    """`deployments.client_protocols.DecoderClient` on Serve's handles."""
 
     def __init__(
         self,

@@ -1,33 +1,15 @@
-"""The way of a request, as the ingress walks it. No torch, no Ray: pool and decoder are two small protocols.
-
-The decoder is asked first, with nothing but the image's name and digest; only when it does not know the image
-is the image read, decoded and resized, off the event loop, and handed to the pool.
-"""
+"""What the HTTP layer asks of the model, answered by decoders and pool. No torch, no Ray: both are small protocols."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from deployments import tracing, wire
-from deployments.keys import ImageKey, derived_id
-from deployments.messages import (
-    Answered,
-    Ensured,
-    Expired,
-    NeedImage,
-    OtherModel,
-    PromptJob,
-    Reply,
-    StoredImage,
-)
+from deployments import wire
+from deployments.client_protocols import DecoderClient, PoolClient
+from deployments.messages import Answered, StoredImage
 from deployments.metrics import NAMES, Metrics
 from deployments.protocol import (
     ConceptAnswer,
@@ -36,78 +18,17 @@ from deployments.protocol import (
     Embedded,
     ImageReference,
     KeptImage,
-    Overloaded,
     Trace,
     UnknownImage,
     VisualAnswer,
     VisualRequest,
 )
-from sam3_engine.images import DecodedImage, decode_image
-from sam3_engine.types import ImageSize
+from deployments.walk import Walk
 
 T = TypeVar("T")
 
-ATTEMPTS = 3
-"""How often an image is sent again when its embedding is lost between the pool and the decoder."""
-UPDATE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Between the attempts to find a decoder and an encoder of one model, while an update replaces them."""
-WORK = {"transfer", "prompt", "post"}
-"""A decoder's stages in which it works on the request; the rest of its time the request waits."""
 LARGE = 256 * 1024
 """Bytes of results beyond which they are unpacked in a thread."""
-
-
-class DecoderClient(Protocol):
-    """The decoders, seen from the ingress."""
-
-    async def run(self, job: PromptJob) -> Reply:
-        """The reply of the replica that most likely has the image hot. Raises Overloaded, OtherModel."""
-        ...
-
-    async def ready(self) -> bool:
-        """Whether a decoder and an encoder would answer now."""
-        ...
-
-    async def forget(self, tenant: str, digest: str) -> bool:
-        """Drop an image in every replica. Whether one had it. Raises Overloaded when not all confirm."""
-        ...
-
-    async def hot_images(self, tenant: str) -> set[str]:
-        """Digests of a tenant's images that some replica has in its memory."""
-        ...
-
-
-class PoolClient(Protocol):
-    """The embedding pool, seen from the ingress."""
-
-    async def ensure(
-        self,
-        key: ImageKey,
-        square: npt.NDArray[np.uint8],
-        size: ImageSize,
-        source: bytes,
-        deadline: float | None,
-        received: float,
-        quota: int | None,
-    ) -> Ensured:
-        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB.
-
-        Raises Overloaded, OtherModel, and DeadlineExceeded when the encode's turn came after the deadline of whoever
-        started it.
-        """
-        ...
-
-    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
-        """The digest that an id names. Raises Overloaded."""
-        ...
-
-    async def delete(self, tenant: str, digest: str, at: float) -> bool:
-        """Forget an image in every shard. Whether one had it. Raises Overloaded when not all confirm."""
-        ...
-
-    async def images(self, tenant: str) -> list[tuple[StoredImage, list[str]]]:
-        """What is held of a tenant's images, and their ids; newest first. Raises Overloaded."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +56,7 @@ class SegmentationService:
         self._config = config
         self._metrics = metrics
         self._executor = executor or ThreadPoolExecutor(config.threads, thread_name_prefix="decode-image")
+        self._walk = Walk(decoder, pool, self._executor, config.max_image_pixels)
 
     async def embed(self, image: ImageReference, trace: Trace) -> Embedded:
         """Encode an image now, so that later prompts find it."""
@@ -178,90 +100,12 @@ class SegmentationService:
         self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
     ) -> tuple[str, Answered]:
         try:
-            image_id, answered = await _before(trace.deadline, self._walk(image, request, trace))
+            image_id, answered = await _before(trace.deadline, self._walk.answer(image, request, trace))
         finally:
             for stage, seconds in trace.stages.items():
                 self._metrics.observe(NAMES.stage_seconds, seconds, stage=stage)
         self._metrics.add(NAMES.cache_lookups, tier=trace.cache or "miss")
         return image_id, answered
-
-    async def _walk(
-        self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
-    ) -> tuple[str, Answered]:
-        """Ask the decoder; where it needs the image, have it encoded and ask again."""
-        received = time.time()
-        digest = await image.source.content_id() if image.source else None
-        image_id = _image_id(image, digest)
-        job = PromptJob(
-            image.tenant,
-            image_id,
-            digest,
-            request,
-            trace.deadline,
-            received,
-            traceparent=tracing.traceparent(),
-        )
-        pauses, lost = iter(UPDATE_PAUSES_S), 0
-        while lost < ATTEMPTS:
-            try:
-                with _waiting(trace):
-                    reply = await self._decoder.run(job)
-                match reply:
-                    case Answered():
-                        trace.cache = trace.cache or reply.cache
-                        _add(trace, reply.stages)
-                        trace.waited_s -= sum(map(reply.stages.__getitem__, WORK & reply.stages.keys()))
-                        return image_id, reply
-                    case Expired():
-                        raise DeadlineExceeded
-                    case NeedImage() if image.source is None:
-                        raise UnknownImage(image_id)
-                    case NeedImage():
-                        job = await self._encode(image, job, reply, trace)
-                        image_id = job.image_id
-                        lost += 1  # if it is asked for again
-            except OtherModel:
-                if (pause := next(pauses, None)) is None:
-                    raise Overloaded from None
-                with _waiting(trace):
-                    await asyncio.sleep(pause)
-                job = replace(job, elsewhere=job.elsewhere + 1)
-            except DeadlineExceeded:
-                # It may have been that of another request, whose encode this one had joined.
-                if trace.deadline is not None and trace.deadline <= time.time():
-                    raise
-                lost += 1
-        raise Overloaded  # the object store loses embeddings as fast as they are made
-
-    async def _encode(
-        self, image: ImageReference, job: PromptJob, need: NeedImage, trace: Trace
-    ) -> PromptJob:
-        """Read, decode and resize the image, and have it encoded. The job that names the result."""
-        assert image.source is not None
-        content = await image.source.content()
-        digest = await image.source.content_id()  # a URL may have changed since its id was last known
-        started = time.monotonic()
-        decoded = await self._decode(content, need.image_size)
-        _add(trace, {"decode": time.monotonic() - started})
-        key = need.key(image.tenant, digest)
-        with _waiting(trace):
-            ensured = await self._pool.ensure(
-                key, decoded.square, decoded.size, content, job.deadline, job.received, image.quota
-            )
-        trace.cache = ensured.tier
-        _add(trace, {"encode": ensured.encode_s})
-        return replace(
-            job,
-            image_id=_image_id(image, digest),
-            digest=digest,
-            warm=ensured.warm,
-            bound=digest == job.digest,
-        )
-
-    async def _decode(self, content: bytes, target: int) -> DecodedImage:
-        decode = partial(decode_image, content, max_pixels=self._config.max_image_pixels, target=target)
-        with tracing.span("decode"):
-            return await asyncio.get_running_loop().run_in_executor(self._executor, decode)
 
     async def _results(self, answered: Answered) -> Any:
         data = answered.results
@@ -280,28 +124,6 @@ def _kept(image_id: str, image: StoredImage, hot: set[str]) -> KeptImage:
         tier="hot" if image.digest in hot else tier,
         age_s=image.age_s,
     )
-
-
-def _image_id(image: ImageReference, digest: str | None) -> str:
-    if image.image_id:
-        return image.image_id
-    if digest is None:
-        raise ValueError("an image reference needs an image, an id, or both")
-    return derived_id(digest)
-
-
-@contextmanager
-def _waiting(trace: Trace) -> Iterator[None]:
-    started = time.monotonic()
-    try:
-        yield
-    finally:
-        trace.waited_s += time.monotonic() - started
-
-
-def _add(trace: Trace, stages: dict[str, float]) -> None:
-    for stage, seconds in stages.items():
-        trace.stages[stage] = trace.stages.get(stage, 0.0) + seconds
 
 
 async def _before(deadline: float | None, work: Awaitable[T]) -> T:

@@ -21,7 +21,7 @@ from deployments.protocol import (
 from deployments.service import SegmentationService, ServiceConfig
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.types import ImageSize, VisualPrompt
-from tests.unit.deployments.fakes import MODEL, FakeDecoders, FakePool, FileSource, image_file
+from tests.unit.deployments.fakes import FakeDecoders, FakePool, FileSource, image_file
 
 CLICK = VisualRequest([VisualPrompt()])
 RED, BLUE = image_file("red"), image_file("blue", (20, 10))
@@ -106,52 +106,13 @@ async def test_every_route_shares_one_encode(service: SegmentationService, pool:
     assert len(pool.encoded) == 1
 
 
-@pytest.fixture
-def update(pool: FakePool, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoders are new, and one decoder of two; an image of before."""
-    monkeypatch.setattr("deployments.service.UPDATE_PAUSES_S", (0.0, 0.001, 0.002))
+async def test_the_deadline_ends_the_search_for_a_decoder_of_the_encoders_model(
+    service: SegmentationService, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool.model = "new"
-    decoders.models = (MODEL, "new")
-
-
-@pytest.mark.usefixtures("update")
-async def test_during_an_update_a_decoder_of_the_encoders_model_is_asked(
-    service: SegmentationService, pool: FakePool, decoders: FakeDecoders
-) -> None:
-    assert colour(await click(service, image(BLUE)[0])) == "blue"
-    assert [job.elsewhere for job in decoders.jobs] == [0, 1], "the pool has kept the file"
-    assert [one.model for one in pool.encoded] == ["new"]
-
-
-async def test_an_update_answers_about_images_of_before_by_their_ids(
-    service: SegmentationService, pool: FakePool, decoders: FakeDecoders, request: pytest.FixtureRequest
-) -> None:
-    embedded = await service.embed(image(RED)[0], Trace("1"))
-    request.getfixturevalue("update")
-    decoders.models = ("new",)
-    trace = Trace("2")
-    assert colour(await click(service, image(image_id=embedded.image_id)[0], trace)) == "red"
-    assert trace.cache == "cold"
-
-
-@pytest.mark.usefixtures("update")
-async def test_when_no_decoder_is_of_the_encoders_model_the_request_is_refused(
-    service: SegmentationService, decoders: FakeDecoders
-) -> None:
-    decoders.models = (MODEL,)
-    with pytest.raises(Overloaded):
-        await click(service, image(BLUE)[0])
-    assert [job.elsewhere for job in decoders.jobs] == [0, 1, 2, 3]
-
-
-@pytest.mark.usefixtures("update")
-async def test_the_deadline_ends_the_search_for_a_decoder(
-    service: SegmentationService, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoders.models = (MODEL,)
-    monkeypatch.setattr("deployments.service.UPDATE_PAUSES_S", (60.0,))
+    monkeypatch.setattr("deployments.walk.UPDATE_PAUSES_S", (60.0,))
     with pytest.raises(DeadlineExceeded):
-        await click(service, image(BLUE)[0], Trace("1", time.time() + 0.05))
+        await click(service, image(RED)[0], Trace("1", time.time() + 0.05))
 
 
 async def test_fifty_requests_for_one_new_image_make_one_encode(

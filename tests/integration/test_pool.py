@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.server import ROOT, environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # two clusters, on a machine that may be slow
 RAYS_BATCH = 100
 """Objects that Ray frees together; fewer wait a second."""
 
@@ -20,7 +20,7 @@ def run(module: str, folder: Path) -> Any:
     report = folder / "report.json"
     command = [sys.executable, "-m", module, "--json", str(report)]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=280, check=False
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=560, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(report.read_text())

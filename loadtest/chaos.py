@@ -65,7 +65,7 @@ def ask(number: int) -> tuple[str, dict[str, Any]]:
     content = drawing(number % KNOWN) if seen else noise(number)
     named = seen == 3 and number >= ALL_SENT
     image = {"image_id": derived_id(content_digest(content))} if named else {"image": as_json(content)}
-    if number % 4 in (1, 2):
+    if seen in (1, 2):
         return "/sam3/concept_segment", {**image, "prompts": [{"type": "text", "text": "red circle"}]}
     return "/sam3/visual_segment", {
         **image,

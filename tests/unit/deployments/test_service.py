@@ -28,16 +28,6 @@ RED, BLUE = image_file("red"), image_file("blue", (20, 10))
 
 
 @pytest.fixture
-def pool() -> FakePool:
-    return FakePool()
-
-
-@pytest.fixture
-def decoders(pool: FakePool) -> FakeDecoders:
-    return FakeDecoders(pool)
-
-
-@pytest.fixture
 def metrics() -> LocalMetrics:
     return LocalMetrics()
 

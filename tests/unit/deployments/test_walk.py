@@ -17,16 +17,6 @@ RED_ID = derived_id(content_digest(RED))
 
 
 @pytest.fixture
-def pool() -> FakePool:
-    return FakePool()
-
-
-@pytest.fixture
-def decoders(pool: FakePool) -> FakeDecoders:
-    return FakeDecoders(pool)
-
-
-@pytest.fixture
 def walk(decoders: FakeDecoders, pool: FakePool) -> Iterator[Walk]:
     with ThreadPoolExecutor(1) as executor:
         yield Walk(decoders, pool, executor, 10_000)

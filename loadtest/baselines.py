@@ -27,7 +27,7 @@ ALONE = ("click", "one-prompt", "sixteen-prompts", "concept")
 CROWD = ("click", "concept-hot", "concept", "annotator")
 """Eight clients: what the cores yield."""
 CLIENTS = 8
-HEAD = ("scenario", "clients", "", "p50", "p99", "answers/s", "CPU/answer", "failed")
+HEAD = ("scenario", "clients", "", "p50", "p99", "answers/s", "CPU/answer", "refused", "failed")
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class Comparison:
                 ms(cell.figures.latency.p99),
                 f"{cell.per_s:.1f}",
                 f"{cell.cpu_ms:.3g} ms",
+                cell.figures.refused,
                 cell.figures.failed,
             )
             for cell in self.cells
@@ -183,7 +184,7 @@ def compare(
     cells = []
     for (scenario, clients, name), (records, spent, burnt) in gathered.items():
         found = figures(records)
-        right = found.requests - found.failed
+        right = found.answered
         cells.append(Cell(scenario, clients, name, found, right / spent, burnt / max(right, 1) * 1000))
     served = next(one.quiet for one in each if one.name == "served")
     return Comparison(

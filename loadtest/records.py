@@ -11,6 +11,7 @@ import numpy as np
 
 from loadtest.figures import Latency, latency
 
+OVERLOADED = 503
 _ENTRY = re.compile(r"([a-z]+)(?:;dur=([\d.]+))?(?:;desc=(\w+))?")
 
 
@@ -43,13 +44,20 @@ class Record:
         """Whether the right answer came."""
         return not self.error
 
+    @property
+    def refused(self) -> bool:
+        """Whether the server turned it away, for it had too much to do."""
+        return self.status == OVERLOADED
+
 
 @dataclass(frozen=True)
 class Figures:
     """Over the requests of one kind, or of all."""
 
     requests: int
+    refused: int
     failed: int
+    """Neither refused nor answered rightly."""
     latency: Latency
     """Of the right answers, from when each was due."""
     stages: dict[str, float]
@@ -57,14 +65,21 @@ class Figures:
     cache: dict[str, int]
     errors: dict[str, int]
 
+    @property
+    def answered(self) -> int:
+        """Right answers."""
+        return self.requests - self.refused - self.failed
+
 
 def figures(records: Sequence[Record]) -> Figures:
     """Percentiles, stages and errors."""
     good = [record for record in records if record.ok]
+    refused = sum(record.refused for record in records)
     stages = sorted({stage for record in good for stage in record.stages})
     return Figures(
         requests=len(records),
-        failed=len(records) - len(good),
+        refused=refused,
+        failed=len(records) - len(good) - refused,
         latency=latency([record.seconds for record in good]),
         stages={
             stage: round(float(np.median([r.stages[stage] for r in good if stage in r.stages])), 2)

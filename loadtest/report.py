@@ -87,12 +87,13 @@ def _verdict(result: Result) -> str:
         return f"No offered load met the objective of p99 &le; {objective} without a failure."
     return (
         f"<b>Knee: {result.knee.offered:.1f} requests/s</b> ({result.knee.sessions_per_s:.2f} sessions/s), the highest "
-        f"load of the ramp that met p99 &le; {objective} with nothing failed; p99 there {ms(result.knee.latency.p99)}."
+        f"load of the ramp that met p99 &le; {objective} with nothing refused or failed; p99 there "
+        f"{ms(result.knee.latency.p99)}."
     )
 
 
 LATENCY = ("p50", "p90", "p95", "p99", "max")
-POINT = ("offered/s", "answered/s", *LATENCY, "failed", "generator late, p99")
+POINT = ("offered/s", "answered/s", *LATENCY, "refused", "failed", "generator late, p99")
 
 
 def _latency(found: Latency) -> tuple[str, ...]:
@@ -101,7 +102,7 @@ def _latency(found: Latency) -> tuple[str, ...]:
 
 def _point(point: Point) -> tuple[object, ...]:
     rates = (f"{point.offered:.1f}", f"{point.achieved:.1f}")
-    return (*rates, *_latency(point.latency), point.failed, ms(point.late_s))
+    return (*rates, *_latency(point.latency), point.refused, point.failed, ms(point.late_s))
 
 
 def _load(point: Point) -> str:
@@ -119,11 +120,12 @@ def _steady(result: Result) -> list[str]:
         f"<h2>Steady load: {result.steady_s:.0f} s, {_load(result.steady)}</h2>",
         _table(("", *POINT), [("all", *_point(result.steady))]),
         _table(
-            ("", "requests", "failed", *LATENCY, "cached", "errors"),
+            ("", "requests", "refused", "failed", *LATENCY, "cached", "errors"),
             [
                 (
                     kind,
                     found.requests,
+                    found.refused,
                     found.failed,
                     *_latency(found.latency),
                     _text(found.cache),

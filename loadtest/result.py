@@ -23,28 +23,34 @@ class Point:
     achieved: float
     """Answered, and rightly, while it lasted."""
     latency: Latency
+    refused: int
     failed: int
+    """Neither refused nor answered rightly."""
     late_s: float
     """99th percentile of how much later than due the generator sent: its own part of the latency."""
 
     def meets(self, objective_s: float) -> bool:
-        """Whether the server kept up with what was offered: nothing failed, p99 within the objective."""
+        """Whether the server kept up with what was offered: all answered rightly, p99 within the objective."""
         if not self.offered:  # a low rate for a short time
             return True
-        return not self.failed and self.latency.p99 <= objective_s and self.achieved >= 0.9 * self.offered
+        if self.refused or self.failed:
+            return False
+        return self.latency.p99 <= objective_s and self.achieved >= 0.9 * self.offered
 
 
 def point(records: Sequence[Record], seconds: float, clients: int = 0, sessions_per_s: float = 0.0) -> Point:
     """The figures of one load that lasted `seconds`."""
     due = [record for record in records if record.due < seconds]
     good = [record for record in due if record.ok]
+    refused = sum(record.refused for record in due)
     return Point(
         clients,
         sessions_per_s,
         len(due) / seconds,
         sum(record.done < seconds for record in good) / seconds,
         latency([record.seconds for record in good]),
-        len(due) - len(good),
+        refused,
+        len(due) - len(good) - refused,
         latency([record.sent - record.due for record in due]).p99,
     )
 

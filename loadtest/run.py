@@ -36,8 +36,8 @@ RAMP = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 """Offered loads, as shares of the sessions a second that the closed loop got."""
 STEADY = 0.7
 """The steady load, as a share of the knee."""
-SETTLE_S = 2.5
-"""Until a server's metrics tell of the last request."""
+SETTLE_S, PATIENCE_S = 2.5, 30.0
+"""How long a server's metrics stand still when they tell of the last request, and how long that is waited for."""
 TIERS = re.compile(r'^(?:ray_)?sam3_cache_lookups_total\{[^}]*tier="(\w+)"[^}]*\} ([\d.e+]+)', re.MULTILINE)
 
 
@@ -159,15 +159,14 @@ def _requests(plan: Plan) -> float:
 def _steady(result: Result, generator: Worker, plan: Plan) -> None:
     """The steady load, watched."""
     print(f"steady for {plan.seconds:.0f} s", flush=True)
-    time.sleep(SETTLE_S)
-    before = tiers(plan.url)
+    before = settled_tiers(plan.url)
     with watched(server_behind(plan.url)) as result.usage:
         result.records = generator.run(plan)
     result.steady = point(result.records, plan.seconds, plan.clients, plan.rate)
     result.steady_s = plan.seconds
     _say(result.steady)
-    time.sleep(SETTLE_S)
-    result.tiers = {tier: count - before.get(tier, 0.0) for tier, count in tiers(plan.url).items()}
+    after = settled_tiers(plan.url, before if result.steady.achieved else None)
+    result.tiers = {tier: count - before.get(tier, 0.0) for tier, count in after.items()}
 
 
 def tiers(url: str) -> dict[str, float]:
@@ -179,6 +178,19 @@ def tiers(url: str) -> dict[str, float]:
         return counts
     for tier, count in TIERS.findall(text):
         counts[tier] = counts.get(tier, 0.0) + float(count)
+    return counts
+
+
+def settled_tiers(url: str, other_than: dict[str, float] | None = None) -> dict[str, float]:
+    """`tiers`, once they stand still, and differ from `other_than`; after PATIENCE_S, as they are then."""
+    counts = tiers(url)
+    since = begin = time.monotonic()
+    while (now := time.monotonic()) - begin < PATIENCE_S and (
+        now - since < SETTLE_S or (counts and counts == other_than)
+    ):
+        time.sleep(0.5)
+        if (found := tiers(url)) != counts:
+            counts, since = found, time.monotonic()
     return counts
 
 
@@ -222,13 +234,13 @@ def _say(one: Point) -> None:
     load = f"{one.clients} clients" if one.clients else f"{one.sessions_per_s:.2f} sessions/s"
     print(
         f"{load:>16}: offered {one.offered:.1f}/s, answered {one.achieved:.1f}/s, p50 {ms(one.latency.p50)}, "
-        f"p99 {ms(one.latency.p99)}, failed {one.failed}",
+        f"p99 {ms(one.latency.p99)}, refused {one.refused}, failed {one.failed}",
         flush=True,
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, report; 1 when a request of the steady load failed."""
+    """Run, report; 1 when a request of the steady load failed. Being refused is an answer, of a full server."""
     asked = parse(arguments)
     with (
         tempfile.TemporaryDirectory(prefix="sam3-loadtest-") as name,

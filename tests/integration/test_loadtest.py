@@ -11,14 +11,15 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_load_test_reports_and_finds_every_answer_right(tmp_path: Path) -> None:
-    small = ["--duration", "2", "--step", "1", "--pictures", "2", "--baselines", "small", "--rate", "6"]
+    small = ["--duration", "2", "--step", "1", "--pictures", "2", "--baselines", "small"]
     assert run.main([*small, "--out", str(tmp_path), "--name", "small"]) == 0
     report = json.loads((tmp_path / "small.json").read_text())
     assert report["settings"]["model"] == "tiny"
     assert report["answers"]["click_iou_with_drawing"] > 0.5
     assert report["by_kind"]["all"]["requests"] > 0
     assert report["by_kind"]["all"]["failed"] == 0, report["by_kind"]["all"]["errors"]
-    assert [point["failed"] for point in report["closed_loop"] + report["open_loop"] if point["failed"]] == []
+    points = report["closed_loop"] + report["open_loop"]
+    assert all(point["failed"] == 0 for point in points), "a slow machine refuses some, and answers no other wrong"
     assert report["open_loop"]
     assert sum(report["cache_lookups"].values()) > 0
     assert {"Ingress", "PromptDecoder", "ImageEncoder", "pool"} <= report["processes"].keys()

@@ -13,9 +13,11 @@ from loadtest.timing import exponent, side_by_side
 from loadtest.usage import Group, Sample, Usage, group_of
 
 
-def record(due: float, seconds: float, error: str = "", sent: float | None = None) -> Record:
+def record(
+    due: float, seconds: float, error: str = "", sent: float | None = None, status: int = 200
+) -> Record:
     stages = {"prompt": 1000 * seconds}
-    return Record("click", due, due if sent is None else sent, due + seconds, 200, error, 10, "hit", stages)
+    return Record("click", due, due if sent is None else sent, due + seconds, status, error, 10, "hit", stages)
 
 
 def test_latency_counts_from_when_a_request_was_due() -> None:
@@ -31,6 +33,14 @@ def test_a_point_counts_what_was_due_and_what_was_answered_in_time() -> None:
     assert found.latency.max == 5.0
 
 
+def test_a_refusal_is_neither_an_answer_nor_a_failure() -> None:
+    records = [record(0.1, 0.1), record(0.2, 0.01, "503 overloaded", status=503), record(0.3, 0.1, "wrong")]
+    found, at = figures(records), point(records, 1.0)
+    assert (found.requests, found.answered, found.refused, found.failed) == (3, 1, 1, 1)
+    assert (at.offered, at.achieved, at.refused, at.failed) == (3.0, 1.0, 1, 1)
+    assert found.latency.max == at.latency.max == pytest.approx(0.1)
+
+
 def test_the_knee_is_the_load_before_the_first_that_misses() -> None:
     fast, slow = [record(0.01 * i, 0.01) for i in range(100)], [record(0.01 * i, 2.0) for i in range(100)]
     good, bad = point(fast, 1.0, sessions_per_s=1.0), point(slow, 1.0, sessions_per_s=2.0)
@@ -38,6 +48,8 @@ def test_the_knee_is_the_load_before_the_first_that_misses() -> None:
     assert knee([good, bad, good], 0.1) is good
     assert knee([bad, good], 0.1) is None
     assert knee([good, failing], 0.1) is good
+    refusing = point([*fast, record(0.5, 0.01, "503 overloaded", status=503)], 1.0)
+    assert knee([good, refusing], 0.1) is good
     assert knee([], 0.1) is None
     nothing = point([], 1.0, sessions_per_s=0.5)
     assert knee([nothing, good, bad], 0.1) is good

@@ -21,7 +21,7 @@ from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-WAIT_S = 180.0
+WAIT_S = 400.0
 NODE_STORE_BYTES = 200 * 2**20
 
 

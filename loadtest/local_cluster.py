@@ -27,8 +27,8 @@ from serve_app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 POD_ENVIRONMENT = ROOT / "k8s" / "base" / "environment.env"
-START_S = 120.0
-STOP_S = 20.0
+START_S = 400.0
+STOP_S = 60.0
 PROBE_S = 2.0
 """Timeout of the operator's probes."""
 STORE_BYTES = 200 * 2**20

@@ -16,7 +16,7 @@ from loadtest.orphans import end_with_parent
 from serve_app.cli.addresses import free_ports
 
 RULES = Path(__file__).parents[1] / "k8s" / "monitoring" / "rules.yaml"
-START_S = 60.0
+START_S = 200.0
 STOP_S = 30.0
 
 

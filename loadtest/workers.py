@@ -17,7 +17,7 @@ from loadtest.records import Record, read
 from loadtest.server import ROOT, get
 from serve_app.cli.addresses import free_ports
 
-START_S = 120.0
+START_S = 400.0
 
 
 def best_threads(model: str) -> int:

@@ -29,7 +29,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     }
     with log.open("w") as file:
         subprocess.run(
-            [*command, *chosen], cwd=ROOT, env=environment, stdout=file, stderr=file, timeout=400, check=False
+            [*command, *chosen], cwd=ROOT, env=environment, stdout=file, stderr=file, timeout=850, check=False
         )
     assert output.exists(), log.read_text()[-4000:]
     return {one["name"]: one for one in json.loads(output.read_text())}

@@ -13,7 +13,6 @@ EXAMPLES = os.environ.get("SAM3_SCHEMATHESIS_EXAMPLES", "300")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_all_checks_hold(server: str, tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -29,7 +28,7 @@ def test_all_checks_hold(server: str, tmp_path: Path) -> None:
     ]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=550, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=850, check=False
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     generated = re.search(r"(\d+) generated, \1 passed", done.stdout)

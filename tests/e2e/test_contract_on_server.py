@@ -22,7 +22,7 @@ def test_the_contract_holds_on_a_real_server(tmp_path: Path) -> None:
             env=os.environ | {"SAM3_CONTRACT_URL": server.url},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=850,
             check=False,
         )
     assert done.returncode == 0, done.stdout[-6000:]

@@ -21,7 +21,7 @@ from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scen
 
 pytestmark = pytest.mark.slow
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
-RECOVERY_S = 120.0
+RECOVERY_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +320,7 @@ def test_requests_of_clients_that_left_end(server: ServerProcess) -> None:
     try:
         with ThreadPoolExecutor(len(images)) as threads:
             list(threads.map(give_up, images))
-        end = time.monotonic() + RECOVERY_S / 2  # their deadlines are later than that
+        end = time.monotonic() + RECOVERY_S / 5  # their deadlines are later than that
         while metric(server, "sam3_in_flight", route="/sam3/embed_image"):
             assert time.monotonic() < end
             time.sleep(0.5)

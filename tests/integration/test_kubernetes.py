@@ -75,7 +75,7 @@ def deployed() -> Iterator[Deployed]:
         key = keyfile.add(keys, "somebody")
         config = in_small(serve_config(OVERLAY), str(keys), int(head.url.rpartition(":")[2]))
         cluster.deploy(config)
-        cluster.wait_until_running(APP, 180)
+        cluster.wait_until_running(APP)
         yield Deployed(cluster, head, config, key, **nodes)
 
 

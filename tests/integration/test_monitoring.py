@@ -27,7 +27,7 @@ pytestmark = [
         shutil.which("prometheus") is None, reason="prometheus is missing: apt-get install prometheus"
     ),
 ]
-WAIT_S = 120.0
+WAIT_S = 300.0
 IMAGES = 12
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 QUERIES = [query for row in grafana_dashboard.ROWS.values() for panel in row for query, _ in panel.queries]

@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.server import ROOT, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # two clusters, on a machine that may be slow
+pytestmark = pytest.mark.slow
 RAYS_BATCH = 100
 """Objects that Ray frees together; fewer wait a second."""
 
@@ -20,7 +20,7 @@ def run(module: str, folder: Path) -> Any:
     report = folder / "report.json"
     command = [sys.executable, "-m", module, "--json", str(report)]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=560, check=False
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=850, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(report.read_text())
@@ -32,7 +32,7 @@ def test_the_loss_of_a_node_with_embeddings_and_a_shard_loses_no_image(tmp_path:
     assert found["lost"]["PoolShard"] == 1, "one of two shards was on the node"
     assert found["lost"]["ImageEncoder"] >= 1
     assert found["encoded_again"] > 0, "its embeddings were lost"
-    assert found["outcome"]["failed"] == found["outcome"]["refused"] == 0
+    assert found["outcome"]["failed"] == found["outcome"]["refused"] == 0, found["outcome"]
     assert found["outcome"]["latency"]["max"] < 30, "nobody waited for Ray to give the node up"
 
 

@@ -26,7 +26,7 @@ def test_start_stop_and_start_again(tmp_path: Path) -> None:
             env=environment(port=port),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert second.returncode == 1
@@ -59,7 +59,7 @@ def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:
     checkpoint.write_bytes(b"not a checkpoint")
     settings = environment(model="tiny", checkpoint=str(checkpoint), port=str(free_ports(1)[0]))
     done = subprocess.run(
-        command("up"), env=settings, capture_output=True, text=True, timeout=280, check=False
+        command("up"), env=settings, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 1
     assert "could not start" in done.stderr

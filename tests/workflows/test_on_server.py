@@ -139,7 +139,7 @@ def test_a_runner_that_is_killed_fails_no_run(server: ServerProcess) -> None:
             runner.kill()
         answers += [pool.submit(run, server, specification, numbered(0)) for _ in range(4)]
         assert {answer.result().status_code for answer in answers} == {200}
-    _, alive = psutil.wait_procs(zygotes, timeout=30)
+    _, alive = psutil.wait_procs(zygotes, timeout=60)
     assert alive == [], "the engine's processes end with their runner"
 
 

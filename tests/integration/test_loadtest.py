@@ -19,7 +19,9 @@ def test_a_load_test_reports_and_finds_every_answer_right(tmp_path: Path) -> Non
     assert report["by_kind"]["all"]["requests"] > 0
     assert report["by_kind"]["all"]["failed"] == 0, report["by_kind"]["all"]["errors"]
     points = report["closed_loop"] + report["open_loop"]
-    assert all(point["failed"] == 0 for point in points), "a slow machine refuses some, and answers no other wrong"
+    assert all(point["failed"] == 0 for point in points), (
+        "a slow machine refuses some, and answers no other wrong"
+    )
     assert report["open_loop"]
     assert sum(report["cache_lookups"].values()) > 0
     assert {"Ingress", "PromptDecoder", "ImageEncoder", "pool"} <= report["processes"].keys()

@@ -17,7 +17,9 @@ def record(
     due: float, seconds: float, error: str = "", sent: float | None = None, status: int = 200
 ) -> Record:
     stages = {"prompt": 1000 * seconds}
-    return Record("click", due, due if sent is None else sent, due + seconds, status, error, 10, "hit", stages)
+    return Record(
+        "click", due, due if sent is None else sent, due + seconds, status, error, 10, "hit", stages
+    )
 
 
 def test_latency_counts_from_when_a_request_was_due() -> None:

@@ -56,6 +56,7 @@ class Failover:
     async def _ask(self, shard: int, ask: Callable[[int], Awaitable[Any]]) -> Any:
         """One shard's answer, or ShardGone as soon as it is known not to be there."""
         answer = asyncio.ensure_future(ask(shard))
+        answer.add_done_callback(_look_at)
         try:
             while True:
                 await asyncio.wait({answer}, timeout=PATIENCE_S)
@@ -86,3 +87,9 @@ class Failover:
                 continue
             del self._away[shard]
             return
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    """Where the ping is the first to tell of a death, nobody else looks at the answer's error, and asyncio warns."""
+    if not answer.cancelled():
+        answer.exception()

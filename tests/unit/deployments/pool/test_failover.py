@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -116,6 +117,28 @@ async def test_errors_of_the_call_itself_are_raised_at_once(shards: Shards) -> N
     with pytest.raises(ValueError, match="no"):
         await shards.call(0, 1, ask=fail)
     assert shards.asked == [0]
+
+
+async def test_a_death_that_the_ping_tells_first_leaves_no_error_behind(shards: Shards) -> None:
+    died, unhandled = asyncio.Event(), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+
+    async def ask(shard: int) -> int:
+        if shard == 0:
+            await died.wait()
+            raise ShardGone
+        return shard
+
+    async def ping(shard: int) -> None:
+        died.set()
+        for _ in range(5):  # the answer fails meanwhile
+            await asyncio.sleep(0)
+        raise ShardGone
+
+    assert await Failover(ping).call((0, 1), ask) == 1
+    gc.collect()
+    await asyncio.sleep(0)
+    assert unhandled == []
 
 
 async def test_leaving_cancels_the_call(shards: Shards) -> None:

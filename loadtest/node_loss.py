@@ -44,8 +44,9 @@ class Result:
 
 
 def settings() -> Settings:
-    """Two of everything, small enough for one node to hold all of it afterwards."""
+    """Two of everything, so that no part is on the lost node alone, and small enough for the other to hold it."""
     return settings_of(
+        ingress_replicas=2,
         encoder_replicas=2,
         encoder_num_cpus=0.4,
         decoder_replicas=2,

@@ -13,6 +13,9 @@ bin := $(VENV)/bin
 MODEL ?= $(SAM3_MODEL)
 PORT ?= $(SAM3_PORT)
 
+# Tests that need no cluster, and leave each other alone.
+quick := tests/unit tests/contract
+
 .PHONY: help
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,12 +29,13 @@ serve: ## Install and start the server on port 9001 (MODEL=tiny|sam3, PORT=..., 
 test: ## Lint, types, import rule and every test, as CI does
 	@scripts/setup test
 	@scripts/lint
-	@scripts/test
+	@scripts/test $(quick) --numprocesses 2
+	@scripts/test $(addprefix --ignore ,$(quick))
 
 .PHONY: unit
-unit: ## The unit tests alone: seconds, no Ray
+unit: ## The unit tests alone: no Ray, two at a time
 	@scripts/setup test
-	@scripts/test tests/unit
+	@scripts/test tests/unit --numprocesses 2
 
 .PHONY: lint
 lint: ## Style, types and the import rule (FIX=1 repairs style)

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,19 @@ class Fault:
     text: str
 
 
+def kill(running: Cluster, title: str) -> Callable[[], bool]:
+    """kill -9 of one process whose title holds `title`. Returns what tells whether another one is there."""
+    there = running.processes(title)
+    before = {process.pid for process in there}
+    random.choice(there).kill()
+    return lambda: any(process.pid not in before for process in running.processes(title))
+
+
 def killed(title: str) -> Callable[[Cluster], None]:
-    """kill -9 of one process whose title holds `title`; until another one is there."""
+    """`kill`; until another one is there."""
 
     def strike(running: Cluster) -> None:
-        victim = random.choice(running.processes(title))
-        before = {process.pid for process in running.processes(title)}
-        victim.kill()
-        wait_until(lambda: any(process.pid not in before for process in running.processes(title)))
+        wait_until(kill(running, title))
 
     return strike
 
@@ -122,10 +128,12 @@ def ingress_killed_with_new_images(running: Cluster) -> None:
         for encoder in encoders:
             encoder.suspend()
         time.sleep(UNDER_WAY_S)
-        killed(INGRESS)(running)
+        replaced = kill(running, INGRESS)
     finally:
         for encoder in encoders:
-            encoder.resume()
+            with suppress(psutil.NoSuchProcess):  # on a slow machine its health check has had it replaced
+                encoder.resume()
+    wait_until(replaced)
 
 
 FAULTS = (

@@ -25,12 +25,12 @@ from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
 from loadtest.figures import table
 from loadtest.images import as_json, drawing, noise
 from loadtest.machine import this_machine
-from loadtest.offered import Offered, Outcome, offered, outcome
+from loadtest.offered import Offered, Outcome, offered, one_by_one, outcome
 from serve_app.cli.progress import Progress
 from serve_app.settings import Settings
 
-RATE = 12.0
-"""Requests a second."""
+MOST, SHARE = 12.0, 0.5
+"""Requests a second: so many, or this share of what a slow machine does one by one: it also starts what died."""
 BEFORE_S, AFTER_S = 3.0, 5.0
 """Load before a fault, and after everything is as it was."""
 KNOWN = 16
@@ -185,24 +185,27 @@ def strike(fault: Fault, running: Cluster, load: Offered) -> Result:
     return Result(fault.name, fault.text, whole, recovery_s, after.answered)
 
 
-def run(names: Sequence[str], rate: float, show: Progress) -> list[Result]:
-    """The faults one after the other on one cluster."""
+def run(names: Sequence[str], rate: float, show: Progress) -> tuple[float, list[Result]]:
+    """The faults one after the other on one cluster, and the rate of requests: 0 stands for what it carries."""
     chosen = [fault for name in names for fault in FAULTS if fault.name == name]
     results = []
     extra = (os.cpu_count() or 1) if "node" in names else 0
     if extra:  # as docs/scaling.md advises for several nodes
         os.environ.update({"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"})
-    with cluster(settings(), show, extra) as running, offered(running.url, ask, rate) as load:
-        for fault in chosen:
-            results.append(strike(fault, running, load))
-            show(line(results[-1]))
-    return results
+    with cluster(settings(), show, extra) as running:
+        rate = rate or min(MOST, SHARE * one_by_one(running.url, ask, ALL_SENT))
+        with offered(running.url, ask, rate) as load:
+            for fault in chosen:
+                results.append(strike(fault, running, load))
+                show(line(results[-1]))
+    return rate, results
 
 
 def line(result: Result) -> str:
     """What happened, in a line."""
     found = result.outcome
-    return f"{result.text}: {found.requests} requests, {found.failed} failed, {found.stall_s:.1f} s stall"
+    text = f"{result.text}: {found.requests} requests, {found.failed} failed, {found.stall_s:.1f} s stall"
+    return "\n".join([text, *found.errors])
 
 
 def report(results: Sequence[Result]) -> str:
@@ -230,13 +233,15 @@ def main() -> int:
     )
     choices = [fault.name for fault in FAULTS]
     parser.add_argument("--fault", action="append", choices=choices, help="several, or one several times")
-    parser.add_argument("--rate", type=float, default=RATE, help="requests a second")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="requests a second, instead of what it carries"
+    )
     parser.add_argument("--json", type=Path, help="write the results here too")
     options = parser.parse_args()
     names = options.fault or choices
-    results = run(names, options.rate, said)
+    rate, results = run(names, options.rate, said)
     print(this_machine().line())
-    print(f"{options.rate:g} requests a second, two replicas of each kind\n")
+    print(f"{rate:.1f} requests a second, two replicas of each kind\n")
     print(report(results))
     if options.json:
         options.json.write_text(json.dumps([{**asdict(one), "good": one.good} for one in results]))

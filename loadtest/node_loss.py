@@ -12,7 +12,6 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import psutil
@@ -21,12 +20,12 @@ import requests
 from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
 from loadtest.exposed import settled_metric
 from loadtest.images import as_json, drawing
-from loadtest.offered import Outcome, offered, outcome
+from loadtest.offered import Outcome, offered, one_by_one, outcome
 from serve_app.settings import Settings
 
 IMAGES = 24
 MOST, SHARE = 6.0, 0.2
-"""Requests a second: so many, or what takes this share of the time, one after the other, on a slower machine."""
+"""Requests a second: so many, or this share of what a slow machine does one by one: it also starts what died."""
 BEFORE_S, AFTER_S = 5.0, 15.0
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 PARTS = ("ImageEncoder", "PromptDecoder", "PoolShard")
@@ -76,17 +75,6 @@ def on(node: Any, part: str) -> int:
     return sum(part in " ".join(worker.cmdline()) for worker in workers)
 
 
-def sustainable(running: Cluster) -> float:
-    """Requests a second that leave the machine time to start what died."""
-    spans = []
-    for number in range(IMAGES):
-        route, body = ask(number)
-        begin = time.monotonic()
-        requests.post(running.url + route, json=body, timeout=60).raise_for_status()
-        spans.append(time.monotonic() - begin)
-    return min(MOST, SHARE / median(spans))
-
-
 def lose(running: Cluster) -> Result:
     """Have images encoded, offer load, and kill the second node meanwhile."""
     for number in range(IMAGES):
@@ -94,7 +82,7 @@ def lose(running: Cluster) -> Result:
         requests.post(f"{running.url}/sam3/embed_image", json=body, timeout=60).raise_for_status()
     (node,) = running.nodes
     lost = {part: on(node, part) for part in PARTS}
-    rate = sustainable(running)
+    rate = min(MOST, SHARE * one_by_one(running.url, ask, IMAGES))
     said(f"{rate:.1f} requests a second")
     with offered(running.url, ask, rate) as load:
         begin = time.monotonic()

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import aiohttp
+import requests
 
 from loadtest.figures import Latency, latency
 
@@ -77,7 +79,7 @@ class Offered:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-            asyncio.TaskGroup() as requests,
+            asyncio.TaskGroup() as group,
         ):
             due = time.monotonic()
             while not self._stop.is_set():
@@ -87,7 +89,7 @@ class Offered:
                     due = time.monotonic()
                     continue
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-                requests.create_task(self._one(session, self.sent))
+                group.create_task(self._one(session, self.sent))
                 self.sent += 1
                 due += 1 / rate
 
@@ -116,6 +118,17 @@ def offered(url: str, ask: Ask, rate: float, reconnect: bool = True) -> Iterator
     finally:
         load.stop()
         thread.join()
+
+
+def one_by_one(url: str, ask: Ask, count: int) -> float:
+    """How many of these requests a second are answered when each waits for the one before: by the median of `count`."""
+    spans = []
+    for number in range(count):
+        route, body = ask(number)
+        begin = time.monotonic()
+        requests.post(url + route, json=body, timeout=TIMEOUT_S).raise_for_status()
+        spans.append(time.monotonic() - begin)
+    return 1 / median(spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,12 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
-import requests
 
 from loadtest.images import as_json, drawing
-from loadtest.offered import offered
+from loadtest.offered import offered, one_by_one
 from loadtest.server import ServerProcess, get, server_process
 
 pytestmark = pytest.mark.slow
@@ -33,17 +31,6 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def does(server: ServerProcess) -> float:
-    """How many such requests a second the server answers one after the other."""
-    spans = []
-    for number in range(12):
-        route, body = ask(number)
-        begin = time.monotonic()
-        requests.post(server.url + route, json=body, timeout=120).raise_for_status()
-        spans.append(time.monotonic() - begin)
-    return 1 / median(spans)
-
-
 def replicas(server: ServerProcess, title: str) -> int:
     return len(server.named(title))
 
@@ -58,7 +45,7 @@ def test_a_burst_starts_replicas_and_idleness_stops_them_all(tmp_path: Path) -> 
     }
     with server_process(tmp_path, **scaling) as server:
         assert replicas(server, DECODER) == 1
-        with offered(server.url, ask, BURST * does(server)) as load:
+        with offered(server.url, ask, BURST * one_by_one(server.url, ask, 12)) as load:
             until(lambda: replicas(server, DECODER) == 2)
             load.rate /= 60
             until(lambda: replicas(server, DECODER) == 1)

@@ -2,8 +2,9 @@ import math
 from typing import Any
 
 import pytest
+import requests
 
-from loadtest.offered import Answer, offered, outcome
+from loadtest.offered import Answer, offered, one_by_one, outcome
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
@@ -53,3 +54,17 @@ def test_requests_go_out_at_their_rate_and_every_answer_is_awaited() -> None:
         assert len(load.answers) == load.sent >= 20
     assert not load.waiting
     assert all(each.ok for each in load.answers)
+
+
+def test_what_is_answered_one_by_one_is_counted_and_must_be_right() -> None:
+    asked: list[int] = []
+
+    def ask(number: int) -> tuple[str, dict[str, Any]]:
+        asked.append(number)
+        return "/sam3/embed_image", {"image": as_json(encoded(scene()))} if number < 3 else {}
+
+    with serving(create_app(FakeSegmenter(), Settings())) as url:
+        assert one_by_one(url, ask, 3) > 0
+        assert asked == [0, 1, 2]
+        with pytest.raises(requests.HTTPError):
+            one_by_one(url, ask, 4)

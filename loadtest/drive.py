@@ -74,10 +74,14 @@ class Client(FastHttpUser):
             error = self._problem(ask, answer)
             if error:
                 answer.failure(error)
-            cache, stages = server_timing((answer.headers or {}).get("server-timing", ""))
+            told = answer.headers or {}
+            cache, stages = server_timing(told.get("server-timing", ""))
+            retry_after = "retry-after" in told
         size = len(answer.content or b"")
         self.records.append(
-            Record(ask.kind, due, sent, done, answer.status_code or 0, error, size, cache, stages)
+            Record(
+                ask.kind, due, sent, done, answer.status_code or 0, error, size, cache, stages, retry_after
+            )
         )
         return not error
 

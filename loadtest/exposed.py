@@ -1,10 +1,14 @@
 """What a running server's `/metrics` says."""
 
+import math
 import time
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
+T = TypeVar("T")
 QUIET_S = 12.0
 """Longer than two of the intervals at which processes report their metrics."""
 
@@ -23,10 +27,21 @@ def metric(url: str, name: str, **labels: str) -> float:
 
 def settled_metric(url: str, name: str, quiet_s: float = QUIET_S, **labels: str) -> float:
     """A counter, once it has stood still for longer than processes take to report."""
-    value, since = metric(url, name, **labels), time.monotonic()
-    while time.monotonic() - since < quiet_s:
+    return settled(lambda: metric(url, name, **labels), quiet_s)
+
+
+def settled(
+    look: Callable[[], T],
+    quiet_s: float,
+    patience_s: float = math.inf,
+    awaited: Callable[[T], bool] = lambda _: True,
+) -> T:
+    """What `look` finds, once it has stood still for `quiet_s` and is what is awaited; after `patience_s`, as
+    it is then."""
+    found = look()
+    since = begin = time.monotonic()
+    while (now := time.monotonic()) - begin < patience_s and (now - since < quiet_s or not awaited(found)):
         time.sleep(0.5)
-        now = metric(url, name, **labels)
-        if now != value:
-            value, since = now, time.monotonic()
-    return value
+        if (new := look()) != found:
+            found, since = new, time.monotonic()
+    return found

@@ -17,6 +17,7 @@ import aiohttp
 import requests
 
 from loadtest.figures import Latency, latency
+from loadtest.records import is_refusal
 
 TIMEOUT_S = 150.0
 Ask = Callable[[int], tuple[str, dict[str, Any]]]
@@ -46,8 +47,8 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """Whether it was turned away as the contract says: 503 with Retry-After."""
-        return self.status == 503 and self.retry_after
+        """Whether it was turned away as the contract says."""
+        return is_refusal(self.status, self.retry_after)
 
 
 @dataclass

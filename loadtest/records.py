@@ -11,7 +11,6 @@ import numpy as np
 
 from loadtest.figures import Latency, latency
 
-OVERLOADED = 503
 _ENTRY = re.compile(r"([a-z]+)(?:;dur=([\d.]+))?(?:;desc=(\w+))?")
 
 
@@ -33,6 +32,8 @@ class Record:
     """hit or miss, where the answer says so."""
     stages: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage, from the answer's Server-Timing."""
+    retry_after: bool = False
+    """Whether the answer says when to come again."""
 
     @property
     def seconds(self) -> float:
@@ -46,8 +47,13 @@ class Record:
 
     @property
     def refused(self) -> bool:
-        """Whether the server turned it away, for it had too much to do."""
-        return self.status == OVERLOADED
+        """Whether it was turned away as the contract says."""
+        return is_refusal(self.status, self.retry_after)
+
+
+def is_refusal(status: int, retry_after: bool) -> bool:
+    """Whether an answer turns a request away as the contract says: 503 with Retry-After."""
+    return status == 503 and retry_after
 
 
 @dataclass(frozen=True)

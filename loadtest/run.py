@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 
 from loadtest.baselines import ALONE, CROWD, Comparison, compare, contenders
+from loadtest.exposed import settled
 from loadtest.figures import ms
 from loadtest.machine import this_machine
 from loadtest.plan import Plan
@@ -183,15 +184,7 @@ def tiers(url: str) -> dict[str, float]:
 
 def settled_tiers(url: str, other_than: dict[str, float] | None = None) -> dict[str, float]:
     """`tiers`, once they stand still, and differ from `other_than`; after PATIENCE_S, as they are then."""
-    counts = tiers(url)
-    since = begin = time.monotonic()
-    while (now := time.monotonic()) - begin < PATIENCE_S and (
-        now - since < SETTLE_S or (counts and counts == other_than)
-    ):
-        time.sleep(0.5)
-        if (found := tiers(url)) != counts:
-            counts, since = found, time.monotonic()
-    return counts
+    return settled(lambda: tiers(url), SETTLE_S, PATIENCE_S, lambda found: not found or found != other_than)
 
 
 def baselines(

@@ -27,7 +27,7 @@ def test_a_load_test_reports_and_finds_every_answer_right(tmp_path: Path) -> Non
     assert {"Ingress", "PromptDecoder", "ImageEncoder", "pool"} <= report["processes"].keys()
     cells = {(cell["scenario"], cell["name"]): cell for cell in report["baselines"]}
     assert {name for _, name in cells} == {"served", "bare", "naive", "peer"}
-    assert all(cell["figures"]["failed"] == 0 for cell in cells.values())
+    assert all(cell["figures"]["failed"] == cell["figures"]["refused"] == 0 for cell in cells.values())
     assert all(share > 0.6 for share in report["same_masks"].values()), "the same weights, other resizing"
     assert "<svg" in (tmp_path / "small.html").read_text()
 

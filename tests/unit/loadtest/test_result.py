@@ -14,11 +14,25 @@ from loadtest.usage import Group, Sample, Usage, group_of
 
 
 def record(
-    due: float, seconds: float, error: str = "", sent: float | None = None, status: int = 200
+    due: float,
+    seconds: float,
+    error: str = "",
+    sent: float | None = None,
+    status: int = 200,
+    retry_after: bool = False,
 ) -> Record:
     stages = {"prompt": 1000 * seconds}
     return Record(
-        "click", due, due if sent is None else sent, due + seconds, status, error, 10, "hit", stages
+        "click",
+        due,
+        due if sent is None else sent,
+        due + seconds,
+        status,
+        error,
+        10,
+        "hit",
+        stages,
+        retry_after,
     )
 
 
@@ -36,11 +50,16 @@ def test_a_point_counts_what_was_due_and_what_was_answered_in_time() -> None:
 
 
 def test_a_refusal_is_neither_an_answer_nor_a_failure() -> None:
-    records = [record(0.1, 0.1), record(0.2, 0.01, "503 overloaded", status=503), record(0.3, 0.1, "wrong")]
+    refused = record(0.2, 0.01, "503 overloaded", status=503, retry_after=True)
+    records = [record(0.1, 0.1), refused, record(0.3, 0.1, "wrong")]
     found, at = figures(records), point(records, 1.0)
     assert (found.requests, found.answered, found.refused, found.failed) == (3, 1, 1, 1)
     assert (at.offered, at.achieved, at.refused, at.failed) == (3.0, 1.0, 1, 1)
     assert found.latency.max == at.latency.max == pytest.approx(0.1)
+    unheeded = record(0.2, 0.01, "503 no server", status=503)
+    assert (figures([unheeded]).failed, point([unheeded], 1.0).failed) == (1, 1), (
+        "a proxy's, without Retry-After"
+    )
 
 
 def test_the_knee_is_the_load_before_the_first_that_misses() -> None:
@@ -50,7 +69,7 @@ def test_the_knee_is_the_load_before_the_first_that_misses() -> None:
     assert knee([good, bad, good], 0.1) is good
     assert knee([bad, good], 0.1) is None
     assert knee([good, failing], 0.1) is good
-    refusing = point([*fast, record(0.5, 0.01, "503 overloaded", status=503)], 1.0)
+    refusing = point([*fast, record(0.5, 0.01, "503 overloaded", status=503, retry_after=True)], 1.0)
     assert knee([good, refusing], 0.1) is good
     assert knee([], 0.1) is None
     nothing = point([], 1.0, sessions_per_s=0.5)

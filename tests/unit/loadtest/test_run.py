@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadtest import run
+from loadtest import exposed, run
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     monkeypatch.setattr(run, "tiers", lambda url: looks[min(next(index), len(looks) - 1)])
     clock = itertools.count(step=0.5)
     quick = SimpleNamespace(sleep=lambda seconds: None, monotonic=lambda: next(clock))
-    monkeypatch.setattr(run, "time", quick)
+    monkeypatch.setattr(exposed, "time", quick)
     return looks
 
 

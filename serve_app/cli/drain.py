@@ -9,6 +9,9 @@ from serve_app.cli.ray_environment import ADMIN_SOCKET
 
 FRONT_END = "http_frontend"
 """As Serve names it in HAProxy's configuration (ray 2.60)."""
+CLOSE = (f"disable frontend {FRONT_END}", f"shutdown frontend {FRONT_END}")
+"""The first stops listening: newcomers are refused at once. The second has connections closed with their next answer;
+alone it would leave the socket listening (HAProxy keeps it for a successor), and newcomers waiting for nobody."""
 POLL_S = 0.1
 QUIET_POLLS = 3
 """So often in a row nothing must be under way: a request may be between two connections of a retry."""
@@ -29,7 +32,8 @@ def drain(directory: Path, seconds: float) -> bool:
 def _drained(admin_socket: Path, end: float) -> bool:
     quiet = 0
     try:
-        command(admin_socket, f"shutdown frontend {FRONT_END}")
+        for words in CLOSE:
+            command(admin_socket, words)
         while quiet < QUIET_POLLS:
             if time.monotonic() > end:
                 return False

@@ -1,41 +1,76 @@
 """SIGTERM: nobody new gets in, and whoever is in gets an answer."""
 
 import signal
+import socket
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from loadtest.images import as_json, drawing
-from loadtest.offered import offered
-from loadtest.server import server_process
+from loadtest.server import ServerProcess, server_process
+from serve_app.cli.drain import command, under_way
+from serve_app.cli.ray_environment import ADMIN_SOCKET
 
 pytestmark = pytest.mark.slow
-RATE = 20.0
-BEFORE_S = 3.0
+REQUESTS = 6
+WAIT_S = 60.0
+ENCODER = "ServeReplica:sam3:ImageEncoder"
 
 
-def ask(number: int) -> tuple[str, dict[str, Any]]:
-    """New images all the time: each has to be encoded, one at a time."""
+def ask(url: str, number: int) -> int:
+    """A click into a new image, which has to be encoded; the status of the answer."""
     prompts = [{"points": [{"x": 70, "y": 80, "positive": True}]}]
-    return "/sam3/visual_segment", {"image": as_json(drawing(number)), "prompts": prompts}
+    body = {"image": as_json(drawing(number)), "prompts": prompts}
+    return requests.post(f"{url}/sam3/visual_segment", json=body, timeout=WAIT_S).status_code
+
+
+def get(connection: HTTPConnection) -> tuple[int, str | None]:
+    """Readiness by a connection that stays open: status, and what the server wants of the connection."""
+    connection.request("GET", "/readiness")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("Connection")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.02)
+
+
+def let_in(server: ServerProcess) -> bool:
+    address = urlsplit(server.url)
+    try:
+        socket.create_connection((address.hostname, address.port), WAIT_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_requests_that_were_accepted_are_answered_before_the_end(tmp_path: Path) -> None:
-    with server_process(tmp_path, encoder_batch_size="1") as server:
-        with offered(server.url, ask, RATE) as load:
-            time.sleep(BEFORE_S)
-            in_flight = dict(load.waiting)
-            told = time.monotonic()
+    with server_process(tmp_path, encoder_batch_size="1") as server, ThreadPoolExecutor(REQUESTS) as clients:
+        (admin_socket,) = server.run_folder().rglob(ADMIN_SOCKET)
+        encoders = server.named(ENCODER)
+        assert encoders
+        with closing(HTTPConnection(urlsplit(server.url).netloc, timeout=WAIT_S)) as kept:
+            assert get(kept)[0] == 200
+            for each in encoders:
+                each.suspend()
+            asked = [clients.submit(ask, server.url, number) for number in range(REQUESTS)]
+            until(lambda: under_way(command(admin_socket, "show stat")) == REQUESTS)
             server.process.send_signal(signal.SIGTERM)
-            while all(answer.status for answer in load.answers):
-                assert time.monotonic() - told < 60, "the door stays open"
-                time.sleep(0.05)
-        assert server.process.wait(60) == 0
-    assert in_flight, "something was under way"
-    came_in = [answer for answer in load.answers if answer.sent < told]
-    assert [answer for answer in came_in if not (answer.ok or answer.refused)] == []
-    assert any(answer.ok and answer.done > told for answer in came_in), "some were answered after the signal"
-    late = [answer for answer in load.answers if not (answer.ok or answer.refused)]
-    assert all("connect" in answer.error.lower() for answer in late), "the door is closed to others"
+            until(lambda: not let_in(server))
+            assert not any(each.done() for each in asked), "all are under way still"
+            assert get(kept) == (200, "close"), "who is in is asked to leave"
+        for each in encoders:
+            each.resume()
+        assert [each.result() for each in asked] == [200] * REQUESTS
+        assert server.process.wait(WAIT_S) == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.cli.drain import command, drain, under_way
+from serve_app.cli.drain import CLOSE, command, drain, under_way
 
 STATISTICS = """# pxname,svname,qcur,qmax,scur,smax,slim
 http_frontend,FRONTEND,,,4,9,4096
@@ -67,13 +67,13 @@ def test_what_is_under_way_is_what_the_back_ends_hold() -> None:
 @pytest.mark.parametrize("haproxy", [[2, 1, 0]], indirect=True)
 def test_the_door_is_closed_first_and_then_requests_are_waited_for(haproxy: Haproxy, tmp_path: Path) -> None:
     assert drain(tmp_path, 30)
-    assert haproxy.commands == ["shutdown frontend http_frontend", *["show stat"] * 5]
+    assert haproxy.commands == [*CLOSE, *["show stat"] * 5]
 
 
 @pytest.mark.parametrize("haproxy", [[1]], indirect=True)
 def test_it_does_not_wait_for_ever(haproxy: Haproxy, tmp_path: Path) -> None:
     assert not drain(tmp_path, 0.3)
-    assert len(haproxy.commands) >= 2
+    assert len(haproxy.commands) > len(CLOSE)
 
 
 def test_without_haproxy_there_is_nothing_to_wait_for(tmp_path: Path, path: Path) -> None:

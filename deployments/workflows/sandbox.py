@@ -29,9 +29,10 @@ class Sandbox:
         self._scratch = tempfile.TemporaryDirectory(prefix="sam3-workflows-")
         self._errors = Path(self._scratch.name) / "errors"
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        zygote = [sys.executable, "-W", "ignore", "-m", "deployments.workflows.zygote"]
         with theirs, self._errors.open("wb") as errors:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, arguments of our own
-                [sys.executable, "-W", "ignore", "-m", "deployments.workflows.zygote", str(theirs.fileno())],
+                [*zygote, str(theirs.fileno()), self._scratch.name],
                 pass_fds=[theirs.fileno()],
                 env=_environment(self._scratch.name),
                 cwd=self._scratch.name,

@@ -1,16 +1,18 @@
 """The zygote: a process that has imported the engine and forks workers, each in milliseconds instead of seconds.
 
-    python -m deployments.workflows.zygote FD
+    python -m deployments.workflows.zygote FD FOLDER
 
-FD is one end of a SOCK_SEQPACKET pair. It is told what all workers have in common, answers `{"ready": true}`, and then
-`{"fork": true}`, with a worker's end of its socket, by `{"pid": N}`, and `{"kill": N}` by `{"killed": N}`. It stays
-single-threaded, so that forking is safe, and ends its workers when the other end closes.
+FD is one end of a SOCK_SEQPACKET pair, FOLDER is for what the engine writes. It is told what all workers have in
+common, answers `{"ready": true}`, and then `{"fork": true}`, with a worker's end of its socket, by `{"pid": N}`, and
+`{"kill": N}` by `{"killed": N}`. It stays single-threaded, so that forking is safe. When the other end closes it ends
+its workers and deletes the folder.
 """
 
 import gc
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -86,6 +88,7 @@ def main() -> None:
         control.send(json.dumps({"pid": pid}).encode())
     for pid in tuple(workers):
         end(pid, workers)
+    shutil.rmtree(sys.argv[2], ignore_errors=True)  # a runner that was killed leaves it
 
 
 def threads_left(seconds: float) -> int:

@@ -1,0 +1,36 @@
+"""What is left when the runner's process ends, whichever way."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 60.0
+RUNNER = """
+import os, signal, sys, tempfile
+from deployments.workflows.sandbox import Sandbox
+from serve_app.settings import Settings
+from serve_app.workflows import workflow_config
+tempfile.tempdir = sys.argv[1]
+sandbox = Sandbox(workflow_config(Settings()).sandbox())
+sandbox.fork()
+assert os.listdir(sys.argv[1])
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["sandbox.close()", "os.kill(os.getpid(), signal.SIGKILL)"], ids=["closed", "killed"]
+)
+def test_nothing_is_left_behind(tmp_path: Path, end: str) -> None:
+    pytest.importorskip("roboflow_workflows", reason="the extra `workflows` is not installed")
+    runner = [sys.executable, "-c", RUNNER.format(end=end), str(tmp_path)]
+    done = subprocess.run(runner, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == (-9 if "kill" in end else 0), done.stderr
+    deadline = time.monotonic() + WAIT_S
+    while list(tmp_path.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

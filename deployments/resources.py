@@ -1,6 +1,8 @@
 """Who gets how much of the machine: the settings' `auto` values, worked out. Pure arithmetic."""
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,12 +11,12 @@ Auto = Literal["auto"]
 DECODER_GPU = 0.25
 """A decoder's share of a GPU."""
 SMALLEST_GPU_SHARE = 0.1
-INGRESS_CPU = 0.1
-"""What Ray books for an ingress: it mostly waits."""
-WORKFLOW_CPU = 0.1
-"""What Ray books for a workflow runner: its work comes in bursts, beside the model's."""
+WAITING_CPU = 0.1
+"""What Ray books for an ingress, which mostly waits, and for a workflow runner, whose work comes in bursts."""
 GPU_PROCESS_CPU = 0.5
 """What Ray books for a process whose model is on a GPU."""
+EXACT = 1e-6
+"""What floating point may lose."""
 STORE_SHARE = 0.6
 """Part of the object store that embeddings may fill: the rest is for images on their way and for readers."""
 
@@ -25,16 +27,24 @@ class NotEnough(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What Ray has to give, over all its nodes."""
+    """What Ray has to give."""
 
-    cpus: float
+    node_cpus: tuple[float, ...]
+    """Of each node."""
     gpus: float
+    """Of all nodes."""
     object_store_bytes: int
+    """Of all nodes."""
+
+    @property
+    def cpus(self) -> float:
+        """Of all nodes."""
+        return sum(self.node_cpus)
 
     @classmethod
     def local(cls) -> "Machine":
         """This machine's cores, when no cluster is there to be asked."""
-        return cls(float(os.cpu_count() or 1), 0.0, 2**30)
+        return cls((float(os.cpu_count() or 1),), 0.0, 2**30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ class Plan:
 
     encoder: Share
     decoder: Share
-    ingress_num_cpus: float = INGRESS_CPU
+    ingress_num_cpus: float = WAITING_CPU
 
 
 def plan(wishes: Wishes, machine: Machine) -> Plan:
@@ -77,9 +87,8 @@ def plan(wishes: Wishes, machine: Machine) -> Plan:
     share, and as many threads as that share has whole cores. Raises NotEnough."""
     on_gpu = wishes.device.startswith("cuda") or (wishes.device == "auto" and machine.gpus > 0)
     encoder_gpus, decoder_gpus = _gpus(wishes, machine) if on_gpu else (0.0, 0.0)
-    waiting = wishes.ingress_replicas * INGRESS_CPU + wishes.workflow_replicas * WORKFLOW_CPU
-    cpus_left = machine.cpus - waiting
-    even = _floor(cpus_left / (wishes.encoder_replicas + wishes.decoder_replicas))
+    waiting = wishes.ingress_replicas + wishes.workflow_replicas
+    even = _even(machine.node_cpus, waiting, wishes.encoder_replicas + wishes.decoder_replicas)
     share = min(GPU_PROCESS_CPU, even) if on_gpu else even
     # Where both shares are given, the machine may be small or not there yet: a cluster grows to what is asked for.
     if share <= 0 and "auto" in (wishes.encoder_num_cpus, wishes.decoder_num_cpus):
@@ -88,6 +97,43 @@ def plan(wishes: Wishes, machine: Machine) -> Plan:
         encoder=_share(wishes.encoder_num_cpus, wishes.encoder_threads, encoder_gpus, share, on_gpu),
         decoder=_share(wishes.decoder_num_cpus, wishes.decoder_threads, decoder_gpus, share, on_gpu),
     )
+
+
+def _even(node_cpus: Sequence[float], waiting: int, replicas: int) -> float:
+    """The largest share of which so many replicas find one on one node each; 0 if there is none. waiting: replicas
+    that book WAITING_CPU each and may be on any node: just enough over all nodes would leave gaps too small to use."""
+    nodes = [_hundredths(cpus) for cpus in node_cpus]
+    small = _hundredths(WAITING_CPU)
+    shares = {
+        (node - small * beside) // count
+        for node in set(nodes)
+        for beside in range(waiting + 1)
+        for count in range(1, replicas + 1)
+    }
+    enough = [share for share in shares if share > 0 and _places(share, nodes, waiting) >= replicas]
+    return max(enough, default=0) / 100
+
+
+def _places(share: int, nodes: Sequence[int], waiting: int) -> int:
+    """For how many shares there is room for sure, wherever those that wait are: at worst, where they take most."""
+    small = _hundredths(WAITING_CPU)
+    places = sum(node // share for node in nodes)
+    if share < small:
+        return places - waiting * math.ceil(small / share)
+    first = [
+        node % share // small + 1 for node in nodes if node >= share
+    ]  # so many must meet to take a place
+    others = [share // small] * (places - len(first))
+    for needed in sorted([*first, *others]):
+        waiting -= needed
+        if waiting < 0:
+            break
+        places -= 1
+    return places
+
+
+def _hundredths(cpus: float) -> int:
+    return int(100 * cpus + EXACT)
 
 
 def _share(num_cpus: Auto | float, threads: Auto | int, gpus: float, share: float, on_gpu: bool) -> Share:

@@ -31,7 +31,7 @@ INGRESS_LABEL, ENCODER_LABEL, DECODER_LABEL, POOL_LABEL = (
     f"sam3/{role}" for role in ("ingress", "encoder", "decoder", "pool")
 )
 """Labels of nodes that take ingress replicas, encoders, decoders, shards of the pool."""
-NOWHERE = Machine(cpus=0, gpus=0, object_store_bytes=0)
+NOWHERE = Machine(node_cpus=(), gpus=0, object_store_bytes=0)
 """What the cluster has when the application is built: perhaps no worker yet. So no setting may be `auto` that
 depends on it."""
 

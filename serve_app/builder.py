@@ -102,7 +102,8 @@ def cluster() -> Machine:
     if not ray.is_initialized():
         return Machine.local()
     total: dict[str, float] = ray.cluster_resources()
-    return Machine(total.get("CPU", 1.0), total.get("GPU", 0.0), int(total.get("object_store_memory", 2**30)))
+    cpus = tuple(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
+    return Machine(cpus, total.get("GPU", 0.0), int(total.get("object_store_memory", 2**30)))
 
 
 def wishes(settings: Settings) -> Wishes:

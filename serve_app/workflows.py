@@ -7,7 +7,7 @@ from ray import serve
 from ray.serve.deployment import Application
 
 from deployments.config import PoolConfig
-from deployments.resources import WORKFLOW_CPU
+from deployments.resources import WAITING_CPU
 from deployments.workflow_runner import WORKFLOWS, WorkflowConfig, WorkflowRunner
 from deployments.workflows.limits import Limits
 from deployments.workflows.policy import Policy
@@ -36,7 +36,7 @@ def workflow_runner(
         name=WORKFLOWS,
         max_ongoing_requests=settings.workflow_workers,
         max_queued_requests=settings.max_queued,
-        ray_actor_options={"num_cpus": WORKFLOW_CPU},
+        ray_actor_options={"num_cpus": WAITING_CPU},
         **_replicas(settings),
         **options,
     )

@@ -1,14 +1,15 @@
+import itertools
 from dataclasses import replace
 
 import pytest
 
-from deployments.resources import INGRESS_CPU, Machine, NotEnough, Wishes, plan
+from deployments.resources import WAITING_CPU, Machine, NotEnough, Wishes, plan
 
 ONE = Wishes(device="auto", ingress_replicas=1, encoder_replicas=1, decoder_replicas=1)
 
 
 def machine(cpus: float = 2, gpus: float = 0) -> Machine:
-    return Machine(cpus, gpus, 2**30)
+    return Machine((cpus,), gpus, 2**30)
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 4, 16, 64])
@@ -17,11 +18,36 @@ def machine(cpus: float = 2, gpus: float = 0) -> Machine:
 def test_everything_fits(cpus: int, gpus: int, decoders: int) -> None:
     wishes = replace(ONE, decoder_replicas=decoders)
     found = plan(wishes, machine(cpus, gpus))
-    used_cpus = found.encoder.num_cpus + decoders * found.decoder.num_cpus + INGRESS_CPU
+    used_cpus = found.encoder.num_cpus + decoders * found.decoder.num_cpus + WAITING_CPU
     assert used_cpus <= cpus
     assert found.encoder.num_gpus + decoders * found.decoder.num_gpus <= gpus
     assert found.encoder.num_cpus > 0
     assert found.decoder.num_cpus > 0
+
+
+@pytest.mark.parametrize("cpus", [(2, 2), (4, 1), (3, 2, 1), (0, 4), (1, 1, 1, 1), (0.5, 8), (2,) * 4])
+@pytest.mark.parametrize("encoders", [1, 2, 4])
+@pytest.mark.parametrize("ingresses", [1, 2, 3])
+def test_a_replica_finds_its_share_on_one_node_wherever_the_ingresses_are(
+    cpus: tuple[float, ...], encoders: int, ingresses: int
+) -> None:
+    wishes = replace(ONE, encoder_replicas=encoders, ingress_replicas=ingresses)
+    share = plan(wishes, Machine(cpus, 0, 2**30)).encoder.num_cpus
+    for where in itertools.combinations_with_replacement(range(len(cpus)), ingresses):
+        free = [node - WAITING_CPU * where.count(place) + 1e-9 for place, node in enumerate(cpus)]
+        if min(free) >= 0:
+            assert sum(node // share for node in free) >= encoders + 1
+
+
+def test_little_is_left_for_that() -> None:
+    two = replace(ONE, ingress_replicas=2, encoder_replicas=2, decoder_replicas=2)
+    assert plan(two, Machine((2, 2), 0, 2**30)).encoder.num_cpus == 0.9
+    assert plan(two, Machine((4,), 0, 2**30)).encoder.num_cpus == 0.95
+
+
+def test_many_small_nodes_are_not_given_up() -> None:
+    wishes = replace(ONE, ingress_replicas=20, encoder_replicas=10, decoder_replicas=10)
+    assert plan(wishes, Machine((2.0,) * 20, 0, 2**30)).encoder.num_cpus >= 1
 
 
 def test_on_cpus_each_gets_the_threads_of_its_share() -> None:

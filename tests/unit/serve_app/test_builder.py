@@ -11,8 +11,8 @@ from serve_app.builder import build_app, decoder_config, encoder_config, pool_co
 from serve_app.settings import Settings
 from serve_app.workflows import NotInstalled
 
-LAPTOP = Machine(cpus=4, gpus=0, object_store_bytes=10**9)
-GPU_NODE = Machine(cpus=16, gpus=2, object_store_bytes=10**9)
+LAPTOP = Machine(node_cpus=(4,), gpus=0, object_store_bytes=10**9)
+GPU_NODE = Machine(node_cpus=(16,), gpus=2, object_store_bytes=10**9)
 
 
 @pytest.fixture(autouse=True)

@@ -39,6 +39,8 @@ ALL_SENT = 4 * KNOWN
 """So many requests have brought every small image."""
 UNDER_WAY_S = 2.0
 """How long encoders stand still before the ingress dies whose images they wait for."""
+NODE_CPUS = (os.cpu_count() or 1) + 1
+"""Of the second node. Were there just enough, an ingress that moves could take the room of a decoder for good."""
 PROXY_RECOVERY_S = 5.0
 ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
 ALLOWED_TO_FAIL = ("haproxy", "manager")
@@ -118,7 +120,7 @@ def stopped(title: str) -> Callable[[Cluster], None]:
 def node_killed(running: Cluster) -> None:
     """kill -9 of the second node, with all that runs on it; another node takes its place."""
     running.kill_node()
-    running.add_node(os.cpu_count() or 1)
+    running.add_node(NODE_CPUS)
 
 
 def ingress_killed_with_new_images(running: Cluster) -> None:
@@ -189,7 +191,7 @@ def run(names: Sequence[str], rate: float, show: Progress) -> tuple[float, list[
     """The faults one after the other on one cluster, and the rate of requests: 0 stands for what it carries."""
     chosen = [fault for name in names for fault in FAULTS if fault.name == name]
     results = []
-    extra = (os.cpu_count() or 1) if "node" in names else 0
+    extra = NODE_CPUS if "node" in names else 0
     if extra:  # as docs/scaling.md advises for several nodes
         os.environ.update({"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"})
     with cluster(settings(), show, extra) as running:

@@ -83,7 +83,18 @@ class Cluster:
             wait_for_applications_running=False,
         )
         time.sleep(1)  # before this the status is still that of the old version
-        wait_until(lambda: serve.status().applications[APP_NAME].status.value == "RUNNING")
+        wait_until(lambda: self._deployed(APP_NAME))
+
+    def _deployed(self, name: str) -> bool:
+        """Whether an application is as it was last deployed. Raises DeploymentFailed."""
+        from ray import serve
+
+        from serve_app.cli.up import FAILED, DeploymentFailed
+
+        application = serve.status().applications[name]
+        if application.status.value == FAILED:
+            raise DeploymentFailed(application.message)
+        return application.status.value == "RUNNING"
 
     def settled(self) -> bool:
         """Whether every deployment has the replicas that it is to have, and nothing else."""

@@ -50,6 +50,14 @@ class AffinityRouter(ConsistentHashRouter):
         self._replica_set_snapshot = frozenset(new_snapshot)
 
 
+def connect(*handles: DeploymentHandle[Any] | None) -> None:
+    """Have handles learn of their replicas now. Else they do it at the first call, which waits for as long as the
+    cluster's head is away."""
+    for handle in handles:
+        if handle is not None:
+            handle.options()
+
+
 async def call(
     handle: DeploymentHandle[Any],
     method: str,

@@ -11,6 +11,7 @@ from deployments.loopback import stay_on_loopback
 from deployments.metrics import NAMES
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.protocol import DeadlineExceeded, Overloaded, Trace
+from deployments.routing import connect
 from deployments.serve_metrics import ServeMetrics
 from deployments.service import SegmentationService, ServiceConfig
 from deployments.workflows.limits import Limits
@@ -58,6 +59,7 @@ class WorkflowRunner:
         encoder: DeploymentHandle[Any],
     ) -> None:
         stay_on_loopback()
+        connect(decoder, encoder)
         self._config = config
         self._sandbox = Sandbox(config.sandbox())
         metrics = ServeMetrics()

@@ -16,6 +16,7 @@ from deployments.config import PoolConfig
 from deployments.loopback import stay_on_loopback
 from deployments.metrics import NAMES
 from deployments.pool.client import EmbeddingPoolClient
+from deployments.routing import connect
 from deployments.scrape import ClusterMetrics, node_addresses
 from deployments.serve_metrics import ServeMetrics
 from deployments.service import SegmentationService, ServiceConfig
@@ -43,6 +44,7 @@ class Ingress:
         lift_pillow_limit()
         tracing.configure(pool.tracing, "ingress")
         self._settings = settings
+        connect(decoder, encoder, workflows)
         decoders = ServeDecoders(
             decoder,
             encoder,

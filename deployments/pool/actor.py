@@ -7,15 +7,16 @@ nothing with it.
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.experimental.locations import get_local_object_locations
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments import tracing
@@ -44,6 +45,7 @@ from deployments.protocol import CacheTier, DeadlineExceeded
 from deployments.serve_metrics import ServeMetrics
 
 SWEEP_S = 5.0
+CONNECT_S = 1.0
 ENCODERS_ASKED = 4
 """For one image, while an update replaces them by others."""
 IN_PLASMA = 100 * 1024
@@ -68,6 +70,7 @@ class PoolShard:
         self._waiters = ThreadPoolExecutor(config.max_encodes, thread_name_prefix="await-encode")
         self._recovered: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._connecting: asyncio.Task[None] | None = None
 
     async def configure(self, config: PoolConfig) -> None:
         """Take on the limits of a newer deployment of the application."""
@@ -163,6 +166,7 @@ class PoolShard:
         if self._recovered is None:
             self._recovered = asyncio.create_task(self._copies.recover())
             self._sweeper = asyncio.create_task(self._sweep())
+            self._connecting = asyncio.create_task(self._connect_early())
         await asyncio.shield(self._recovered)
 
     async def _sweep(self) -> None:
@@ -172,19 +176,30 @@ class PoolShard:
             self._leases.sweep()
             self._pool.sweep()
 
+    async def _connect(self) -> DeploymentHandle[Any]:
+        """Have the encoders' handle. Raises RayServeException while they are not deployed."""
+        handle = await asyncio.to_thread(serve.get_deployment_handle, ENCODER, self._config.app)
+        self._encoder = handle.options(method_name="encode", _by_reference=True)
+        return self._encoder
+
+    async def _connect_early(self) -> None:
+        """Before the first image comes: maybe then the head is away, whom the handle has to ask once."""
+        while self._encoder is None:
+            with suppress(RayServeException, RayError):
+                await self._connect()
+            await asyncio.sleep(CONNECT_S)
+
     async def _copy(self, copy: NameCopy | ImageCopy) -> None:
         await self._copies.send(copy)
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
         """One encoder call; a second one when the encoder dies, some more while others have the wanted model. The
         reference is this process's own."""
-        if self._encoder is None:
-            handle = await asyncio.to_thread(serve.get_deployment_handle, ENCODER, self._config.app)
-            self._encoder = handle.options(method_name="encode", _by_reference=True)
+        encoder = self._encoder or await self._connect()
         image = replace(image, traceparent=tracing.traceparent())
         died = False
         for left in reversed(range(ENCODERS_ASKED)):
-            response: Any = self._encoder.remote(image)
+            response: Any = encoder.remote(image)
             try:
                 reference = await response._to_object_ref()
                 return reference, await self._settled(reference)

@@ -193,7 +193,8 @@ def test_a_head_that_dies_costs_no_request_and_heals_when_it_is_back(deployed: D
     """The last one of this module: it leaves one node for HTTP, and another head."""
     cluster, node = deployed.cluster, deployed.ingress[-1]
     cluster.wait_until_running(APP, 120)
-    before = decoders(deployed)
+    renew_ingress(deployed, node)
+    before = running(deployed, "PromptDecoder")
     deployed.head.kill()
     assert {ask(node, deployed.key, number % 4).status_code for number in range(20)} == {200}
     assert [name for each in (node, *deployed.gpu) for name in each.failing_probes()] == []
@@ -202,18 +203,34 @@ def test_a_head_that_dies_costs_no_request_and_heals_when_it_is_back(deployed: D
     def answers_again() -> bool:
         if deployed.head.process.poll() is not None:  # as the kubelet does
             deployed.head.start_again()
-        return len(decoders(deployed).keys()) == len(before) and decoders(deployed).keys() != before.keys()
+        now = running(deployed, "PromptDecoder")
+        return len(now) == len(before) and now.keys() != before.keys()
 
     wait_for(answers_again, 240, lambda: deployed.head.output.read_text())
     assert {ask(node, deployed.key, number % 4).status_code for number in range(4)} == {200}
 
 
-def decoders(deployed: Deployed) -> dict[str, int]:
-    """Those that run: process ids by replica."""
-    found = deployed.cluster.application(APP).get("deployments", {}).get("PromptDecoder", {})
+def running(deployed: Deployed, name: str) -> dict[str, int]:
+    """A deployment's replicas that run: process ids by replica."""
+    found = deployed.cluster.application(APP).get("deployments", {}).get(name, {})
     return {
         each["replica_id"]: each["pid"] for each in found.get("replicas", []) if each["state"] == "RUNNING"
     }
+
+
+def renew_ingress(deployed: Deployed, node: Node) -> None:
+    """Kill every ingress replica, until others are there, none of which has had to do with the model."""
+    before = running(deployed, "Ingress")
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+
+    def renewed() -> bool:
+        now = running(deployed, "Ingress").keys()
+        return len(now) == len(before) and not now & before.keys()
+
+    wait_for(renewed, 240)
+    key = {"Authorization": f"Bearer {deployed.key}"}
+    wait_for(lambda: requests.get(f"{node.url}/openapi.json", headers=key, timeout=30).ok, 60)
 
 
 def node_of(deployed: Deployed, node: Node) -> str:

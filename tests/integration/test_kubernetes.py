@@ -76,13 +76,25 @@ def deployed() -> Iterator[Deployed]:
         config = in_small(serve_config(OVERLAY), str(keys), int(head.url.rpartition(":")[2]))
         cluster.deploy(config)
         cluster.wait_until_running(APP)
-        yield Deployed(cluster, head, config, key, **nodes)
+        found = Deployed(cluster, head, config, key, **nodes)
+        wait_until_probed(found)  # a pod that is not ready gets no traffic
+        yield found
 
 
 def ask(node: Node, key: str, number: int) -> requests.Response:
     image = as_json(numbered(number))
     body = {"image": image, "prompts": [CLICK], "api_key": key}
     return requests.post(f"{node.url}/sam3/visual_segment", json=body, timeout=60)
+
+
+def wait_until_probed(deployed: Deployed) -> None:
+    """Until the operator's probes find every worker well."""
+
+    def failing() -> dict[str, list[str]]:
+        found = {node.url: node.failing_probes() for node in [*deployed.ingress, *deployed.gpu]}
+        return {url: names for url, names in found.items() if names}
+
+    wait_for(lambda: not failing(), problem=lambda: str(failing()))
 
 
 def nodes_of(deployed: Deployed, name: str) -> set[str]:
@@ -146,11 +158,7 @@ def test_the_dashboard_and_its_job_api_ask_for_the_token(deployed: Deployed) -> 
 
 @pytest.mark.slow
 def test_the_operators_probes_find_every_worker_well_without_a_token(deployed: Deployed) -> None:
-    def failing() -> dict[str, list[str]]:
-        found = {node.url: node.failing_probes() for node in [*deployed.ingress, *deployed.gpu]}
-        return {url: names for url, names in found.items() if names}
-
-    wait_for(lambda: not failing(), 60, lambda: str(failing()))
+    wait_until_probed(deployed)
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@
             longer than `patience_s`
     down    one replica at a time: the first after `down_after_s` in which less sufficed without a break, the
             next ones every `down_step_s`; never below `hot`
-    zero    only where `zero_after_s` is set: after so long without any work. The first call wakes `hot` again
-            and waits meanwhile.
+    zero    only where `zero_after_s` is set: after so long without any work, while a replica runs: one that starts
+            is not idle, however soon its caller has left. The first call wakes `hot` again and waits meanwhile.
 
 What is wanted is absolute, so replicas that are still starting are not asked for twice. "Less suffices" takes
 fewer busy replicas (ROOMY) than growing does (FULL): the gap between the two keeps a steady load from flapping.
@@ -86,6 +86,7 @@ class Memory:
     less_since: float | None = None
     """Since when fewer replicas than the target would do."""
     idle_since: float | None = None
+    """Since when a replica has run without work."""
 
 
 def decide(
@@ -97,7 +98,7 @@ def decide(
         (now, load.queued),
     )
     idle = not (load.queued or load.ongoing)
-    idle_since = (now if memory.idle_since is None else memory.idle_since) if idle else None
+    idle_since = (now if memory.idle_since is None else memory.idle_since) if idle and running else None
     memory = replace(memory, samples=samples, idle_since=idle_since)
     if rules.zero_after_s and idle_since is not None and now - idle_since >= rules.zero_after_s:
         return 0, replace(memory, less_since=None)

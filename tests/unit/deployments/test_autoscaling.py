@@ -178,6 +178,19 @@ def test_zero_comes_after_long_idleness_alone_and_work_wakes_the_hot_ones() -> N
     assert service.queued < 1, "what came meanwhile was held, and answered"
 
 
+def test_a_replica_that_starts_is_not_idle() -> None:
+    service = Service(replace(RULES, zero_after_s=8), ready_at=[60.0])
+    service.run(59, lambda _: 0.0)
+    assert service.target == 1, "or it would never be up"
+    service.run(60, lambda _: 0.0)
+    assert service.target == 0
+    service.target, service.ready_at = 1, [service.now + 60]  # Serve wakes it for a caller, who leaves
+    service.run(59, lambda _: 0.0)
+    assert service.target == 1
+    service.run(10, lambda _: 0.0)
+    assert service.target == 0
+
+
 def test_without_that_setting_it_never_comes_to_zero() -> None:
     service = Service()
     service.run(86_400, lambda _: 0.0)

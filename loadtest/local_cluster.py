@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import psutil
@@ -189,8 +189,24 @@ class LocalCluster:
         return len(found["data"]["result"]["result"])
 
     def deploy(self, config: Mapping[str, Any]) -> None:
-        """Hand Serve a configuration, as the operator does."""
-        self.api("PUT", "/api/serve/applications/", config)
+        """Hand Serve a configuration, as the operator does: again where the dashboard did not answer in time.
+
+        Raises HTTPError when the configuration is refused, TimeoutError.
+        """
+        said = ""
+
+        def taken() -> bool:
+            nonlocal said
+            try:
+                self.api("PUT", "/api/serve/applications/", config)
+            except OSError as error:
+                said = str(error)
+                if isinstance(error, HTTPError) and error.code < 500:
+                    raise
+                return False
+            return True
+
+        wait_for(taken, problem=lambda: said)
 
     def application(self, name: str) -> dict[str, Any]:
         """What Serve says of an application; empty before it knows of it."""

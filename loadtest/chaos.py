@@ -39,8 +39,8 @@ ALL_SENT = 4 * KNOWN
 """So many requests have brought every small image."""
 UNDER_WAY_S = 2.0
 """How long encoders stand still before the ingress dies whose images they wait for."""
-NODE_CPUS = (os.cpu_count() or 1) + 1
-"""Of the second node. Were there just enough, an ingress that moves could take the room of a decoder for good."""
+NODE_CPUS = os.cpu_count() or 1
+"""Of the second node. With more, it may get all replicas of one kind, and nobody is left to take over."""
 PROXY_RECOVERY_S = 5.0
 ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
 ALLOWED_TO_FAIL = ("haproxy", "manager")

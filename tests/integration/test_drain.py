@@ -2,8 +2,6 @@
 
 import signal
 import socket
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
@@ -14,6 +12,7 @@ import pytest
 import requests
 
 from loadtest.images import as_json, drawing
+from loadtest.local_cluster import wait_for
 from loadtest.server import ServerProcess, server_process
 from serve_app.cli.drain import command, under_way
 from serve_app.cli.ray_environment import ADMIN_SOCKET
@@ -39,13 +38,6 @@ def get(connection: HTTPConnection) -> tuple[int, str | None]:
     return answer.status, answer.getheader("Connection")
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
-
-
 def let_in(server: ServerProcess) -> bool:
     address = urlsplit(server.url)
     try:
@@ -65,9 +57,9 @@ def test_requests_that_were_accepted_are_answered_before_the_end(tmp_path: Path)
             for each in encoders:
                 each.suspend()
             asked = [clients.submit(ask, server.url, number) for number in range(REQUESTS)]
-            until(lambda: under_way(command(admin_socket, "show stat")) == REQUESTS)
+            wait_for(lambda: under_way(command(admin_socket, "show stat")) == REQUESTS, WAIT_S)
             server.process.send_signal(signal.SIGTERM)
-            until(lambda: not let_in(server))
+            wait_for(lambda: not let_in(server), WAIT_S)
             assert not any(each.done() for each in asked), "all are under way still"
             assert get(kept) == (200, "close"), "who is in is asked to leave"
         for each in encoders:

@@ -10,6 +10,9 @@ gets the address that the settings name.
 A request whose ingress dies is repeated elsewhere only if HAProxy had all of it before it sent the first byte on
 (2.8: `TX_L7_RETRY` is dropped otherwise). Without `option http-buffer-request` that holds for what comes in one
 piece, which images do not. How long it may take to come is bounded as the ingress bounds it otherwise.
+
+A HAProxy that has just been started knows no application for a second or so, and Serve has it answer 404, which clients
+take for good. Here that is a 503 with Retry-After, as every refusal.
 """
 
 import math
@@ -30,6 +33,11 @@ _ADDED = (
     r' \x27{{"message": "The request did not arrive in time."}}\x27',
 )
 """Lines of HAProxy's `defaults` that Serve has no setting for, as sed takes them."""
+_UNKNOWN = (
+    r"503 content-type application\/json hdr Retry-After {retry_after}"
+    r' string \x27{{"message": "The server is starting."}}\x27'
+)
+"""The answer while no application is known, as sed takes it."""
 _PROGRAM = r"""#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
 set -eu
@@ -40,6 +48,7 @@ sed -i \
     -e 's/ mode 666 level admin / mode 600 level admin /' \
     -e '/^ *log .* local0 info$/d' \
     -e 's/^\( *\)option httplog$/&{added}/' \
+    -e 's/^\( *http-request return status \)404 .* for available routes\."$/\1{unknown}/' \
     "$3"
 exec '{binary}' "$@"
 """
@@ -56,6 +65,7 @@ def program(binary: str, host: str, settings: Settings, stats_port: str, metrics
         port=settings.port,
         stats=stats_port,
         metrics=metrics_port,
+        unknown=_UNKNOWN.format(retry_after=math.ceil(settings.retry_after_s)),
         added="".join(rf"\n\1{line.format(seconds=seconds)}" for line in _ADDED),
     )
 

@@ -33,7 +33,10 @@ SERVING = {
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     # A request that a dying ingress did not begin to answer is sent to another one.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-    "RAY_SERVE_HAPROXY_RETRIES": "3",
+    # Where two died at once, each is met twice: while it dies, and to find its door shut. That takes it out, so that
+    # the last try is on one that lives, or on Serve's own proxy, which holds the request until there is one.
+    "RAY_SERVE_HAPROXY_RETRIES": "5",
+    "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
     # It can only repeat what it has whole in its buffer (by default 16 KiB, less than most images).
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(2**20),
     # Replicas that come and go make a new HAProxy take over from the old one, which closes what is idle. A

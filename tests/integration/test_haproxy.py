@@ -4,6 +4,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,10 +24,12 @@ KIB = 1024
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every POST with the size of its body; once `dying`, reads it and closes the connection."""
+    """Answers every POST with the size of its body; once `dying`, reads it and closes the connection; and where it
+    is `dying` for good, takes no other one."""
 
     daemon_threads = True
     dying = False
+    for_good = False
 
     class RequestHandlerClass(BaseHTTPRequestHandler):  # type: ignore[misc]
         protocol_version = "HTTP/1.1"
@@ -35,6 +38,8 @@ class Server(ThreadingHTTPServer):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.server.dying:
+                if self.server.for_good:
+                    self.server.socket.close()
                 self.close_connection = True
                 return
             self.send_response(200)
@@ -56,7 +61,7 @@ class Server(ThreadingHTTPServer):
         Thread(target=self.serve_forever, daemon=True).start()
 
 
-def written_by_serve(folder: Path, port: int, servers: list[Server]) -> Path:
+def written_by_serve(folder: Path, port: int, servers: list[Server], stand_in: Server | None) -> Path:
     """The configuration that Serve writes in the environment that we give it."""
     from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
     from ray.serve.config import HTTPOptions
@@ -74,6 +79,7 @@ def written_by_serve(folder: Path, port: int, servers: list[Server]) -> Path:
         retry_on=SERVING["RAY_SERVE_HAPROXY_RETRY_ON"],
         retries=int(SERVING["RAY_SERVE_HAPROXY_RETRIES"]),
         bufsize=BUFFER,
+        observe_error_limit=int(SERVING["RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT"]),
     )
     backend = BackendConfig(
         name="app",
@@ -83,16 +89,19 @@ def written_by_serve(folder: Path, port: int, servers: list[Server]) -> Path:
             ServerConfig(name=f"s{place}", host=LOOPBACK, port=server.server_port)
             for place, server in enumerate(servers)
         ],
+        fallback_server=stand_in and ServerConfig(name="stand-in", host=LOOPBACK, port=stand_in.server_port),
     )
-    HAProxyApi(config, {"app": backend}, str(target))._generate_config_file_internal()
+    HAProxyApi(config, {"app": backend} if servers else {}, str(target))._generate_config_file_internal()
     return target
 
 
 @contextmanager
-def haproxy(folder: Path, servers: list[Server], **settings: float) -> Iterator[str]:
-    """HAProxy before the servers; its URL."""
+def haproxy(
+    folder: Path, servers: list[Server], stand_in: Server | None = None, **settings: float
+) -> Iterator[str]:
+    """HAProxy before the servers; its URL. stand_in: asked where all servers are down, as Serve's own proxy is."""
     (port,) = free_ports(1)
-    config = written_by_serve(folder, port, servers)
+    config = written_by_serve(folder, port, servers, stand_in)
     wrapper = folder / "haproxy"
     chosen = Settings(port=port, **settings)
     wrapper.write_text(program(get_haproxy_binary(), LOOPBACK, chosen, "1", "2"))
@@ -126,6 +135,19 @@ def test_what_a_dying_server_was_asked_is_asked_again(tmp_path: Path, size: int)
             assert post(url, 1) == "200 1"
         servers[0].dying = True
         assert {post(url, size) for _ in range(8)} == {f"200 {size}"}
+
+
+def test_what_two_servers_were_asked_that_die_at_once_is_asked_of_the_one_that_stands_in(
+    tmp_path: Path,
+) -> None:
+    servers, stand_in = [Server(), Server()], Server()
+    with haproxy(tmp_path, servers, stand_in) as url:
+        for _ in range(8):
+            assert post(url, 1) == "200 1"
+        for server in servers:
+            server.for_good = server.dying = True
+        with ThreadPoolExecutor(4) as clients:
+            assert set(clients.map(lambda _: post(url, KIB), range(4))) == {f"200 {KIB}"}
 
 
 def test_what_comes_slowly_is_repeated_too(tmp_path: Path) -> None:
@@ -176,3 +198,11 @@ def test_a_request_that_does_not_arrive_is_answered_as_errors_are(tmp_path: Path
     assert head.startswith("HTTP/1.1 408 ")
     assert "content-type: application/json" in head
     assert body == '{"message": "The request did not arrive in time."}'
+
+
+def test_while_it_knows_no_application_it_asks_to_come_back(tmp_path: Path) -> None:
+    with haproxy(tmp_path, []) as url:
+        answer = requests.post(f"{url}/sam3/concept_segment", data=b"{}", timeout=30)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.json() == {"message": "The server is starting."}

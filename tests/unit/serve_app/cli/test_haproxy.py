@@ -85,6 +85,8 @@ def test_the_program_is_made_for_the_configuration_that_serve_writes() -> None:
         "    option httplog\n",
         "    bind {{ config.frontend_host }}:{{ config.frontend_port }}\n",
         "  bind *:{{ config.stats_port }}\n",
+        "    http-request return status 404 content-type text/plain lf-string ",
+        'Ping http://.../-/routes for available routes."\n',
     ]:
         assert line in TEMPLATE
     assert TEMPLATE.count("bind ") == 5, "gRPC's, which is off, and the word in a comment"

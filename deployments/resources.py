@@ -56,6 +56,9 @@ class Wishes:
     encoder_replicas: int
     decoder_replicas: int
     workflow_replicas: int = 0
+    ingress_per_node: int | None = None
+    encoder_per_node: int | None = None
+    decoder_per_node: int | None = None
     encoder_num_gpus: Auto | float = "auto"
     encoder_num_cpus: Auto | float = "auto"
     encoder_threads: Auto | int = "auto"
@@ -87,31 +90,71 @@ def plan(wishes: Wishes, machine: Machine) -> Plan:
     share, and as many threads as that share has whole cores. Raises NotEnough."""
     on_gpu = wishes.device.startswith("cuda") or (wishes.device == "auto" and machine.gpus > 0)
     encoder_gpus, decoder_gpus = _gpus(wishes, machine) if on_gpu else (0.0, 0.0)
-    waiting = wishes.ingress_replicas + wishes.workflow_replicas
-    even = _even(machine.node_cpus, waiting, wishes.encoder_replicas + wishes.decoder_replicas)
+    even = _even(wishes, machine.node_cpus)
     share = min(GPU_PROCESS_CPU, even) if on_gpu else even
     # Where both shares are given, the machine may be small or not there yet: a cluster grows to what is asked for.
-    if share <= 0 and "auto" in (wishes.encoder_num_cpus, wishes.decoder_num_cpus):
-        raise NotEnough(f"{machine.cpus:g} CPUs are too few for the replicas that the settings ask for")
+    if "auto" in (wishes.encoder_num_cpus, wishes.decoder_num_cpus):
+        _check_limits(wishes, machine)
+        if share <= 0:
+            raise NotEnough(f"{machine.cpus:g} CPUs are too few for the replicas that the settings ask for")
     return Plan(
         encoder=_share(wishes.encoder_num_cpus, wishes.encoder_threads, encoder_gpus, share, on_gpu),
         decoder=_share(wishes.decoder_num_cpus, wishes.decoder_threads, decoder_gpus, share, on_gpu),
     )
 
 
-def _even(node_cpus: Sequence[float], waiting: int, replicas: int) -> float:
-    """The largest share of which so many replicas find one on one node each; 0 if there is none. waiting: replicas
-    that book WAITING_CPU each and may be on any node: just enough over all nodes would leave gaps too small to use."""
-    nodes = [_hundredths(cpus) for cpus in node_cpus]
+def _even(wishes: Wishes, node_cpus: Sequence[float]) -> float:
+    """The largest share of which every replica with a model finds one on one node; 0 if there is none. Ingresses and
+    workflow runners book WAITING_CPU each: just enough over all nodes would leave gaps too small to use."""
+    small = _hundredths(WAITING_CPU)
+    nodes = [node for node in map(_hundredths, node_cpus) if node >= small]
+    waiting = wishes.ingress_replicas + wishes.workflow_replicas
+    replicas = wishes.encoder_replicas + wishes.decoder_replicas
+    limited = wishes.ingress_per_node, wishes.encoder_per_node, wishes.decoder_per_node
+    if not nodes or limited == (None, None, None):
+        return _largest(nodes, waiting, replicas) / 100
+    # A node that is full of one kind would have no room for the part of another that is to be there.
+    reserved = small * (_most(wishes, "ingress") + wishes.workflow_replicas)
+    if limited[1:] == (None, None):
+        return _largest(nodes, 0, replicas, reserved) / 100
+    here = _most(wishes, "encoder") + _most(wishes, "decoder")
+    return max(0, (min(nodes) - reserved) // here) / 100
+
+
+def _most(wishes: Wishes, kind: str) -> int:
+    """The most replicas of a kind on one node."""
+    replicas: int = getattr(wishes, f"{kind}_replicas")
+    limit: int | None = getattr(wishes, f"{kind}_per_node")
+    return min(replicas, limit or replicas)
+
+
+def _check_limits(wishes: Wishes, machine: Machine) -> None:
+    """Raises NotEnough where replicas would wait for ever for another node."""
+    nodes = sum(cpus >= WAITING_CPU for cpus in machine.node_cpus)
+    for kind in ("ingress", "encoder", "decoder"):
+        replicas, limit = getattr(wishes, f"{kind}_replicas"), getattr(wishes, f"{kind}_per_node")
+        if limit is not None and replicas > nodes * limit:
+            raise NotEnough(
+                f"too few nodes, {nodes}, for {replicas} {kind} replicas with at most {limit} on each: "
+                f"raise SAM3_{kind.upper()}_PER_NODE or lower their number"
+            )
+
+
+def _largest(nodes: Sequence[int], waiting: int, replicas: int, reserved: int = 0) -> int:
+    """The largest share of which there are so many, wherever those are that wait; 0 if there is none. In hundredths.
+    reserved: what shares must leave of each node."""
     small = _hundredths(WAITING_CPU)
     shares = {
-        (node - small * beside) // count
+        (node - reserved - small * beside) // count
         for node in set(nodes)
         for beside in range(waiting + 1)
         for count in range(1, replicas + 1)
     }
-    enough = [share for share in shares if share > 0 and _places(share, nodes, waiting) >= replicas]
-    return max(enough, default=0) / 100
+    for share in sorted((share for share in shares if share > 0), reverse=True):
+        left = all(node - share * min(replicas, node // share) >= reserved for node in nodes)
+        if left and _places(share, nodes, waiting) >= replicas:
+            return share
+    return 0
 
 
 def _places(share: int, nodes: Sequence[int], waiting: int) -> int:

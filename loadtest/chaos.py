@@ -39,8 +39,10 @@ ALL_SENT = 4 * KNOWN
 """So many requests have brought every small image."""
 UNDER_WAY_S = 2.0
 """How long encoders stand still before the ingress dies whose images they wait for."""
-NODE_CPUS = os.cpu_count() or 1
-"""Of the second node. With more, it may get all replicas of one kind, and nobody is left to take over."""
+NODE_CPUS = (os.cpu_count() or 1) + 1
+"""Of the second node: with more than the first one, it is where Ray would put both ingresses."""
+ON_SEVERAL_NODES = {f"{kind}_per_node": 1 for kind in ("ingress", "encoder", "decoder")}
+"""Half of each kind on each node, as docs/scaling.md advises."""
 PROXY_RECOVERY_S = 5.0
 ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
 ALLOWED_TO_FAIL = ("haproxy", "manager")
@@ -191,10 +193,10 @@ def run(names: Sequence[str], rate: float, show: Progress) -> tuple[float, list[
     """The faults one after the other on one cluster, and the rate of requests: 0 stands for what it carries."""
     chosen = [fault for name in names for fault in FAULTS if fault.name == name]
     results = []
-    extra = NODE_CPUS if "node" in names else 0
+    extra, spread = (NODE_CPUS, ON_SEVERAL_NODES) if "node" in names else (0, {})
     if extra:  # as docs/scaling.md advises for several nodes
         os.environ.update({"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"})
-    with cluster(settings(), show, extra) as running:
+    with cluster(settings(**spread), show, extra) as running:
         rate = rate or min(MOST, SHARE * one_by_one(running.url, ask, ALL_SENT))
         with offered(running.url, ask, rate) as load:
             for fault in chosen:

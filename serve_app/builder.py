@@ -51,6 +51,7 @@ def build_app(args: Settings) -> Application:
         **serve_options(rules(args, "encoder")),
         max_ongoing_requests=args.encoder_max_ongoing,
         ray_actor_options=_actor(parts.encoder),
+        **_per_node(args.encoder_per_node),
         logging_config=LOGGING,
         **lifecycle(args),
     )
@@ -61,6 +62,7 @@ def build_app(args: Settings) -> Application:
         max_ongoing_requests=args.decoder_max_ongoing,
         max_queued_requests=args.max_queued,
         ray_actor_options=_actor(parts.decoder),
+        **_per_node(args.decoder_per_node),
         request_router_config=RequestRouterConfig.model_validate({"request_router_class": ROUTER}),
         logging_config=LOGGING,
         **lifecycle(args),
@@ -71,6 +73,7 @@ def build_app(args: Settings) -> Application:
         num_replicas=args.ingress_replicas,
         max_ongoing_requests=args.ingress_max_ongoing,
         ray_actor_options={"num_cpus": parts.ingress_num_cpus},
+        **_per_node(args.ingress_per_node),
         logging_config=LOGGING,
         **lifecycle(args),
     )
@@ -93,6 +96,10 @@ def lifecycle(settings: Settings) -> dict[str, Any]:
         "graceful_shutdown_wait_loop_s": DRAIN_POLL_S,
         "graceful_shutdown_timeout_s": settings.request_timeout_s,
     }
+
+
+def _per_node(most: int | None) -> dict[str, Any]:
+    return {} if most is None else {"max_replicas_per_node": most}
 
 
 def cluster() -> Machine:

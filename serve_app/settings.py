@@ -17,6 +17,7 @@ from serve_app.profiles import Profile, ProfileSource
 Auto = Literal["auto"]
 Threads = Auto | Annotated[int, Field(ge=1)]
 Share = Auto | Annotated[float, Field(ge=0)]
+PerNode = Annotated[int, Field(ge=1, le=100)] | None
 
 GROUPS = ("profile", "model", "http", "deployments", "scaling", "pool", "workflows", "monitoring", "ray")
 
@@ -106,12 +107,17 @@ class Settings(BaseSettings):
     # --- deployments -------------------------------------------------------------------------------------
     ingress_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
     """Processes that speak HTTP and read images."""
+    ingress_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
+    """Most ingress replicas on one node: in a cluster of several nodes, fewer than there are, so that the death of a
+    node leaves some. What finds no room on any node waits for another node."""
     ingress_threads: Threads = Field("auto", json_schema_extra=_in("deployments"))
     """Threads of one ingress replica that decode images; `auto`: one per core, at most 4."""
     ingress_max_ongoing: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
     """Connections that one ingress replica serves at once: room for `SAM3_MAX_IN_FLIGHT` and for refusals."""
     encoder_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
     """Image encoder processes that are always warm."""
+    encoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
+    """Most encoders on one node, as `SAM3_INGRESS_PER_NODE`."""
     encoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one encoder, fractions allowed; `auto`: a whole one where there are enough, else what the
     decoders leave."""
@@ -127,6 +133,8 @@ class Settings(BaseSettings):
     """Images that one encoder replica holds at once, being encoded or waiting."""
     decoder_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
     """Prompt decoder processes that are always warm."""
+    decoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
+    """Most decoders on one node, as `SAM3_INGRESS_PER_NODE`."""
     decoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one decoder, fractions allowed; `auto`: 0.25 where CUDA is present."""
     decoder_num_cpus: Share = Field("auto", json_schema_extra=_in("deployments"))

@@ -1,4 +1,7 @@
 import itertools
+import math
+import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -37,6 +40,40 @@ def test_a_replica_finds_its_share_on_one_node_wherever_the_ingresses_are(
         free = [node - WAITING_CPU * where.count(place) + 1e-9 for place, node in enumerate(cpus)]
         if min(free) >= 0:
             assert sum(node // share for node in free) >= encoders + 1
+
+
+@pytest.mark.parametrize("cpus", [(2, 2), (2, 3), (4, 1), (0, 4, 4), (10, 2), (1, 1, 1, 1)])
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+@pytest.mark.parametrize("limited", [("ingress",), ("encoder", "decoder"), ("ingress", "encoder", "decoder")])
+def test_everything_finds_its_place_in_whatever_order_where_a_node_holds_so_many_of_a_kind(
+    cpus: tuple[float, ...], replicas: int, limited: tuple[str, ...]
+) -> None:
+    kinds = ("ingress", "encoder", "decoder")
+    most = {f"{kind}_per_node": math.ceil(replicas / 2) for kind in limited}
+    wishes = replace(ONE, **{f"{kind}_replicas": replicas for kind in kinds}, **most)
+    found = plan(wishes, Machine(cpus, 0, 2**30))
+    books = dict(zip(kinds, (WAITING_CPU, found.encoder.num_cpus, found.decoder.num_cpus), strict=True))
+    chance = random.Random(1)
+    for _ in range(200):
+        free, there = list(cpus), [Counter[str]() for _ in cpus]
+        for kind in chance.sample(kinds * replicas, 3 * replicas):
+            fits = [
+                place
+                for place, left in enumerate(free)
+                if left >= books[kind] - 1e-9 and there[place][kind] < most.get(f"{kind}_per_node", replicas)
+            ]
+            assert fits, f"{kind} of {books} finds no place on {free} with {there}"
+            chosen = chance.choice(fits)
+            free[chosen] -= books[kind]
+            there[chosen][kind] += 1
+
+
+def test_a_node_too_few_for_what_one_may_hold_is_said() -> None:
+    wishes = replace(ONE, encoder_replicas=2, encoder_per_node=1)
+    with pytest.raises(NotEnough, match=r"too few nodes, 1.*SAM3_ENCODER_PER_NODE"):
+        plan(wishes, machine(4))
+    growing = replace(wishes, encoder_num_cpus=1.0, decoder_num_cpus=1.0)
+    assert plan(growing, machine(4)).encoder.num_cpus == 1.0
 
 
 def test_little_is_left_for_that() -> None:

@@ -45,6 +45,18 @@ def test_a_deployment_that_may_grow_is_scaled_by_the_policy() -> None:
     assert scaling.policy.policy_kwargs["queue_target"] == 5
 
 
+def test_a_node_holds_no_more_replicas_of_a_kind_than_the_settings_allow() -> None:
+    spread = deployments(build_app(Settings(ingress_per_node=1, encoder_per_node=2, decoder_per_node=3)))
+    limits = {
+        name: part._bound_deployment._replica_config.max_replicas_per_node for name, part in spread.items()
+    }
+    assert limits == {INGRESS: 1, ENCODER: 2, DECODER: 3}
+    anywhere = deployments(build_app(Settings()))
+    assert {part._bound_deployment._replica_config.max_replicas_per_node for part in anywhere.values()} == {
+        None
+    }
+
+
 def test_cores_are_divided_among_as_many_replicas_as_there_may_be() -> None:
     fixed, growing = Settings(), Settings(decoder_max_replicas=3)
     assert plan(wishes(fixed), LAPTOP).decoder.num_cpus == 1.95

@@ -23,11 +23,12 @@ import numpy as np
 import requests
 
 from loadtest import store_use
-from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of
 from loadtest.exposed import metric, settled_metric
 from loadtest.figures import Latency, latency, ms, table
 from loadtest.images import as_json, drawing
 from loadtest.machine import this_machine
+from loadtest.waiting import wait_until
 from serve_app.settings import Settings
 
 DECODERS = 3

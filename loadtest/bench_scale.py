@@ -24,13 +24,14 @@ from typing import Any
 
 import requests
 
-from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of
 from loadtest.figures import latency, ms, table
 from loadtest.images import as_json, drawing
 from loadtest.machine import this_machine
 from loadtest.offered import Answer, Offered, offered, outcome
 from loadtest.scale_plot import draw_curve, draw_timeline
 from loadtest.starts import starts
+from loadtest.waiting import wait_until
 from serve_app.settings import Settings
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "images"

@@ -21,11 +21,12 @@ from typing import Any
 import psutil
 
 from deployments.keys import content_digest, derived_id
-from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of
 from loadtest.figures import table
 from loadtest.images import as_json, drawing, noise
 from loadtest.machine import this_machine
 from loadtest.offered import Offered, Outcome, offered, one_by_one, outcome
+from loadtest.waiting import wait_until
 from serve_app.cli.progress import Progress
 from serve_app.settings import Settings
 

@@ -6,7 +6,7 @@ Everything else talks to a `sam3-serve up` as its users do: see loadtest/server.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from loadtest.waiting import wait_until
 from serve_app.cli.addresses import free_ports, url_of
 from serve_app.cli.haproxy import LOOPBACK
 from serve_app.cli.progress import Progress
@@ -21,7 +22,6 @@ from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-WAIT_S = 400.0
 NODE_STORE_BYTES = 200 * 2**20
 
 
@@ -89,11 +89,10 @@ class Cluster:
         """Whether an application is as it was last deployed. Raises DeploymentFailed."""
         from ray import serve
 
-        from serve_app.cli.up import FAILED, DeploymentFailed
+        from serve_app.cli.up import refuse_failed
 
         application = serve.status().applications[name]
-        if application.status.value == FAILED:
-            raise DeploymentFailed(application.message)
+        refuse_failed(application)
         return application.status.value == "RUNNING"
 
     def settled(self) -> bool:
@@ -160,16 +159,6 @@ def cluster(settings: Settings, show: Progress = lambda _: None, extra_cpus: int
         finally:
             while running.nodes:
                 running.kill_node()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = WAIT_S, poll_s: float = 0.1) -> float:
-    """Wait for a condition; the seconds it took. Raises TimeoutError."""
-    started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > seconds:
-            raise TimeoutError(f"still not so after {seconds:.0f} s")
-        time.sleep(poll_s)
-    return time.monotonic() - started
 
 
 _last_said = ""

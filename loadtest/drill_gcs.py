@@ -21,10 +21,11 @@ import requests
 import yaml
 
 from loadtest.figures import table
-from loadtest.local_cluster import LocalCluster, Node, local_cluster, wait_for
+from loadtest.local_cluster import LocalCluster, Node, local_cluster
 from loadtest.machine import ROOT, this_machine
 from loadtest.phases import COLUMNS, Phase, Watch
 from loadtest.redis import PASSWORD, redis_server
+from loadtest.waiting import wait_until
 from serve_app.builder import APP_NAME
 
 LABELS = {f"sam3/{role}": "true" for role in ("ingress", "encoder", "decoder", "pool")}
@@ -67,7 +68,7 @@ def drill(
     workers = [cluster.start_worker(LABELS, num_cpus=4) for _ in range(2)]
     cluster.deploy(configuration(int(head.url.rpartition(":")[2])))
     cluster.wait_until_running(APP_NAME, SLACK_S)
-    wait_for(lambda: not failing(workers), SLACK_S, lambda: str(failing(workers)))
+    wait_until(lambda: not failing(workers), SLACK_S, lambda: str(failing(workers)))
     url = workers[0].url
     image_id = embed(url)
     say("the application runs; loading it")
@@ -95,7 +96,7 @@ def drill(
                     starts += 1
                 return condition()
 
-            wait_for(there, SLACK_S, lambda: f"{name}\n{head.output.read_text()}")
+            wait_until(there, SLACK_S, lambda: f"{name}\n{head.output.read_text()}")
             took[name] = time.monotonic() - start
 
         since("head's start to an answer of the GCS", cluster.gcs_answers)
@@ -107,14 +108,14 @@ def drill(
         phase("a decoder killed")
         before_kill = decoders(cluster)
         kill_decoder(cluster)
-        took["a decoder's death to another one that runs"] = wait_for(
+        took["a decoder's death to another one that runs"] = wait_until(
             lambda: bool(decoders(cluster).keys() - before_kill.keys()), SLACK_S
         )
         many = len(decoders(cluster))
         phase("a burst")
         burst = Watch(url, image_id, BURST_CLIENTS)
         with burst.running():
-            took[f"a burst's start to {many + 1} decoders that run"] = wait_for(
+            took[f"a burst's start to {many + 1} decoders that run"] = wait_until(
                 lambda: len(decoders(cluster)) > many, SLACK_S
             )
     burst.phases[0].name = "its clients"

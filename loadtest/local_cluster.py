@@ -7,8 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.request import Request, urlopen
 
 import psutil
 
+from loadtest.waiting import WAIT_S, wait_until
 from serve_app.cli.addresses import free_ports
 from serve_app.cli.haproxy import LOOPBACK, install
 from serve_app.cli.janitor import janitor
@@ -27,7 +27,6 @@ from serve_app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 POD_ENVIRONMENT = ROOT / "k8s" / "base" / "environment.env"
-START_S = 400.0
 STOP_S = 60.0
 PROBE_S = 2.0
 """Timeout of the operator's probes."""
@@ -172,7 +171,7 @@ class LocalCluster:
                     raise RuntimeError(f"a node ended: {node.output.read_text()}")
             return self.alive() == len(self.nodes)
 
-        wait_for(up, problem=lambda: f"{self.alive()} of {len(self.nodes)} nodes")
+        wait_until(up, problem=lambda: f"{self.alive()} of {len(self.nodes)} nodes")
 
     def gcs_answers(self) -> bool:
         """Whether the head's GCS does, as the operator's probe of the head asks."""
@@ -206,7 +205,7 @@ class LocalCluster:
                 return False
             return True
 
-        wait_for(taken, problem=lambda: said)
+        wait_until(taken, problem=lambda: said)
 
     def application(self, name: str) -> dict[str, Any]:
         """What Serve says of an application; empty before it knows of it."""
@@ -216,7 +215,7 @@ class LocalCluster:
             return {}
         return dict(found["applications"].get(name, {}))
 
-    def wait_until_running(self, name: str, seconds: float = START_S) -> dict[str, Any]:
+    def wait_until_running(self, name: str, seconds: float = WAIT_S) -> dict[str, Any]:
         """Until the application runs. Raises RuntimeError when it cannot be deployed, TimeoutError."""
 
         def running() -> bool:
@@ -225,7 +224,7 @@ class LocalCluster:
                 raise RuntimeError(json.dumps(found, indent=1))
             return found.get("status") == "RUNNING"
 
-        wait_for(running, seconds, lambda: json.dumps(self.application(name), indent=1))
+        wait_until(running, seconds, lambda: json.dumps(self.application(name), indent=1))
         return self.application(name)
 
 
@@ -242,18 +241,6 @@ def pod_environment() -> dict[str, str]:
     """What the pods' ConfigMap says."""
     lines = POD_ENVIRONMENT.read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
-def wait_for(
-    condition: Callable[[], bool], seconds: float = START_S, problem: Callable[[], str] = lambda: ""
-) -> float:
-    """Until it holds; the seconds that it took. Raises TimeoutError with what `problem` says."""
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > seconds:
-            raise TimeoutError(f"not within {seconds:g} s: {problem()}")
-        time.sleep(0.2)
-    return time.monotonic() - start
 
 
 def _started(command: Sequence[str], environ: Mapping[str, str], output: Path) -> psutil.Popen:

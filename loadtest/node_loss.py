@@ -17,10 +17,11 @@ from typing import Any
 import psutil
 import requests
 
-from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of
 from loadtest.exposed import settled_metric
 from loadtest.images import as_json, drawing
 from loadtest.offered import Outcome, offered, one_by_one, outcome
+from loadtest.waiting import wait_until
 from serve_app.settings import Settings
 
 IMAGES = 24

@@ -18,9 +18,10 @@ from typing import Any
 
 import requests
 
-from loadtest.cluster import Cluster, cluster, said, settings_of, wait_until
+from loadtest.cluster import Cluster, cluster, said, settings_of
 from loadtest.figures import table
 from loadtest.images import as_json, drawing
+from loadtest.waiting import wait_until
 from serve_app.settings import Settings
 
 WARM_BYTES = 8 * 2**20

@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import click
@@ -18,6 +19,9 @@ from serve_app.cli.progress import Progress, progress
 from serve_app.cli.ray_head import PROXY_DIR, logs_in, new_run_dir, ray_head
 from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
+
+if TYPE_CHECKING:
+    from ray.serve.schema import ApplicationStatusOverview
 
 POLL_S = 0.5
 ANSWER_S = 5.0
@@ -85,17 +89,20 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
         application = serve.status().applications.get(APP_NAME)
         if application is None:
             continue
-        if application.status.value == FAILED:
-            messages = [
-                info.message for info in application.deployments.values() if info.status.value == FAILED
-            ]
-            raise DeploymentFailed(reason("\n".join([application.message, *messages])))
+        refuse_failed(application)
         states = [info.status.value for info in application.deployments.values()]
         up = states.count("HEALTHY")
         show(f"loading the model {settings.model!r}: {up} of {len(states)} deployments are up")
         if application.status.value == "RUNNING" and answers(readiness):
             return True
     return False
+
+
+def refuse_failed(application: "ApplicationStatusOverview") -> None:
+    """Raises DeploymentFailed where Serve has given an application up."""
+    if application.status.value == FAILED:
+        messages = [info.message for info in application.deployments.values() if info.status.value == FAILED]
+        raise DeploymentFailed(reason("\n".join([application.message, *messages])))
 
 
 def answers(url: str) -> bool:

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from loadtest.images import as_json, drawing
-from loadtest.local_cluster import wait_for
 from loadtest.server import ServerProcess, server_process
+from loadtest.waiting import wait_until
 from serve_app.cli.drain import command, under_way
 from serve_app.cli.ray_environment import ADMIN_SOCKET
 
@@ -57,9 +57,9 @@ def test_requests_that_were_accepted_are_answered_before_the_end(tmp_path: Path)
             for each in encoders:
                 each.suspend()
             asked = [clients.submit(ask, server.url, number) for number in range(REQUESTS)]
-            wait_for(lambda: under_way(command(admin_socket, "show stat")) == REQUESTS, WAIT_S)
+            wait_until(lambda: under_way(command(admin_socket, "show stat")) == REQUESTS, WAIT_S)
             server.process.send_signal(signal.SIGTERM)
-            wait_for(lambda: not let_in(server), WAIT_S)
+            wait_until(lambda: not let_in(server), WAIT_S)
             assert not any(each.done() for each in asked), "all are under way still"
             assert get(kept) == (200, "close"), "who is in is asked to leave"
         for each in encoders:

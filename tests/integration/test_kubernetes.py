@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from loadtest.local_cluster import LocalCluster, Node, local_cluster, wait_for
+from loadtest.local_cluster import LocalCluster, Node, local_cluster
 from loadtest.redis import PASSWORD, redis_server
+from loadtest.waiting import wait_until
 from serve_app.http import keyfile
 from tests.support.kubernetes import Manifest, groups, quantity, serve_config
 from tests.support.scenes import as_json, numbered
@@ -94,7 +95,7 @@ def wait_until_probed(deployed: Deployed) -> None:
         found = {node.url: node.failing_probes() for node in [*deployed.ingress, *deployed.gpu]}
         return {url: names for url, names in found.items() if names}
 
-    wait_for(lambda: not failing(), problem=lambda: str(failing()))
+    wait_until(lambda: not failing(), problem=lambda: str(failing()))
 
 
 def nodes_of(deployed: Deployed, name: str) -> set[str]:
@@ -190,7 +191,7 @@ def test_a_node_that_is_drained_under_load_fails_no_request(deployed: Deployed) 
     assert drained.returncode == 0, drained.stderr
     assert node_id not in nodes_of(deployed, "Ingress")
     leaving.kill()
-    wait_for(lambda: ask(staying, deployed.key, 99).status_code == 200, 60)
+    wait_until(lambda: ask(staying, deployed.key, 99).status_code == 200, 60)
     assert set(statuses) == {200}
     assert len(statuses) > 5
 
@@ -214,7 +215,7 @@ def test_a_head_that_dies_costs_no_request_and_heals_when_it_is_back(deployed: D
         now = running(deployed, "PromptDecoder")
         return len(now) == len(before) and now.keys() != before.keys()
 
-    wait_for(answers_again, 240, lambda: deployed.head.output.read_text())
+    wait_until(answers_again, 240, lambda: deployed.head.output.read_text())
     assert {ask(node, deployed.key, number % 4).status_code for number in range(4)} == {200}
 
 
@@ -236,9 +237,9 @@ def renew_ingress(deployed: Deployed, node: Node) -> None:
         now = running(deployed, "Ingress").keys()
         return len(now) == len(before) and not now & before.keys()
 
-    wait_for(renewed, 240)
+    wait_until(renewed, 240)
     key = {"Authorization": f"Bearer {deployed.key}"}
-    wait_for(lambda: requests.get(f"{node.url}/openapi.json", headers=key, timeout=30).ok, 60)
+    wait_until(lambda: requests.get(f"{node.url}/openapi.json", headers=key, timeout=30).ok, 60)
 
 
 def node_of(deployed: Deployed, node: Node) -> str:

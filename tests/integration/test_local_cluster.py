@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.local_cluster import wait_for
+from loadtest.waiting import wait_until
 from serve_app.cli.janitor import started_for
 
 pytestmark = pytest.mark.slow
@@ -27,5 +27,5 @@ def test_nothing_of_a_cluster_outlives_its_program() -> None:
         folder = Path(program.stdout.readline().strip())
         assert len(started_for(folder, ())) > 5
         program.kill()  # it gets no chance to clean up
-    wait_for(lambda: not folder.exists(), 60)
+    wait_until(lambda: not folder.exists(), 60)
     assert started_for(folder, ()) == []

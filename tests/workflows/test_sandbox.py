@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.local_cluster import wait_for
+from loadtest.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60.0
@@ -31,4 +31,4 @@ def test_nothing_is_left_behind(tmp_path: Path, end: str) -> None:
     runner = [sys.executable, "-c", RUNNER.format(end=end), str(tmp_path)]
     done = subprocess.run(runner, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == (-9 if "kill" in end else 0), done.stderr
-    wait_for(lambda: not list(tmp_path.iterdir()), WAIT_S)
+    wait_until(lambda: not list(tmp_path.iterdir()), WAIT_S)

@@ -163,9 +163,8 @@ def _places(share: int, nodes: Sequence[int], waiting: int) -> int:
     places = sum(node // share for node in nodes)
     if share < small:
         return places - waiting * math.ceil(small / share)
-    first = [
-        node % share // small + 1 for node in nodes if node >= share
-    ]  # so many must meet to take a place
+    # How many must meet on a node to take its first place, and each one after it.
+    first = [node % share // small + 1 for node in nodes if node >= share]
     others = [share // small] * (places - len(first))
     for needed in sorted([*first, *others]):
         waiting -= needed
@@ -175,8 +174,9 @@ def _places(share: int, nodes: Sequence[int], waiting: int) -> int:
     return places
 
 
-def _hundredths(cpus: float) -> int:
-    return int(100 * cpus + EXACT)
+def _hundredths(share: float) -> int:
+    """Never rounded up, but for what floating point has lost: the sum must fit."""
+    return int(100 * share + EXACT)
 
 
 def _share(num_cpus: Auto | float, threads: Auto | int, gpus: float, share: float, on_gpu: bool) -> Share:
@@ -190,7 +190,7 @@ def _gpus(wishes: Wishes, machine: Machine) -> tuple[float, float]:
     decoder = DECODER_GPU if wishes.decoder_num_gpus == "auto" else wishes.decoder_num_gpus
     if wishes.encoder_num_gpus != "auto":
         return wishes.encoder_num_gpus, decoder
-    left = _floor((machine.gpus - wishes.decoder_replicas * decoder) / wishes.encoder_replicas)
+    left = _hundredths((machine.gpus - wishes.decoder_replicas * decoder) / wishes.encoder_replicas) / 100
     if left < SMALLEST_GPU_SHARE:
         raise NotEnough(
             f"{machine.gpus:g} GPUs are too few for {wishes.encoder_replicas} encoders and "
@@ -199,8 +199,3 @@ def _gpus(wishes: Wishes, machine: Machine) -> tuple[float, float]:
         )
     # Ray gives a replica either part of one GPU or whole ones.
     return (1.0 if left >= 1 else left), decoder
-
-
-def _floor(value: float) -> float:
-    """Two decimals, never rounded up: the sum must fit."""
-    return int(value * 100) / 100

@@ -45,7 +45,7 @@ lint: ## Style, types and the import rule (FIX=1 repairs style)
 .PHONY: drill-gcs
 drill-gcs: ## Kill the head of a local cluster whose state is in Redis, under load, and count
 	@scripts/setup test
-	@$(bin)/python -m loadtest.drill_gcs
+	@$(bin)/python -m drills.head_loss
 
 .PHONY: eval
 eval: ## Measure the bundled model on held-out scenes
@@ -62,17 +62,17 @@ train: ## Train the bundled model from scratch, or go on from its last state; th
 .PHONY: chaos
 chaos: ## Kill, stop and update what serves, under steady load; print what failed (about 5 minutes)
 	@scripts/setup loadtest
-	@$(bin)/python -m loadtest.chaos
+	@$(bin)/python -m drills.chaos
 
 .PHONY: bench-pool
 bench-pool: ## Measure the embedding pool: clicks by tier, hot share, bytes and encodes per image (about 6 minutes)
 	@scripts/setup loadtest
-	@$(bin)/python -m loadtest.bench_pool
+	@$(bin)/python -m drills.pool
 
 .PHONY: bench-scale
 bench-scale: ## Measure a burst, a start from zero and overload, and draw them (about 6 minutes)
 	@scripts/setup loadtest
-	@$(bin)/python -m loadtest.bench_scale
+	@$(bin)/python -m drills.scaling
 
 .PHONY: loadtest
 loadtest: ## Load a server and write a report (SCENARIO=mixed DURATION=60 URL=...; without URL one is started)
@@ -83,7 +83,7 @@ loadtest: ## Load a server and write a report (SCENARIO=mixed DURATION=60 URL=..
 .PHONY: bench
 bench: ## Measure the engine against the sam3 package's own path; the report lands in reports/
 	@scripts/setup loadtest
-	@$(bin)/python -m loadtest.bench
+	@$(bin)/python -m bench.run
 
 .PHONY: setup
 setup: ## Only install: .venv with the server and the test tools

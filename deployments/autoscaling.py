@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from deployments.batcher import Batcher
-from deployments.model_thread import ModelThread
+from deployments.model.batcher import Batcher
+from deployments.model.thread import ModelThread
 
 if TYPE_CHECKING:
     from ray.serve.config import AutoscalingConfig, AutoscalingContext

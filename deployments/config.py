@@ -3,8 +3,8 @@ answer."""
 
 from dataclasses import dataclass
 
+from deployments.observe.tracing import TracingConfig
 from deployments.pool.directory import Budget
-from deployments.tracing import TracingConfig
 
 ENCODER = "ImageEncoder"
 DECODER = "PromptDecoder"

@@ -2,7 +2,7 @@
 
 Pixels and embeddings travel as references, wrapped in a list so that Ray hands the reference on instead of fetching
 its value for the receiver. What holds one may only be sent as an argument or a result of an actor's task: see
-`deployments.routing.call`.
+`deployments.ray.router.call`.
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class _Image:
     deadline: float | None = None
     """`time.time()` after which it need not be encoded."""
     traceparent: str | None = None
-    """See `deployments.tracing`."""
+    """See `deployments.observe.tracing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class PromptJob:
     elsewhere: int = 0
     """How many decoders need not be asked again: counted up, the job meets another one."""
     traceparent: str | None = None
-    """See `deployments.tracing`."""
+    """See `deployments.observe.tracing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Answered:
 
     size: ImageSize
     results: bytes
-    """What `wire.loads` reads."""
+    """What `results.load_results` reads."""
     cache: CacheTier
     stages: dict[str, float] = field(default_factory=dict)
 

@@ -57,7 +57,7 @@ class ConceptRequest:
     mask_format: MaskFormat = "polygon"
     nms_iou_threshold: float | None = None
     as_json: bool = False
-    """Have `Instance.masks` as `wire.JsonText`, for an answer that is only sent on."""
+    """Have `Instance.masks` as `results.JsonText`, for an answer that is only sent on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class DeadlineExceeded(Exception):
 
 
 class Segmenter(Protocol):
-    """What the HTTP layer needs. `deployments.service.SegmentationService` is the real one."""
+    """What the HTTP layer needs. `deployments.ingress.service.SegmentationService` is the real one."""
 
     async def embed(self, image: ImageReference, trace: Trace) -> Embedded:
         """Encode an image now, so that later prompts find it."""

@@ -1,1 +1,1 @@
-"""Load tests, benchmarks and fault drills: what they share, and one module for each. Not shipped."""
+"""The load test of a server: scenarios, load generators, baselines, report. Not shipped."""

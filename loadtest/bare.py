@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
+from harness.records import Record
 from loadtest.checks import Wrong, check
 from loadtest.corpus import Corpus
 from loadtest.plan import Plan, read_reference, serve_plans
-from loadtest.records import Record
 from loadtest.scenarios import CONCEPT, KNOWN, VISUAL, Ask, Traffic, known
 from sam3_engine.encode_masks import concept_instances, visual_instance
 from sam3_engine.engine import ConceptItem, Engine, VisualItem

@@ -14,12 +14,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtest.figures import ms, table
+from harness.figures import ms, table
+from harness.records import Figures, Record, figures
+from harness.usage import Processes, cpu_seconds, server_behind, tree
 from loadtest.plan import Plan
-from loadtest.records import Figures, Record, figures
 from loadtest.reference import Quiet, agreement, ask_quietly
 from loadtest.scenarios import CONCEPT, VISUAL
-from loadtest.usage import Processes, cpu_seconds, server_behind, tree
 from loadtest.workers import baseline_server, worker
 
 ALONE = ("click", "one-prompt", "sixteen-prompts", "concept")

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from harness.machine import this_machine
+from harness.server import ROOT, server_process
+from harness.usage import tree
 from loadtest.baselines import ALONE, CROWD, Contender, compare
-from loadtest.machine import this_machine
 from loadtest.plan import Plan
 from loadtest.reference import ask_quietly, warm
 from loadtest.scenarios import CONCEPT, SCENARIOS, VISUAL
-from loadtest.server import ROOT, server_process
-from loadtest.usage import tree
 from loadtest.workers import worker
 
 

@@ -18,9 +18,9 @@ import orjson
 from gevent.pool import Group
 from locust.env import Environment
 
+from harness.records import Record, server_timing
 from loadtest.checks import Reference, Wrong, check
 from loadtest.plan import Plan, read_reference, serve_plans
-from loadtest.records import Record, server_timing
 from loadtest.scenarios import Ask, Traffic
 from loadtest.traffic import poisson
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.records import Record, write
 from loadtest.checks import Found
 from loadtest.corpus import Corpus
-from loadtest.records import Record, write
 from loadtest.scenarios import VISUAL
 from sam3_engine.types import ImageSize
 

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from loadtest.records import Record, by_kind
+from harness.records import Record, by_kind
 from loadtest.result import Result
 
 mpl.use("svg")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from harness.figures import Latency, ms
 from loadtest.baselines import HEAD
-from loadtest.figures import Latency, ms
 from loadtest.plots import plots
 from loadtest.result import Point, Result
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.figures import Latency, latency
+from harness.records import Figures, Record, by_kind, figures
+from harness.usage import Usage
 from loadtest.baselines import Comparison
-from loadtest.figures import Latency, latency
-from loadtest.records import Figures, Record, by_kind, figures
-from loadtest.usage import Usage
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,17 @@ from pathlib import Path
 
 import httpx
 
+from harness.exposed import settled
+from harness.figures import ms
+from harness.machine import this_machine
+from harness.server import ROOT, get, server_process
+from harness.usage import server_behind, watched
 from loadtest.baselines import ALONE, CROWD, Comparison, compare, contenders
-from loadtest.exposed import settled
-from loadtest.figures import ms
-from loadtest.machine import this_machine
 from loadtest.plan import Plan
 from loadtest.reference import Quiet, ask_quietly, warm
 from loadtest.report import write
 from loadtest.result import Point, Result, knee, point
 from loadtest.scenarios import SCENARIOS, Traffic
-from loadtest.server import ROOT, get, server_process
-from loadtest.usage import server_behind, watched
 from loadtest.workers import Worker, best_threads, worker
 
 CLIENTS = (1, 2, 4, 8, 16)

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import psutil
 
-from loadtest.orphans import end_with_parent
+from harness.orphans import end_with_parent
+from harness.records import Record, read
+from harness.server import ROOT, get
 from loadtest.plan import Plan
-from loadtest.records import Record, read
-from loadtest.server import ROOT, get
 from serve_app.cli.addresses import free_ports
 
 START_S = 400.0
 
 
 def best_threads(model: str) -> int:
-    """What `loadtest.threads` finds, in a process of its own."""
+    """What `bench.threads` finds, in a process of its own."""
     found = subprocess.run(
-        [sys.executable, "-m", "loadtest.threads", model],
+        [sys.executable, "-m", "bench.threads", model],
         cwd=ROOT,
         env=_environment(),
         capture_output=True,

@@ -1,8 +1,8 @@
-"""Write the table of metrics in docs/monitoring.md from `deployments.metrics`: `python -m scripts.metrics_table`."""
+"""Write the table of metrics in docs/monitoring.md: `python -m scripts.metrics_table`."""
 
 from pathlib import Path
 
-from deployments.exposition import OURS
+from deployments.observe.exposition import OURS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "monitoring.md"
 BEGIN, END = "<!-- metrics: written by scripts/metrics_table.py -->\n", "<!-- /metrics -->"

@@ -22,12 +22,12 @@ from deployments.config import (
     EngineConfig,
     PoolConfig,
 )
-from deployments.decoder import PromptDecoder
-from deployments.encoder import ImageEncoder
+from deployments.decoder.deployment import PromptDecoder
+from deployments.encoder.deployment import ImageEncoder
+from deployments.observe.tracing import TracingConfig
 from deployments.pool.directory import Budget
+from deployments.ray.router import ROUTER
 from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
-from deployments.routing import ROUTER
-from deployments.tracing import TracingConfig
 from serve_app.ingress import Ingress
 from serve_app.settings import Auto, Settings
 from serve_app.workflows import workflow_runner
@@ -36,7 +36,7 @@ APP_NAME = "sam3"
 DRAIN_POLL_S = 0.25
 """How often a replica that is being stopped looks whether its requests are finished."""
 LOGGING = {"enable_access_log": False}
-"""Serve's own line per request: the application writes one (`serve_app/http/access_log.py`)."""
+"""Serve's own line per request: the application writes one (`serve_app/http/around/access_log.py`)."""
 
 
 def build_app(args: Settings) -> Application:

@@ -10,16 +10,16 @@ from ray import serve
 from ray.serve._private.logging_utils import get_serve_logs_dir  # Serve has no public name for it
 from ray.serve.handle import DeploymentHandle
 
-from deployments import tracing
-from deployments.clients import ServeDecoders
 from deployments.config import PoolConfig
-from deployments.loopback import stay_on_loopback
-from deployments.metrics import NAMES
+from deployments.ingress.decoders import ServeDecoders
+from deployments.ingress.service import SegmentationService, ServiceConfig
+from deployments.observe import tracing
+from deployments.observe.metrics import NAMES
+from deployments.observe.report import ServeMetrics
+from deployments.observe.scrape import ClusterMetrics, node_addresses
 from deployments.pool.client import EmbeddingPoolClient
-from deployments.routing import connect
-from deployments.scrape import ClusterMetrics, node_addresses
-from deployments.serve_metrics import ServeMetrics
-from deployments.service import SegmentationService, ServiceConfig
+from deployments.ray.loopback import stay_on_loopback
+from deployments.ray.router import connect
 from deployments.workflows.client import ServeWorkflows
 from sam3_engine.images import lift_pillow_limit
 from serve_app.http.app import create_app

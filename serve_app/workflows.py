@@ -8,7 +8,7 @@ from ray.serve.deployment import Application
 
 from deployments.config import PoolConfig
 from deployments.resources import WAITING_CPU
-from deployments.workflow_runner import WORKFLOWS, WorkflowConfig, WorkflowRunner
+from deployments.workflows.deployment import WORKFLOWS, WorkflowConfig, WorkflowRunner
 from deployments.workflows.limits import Limits
 from deployments.workflows.policy import Policy
 from serve_app.settings import Settings

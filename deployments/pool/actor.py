@@ -19,7 +19,6 @@ from ray.experimental.locations import get_local_object_locations
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments import tracing
 from deployments.config import ENCODER, PoolConfig
 from deployments.keys import ImageKey
 from deployments.messages import (
@@ -34,15 +33,16 @@ from deployments.messages import (
     StoredImage,
     Warm,
 )
-from deployments.metrics import NAMES
+from deployments.observe import tracing
+from deployments.observe.metrics import NAMES
+from deployments.observe.report import ServeMetrics
 from deployments.payloads import LostPayload
-from deployments.pool.copies import Copies, Handover, Image
 from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
 from deployments.pool.leases import Leases, Name
 from deployments.pool.naming import Naming
 from deployments.pool.peer import RemoteShard
+from deployments.pool.replication import Copies, Handover, Image
 from deployments.protocol import CacheTier, DeadlineExceeded
-from deployments.serve_metrics import ServeMetrics
 
 SWEEP_S = 5.0
 CONNECT_S = 1.0

@@ -11,16 +11,16 @@ import numpy.typing as npt
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from deployments import tracing
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, derived_id, shards_of
 from deployments.messages import Ensured, Named, NameQuestion, OtherModel, Square, StoredImage, Warm
-from deployments.metrics import NAMES, Metrics
-from deployments.pool.copies import ShardGone
+from deployments.observe import tracing
+from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.failover import Failover
 from deployments.pool.gathering import Gathering
 from deployments.pool.leases import Name
+from deployments.pool.replication import ShardGone
 from deployments.pool.shards import pool_shards
 from deployments.protocol import CacheTier, Overloaded
 from sam3_engine.types import ImageSize

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from deployments.keys import ImageKey
-from deployments.pool.ledger import Ledger
 from deployments.pool.states import Entry, State
+from deployments.pool.tier import Ledger
 from sam3_engine.types import ImageSize
 
 Tier = Literal["warm", "cold"]

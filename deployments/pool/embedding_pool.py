@@ -8,7 +8,7 @@ from typing import Any
 
 from deployments.keys import ImageKey
 from deployments.messages import Ensured, ImageCopy, NameCopy, Source, Square, StoredImage, Warm
-from deployments.metrics import NAMES, Metrics
+from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.deletions import Deletions
 from deployments.pool.directory import Budget, Directory
 from deployments.pool.names import Names

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from deployments.pool.copies import ShardGone
+from deployments.pool.replication import ShardGone
 
 PATIENCE_S = 1.0
 """A call that takes longer is taken to be lost unless its shard answers..."""

@@ -31,7 +31,7 @@ class Shards(Protocol):
 
 
 class LeasedNames:
-    """`deployments.jobs.Resolver` of one decoder."""
+    """`deployments.decoder.job.Resolver` of one decoder."""
 
     def __init__(self, pool: Shards, clock: Callable[[], float] = time.monotonic) -> None:
         self._pool = pool

@@ -1,9 +1,9 @@
 """Answers what ids name, and grants leases on the answers: `pool.names`, `pool.leases` and `pool.copies` together."""
 
 from deployments.messages import Named, NameQuestion
-from deployments.pool.copies import Copies
 from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.pool.leases import LEASE_S, Leases
+from deployments.pool.replication import Copies
 
 
 class Naming:

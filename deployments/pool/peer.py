@@ -9,7 +9,7 @@ from ray.exceptions import RayError
 
 from deployments.keys import ImageKey
 from deployments.messages import ImageCopy, NameCopy
-from deployments.pool.copies import Handover, Image, ShardGone
+from deployments.pool.replication import Handover, Image, ShardGone
 
 NAMESPACE = "sam3"
 
@@ -20,7 +20,7 @@ def shard_name(app: str, shard: int) -> str:
 
 
 class RemoteShard:
-    """Another shard, by its name: `deployments.pool.copies.Peer`."""
+    """Another shard, by its name: `deployments.pool.replication.Peer`."""
 
     def __init__(self, app: str, shard: int) -> None:
         self._name = shard_name(app, shard)

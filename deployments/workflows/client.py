@@ -5,7 +5,7 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.protocol import DeadlineExceeded, Overloaded, Trace
-from deployments.routing import call
+from deployments.ray.router import call
 from deployments.traces import merge
 from deployments.workflows.messages import Done, Job, Reply
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong

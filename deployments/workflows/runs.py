@@ -1,5 +1,5 @@
 """Runs workflows: a worker for each, its model calls answered, its time bounded. Knows no Ray: the deployment
-`deployments.workflow_runner` wraps it."""
+`deployments.workflows.deployment` wraps it."""
 
 import asyncio
 import logging

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from serve_app.cli.addresses import url_of
 from serve_app.cli.ray_head import logs_in
-from serve_app.http.examples import CONCEPT_EXAMPLES
+from serve_app.http.sam3.examples import CONCEPT_EXAMPLES
 from serve_app.settings import Settings
 
 EXAMPLE_IMAGE = Path("docs/images/shapes.jpg")

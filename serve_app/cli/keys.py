@@ -10,7 +10,7 @@ from typing import Any
 import click
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from serve_app.http import keyfile
+from serve_app.http.tenants import keyfile
 
 FileOption = click.option(
     "--file",

@@ -11,28 +11,25 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from deployments.metrics import LocalMetrics, Metrics
+from deployments.observe.metrics import LocalMetrics, Metrics
 from deployments.protocol import Segmenter
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
-from serve_app.http import (
-    errors,
-    openapi,
-    routes_docs,
-    routes_images,
-    routes_playground,
-    routes_sam3,
-    routes_system,
-    routes_workflows,
-)
-from serve_app.http.access_log import access_log
-from serve_app.http.admission import Admission
-from serve_app.http.auth import KeyRing
-from serve_app.http.call import HttpContext
-from serve_app.http.fetch import ImageFetcher
-from serve_app.http.middleware import ExchangeMiddleware, LastResort
-from serve_app.http.observe import Observe, Reporter, RequestMetrics
-from serve_app.http.route_names import RouteNames
+from serve_app.http import errors, openapi
+from serve_app.http.around.access_log import access_log
+from serve_app.http.around.admission import Admission
+from serve_app.http.around.middleware import ExchangeMiddleware, LastResort
+from serve_app.http.around.observe import Observe, Reporter, RequestMetrics
+from serve_app.http.around.route_names import RouteNames
+from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.sam3 import kept_images as routes_images
+from serve_app.http.sam3 import routes as routes_sam3
+from serve_app.http.sam3.call import HttpContext
+from serve_app.http.system import docs as routes_docs
+from serve_app.http.system import playground as routes_playground
+from serve_app.http.system import server as routes_system
+from serve_app.http.tenants.auth import KeyRing
+from serve_app.http.workflows import routes as routes_workflows
 from serve_app.settings import Settings
 
 TITLE = "SAM 3 serve"

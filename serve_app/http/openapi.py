@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from serve_app.http.models import note_on
-from serve_app.http.openapi_routes import REQUEST_MODELS
+from serve_app.http.sam3.documentation import REQUEST_MODELS
 from serve_app.settings import Settings
 
 DESCRIPTION = """\

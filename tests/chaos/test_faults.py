@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.cluster import ROOT
+from harness.cluster import ROOT
 
 pytestmark = pytest.mark.slow
 FAULTS = ("images", "controller", "hang", "model", "haproxy")
@@ -22,7 +22,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     """By fault, what came of the requests."""
     folder = tmp_path_factory.mktemp("chaos")
     output, log = folder / "results.json", folder / "log.txt"
-    command = [sys.executable, "-m", "loadtest.chaos", "--json", str(output)]
+    command = [sys.executable, "-m", "drills.chaos", "--json", str(output)]
     chosen = [word for fault in FAULTS for word in ("--fault", fault)]
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("SAM3_", "RAY_"))

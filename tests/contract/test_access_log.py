@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from serve_app.http import keyfile
+from serve_app.http.tenants import keyfile
 from tests.contract.conftest import ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, scene

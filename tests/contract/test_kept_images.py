@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from serve_app.http import keyfile
+from serve_app.http.tenants import keyfile
 from tests.contract.conftest import Client, ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import HEIGHT, WIDTH, as_json, numbered

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from serve_app.http import keyfile
+from serve_app.http.tenants import keyfile
 from tests.contract.conftest import Client, ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import as_json, encoded, numbered, scene

@@ -8,7 +8,7 @@ from inference_sdk import InferenceConfiguration, InferenceHTTPClient
 from inference_sdk.http.errors import HTTPCallErrorError
 
 from deployments.protocol import Overloaded
-from serve_app.http import keyfile
+from serve_app.http.tenants import keyfile
 from tests.contract.conftest import ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import CIRCLE, HEIGHT, SQUARE, WIDTH, box_iou, encoded, polygon_box, scene

@@ -9,10 +9,10 @@ import pytest
 import trustme
 from aiohttp import web
 
-from serve_app.http import pinned
 from serve_app.http.errors import BadImage
-from serve_app.http.fetch import ImageFetcher
-from serve_app.http.pinned import checked_session
+from serve_app.http.reading import pinned
+from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.reading.pinned import checked_session
 from serve_app.settings import Settings
 
 PICTURE = b"picture"

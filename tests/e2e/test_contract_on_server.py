@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtest.server import server_process
+from harness.server import server_process
 
 ROOT = Path(__file__).parents[2]
 

@@ -141,7 +141,7 @@ def test_its_install_steps_give_a_server(tmp_path: Path) -> None:
     for part in (
         "sam3_engine/checkpoints/tiny.safetensors",
         "serve_app/capacity.json",
-        "deployments/routing.py",
+        "deployments/ray/router.py",
     ):
         assert (installed / part).exists(), part
     assert "127.0.0.1:8404" in (prefix / "bin" / "sam3-haproxy").read_text()

@@ -15,8 +15,8 @@ import pytest
 import requests
 from PIL import Image
 
-from loadtest import exposed
-from loadtest.server import ServerProcess, server_process
+from harness import exposed
+from harness.server import ServerProcess, server_process
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
 
 pytestmark = pytest.mark.slow

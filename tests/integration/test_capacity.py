@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.capacity import NAME, measure, report, write
-from loadtest.server import server_process
-from loadtest.usage import tree
+from drills.capacity import NAME, measure, report, write
+from harness.server import server_process
+from harness.usage import tree
 from serve_app.capacity import FORECAST_FACTOR, known_costs, read_costs
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from loadtest.images import as_json, drawing
-from loadtest.server import ServerProcess, server_process
-from loadtest.waiting import wait_until
+from harness.images import as_json, drawing
+from harness.server import ServerProcess, server_process
+from harness.waiting import wait_until
 from serve_app.cli.drain import command, under_way
 from serve_app.cli.ray_environment import ADMIN_SOCKET
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from loadtest.local_cluster import LocalCluster, Node, local_cluster
-from loadtest.redis import PASSWORD, redis_server
-from loadtest.waiting import wait_until
-from serve_app.http import keyfile
+from harness.local_cluster import LocalCluster, Node, local_cluster
+from harness.redis import PASSWORD, redis_server
+from harness.waiting import wait_until
+from serve_app.http.tenants import keyfile
 from tests.support.kubernetes import Manifest, groups, quantity, serve_config
 from tests.support.scenes import as_json, numbered
 

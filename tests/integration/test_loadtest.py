@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import bench, run
+from bench import run as bench
+from loadtest import run
 
 pytestmark = pytest.mark.slow
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.waiting import wait_until
+from harness.waiting import wait_until
 from serve_app.cli.janitor import started_for
 
 pytestmark = pytest.mark.slow
 
 PROGRAM = """
-from loadtest.local_cluster import local_cluster
+from harness.local_cluster import local_cluster
 with local_cluster() as cluster:
     cluster.start_head()
     print(cluster.folder, flush=True)

@@ -14,9 +14,9 @@ import pytest
 import requests
 import yaml
 
-from loadtest.machine import this_machine
-from loadtest.prometheus import RULES, Prometheus, prometheus
-from loadtest.server import ServerProcess, server_process
+from harness.machine import this_machine
+from harness.prometheus import RULES, Prometheus, prometheus
+from harness.server import ServerProcess, server_process
 from scripts import grafana_dashboard
 from tests.support.otlp_receiver import Receiver, otlp_receiver
 from tests.support.scenes import as_json, numbered

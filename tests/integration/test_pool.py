@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.server import ROOT, environment
+from harness.server import ROOT, environment
 
 pytestmark = pytest.mark.slow
 RAYS_BATCH = 100
@@ -27,8 +27,8 @@ def run(module: str, folder: Path) -> Any:
 
 
 def test_the_loss_of_a_node_with_embeddings_and_a_shard_loses_no_image(tmp_path: Path) -> None:
-    """Requests by id alone, all the while: see loadtest/node_loss.py."""
-    found = run("loadtest.node_loss", tmp_path)
+    """Requests by id alone, all the while: see drills/node_loss.py."""
+    found = run("drills.node_loss", tmp_path)
     assert found["lost"]["PoolShard"] == 1, "one of two shards was on the node"
     assert found["lost"]["ImageEncoder"] >= 1
     assert found["encoded_again"] > 0, "its embeddings were lost"
@@ -37,8 +37,8 @@ def test_the_loss_of_a_node_with_embeddings_and_a_shard_loses_no_image(tmp_path:
 
 
 def test_the_object_store_stays_under_its_budget_and_is_empty_again_after_deletions(tmp_path: Path) -> None:
-    """What the raylet says, while ten times as many images pass as fit: see loadtest/store_use.py."""
-    found = run("loadtest.store_use", tmp_path)
+    """What the raylet says, while ten times as many images pass as fit: see drills/object_store.py."""
+    found = run("drills.object_store", tmp_path)
     budget, embedding, under_way = found["budget"], found["embedding"], found["under_way"]
     assert embedding > 100 * 1024, "smaller ones would not be in the object store at all"
     assert found["passed"] > 9.9 * budget

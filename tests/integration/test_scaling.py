@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from loadtest.images import as_json, drawing
-from loadtest.offered import offered, one_by_one
-from loadtest.server import ServerProcess, get, server_process
+from harness.images import as_json, drawing
+from harness.offered import offered, one_by_one
+from harness.server import ServerProcess, get, server_process
 
 pytestmark = pytest.mark.slow
 DECODER, ENCODER = "ServeReplica:sam3:PromptDecoder", "ServeReplica:sam3:ImageEncoder"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from loadtest.server import ServerProcess, server_process
-from serve_app.http import keyfile
+from harness.server import ServerProcess, server_process
+from serve_app.http.tenants import keyfile
 from tests.support.scenes import as_json, encoded, scene
 
 pytestmark = pytest.mark.slow

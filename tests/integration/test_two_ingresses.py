@@ -10,8 +10,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadtest.exposed import metric, settled_metric
-from loadtest.server import ServerProcess, server_process
+from harness.exposed import metric, settled_metric
+from harness.server import ServerProcess, server_process
 from serve_app.cli.ray_head import logs_in
 from tests.support.faulty_encoder import broken
 from tests.support.scenes import as_json, numbered

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtest.server import STOP_S, command, environment, get, server_process
+from harness.server import STOP_S, command, environment, get, server_process
 from serve_app.cli.addresses import free_ports
 
 pytestmark = pytest.mark.slow

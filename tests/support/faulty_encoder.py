@@ -4,7 +4,7 @@ one sees it."""
 import numpy as np
 from PIL import Image
 
-from deployments.encoder import ImageEncoder
+from deployments.encoder.deployment import ImageEncoder
 from deployments.messages import Source, Square
 from sam3_engine.embedding import Embedding
 from tests.support.scenes import HEIGHT, WIDTH, encoded

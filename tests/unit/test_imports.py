@@ -24,7 +24,7 @@ def imported_by(*modules: str) -> set[str]:
     [
         "deployments.keys",
         "deployments.protocol",
-        "deployments.service",
+        "deployments.ingress.service",
         "serve_app.http.app",
         "serve_app.ingress",
         "serve_app.settings",
@@ -34,7 +34,7 @@ def test_ingress_never_imports_torch(module: str) -> None:
     assert imported_by(module).isdisjoint(TORCH)
 
 
-@pytest.mark.parametrize("module", ["deployments.service", "serve_app.http.app"])
+@pytest.mark.parametrize("module", ["deployments.ingress.service", "serve_app.http.app"])
 def test_the_way_of_a_request_runs_without_ray(module: str) -> None:
     assert "ray" not in imported_by(module)
 

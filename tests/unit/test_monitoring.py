@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.exposition import OURS
-from deployments.metrics import RAYS
+from deployments.observe.exposition import OURS
+from deployments.observe.metrics import RAYS
 from scripts import grafana_dashboard, metrics_table
 
 ROOT = Path(__file__).parents[2]

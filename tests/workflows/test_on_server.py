@@ -14,7 +14,7 @@ import requests
 from inference_sdk import InferenceHTTPClient
 from PIL import Image
 
-from loadtest.server import ServerProcess, server_process
+from harness.server import ServerProcess, server_process
 from tests.support.scenes import as_json
 from tests.workflows.specifications import DOCUMENTED, interactive, sam3, workflow
 

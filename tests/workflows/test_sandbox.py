@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.waiting import wait_until
+from harness.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60.0

@@ -9,7 +9,7 @@ import requests
 from inference_sdk import InferenceConfiguration, InferenceHTTPClient
 from inference_sdk.http.errors import HTTPCallErrorError
 
-from serve_app.http import keyfile
+from serve_app.http.tenants import keyfile
 from tests.support.scenes import as_json, encoded, scene
 from tests.workflows.conftest import ServerFactory
 from tests.workflows.specifications import sam3, workflow

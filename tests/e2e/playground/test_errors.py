@@ -5,8 +5,8 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from deployments.protocol import Overloaded
-from serve_app.http import keyfile
 from serve_app.http.app import create_app
+from serve_app.http.tenants import keyfile
 from serve_app.settings import Settings
 from tests.contract.conftest import own_server
 from tests.e2e.playground.conftest import Opener

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from serve_app.http.app import create_app
-from serve_app.http.digest import digest_of
-from serve_app.http.url_cache import FetchedImage
+from serve_app.http.reading.digest import digest_of
+from serve_app.http.reading.url_cache import FetchedImage
 from serve_app.settings import Settings
 from tests.e2e.playground.conftest import Opener
 from tests.support.browser import Playground

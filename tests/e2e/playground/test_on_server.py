@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 from pycocotools.coco import COCO
 
-from loadtest.server import server_process
+from harness.server import server_process
 from scripts.playground_samples import SCENES
 from tests.e2e.playground.conftest import Opener
 from tests.support.browser import Playground

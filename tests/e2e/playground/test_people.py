@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from serve_app.http import keyfile
+from serve_app.http.tenants import keyfile
 from tests.contract.conftest import own_server
 from tests.e2e.playground.conftest import Opener
 from tests.e2e.playground.test_errors import expected, give_key

@@ -127,7 +127,7 @@ def test_the_overlay_is_the_image_with_the_masks(playground: Playground, tmp_pat
 
 @pytest.mark.parametrize("with_key", [False, True], ids=["open", "with-keys"])
 def test_the_code_asks_what_the_page_asked(open_page: Opener, tmp_path: Path, with_key: bool) -> None:
-    from serve_app.http import keyfile
+    from serve_app.http.tenants import keyfile
 
     key = keyfile.add(tmp_path / "keys.json", "acme") if with_key else ""
     settings = {"api_keys_file": tmp_path / "keys.json"} if with_key else {}

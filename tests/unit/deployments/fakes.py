@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from deployments import wire
 from deployments.keys import ImageKey, content_digest, derived_id
 from deployments.messages import (
     Answered,
@@ -22,9 +21,10 @@ from deployments.messages import (
     Square,
     StoredImage,
 )
-from deployments.metrics import LocalMetrics
+from deployments.observe.metrics import LocalMetrics
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
+from deployments.results import dump_results
 from sam3_engine.images import decode_image
 from sam3_engine.types import ImageSize, Instance
 
@@ -130,7 +130,7 @@ class FakeDecoders:
             self.unsure = max(0, self.unsure - 1)
             return NeedImage(model, SIDE)
         warm, tier = found
-        data = wire.dumps([Instance(1.0, (0, 0, 1, 1), 1, [[list(warm.reference[0])]])])
+        data = dump_results([Instance(1.0, (0, 0, 1, 1), 1, [[list(warm.reference[0])]])])
         return Answered(warm.size, data, tier, {"prompt": 0.5, "queue": 0.25})
 
     async def forget(self, tenant: str, digest: str) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deployments.autoscaling import Load, Memory, Rules, decide, load_of, report, serve_options
-from deployments.batcher import Batcher
-from deployments.model_thread import ModelThread
+from deployments.model.batcher import Batcher
+from deployments.model.thread import ModelThread
 
 RULES = Rules(
     hot=1,

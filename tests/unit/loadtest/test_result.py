@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.timing import exponent, side_by_side
+from harness.records import Record, figures, read, server_timing, write
+from harness.usage import Group, Sample, Usage, group_of
 from loadtest.baselines import Cell, Comparison
 from loadtest.plan import Plan
-from loadtest.records import Record, figures, read, server_timing, write
 from loadtest.report import write as write_report
 from loadtest.result import Result, knee, point
-from loadtest.timing import exponent, side_by_side
-from loadtest.usage import Group, Sample, Usage, group_of
 
 
 def record(

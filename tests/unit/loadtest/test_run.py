@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadtest import exposed, run
+from harness import exposed
+from loadtest import run
 
 
 @pytest.fixture

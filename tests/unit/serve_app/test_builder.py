@@ -4,9 +4,9 @@ import pytest
 from ray.serve.deployment import Application
 
 from deployments.config import DECODER, ENCODER, INGRESS
+from deployments.ray.router import ROUTER
 from deployments.resources import Machine, NotEnough, plan
-from deployments.routing import ROUTER
-from deployments.workflow_runner import WORKFLOWS
+from deployments.workflows.deployment import WORKFLOWS
 from serve_app.builder import build_app, decoder_config, encoder_config, pool_config, wishes
 from serve_app.settings import Settings
 from serve_app.workflows import NotInstalled

@@ -12,7 +12,7 @@ from ray.exceptions import ActorUnavailableError
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, content_digest, derived_id, shards_of
 from deployments.messages import ImageCopy, NameCopy, Named, Source, Square
-from deployments.metrics import LocalMetrics
+from deployments.observe.metrics import LocalMetrics
 from deployments.pool import client as module
 from deployments.pool import failover
 from deployments.pool.client import EmbeddingPoolClient

@@ -8,7 +8,7 @@ import pytest
 
 from deployments.keys import ImageKey, content_digest, derived_id
 from deployments.messages import ImageCopy, Source, Square, Warm
-from deployments.metrics import LocalMetrics
+from deployments.observe.metrics import LocalMetrics
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
 from sam3_engine.types import ImageSize

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from deployments.pool import failover
-from deployments.pool.copies import ShardGone
 from deployments.pool.failover import Failover
+from deployments.pool.replication import ShardGone
 
 
 class Shards:

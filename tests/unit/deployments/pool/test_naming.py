@@ -12,15 +12,15 @@ import pytest
 
 from deployments.keys import derived_id
 from deployments.messages import Named, NameQuestion, Source, Square
-from deployments.metrics import LocalMetrics
+from deployments.observe.metrics import LocalMetrics
 from deployments.pool import leases as leases_module
 from deployments.pool import naming as naming_module
-from deployments.pool.copies import Copies, Peer
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.pool.leased import LeasedNames
 from deployments.pool.leases import Leases, Name
 from deployments.pool.naming import Naming
+from deployments.pool.replication import Copies, Peer
 
 DECODERS = 3
 

@@ -4,8 +4,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from serve_app.cli.keys import keys
-from serve_app.http.auth import KeyRing
 from serve_app.http.errors import Unauthorized
+from serve_app.http.tenants.auth import KeyRing
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from deployments.exposition import Merged
-from deployments.metrics import NAMES, RAYS, Metric
-from deployments.tallies import Tallies
+from deployments.observe.exposition import Merged
+from deployments.observe.metrics import NAMES, RAYS, Metric
+from deployments.observe.tallies import Tallies
 from serve_app.cli.main import main
 from serve_app.cli.top import view
 from serve_app.cli.top_figures import Figures, Scrape, figures, quantile

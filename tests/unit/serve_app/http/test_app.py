@@ -8,8 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.http.app import create_app
-from serve_app.http.call import all_or_none
-from serve_app.http.fetch import ImageFetcher
+from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.sam3.call import all_or_none
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import as_json, numbered

@@ -23,7 +23,7 @@ from serve_app.http.errors import (
     UnsupportedFormat,
     answer_error,
 )
-from serve_app.http.schemas_concept import Sam3SegmentationRequest
+from serve_app.http.sam3.concept import Sam3SegmentationRequest
 
 CASES: list[tuple[Exception, int, str]] = [
     (BadImage("why"), 400, "why"),

@@ -1,0 +1,150 @@
+"""The prompt decoder: answers from features it holds, fetches those it does not, and says when it needs the
+image."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from ray import serve
+
+from deployments.autoscaling import oldest_s, report
+from deployments.config import DecoderConfig
+from deployments.decoder.features import FeatureFinder, HotImage
+from deployments.decoder.hot import HotCache, Weighed
+from deployments.decoder.job import JobRunner
+from deployments.decoder.logits import LogitsCache
+from deployments.decoder.prompts import Prompting, warm_up_encoding
+from deployments.keys import ImageKey
+from deployments.messages import Answered, PromptJob, Reply
+from deployments.model.loading import hot_budget, load_engine
+from deployments.model.thread import Canary, ModelThread
+from deployments.observe import tracing
+from deployments.observe.metrics import NAMES
+from deployments.observe.report import ServeMetrics
+from deployments.pool.client import EmbeddingPoolClient
+from deployments.pool.leased import LeasedNames
+from deployments.pool.names import Names
+from deployments.ray import ring
+from deployments.ray.loopback import stay_on_loopback
+from sam3_engine.embedding import Embedding
+from sam3_engine.types import ImageSize, Point, VisualPrompt
+
+if TYPE_CHECKING:
+    from sam3_engine.engine import Engine
+
+LOGITS_BYTES = 64 * 2**20
+MOST_NAMES = 100_000
+GPU_POST_THREADS = 4
+"""Masks encoded at once where the model runs on a GPU; on a CPU, as many as torch has threads."""
+
+
+class PromptDecoder:
+    """A Serve deployment. Ready once the model is loaded and warmed up."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        stay_on_loopback()
+        tracing.configure(config.pool.tracing, "decoder")
+        metrics = ServeMetrics()
+        self._thread = ModelThread("prompt")
+        self._engine = load_engine(config.engine, metrics, self._thread, prompts=config.batch_size)
+        self._pool = EmbeddingPoolClient(config.pool, metrics)
+        self._metrics = metrics
+        post = ThreadPoolExecutor(
+            config.engine.threads or GPU_POST_THREADS, thread_name_prefix="encode-masks"
+        )
+        idle_ttl_s = config.pool.budget.idle_ttl_s
+        self._hot: HotCache[ImageKey, HotImage] = HotCache(
+            self._hot_bytes(config),
+            idle_ttl_s,
+            on_evicted=lambda reason: metrics.add(NAMES.evictions, reason=reason, tier="hot"),
+        )
+        self._finder = FeatureFinder(self._pool, self._expand, self._hot, config.get_timeout_s)
+        self._prompting = Prompting(
+            self._engine,
+            self._thread,
+            post,
+            LogitsCache(LOGITS_BYTES),
+            metrics,
+            config.batch_size,
+            config.batch_wait_s,
+        )
+        self._jobs = JobRunner(
+            model=self._engine.embedding_version,
+            image_size=self._engine.spec.image_size,
+            pool=LeasedNames(self._pool),
+            names=Names(idle_ttl_s, MOST_NAMES),
+            finder=self._finder,
+            prompter=self._prompting,
+        )
+        self._canary = Canary(canary_click(self._engine), self._thread)
+        warm_up_encoding(self._engine)
+        metrics.follow(NAMES.queue_age, lambda: oldest_s(self._prompting.batchers), stage="prompt")
+        metrics.set(NAMES.processes, 1, part="decoder")
+
+    async def run(self, job: PromptJob) -> Reply:
+        """Answer a job, or say that the image is needed."""
+        with tracing.span("decoder.run", job.traceparent):
+            reply = await self._jobs.run(job)
+            if isinstance(reply, Answered):
+                tracing.stages(reply.stages)
+            return reply
+
+    async def forget(self, tenant: str, digest: str) -> bool:
+        """Drop an image and all that is kept of it. Whether it was here."""
+        return self._jobs.forget(tenant, digest)
+
+    async def hot_images(self, tenant: str) -> list[str]:
+        """Digests of a tenant's images in this replica's memory."""
+        return self._finder.digests(tenant)
+
+    async def ready(self) -> bool:
+        """Whether the pool answers."""
+        return await self._pool.ready()
+
+    async def check_health(self) -> None:
+        """Called by Serve: clicks on an image whose mask is known."""
+        self._hot.drop_idle()
+        self._metrics.set(NAMES.pool_bytes, self._hot.used, tier="hot")
+        self._metrics.set(NAMES.pool_entries, len(self._hot), tier="hot")
+        await self._canary.check()
+
+    def record_replica_metadata(self) -> dict[str, float]:
+        """Called by Serve once, for the routers."""
+        return ring.metadata(serve.get_replica_context().rank.rank)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve, for the autoscaling policy."""
+        return report(self._prompting.batchers, self._thread)
+
+    async def _expand(self, embedding: Embedding) -> Weighed:
+        def expand() -> Weighed:
+            return self._engine.expand(_own(embedding) if self._engine.device.type == "cpu" else embedding)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, expand)
+
+    def _hot_bytes(self, config: DecoderConfig) -> int:
+        if config.hot_bytes is not None:
+            return config.hot_bytes
+        return hot_budget(str(self._engine.device), config.gpu_share)
+
+
+def canary_click(engine: "Engine") -> Any:
+    """One click on a fixed image, whose features are made here: a function that gives the mask's logits."""
+    from sam3_engine.engine import VisualItem
+
+    side = engine.spec.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    features = engine.expand(engine.encode([pixels])[0])
+    item = VisualItem(features, ImageSize(side, side), [VisualPrompt((Point(side / 2, side / 2),))])
+
+    def click() -> npt.NDArray[np.float32]:
+        return engine.segment_visual([item])[0][0].low_res_logits
+
+    return click
+
+
+def _own(embedding: Embedding) -> Embedding:
+    """A copy in this process's memory: features on a CPU would otherwise pin the object store's."""
+    return Embedding(embedding.version, {name: array.copy() for name, array in embedding.arrays.items()})

@@ -1,0 +1,145 @@
+"""Finds an image's features for a decoder: hot in its own memory, else warm from the pool."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ray.exceptions import RayError
+
+from deployments.decoder.hot import HotCache, Weighed
+from deployments.keys import ImageKey
+from deployments.messages import Warm
+from deployments.pool.deletions import Deletions
+from deployments.protocol import CacheTier
+from sam3_engine.embedding import Embedding
+from sam3_engine.errors import StaleEmbedding
+from sam3_engine.types import ImageSize
+
+
+@dataclass(slots=True)
+class HotImage:
+    """An image ready for prompts. `size` of the upright original."""
+
+    features: Weighed
+    size: ImageSize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features, which grow with the first concept prompt."""
+        return self.features.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image, where it was, and the seconds that fetching it took."""
+
+    image: HotImage
+    tier: CacheTier
+    transfer_s: float = 0.0
+
+
+class Embeddings(Protocol):
+    """What the finder needs of the pool."""
+
+    async def lookup(self, key: ImageKey, deadline: float | None) -> tuple[Warm, CacheTier] | None:
+        """The embedding of a known image."""
+        ...
+
+    async def lost(self, key: ImageKey, generation: int) -> None:
+        """Report an embedding that could not be read."""
+        ...
+
+
+class FeatureFinder:
+    """The hot tier of one decoder, and the way into it. One transfer per image however many requests wait."""
+
+    def __init__(
+        self,
+        pool: Embeddings,
+        expand: Callable[[Embedding], Awaitable[Weighed]],
+        hot: HotCache[ImageKey, HotImage],
+        get_timeout_s: float,
+    ) -> None:
+        """expand: an embedding's features on the device. get_timeout_s: longest wait for the object store."""
+        self._pool = pool
+        self._expand = expand
+        self._hot = hot
+        self._get_timeout_s = get_timeout_s
+        self._deletions = Deletions()
+        self._transfers: dict[ImageKey, asyncio.Task[HotImage | None]] = {}
+
+    def hot(self, key: ImageKey) -> Found | None:
+        """The image, if it is in this process's memory."""
+        image = self._hot.get(key)
+        return Found(image, "hot") if image else None
+
+    def weigh_again(self, key: ImageKey, image: HotImage) -> None:
+        """Tell the hot tier that an image's features have grown."""
+        if self._hot.get(key) is image:
+            self._hot.put(key, image)
+
+    def deleted(self, key: ImageKey, received: float) -> bool:
+        """Whether the image was deleted since the ingress received a request."""
+        return self._deletions.cover(key.tenant, key.digest, received)
+
+    def digests(self, tenant: str) -> list[str]:
+        """The images of a tenant in this process's memory."""
+        return [key.digest for key in self._hot if key.tenant == tenant]
+
+    def forget(self, tenant: str, digest: str) -> list[ImageKey]:
+        """Drop an image. Requests that came before now do not bring it back. The keys that it was held
+        under."""
+        self._deletions.record(tenant, digest, time.time())
+        keys = [key for key in self._hot if (key.tenant, key.digest) == (tenant, digest)]
+        return [key for key in keys if self._hot.discard(key, "deleted")]
+
+    async def find(
+        self,
+        key: ImageKey,
+        warm: Warm | None,
+        deadline: float | None = None,
+        received: float = float("inf"),
+    ) -> Found | None:
+        """The image, hot or from `warm` or from where the pool says; None when it has to be sent.
+
+        An embedding that cannot be read in time, or is of another model, is reported lost; the pool is then
+        asked once more, as it may hold the source. received: when the ingress received the request.
+        Raises DeadlineExceeded.
+        """
+        if found := self.hot(key):
+            return found
+        tier: CacheTier = "warm"
+        for _ in range(2):
+            if warm is None:
+                answer = await self._pool.lookup(key, deadline)
+                if answer is None:
+                    return None
+                warm, tier = answer
+            started = time.monotonic()
+            image = await self._transfer(key, warm, received)
+            if image is not None:
+                return Found(image, tier, time.monotonic() - started)
+            await self._pool.lost(key, warm.generation)
+            warm = None
+        return None
+
+    async def _transfer(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
+        running = self._transfers.get(key)
+        if running is None:
+            running = asyncio.create_task(self._load(key, warm, received))
+            self._transfers[key] = running
+            running.add_done_callback(lambda _: self._transfers.pop(key, None))
+        return await asyncio.shield(running)
+
+    async def _load(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
+        try:
+            async with asyncio.timeout(self._get_timeout_s):
+                embedding = await warm.reference[0]
+            image = HotImage(await self._expand(embedding), warm.size)
+        except (TimeoutError, RayError, StaleEmbedding):
+            return None
+        if not self.deleted(key, received):
+            self._hot.put(key, image)
+        return image

@@ -1,0 +1,1 @@
+"""The image encoder's process: pixels in, compact embeddings out."""

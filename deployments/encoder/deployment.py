@@ -1,0 +1,88 @@
+"""The image encoder: pixels in, compact embeddings out, batched. Its caller owns what it returns."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deployments.autoscaling import report
+from deployments.config import EncoderConfig
+from deployments.messages import OtherModel, Source, Square
+from deployments.model.batcher import Batcher
+from deployments.model.loading import load_engine
+from deployments.model.thread import Canary, ModelThread
+from deployments.observe import tracing
+from deployments.observe.metrics import NAMES
+from deployments.observe.report import ServeMetrics
+from deployments.payloads import held
+from deployments.ray.loopback import stay_on_loopback
+from sam3_engine.embedding import Embedding
+from sam3_engine.images import decode_image, lift_pillow_limit
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class ImageEncoder:
+    """A Serve deployment. Ready once the model is loaded and warmed up."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        stay_on_loopback()
+        lift_pillow_limit()
+        tracing.configure(config.tracing, "encoder")
+        self._config = config
+        self._metrics = ServeMetrics()
+        self._thread = ModelThread("encode")
+        self._engine = load_engine(config.engine, self._metrics, self._thread, images=config.batch_size)
+        self._batcher: Batcher[Pixels, Embedding] = Batcher(
+            self._engine.encode, self._thread, config.batch_size, config.batch_wait_s, self._on_batch
+        )
+        side = self._engine.spec.image_size
+        canary = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        self._canary = Canary(lambda: _values(self._engine.encode([canary])[0]), self._thread)
+        self._metrics.follow(NAMES.queue_age, lambda: self._batcher.oldest_s, stage="encode")
+        self._metrics.set(NAMES.processes, 1, part="encoder")
+
+    async def encode(self, image: Square | Source) -> Embedding:
+        """One image's embedding. Raises OtherModel, DeadlineExceeded, LostPayload, and what reading the image
+        raises."""
+        if image.model != self._engine.embedding_version:
+            raise OtherModel
+        with tracing.span("encoder.encode", image.traceparent):
+            embedding, _ = await self._batcher.submit(await self._pixels(image), deadline=image.deadline)
+            return embedding
+
+    async def ready(self) -> bool:
+        """Answers when the replica does."""
+        return True
+
+    async def check_health(self) -> None:
+        """Called by Serve: runs the model on an image whose embedding is known."""
+        await self._canary.check()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve, for the autoscaling policy."""
+        return report([self._batcher], self._thread)
+
+    def _on_batch(self, images: int) -> None:
+        self._metrics.observe(NAMES.batch_size, images, stage="encode")
+
+    async def _pixels(self, image: Square | Source) -> Pixels:
+        match image:
+            case Square(reference=reference):
+                pixels: Pixels = await held(reference, self._config.get_timeout_s)
+                return pixels
+            case Source(content=content):
+                limit, side = self._config.max_image_pixels, self._engine.spec.image_size
+                decoded = await asyncio.to_thread(decode_image, content, max_pixels=limit, target=side)
+                return decoded.square
+            case _:
+                raise TypeError(f"expected a Square or a Source, got {type(image).__name__}")
+
+
+def _values(embedding: Embedding) -> npt.NDArray[Any]:
+    """The coarsest features as numbers; bfloat16 seen as uint16 is read as the upper half of float32."""
+    array = embedding.arrays["pvs_coarse"]
+    if array.dtype == np.uint16:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(array)

@@ -1,0 +1,95 @@
+"""The decoders as the ingress sees them."""
+
+import asyncio
+import math
+import time
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.keys import affinity
+from deployments.messages import PromptJob, Reply
+from deployments.protocol import Overloaded
+from deployments.ray.router import call
+
+READY_TIMEOUT_S = 2.0
+BROADCAST_S = 10.0
+READY_FOR_S = 1.0
+"""How long a good answer to "are you ready?" is believed."""
+
+
+class ServeDecoders:
+    """`deployments.ingress.backends.DecoderClient` on Serve's handles."""
+
+    def __init__(
+        self,
+        decoder: DeploymentHandle[Any],
+        encoder: DeploymentHandle[Any],
+        retry_after_s: float,
+        may_sleep: bool = False,
+    ) -> None:
+        """may_sleep: whether all replicas may be stopped when idle. Asking them whether they are ready would wake
+        them, so once they were ready, the service stays so: a request is what wakes them."""
+        self._may_sleep = may_sleep
+        self._decoder = decoder
+        self._encoder = encoder
+        self._retry_after_s = retry_after_s
+        self._ready_until = 0.0
+
+    async def run(self, job: PromptJob) -> Reply:
+        """One hop, to the replica that this image id hashes to. Raises Overloaded."""
+        reply: Reply = await call(
+            self._decoder,
+            "run",
+            job,
+            affinity=affinity(job.tenant, job.image_id, job.elsewhere),
+            references=job.warm is not None,
+            retry_after_s=self._retry_after_s,
+        )
+        return reply
+
+    async def forget(self, tenant: str, digest: str) -> bool:
+        """Drop an image in every replica that runs. Whether one had it. Raises Overloaded when not all
+        confirm."""
+        held = False
+        for last in (False, True):
+            answers = await self._every("forget", tenant, digest)
+            held = held or any(one is True for one in answers)
+            # A replica that died has dropped everything.
+            errors = [one for one in answers if isinstance(one, Exception)]
+            unsure = [error for error in errors if not isinstance(error, RayActorError)]
+            if not unsure:
+                return held
+            if last:
+                raise Overloaded(self._retry_after_s) from unsure[0]
+        raise AssertionError("unreachable")
+
+    async def hot_images(self, tenant: str) -> set[str]:
+        """Digests of a tenant's images that some replica has in its memory, as far as replicas answer."""
+        answers = await self._every("hot_images", tenant)
+        return {digest for answer in answers if isinstance(answer, list) for digest in answer}
+
+    async def _every(self, method: str, *args: Any) -> list[Any]:
+        """Every replica's answer, or the error instead of it."""
+        try:
+            return await self._decoder.broadcast(method, *args).results_async(
+                timeout_s=BROADCAST_S, return_exceptions=True
+            )
+        except DeploymentUnavailableError:
+            return []  # no replica, so nothing is held
+        except TimeoutError as error:
+            return [error]
+
+    async def ready(self) -> bool:
+        """Whether a decoder, an encoder and the pool answer now."""
+        if time.monotonic() < self._ready_until:
+            return True
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await asyncio.gather(call(self._decoder, "ready"), call(self._encoder, "ready"))
+        except Exception:  # not ready, whatever the reason
+            return False
+        self._ready_until = math.inf if self._may_sleep else time.monotonic() + READY_FOR_S
+        return True

@@ -1,0 +1,148 @@
+"""The way of a request between decoder and pool. No torch, no Ray.
+
+The decoder is asked first, with nothing but the image's name and digest; only when it does not know the image
+is the image read, decoded and resized, off the event loop, and handed to the pool. Then it is asked again.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from deployments.ingress.backends import DecoderClient, PoolClient
+from deployments.keys import derived_id
+from deployments.messages import Answered, Expired, NeedImage, OtherModel, PromptJob
+from deployments.observe import tracing
+from deployments.protocol import (
+    ConceptRequest,
+    DeadlineExceeded,
+    ImageReference,
+    Overloaded,
+    Trace,
+    UnknownImage,
+    VisualRequest,
+)
+from sam3_engine.images import DecodedImage, decode_image
+
+ATTEMPTS = 3
+"""How often an image is sent again when its embedding is lost between the pool and the decoder."""
+UPDATE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Between the attempts to find a decoder and an encoder of one model, while an update replaces them."""
+WORK = {"transfer", "prompt", "post"}
+"""A decoder's stages in which it works on the request; the rest of its time the request waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What every request goes through. `executor`: decodes images of at most `max_image_pixels`."""
+
+    decoder: DecoderClient
+    pool: PoolClient
+    executor: Executor
+    max_image_pixels: int
+
+    async def answer(
+        self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
+    ) -> tuple[str, Answered]:
+        """The image's id and the decoder's answer. `request` None: have the image ready.
+
+        Raises UnknownImage, Overloaded, DeadlineExceeded, and what reading the image raises.
+        """
+        received = time.time()
+        digest = await image.source.content_id() if image.source else None
+        image_id = _image_id(image, digest)
+        job = PromptJob(
+            image.tenant,
+            image_id,
+            digest,
+            request,
+            trace.deadline,
+            received,
+            traceparent=tracing.traceparent(),
+        )
+        pauses, lost = iter(UPDATE_PAUSES_S), 0
+        while lost < ATTEMPTS:
+            try:
+                with _waiting(trace):
+                    reply = await self.decoder.run(job)
+                match reply:
+                    case Answered():
+                        trace.cache = trace.cache or reply.cache
+                        _add(trace, reply.stages)
+                        trace.waited_s -= sum(map(reply.stages.__getitem__, WORK & reply.stages.keys()))
+                        return image_id, reply
+                    case Expired():
+                        raise DeadlineExceeded
+                    case NeedImage() if image.source is None:
+                        raise UnknownImage(image_id)
+                    case NeedImage():
+                        job = await self._encode(image, job, reply, trace)
+                        image_id = job.image_id
+                        lost += 1  # if it is asked for again
+            except OtherModel:
+                if (pause := next(pauses, None)) is None:
+                    raise Overloaded from None
+                with _waiting(trace):
+                    await asyncio.sleep(pause)
+                job = replace(job, elsewhere=job.elsewhere + 1)
+            except DeadlineExceeded:
+                # It may have been that of another request, whose encode this one had joined.
+                if trace.deadline is not None and trace.deadline <= time.time():
+                    raise
+                lost += 1
+        raise Overloaded  # the object store loses embeddings as fast as they are made
+
+    async def _encode(
+        self, image: ImageReference, job: PromptJob, need: NeedImage, trace: Trace
+    ) -> PromptJob:
+        """Read, decode and resize the image, and have it encoded. The job that names the result."""
+        assert image.source is not None
+        content = await image.source.content()
+        digest = await image.source.content_id()  # a URL may have changed since its id was last known
+        started = time.monotonic()
+        decoded = await self._decode(content, need.image_size)
+        _add(trace, {"decode": time.monotonic() - started})
+        key = need.key(image.tenant, digest)
+        with _waiting(trace):
+            ensured = await self.pool.ensure(
+                key, decoded.square, decoded.size, content, job.deadline, job.received, image.quota
+            )
+        trace.cache = ensured.tier
+        _add(trace, {"encode": ensured.encode_s})
+        return replace(
+            job,
+            image_id=_image_id(image, digest),
+            digest=digest,
+            warm=ensured.warm,
+            bound=digest == job.digest,
+        )
+
+    async def _decode(self, content: bytes, target: int) -> DecodedImage:
+        decode = partial(decode_image, content, max_pixels=self.max_image_pixels, target=target)
+        with tracing.span("decode"):
+            return await asyncio.get_running_loop().run_in_executor(self.executor, decode)
+
+
+def _image_id(image: ImageReference, digest: str | None) -> str:
+    if image.image_id:
+        return image.image_id
+    if digest is None:
+        raise ValueError("an image reference needs an image, an id, or both")
+    return derived_id(digest)
+
+
+@contextmanager
+def _waiting(trace: Trace) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        trace.waited_s += time.monotonic() - started
+
+
+def _add(trace: Trace, stages: dict[str, float]) -> None:
+    for stage, seconds in stages.items():
+        trace.stages[stage] = trace.stages.get(stage, 0.0) + seconds

@@ -1,0 +1,101 @@
+"""The deployment that runs workflows. Its replicas hold no model: they ask the decoders, as an ingress does."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from deployments.config import PoolConfig
+from deployments.ingress.decoders import ServeDecoders
+from deployments.ingress.service import SegmentationService, ServiceConfig
+from deployments.observe.metrics import NAMES
+from deployments.observe.report import ServeMetrics
+from deployments.pool.client import EmbeddingPoolClient
+from deployments.protocol import DeadlineExceeded, Overloaded, Trace
+from deployments.ray.loopback import stay_on_loopback
+from deployments.ray.router import connect
+from deployments.workflows.limits import Limits
+from deployments.workflows.messages import Done, Job, NotDone, Reply
+from deployments.workflows.policy import Policy
+from deployments.workflows.protocol import WorkflowAnswer, WorkflowRun, WorkflowTooLong
+from deployments.workflows.runs import Runs
+from deployments.workflows.sandbox import Sandbox, SandboxFailed
+from deployments.workflows.workers import Workers
+
+WORKFLOWS = "WorkflowRunner"
+"""The deployment's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowConfig:
+    """What the runner needs of the settings."""
+
+    limits: Limits
+    policy: Policy
+    model_ids: tuple[str, ...]
+    workers: int
+    decode_threads: int
+    retry_after_s: float
+
+    def sandbox(self) -> dict[str, Any]:
+        """What every worker is told."""
+        return {
+            "max_steps": self.policy.max_steps,
+            "more_steps": self.policy.more_steps,
+            "model_ids": self.model_ids,
+            "max_image_pixels": self.limits.max_image_pixels,
+            "memory_bytes": self.limits.memory_bytes,
+        }
+
+
+class WorkflowRunner:
+    """A Serve deployment. Ready once the engine is imported."""
+
+    def __init__(
+        self,
+        config: WorkflowConfig,
+        pool: PoolConfig,
+        decoder: DeploymentHandle[Any],
+        encoder: DeploymentHandle[Any],
+    ) -> None:
+        stay_on_loopback()
+        connect(decoder, encoder)
+        self._config = config
+        self._sandbox = Sandbox(config.sandbox())
+        metrics = ServeMetrics()
+        metrics.set(NAMES.processes, 1, part="workflows")
+        service = SegmentationService(
+            ServeDecoders(decoder, encoder, config.retry_after_s),
+            EmbeddingPoolClient(pool, metrics, config.retry_after_s),
+            ServiceConfig(config.limits.max_image_pixels, config.decode_threads),
+            metrics,
+        )
+        self._runs = Runs(service, Workers(self._sandbox, config.workers), config.limits)
+
+    async def run(self, job: Job) -> Reply:
+        """Answer a job. Errors that the ingress knows come back as what they are called."""
+        trace = Trace(job.request_id, job.deadline)
+        try:
+            answer = await self._answer(job, trace)
+        except WorkflowTooLong:
+            return NotDone("too_long", self._config.limits.timeout_s)
+        except DeadlineExceeded:
+            return NotDone("deadline")
+        except Overloaded as error:
+            return NotDone("overloaded", error.retry_after_s)
+        return Done(answer.status, answer.body, trace.cache, trace.stages)
+
+    async def _answer(self, job: Job, trace: Trace) -> WorkflowAnswer:
+        if job.question != "run":
+            return await self._runs.ask(job.question, job.document, trace)
+        return await self._runs.run(WorkflowRun(job.tenant, job.document, job.places, job.files), trace)
+
+    async def check_health(self) -> None:
+        """Called by Serve. A replica without its engine is replaced."""
+        if not self._sandbox.alive:
+            raise SandboxFailed("the workflow engine's process has ended")
+
+    def __del__(self) -> None:
+        """Called by Serve when the replica stops."""
+        if hasattr(self, "_sandbox"):
+            self._sandbox.close()

@@ -1,0 +1,1 @@
+"""Faults, scaling, pool and capacity tried on real processes: `make drill`. Not shipped."""

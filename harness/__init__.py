@@ -1,0 +1,1 @@
+"""What tests, load tests, benchmarks and drills share: servers, clusters, waiting, figures. Not shipped."""

@@ -1,0 +1,1 @@
+"""What surrounds every route: middleware, admission, reports and logs."""

@@ -1,0 +1,102 @@
+"""One line of JSON for each request.
+
+    {"time": "2026-01-31T12:00:00.123Z", "request_id": "9f2c...", "tenant": "acme", "method": "POST",
+     "route": "/sam3/visual_segment", "status": 200, "seconds": 0.0175, "cache": "hot", "prompts": 1,
+     "images": [[640, 480]], "stages": {"queue": 0.0005, "prompt": 0.0041, "post": 0.0047},
+     "bytes_in": 20764, "bytes_out": 3342}
+
+`images` holds width and height of each; with tracing on there is a `trace_id`. A failed request has `error`, the
+class of what went wrong. Never in it: image data, keys, query strings, paths as clients write them. Prompts' texts
+and image ids are what clients write too: `texts` and `image_ids` are there only where the settings ask for them. The
+request id is in it, even one that the client chose, or nobody could find a line.
+"""
+
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler, WatchedFileHandler
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from serve_app.http.around.observe import Observation
+
+OFF, ON, STDOUT = "off", "on", "stdout"
+KEPT_BYTES = 64 * 2**20
+"""Size of a file in the log directory of the server; one older file of the same size is kept."""
+
+logger = logging.getLogger(__name__)
+
+
+class AccessLog:
+    """Writes observations as lines. details: what clients wrote as well, texts and image ids."""
+
+    def __init__(self, handler: logging.Handler, *, details: bool = False) -> None:
+        self._details = details
+        self._lines = logging.Logger("access")  # in no hierarchy: nothing else hears or repeats it
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        self._lines.addHandler(handler)
+
+    def __call__(self, seen: Observation) -> None:
+        """Write one line."""
+        self._lines.info(orjson.dumps(record(seen, details=self._details)).decode())
+
+
+def access_log(target: str, directory: Path | None, *, details: bool) -> AccessLog | None:
+    """The log that a setting asks for, or None.
+
+    target: `off`; `on`, a file of this process's own in `directory` (None: the process's log goes there instead);
+    `stdout`; or the path of a file, which several processes may share and which may be renamed by who rotates it.
+    """
+    if target == OFF:
+        return None
+    if target == STDOUT or (target == ON and directory is None):
+        return AccessLog(logging.StreamHandler(sys.stdout), details=details)
+    try:
+        return AccessLog(_file(target, directory), details=details)
+    except OSError as error:
+        logger.error("no access log: %s", error)
+        return None
+
+
+def record(seen: Observation, *, details: bool) -> dict[str, Any]:
+    """What is written of a request."""
+    exchange = seen.exchange
+    found: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "request_id": exchange.trace.request_id,
+        "tenant": exchange.tenant,
+        "method": seen.method,
+        "route": seen.route,
+        "status": seen.status,
+        "seconds": round(seen.seconds, 6),
+        "cache": exchange.trace.cache,
+        "prompts": exchange.prompts,
+        "images": [[size.width, size.height] for size in exchange.sizes],
+        "stages": {stage: round(seconds, 6) for stage, seconds in exchange.trace.stages.items()},
+        "bytes_in": exchange.bytes_in,
+        "bytes_out": seen.bytes_out,
+    }
+    if exchange.trace_id:
+        found["trace_id"] = exchange.trace_id
+    if exchange.error:
+        found["error"] = exchange.error
+    if details:
+        found["image_ids"] = [_unicode(image_id) for image_id in exchange.image_ids]
+        found["texts"] = [_unicode(text) for text in exchange.texts]
+    return found
+
+
+def _unicode(text: str) -> str:
+    """JSON in requests may hold halves of surrogate pairs, which are no Unicode by themselves."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _file(target: str, directory: Path | None) -> logging.Handler:
+    if target == ON:
+        assert directory is not None
+        path = directory / f"access_{os.getpid()}.log"
+        return RotatingFileHandler(path, maxBytes=KEPT_BYTES, backupCount=1, encoding="utf-8")
+    return WatchedFileHandler(target, encoding="utf-8")

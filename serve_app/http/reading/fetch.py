@@ -1,0 +1,132 @@
+"""Downloads the images that requests name by URL.
+
+https by default; addresses checked and pinned (see pinned.py), for each redirect again; size and time limited
+while the file streams in; images only. Within one tenant, requests for one URL share its download, and a file
+fetched a moment ago is not fetched again. Every refusal is a BadImage that says which rule refused, never
+what the server answered.
+"""
+
+import asyncio
+import ssl
+from functools import partial
+
+import aiohttp
+from yarl import URL
+
+from deployments.single_flight import SingleFlight
+from serve_app.http.errors import BadImage
+from serve_app.http.reading.digest import digest_of
+from serve_app.http.reading.pinned import Lookup, allow_any, allow_public, checked_session, look_up
+from serve_app.http.reading.url_cache import FetchedImage, UrlCache, max_age
+from serve_app.settings import Settings
+
+MAX_URL_CHARACTERS = 8192
+CONCURRENT_DOWNLOADS = 32
+CHUNK_BYTES = 64 * 1024
+REDIRECTS = (301, 302, 303, 307, 308)
+HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "sam3-serve"}
+
+
+class ImageFetcher:
+    """Fetches image files for one process and one event loop. `close` it."""
+
+    def __init__(
+        self, settings: Settings, *, lookup: Lookup = look_up, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._settings = settings
+        self._schemes = ("https",) if settings.url_https_only else ("https", "http")
+        self._session_of = partial(
+            checked_session, allow_any if settings.url_allow_private else allow_public, lookup=lookup, tls=tls
+        )
+        self._session: aiohttp.ClientSession | None = None
+        self._places = asyncio.Semaphore(CONCURRENT_DOWNLOADS)
+        self._flights: SingleFlight[FetchedImage] = SingleFlight()
+        self._cache = UrlCache(settings.url_cache_bytes, settings.url_cache_s)
+
+    async def fetch(self, tenant: str, url: str) -> FetchedImage:
+        """The file behind a URL. Raises BadImage."""
+        known = self._cache.get(tenant, url)
+        if known is not None:
+            return known
+        return await self._flights.run((tenant, url), partial(self._download, tenant, url))
+
+    async def close(self) -> None:
+        """Close what is open. A later fetch opens it anew."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _download(self, tenant: str, url: str) -> FetchedImage:
+        if not self._settings.image_urls:
+            raise BadImage("image URLs are switched off on this server: send the image itself")
+        seconds = self._settings.url_timeout_s
+        try:
+            async with self._places, asyncio.timeout(seconds):
+                content, age = await self._follow(url)
+        except TimeoutError:
+            raise BadImage(f"image URL: no answer within {seconds:g} s") from None
+        except aiohttp.InvalidURL:
+            raise BadImage("image URL refused: its host is not a valid name or address") from None
+        except aiohttp.ClientSSLError:
+            raise BadImage("image URL refused: its server's certificate is not valid") from None
+        except (aiohttp.ClientError, OSError, ValueError):
+            raise BadImage("image URL: its server cannot be reached or does not speak HTTP") from None
+        image = FetchedImage(content, await digest_of(content))
+        self._cache.put(tenant, url, image, age)
+        return image
+
+    async def _follow(self, url: str) -> tuple[bytes, float]:
+        """The file's bytes and how long they may be kept, after at most the allowed number of redirects."""
+        target = self._checked(parse_url(url))
+        if self._session is None or self._session.closed:
+            self._session = self._session_of()
+        for _ in range(self._settings.url_max_redirects + 1):
+            async with self._session.get(target, headers=HEADERS, allow_redirects=False) as response:
+                if response.status not in REDIRECTS:
+                    return await self._read(response), max_age(response.headers.get("Cache-Control", ""))
+                location = response.headers.get("Location", "")
+                target = self._checked(target.join(parse_url(location)))
+        raise BadImage(f"image URL refused: more than {self._settings.url_max_redirects} redirects")
+
+    def _checked(self, url: URL) -> URL:
+        """What the text of a URL alone tells; its addresses are checked when it is connected to."""
+        if url.scheme not in self._schemes:
+            raise BadImage(
+                f"image URL refused: it must begin with {' or '.join(f'{s}://' for s in self._schemes)}"
+            )
+        if not url.host:
+            raise BadImage("image URL refused: it names no host")
+        if url.user is not None or url.password is not None:
+            raise BadImage("image URL refused: it holds a user name or password")
+        return url
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        if response.status != 200:
+            raise BadImage(f"image URL: its server answered {response.status}")
+        if not response.content_type.startswith("image/"):
+            raise BadImage("image URL refused: what it answers is not an image")
+        if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+            raise BadImage("image URL refused: its server compresses what was asked for uncompressed")
+        limit = self._settings.url_max_bytes
+        too_large = BadImage(f"image URL refused: the file is larger than {limit} bytes")
+        if (response.content_length or 0) > limit:
+            raise too_large
+        content = bytearray()
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+            content += chunk
+            if len(content) > limit:
+                raise too_large
+        return bytes(content)
+
+
+def parse_url(text: str) -> URL:
+    """A URL as it was written: signed URLs must not be rewritten. Raises BadImage."""
+    if len(text) > MAX_URL_CHARACTERS:
+        raise BadImage(f"image URL refused: longer than {MAX_URL_CHARACTERS} characters")
+    as_written = all("!" <= character <= "~" for character in text)
+    try:
+        url = URL(text, encoded=as_written)
+        _ = url.port  # parsed on access
+    except ValueError:
+        raise BadImage("image URL refused: it is not a URL") from None
+    return url

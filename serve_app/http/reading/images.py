@@ -1,0 +1,151 @@
+"""The images of a request: base64 text, multipart parts and URLs as `ImageSource`s.
+
+Nothing is decoded, fetched or hashed before somebody asks for it.
+"""
+
+import asyncio
+import binascii
+import re
+from collections.abc import Sequence
+
+import pybase64
+
+from deployments.protocol import ImageSource
+from serve_app.http.errors import BadImage, InvalidRequest
+from serve_app.http.reading.digest import INLINE_BYTES, digest_of
+from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.reading.url_cache import FetchedImage
+from serve_app.http.sam3.image_fields import InferenceRequestImage
+
+_DATA_PREFIX = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+_WHITESPACE = re.compile(r"\s+")
+
+REFUSED_TYPES = {
+    "numpy": "it is unpickled, which runs code",
+    "numpy_object": "it is unpickled, which runs code",
+    "pickle": "it is unpickled, which runs code",
+    "file": "it would read the server's files",
+    "multipart": "send the file as a part of a multipart/form-data request",
+}
+
+
+class FileImage:
+    """An image file that came as it is: a part of a multipart request."""
+
+    def __init__(self, content: bytes) -> None:
+        if not content:
+            raise BadImage("the image is empty")
+        self._content = content
+
+    async def content_id(self) -> str:
+        """Digest of the bytes."""
+        return await digest_of(self._content)
+
+    async def content(self) -> bytes:
+        """The bytes."""
+        return self._content
+
+
+class Base64Image:
+    """An image file in base64. Raises BadImage when read, if it is malformed or empty."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._content: bytes | None = None
+        self._id: str | None = None
+
+    async def content_id(self) -> str:
+        """Digest of the decoded bytes: equal to that of the file itself."""
+        if self._id is None:
+            self._id = await digest_of(await self.content())
+        return self._id
+
+    async def content(self) -> bytes:
+        """The decoded bytes."""
+        if self._content is None:
+            text = self._text
+            in_line = len(text) <= INLINE_BYTES
+            self._content = decode_base64(text) if in_line else await asyncio.to_thread(decode_base64, text)
+            self._text = ""
+        return self._content
+
+
+class UrlImage:
+    """An image file behind a URL. Raises BadImage when read, if it cannot be had."""
+
+    def __init__(self, fetcher: ImageFetcher, tenant: str, url: str) -> None:
+        self._fetcher = fetcher
+        self._tenant = tenant
+        self._url = url
+        self._image: FetchedImage | None = None
+
+    async def content_id(self) -> str:
+        """Digest of the bytes that `content` gives."""
+        return (await self._fetched()).content_id
+
+    async def content(self) -> bytes:
+        """The bytes, fetched now or a moment ago."""
+        return (await self._fetched()).content
+
+    async def _fetched(self) -> FetchedImage:
+        if self._image is None:
+            self._image = await self._fetcher.fetch(self._tenant, self._url)
+        return self._image
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of base64 text; a `data:` prefix and line breaks are allowed. Raises BadImage."""
+    prefix = _DATA_PREFIX.match(text[:256])
+    payload = text[prefix.end() :] if prefix else text
+    try:
+        content = _strictly(payload)
+    except (binascii.Error, ValueError):
+        raise BadImage("the image is not valid base64") from None
+    if not content:
+        raise BadImage("the image is empty")
+    return content
+
+
+def _strictly(payload: str) -> bytes:
+    try:
+        content: bytes = pybase64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError):
+        # The `base64` command breaks lines, and some encoders leave the padding out.
+        bare = _WHITESPACE.sub("", payload).rstrip("=")
+        content = pybase64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    return content
+
+
+def source_of(image: InferenceRequestImage, fetcher: ImageFetcher, tenant: str) -> ImageSource:
+    """The source that a JSON image describes. Raises BadImage for types that are refused or unknown."""
+    match image.type, image.value:
+        case "base64" | "url", None | "":
+            raise BadImage("the image is empty")
+        case "base64", str(text):
+            return Base64Image(text)
+        case "url", str(url):
+            return UrlImage(fetcher, tenant, url)
+    kind = image.type[:40]
+    if kind in REFUSED_TYPES:
+        raise BadImage(f"image type {kind!r} is refused: {REFUSED_TYPES[kind]}. Use 'base64' or 'url'")
+    raise BadImage(f"image type {kind!r} is not known: use 'base64' or 'url'")
+
+
+def sources_of(
+    images: InferenceRequestImage | Sequence[InferenceRequestImage],
+    fetcher: ImageFetcher,
+    tenant: str,
+    limit: int,
+) -> list[ImageSource]:
+    """The sources of one image or of a list of at most `limit`. Raises BadImage, InvalidRequest."""
+    listed = [images] if isinstance(images, InferenceRequestImage) else images
+    check_count(len(listed), limit)
+    return [source_of(image, fetcher, tenant) for image in listed]
+
+
+def check_count(count: int, limit: int) -> None:
+    """Raises InvalidRequest when a request brings more images than the server takes at once."""
+    if count > limit:
+        raise InvalidRequest.one(
+            f"List should have at most {limit} images, not {count}", "image", kind="too_long"
+        )

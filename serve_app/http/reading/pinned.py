@@ -1,0 +1,114 @@
+"""A client session whose connections can only go to allowed addresses.
+
+A host's name is resolved once per connection; aiohttp connects to the addresses that the resolver returns,
+and the resolver returns checked ones. The socket factory looks at the address that is about to be connected
+to once more, so that no way around the resolver (an address written as a host, say) is a way around the
+check.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from serve_app.http.errors import BadImage
+from serve_app.http.reading.addresses import is_public
+
+Lookup = Callable[[str, int], Awaitable[list[str]]]
+"""(host, port) -> its addresses. Raises OSError when there are none."""
+
+NOT_PUBLIC = "image URL refused: its host is, or resolves to, an address that is not public"
+
+# Names are looked up by threads of their own: a slow name server must not hold up the decoding of images.
+_name_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="names")
+
+
+async def look_up(host: str, port: int) -> list[str]:
+    """The system's answer."""
+    found = await asyncio.get_running_loop().run_in_executor(
+        _name_threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    )
+    return list(dict.fromkeys(str(item[4][0]) for item in found))
+
+
+class CheckedResolver(AbstractResolver):
+    """Resolves names to allowed addresses. One address that is not allowed refuses the name."""
+
+    def __init__(self, lookup: Lookup, allowed: Callable[[str], bool]) -> None:
+        self._lookup = lookup
+        self._allowed = allowed
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Raises BadImage."""
+        try:
+            addresses = await self._lookup(host, port)
+        except (OSError, UnicodeError):
+            addresses = []
+        if not addresses:
+            raise BadImage("image URL refused: its host does not resolve")
+        if not all(self._allowed(address) for address in addresses):
+            raise BadImage(NOT_PUBLIC)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6
+                if ip_address(address.partition("%")[0]).version == 6
+                else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def checked_session(
+    allowed: Callable[[str], bool], *, lookup: Lookup = look_up, tls: ssl.SSLContext | None = None
+) -> aiohttp.ClientSession:
+    """A session without cookies, proxies or decompression that connects to allowed addresses only.
+
+    Call it in a running event loop. `tls`: trust other authorities than the system's.
+    """
+
+    def open_socket(address_info: Any) -> socket.socket:
+        family, kind, protocol, _, address = address_info
+        if not allowed(str(address[0])):
+            raise BadImage(NOT_PUBLIC)
+        return socket.socket(family, kind, protocol)
+
+    connector = aiohttp.TCPConnector(
+        resolver=CheckedResolver(lookup, allowed),
+        use_dns_cache=False,
+        socket_factory=open_socket,
+        ssl=tls if tls is not None else True,
+        keepalive_timeout=15,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
+
+
+def allow_public(address: str) -> bool:
+    """The rule for servers on a network: public addresses only."""
+    return is_public(address)
+
+
+def allow_any(_address: str) -> bool:
+    """The rule where the operator trusts whoever sends URLs (SAM3_URL_ALLOW_PRIVATE)."""
+    return True

@@ -1,0 +1,180 @@
+"""Promptable concept segmentation (PCS): the bodies of `/sam3/concept_segment`."""
+
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic.config import JsonDict
+
+from deployments.protocol import ConceptRequest
+from sam3_engine.types import Box as Corners
+from sam3_engine.types import ConceptPrompt
+from serve_app.http.sam3.formats import concept_format
+from serve_app.http.sam3.image_fields import ImageOrImages
+from serve_app.http.schemas import (
+    MAX_BOXES,
+    MAX_PROMPTS,
+    MAX_TEXT_CHARACTERS,
+    NOT_BLANK,
+    AcceptedFields,
+    Coordinate,
+    ImageId,
+    Label,
+    Length,
+    RequestModel,
+    Threshold,
+    tag_by_key,
+)
+
+DEFAULT_THRESHOLD = 0.5
+DEFAULT_MODEL_ID = "sam3/sam3_final"
+
+
+class Box(RequestModel):
+    """A box by its top-left corner and size, in absolute pixels."""
+
+    x: Coordinate
+    y: Coordinate
+    width: Length
+    height: Length
+
+    def corners(self) -> Corners:
+        """(x0, y0, x1, y1)."""
+        return (self.x, self.y, self.x + self.width, self.y + self.height)
+
+
+class BoxXYXY(RequestModel):
+    """A box by two opposite corners, in absolute pixels."""
+
+    x0: Coordinate
+    y0: Coordinate
+    x1: Coordinate
+    y1: Coordinate
+
+    def corners(self) -> Corners:
+        """(x0, y0, x1, y1) with the top-left corner first, whichever corners were given."""
+        return (min(self.x0, self.x1), min(self.y0, self.y1), max(self.x0, self.x1), max(self.y0, self.y1))
+
+
+ExemplarBox = Annotated[
+    Annotated[Box, Tag("<xywh>")] | Annotated[BoxXYXY, Tag("<xyxy>")],
+    Discriminator(tag_by_key("x0", "<xyxy>", "<xywh>")),
+]
+
+
+HOLDS_SOMETHING: JsonDict = {
+    "anyOf": [
+        {"required": ["boxes"], "properties": {"boxes": {"type": "array", "minItems": 1}}},
+        {"required": ["text"], "properties": {"text": {"type": "string", "pattern": NOT_BLANK}}},
+    ]
+}
+"""What a prompt must hold, as the OpenAPI document says it."""
+
+
+class PromptContent(RequestModel):
+    """What a concept prompt holds: a text, example boxes, or both."""
+
+    model_config = ConfigDict(json_schema_extra=HOLDS_SOMETHING)
+
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
+    """The concept in words: a noun phrase such as `red car`."""
+    output_prob_thresh: Threshold | None = None
+    """Score threshold of this prompt. Overrides the request's."""
+    boxes: Annotated[list[ExemplarBox], Field(fail_fast=True, max_length=MAX_BOXES)] | None = None
+    """Examples, as boxes in absolute pixels of the upright image: XYWH (x, y the top-left corner) or XYXY."""
+    box_labels: Annotated[list[Label], Field(fail_fast=True, max_length=MAX_BOXES)] | None = None
+    """One per box: 1 or true for "like this", 0 or false for "unlike this". Left out: all like this."""
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        boxes = self.boxes or []
+        if getattr(self, "type", None) == "visual" and not boxes:
+            raise ValueError("a visual prompt needs at least one box")
+        if not boxes and self.words() is None:
+            raise ValueError("a prompt needs a text or at least one box")
+        if self.box_labels and len(self.box_labels) != len(boxes):
+            raise ValueError(f"box_labels needs one label per box: {len(self.box_labels)} for {len(boxes)}")
+        return self
+
+    def words(self) -> str | None:
+        """The text, or None when it holds nothing."""
+        return self.text if self.text and re.search(NOT_BLANK, self.text) else None
+
+    def to_prompt(self, threshold: float) -> ConceptPrompt:
+        """For the engine. `threshold` is the request's, for prompts without their own."""
+        boxes = tuple(box.corners() for box in self.boxes or ())
+        labels = tuple(self.box_labels or [True] * len(boxes))
+        own = self.output_prob_thresh
+        return ConceptPrompt(self.words(), boxes, labels, threshold if own is None else own)
+
+    def echo(self, index: int) -> dict[str, Any]:
+        """What the answer repeats of the prompt."""
+        kind = "visual" if self.boxes else "text"
+        return {"prompt_index": index, "type": kind, "text": self.words(), "num_boxes": len(self.boxes or ())}
+
+
+class Sam3Prompt(PromptContent):
+    """One concept: text and/or example boxes. Every instance of it is segmented."""
+
+    type: str
+    """Hint: `text` or `visual`. What the prompt holds decides."""
+
+
+class Sam3UntypedPrompt(PromptContent):
+    """A concept prompt without the hint, as in the hosted API's sample code."""
+
+    type: None = None
+    """Left out."""
+
+
+def _typed(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return "<untyped>" if kind is None else "<typed>"
+
+
+AnyPrompt = Annotated[
+    Annotated[Sam3Prompt, Tag("<typed>")] | Annotated[Sam3UntypedPrompt, Tag("<untyped>")],
+    Discriminator(_typed),
+]
+
+
+class Sam3SegmentationFields(AcceptedFields):
+    """What a concept request says beside the image."""
+
+    prompts: Annotated[list[AnyPrompt], Field(min_length=1, max_length=MAX_PROMPTS)]
+    """The concepts to segment."""
+    format: str | None = "polygon"
+    """One of `polygon`, `rle`, `polygon_holes`."""
+    image_id: ImageId | None = None
+    """Names the image for later requests. With no image: the image that an earlier request gave this name."""
+    output_prob_thresh: Threshold | None = DEFAULT_THRESHOLD
+    """Score threshold: instances below it are left out."""
+    model_id: str | None = DEFAULT_MODEL_ID
+    """The model to use."""
+    nms_iou_threshold: Threshold | None = None
+    """Mask IoU above which the weaker of two instances, of whatever prompts, is left out. Unset: none."""
+
+    def to_request(self) -> ConceptRequest:
+        """For the segmenter. Raises UnsupportedFormat."""
+        threshold = DEFAULT_THRESHOLD if self.output_prob_thresh is None else self.output_prob_thresh
+        return ConceptRequest(
+            prompts=[prompt.to_prompt(threshold) for prompt in self.prompts],
+            mask_format=concept_format(self.format),
+            nms_iou_threshold=self.nms_iou_threshold,
+            as_json=True,
+        )
+
+
+class Sam3SegmentationRequest(Sam3SegmentationFields):
+    """Segment every instance of each concept in an image."""
+
+    image: ImageOrImages
+    """The image to segment, or a list of images, answered by a list in the same order."""
+
+
+class Sam3CachedSegmentationRequest(Sam3SegmentationFields):
+    """The same for an image that the server already has."""
+
+    image: None = None
+    image_id: ImageId
+    """The name of the image, as an earlier request gave or was given it."""

@@ -1,0 +1,60 @@
+"""How a JSON body carries an image, and the bodies of `/sam3/embed_image`."""
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from serve_app.http.schemas import MAX_LIST, AcceptedFields, ImageId, RequestModel, ResponseModel
+
+
+class InferenceRequestImage(RequestModel):
+    """Image data of a request: base64 text, or the URL that it is fetched from."""
+
+    type: str
+    """`base64` or `url`. `numpy`, `numpy_object` and `file` are refused."""
+    value: Annotated[Any, Field(json_schema_extra={"type": "string"})] = None
+    """The image file in base64 (a `data:` prefix is stripped), or its https URL."""
+
+    @model_validator(mode="after")
+    def _text(self) -> "InferenceRequestImage":
+        # Other types never reach their value: they are refused by name. No value is an empty image.
+        if self.type in ("base64", "url") and not isinstance(self.value, str | None):
+            raise ValueError("value must be a string")
+        return self
+
+
+def _one_or_many(value: Any) -> str:
+    return "<list>" if isinstance(value, list) else "<one>"
+
+
+ImageOrImages = Annotated[
+    Annotated[InferenceRequestImage, Tag("<one>")]
+    | Annotated[
+        list[InferenceRequestImage], Field(fail_fast=True, min_length=1, max_length=MAX_LIST), Tag("<list>")
+    ],
+    Discriminator(_one_or_many),
+]
+"""One image, or a list of images that is answered by a list in the same order."""
+
+
+class Sam3EmbedFields(AcceptedFields):
+    """What a request to encode an image says beside the image."""
+
+    image_id: ImageId | None = None
+    """A name for the image, for later requests. Without one, the name is a digest of the image file."""
+
+
+class Sam3EmbedImageRequest(Sam3EmbedFields):
+    """Encode an image once, for any number of prompts later."""
+
+    image: ImageOrImages
+    """The image to encode."""
+
+
+class Sam3EmbedImageResponse(ResponseModel):
+    """The image is encoded and cached."""
+
+    image_id: str
+    """The name under which later requests find the image."""
+    time: float
+    """Seconds that the answer took, reading the image included."""

@@ -1,0 +1,1 @@
+"""The routes about the server itself: state, documentation, playground."""

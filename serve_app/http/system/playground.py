@@ -1,0 +1,54 @@
+"""`/`: the playground, and the files it is made of. None of them asks for a key: the page asks for it."""
+
+from functools import lru_cache
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+from serve_app.http.models import note_on
+from serve_app.http.system.playground_files import ASK_AGAIN, PREFIX, SECURITY, Playground, StaticFile
+from serve_app.http.system.server import context_of, info
+
+router = APIRouter(tags=["Server"])
+playground = lru_cache(maxsize=1)(Playground)
+
+
+@router.get("/", response_class=HTMLResponse, summary="Playground")
+async def start_page(request: Request) -> Response:
+    """A page to try the server on. Who asks for JSON instead of HTML gets what `/info` says."""
+    if wants_json(request.headers.get("accept", "")):
+        return JSONResponse(await info(request), headers={"Vary": "Accept"})
+    context = context_of(request)
+    page = playground().page(
+        request.scope.get("root_path", "").rstrip("/"),
+        context.settings.model,
+        note_on(context.settings) or "",
+        request.app.version,
+        not context.keys.open,
+    )
+    return answer(request, page, {"Cache-Control": ASK_AGAIN, "Vary": "Accept", **SECURITY})
+
+
+@router.get(f"{PREFIX}/{{path:path}}", include_in_schema=False)
+async def static_files(request: Request, path: str) -> Response:
+    """The page's scripts, styles and samples."""
+    found = playground().find(path)
+    if found is None:
+        raise HTTPException(404)
+    file, cache_control = found
+    return answer(request, file, {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"})
+
+
+def answer(request: Request, file: StaticFile, headers: dict[str, str]) -> Response:
+    """The file, or 304 when the client has it."""
+    headers = {**headers, "ETag": file.etag}
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if file.etag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, headers=headers, media_type=file.media_type)
+
+
+def wants_json(accept: str) -> bool:
+    """Whether an Accept header names JSON and not HTML, as clients of an API do and browsers do not."""
+    return "application/json" in accept and "text/html" not in accept

@@ -1,0 +1,113 @@
+"""The playground's files, read once: what its page and its scripts answer, and how long browsers may keep them.
+
+Files are served under a folder named by a digest of them all, so they can be kept for ever; a new version of
+the server has another folder. The page itself is asked for again each time, and costs a 304 when it is known.
+"""
+
+import hashlib
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "playground"
+PREFIX = "/playground"
+FOR_EVER = "public, max-age=31536000, immutable"
+ASK_AGAIN = "no-cache"
+TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",
+}
+SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        # https: for the image that somebody links to; it is shown from where it is.
+        "img-src 'self' blob: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""Headers of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """One file as it is answered."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+class Playground:
+    """The page and the files that it uses."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        paths = [path for path in sorted(folder.rglob("*")) if path.suffix in TYPES]
+        self.files = {path.relative_to(folder).as_posix(): static_file(path) for path in paths}
+        self._template = (folder / "index.html").read_text(encoding="utf-8")
+        digests = "".join(f"{name} {file.etag}\n" for name, file in self.files.items())
+        self.version = hashlib.sha256(digests.encode()).hexdigest()[:12]
+        self.page = lru_cache(maxsize=8)(self._page)
+
+    def find(self, path: str) -> tuple[StaticFile, str] | None:
+        """The file at a path below PREFIX, with or without the version, and its Cache-Control."""
+        versioned = path.startswith(f"{self.version}/")
+        file = self.files.get(path.removeprefix(f"{self.version}/"))
+        return None if file is None else (file, FOR_EVER if versioned else ASK_AGAIN)
+
+    def _page(self, root: str, model: str, note: str, version: str, asks_for_key: bool) -> StaticFile:
+        """The page of a server behind the path prefix `root`."""
+        assets = f"{root}{PREFIX}/{self.version}"
+        modules = [
+            name for name in self.files if name.endswith(".js") and name not in ("main.js", "theme.js")
+        ]
+        preloads = [f'<link rel="modulepreload" href="{html.escape(assets)}/{name}">' for name in modules]
+        texts = {
+            "root": root,
+            "assets": assets,
+            "model": model,
+            "version": version,
+            "keys": "asked" if asks_for_key else "open",
+            "placeholder": "red circle, star" if note else "person, red car",
+        }
+        markup = {"preloads": "\n".join(preloads), "note": note_markup(note)}
+        content = fill(
+            self._template, {**{name: html.escape(text) for name, text in texts.items()}, **markup}
+        )
+        return StaticFile(content.encode(), "text/html; charset=utf-8", etag_of(content.encode()))
+
+
+def note_markup(note: str) -> str:
+    """What whoever uses the server should know of its model: the gist, and all of it on demand."""
+    if not note:
+        return ""
+    return (
+        '<details class="note"><summary>This model only knows coloured shapes</summary>'
+        f"<p>{html.escape(note)}</p></details>"
+    )
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """The template with each `{{name}}` replaced, once."""
+    parts = template.split("{{")
+    filled = [parts[0]]
+    for part in parts[1:]:
+        name, _, rest = part.partition("}}")
+        filled.append(values[name] + rest)
+    return "".join(filled)
+
+
+def static_file(path: Path) -> StaticFile:
+    """A file of the folder."""
+    content = path.read_bytes()
+    return StaticFile(content, TYPES[path.suffix], etag_of(content))
+
+
+def etag_of(content: bytes) -> str:
+    """A strong ETag."""
+    return f'"{hashlib.sha256(content).hexdigest()[:20]}"'

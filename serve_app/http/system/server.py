@@ -1,0 +1,71 @@
+"""The routes about the server itself. None of them asks for a key."""
+
+import asyncio
+import logging
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from serve_app.http.around.exchange import exchange_of
+from serve_app.http.models import note_on
+from serve_app.http.sam3.answers import ServerInfo, Status
+from serve_app.http.sam3.call import HttpContext
+
+logger = logging.getLogger(__name__)
+router = APIRouter(tags=["Server"])
+
+READY_WITHIN_S = 5.0
+
+
+@router.get("/info", summary="Name, version, model", response_model=ServerInfo)
+async def info(request: Request) -> dict[str, Any]:
+    """Which server answers, as `InferenceHTTPClient.get_server_info` reads it."""
+    settings = context_of(request).settings
+    return {
+        "name": "sam3-serve",
+        "version": request.app.version,
+        "uuid": request.app.state.server_id,
+        "model": settings.model,
+        "note": note_on(settings),
+    }
+
+
+@router.get(
+    "/readiness",
+    summary="Whether requests sent now would be answered",
+    response_model=Status,
+    responses={503: {"model": Status, "description": "Not now: models load, or replicas are missing."}},
+)
+async def readiness(request: Request) -> JSONResponse:
+    """200 once the model is loaded and replicas are up, else 503."""
+    ready = await _ask(request)
+    return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
+
+@router.get(
+    "/healthz",
+    summary="Whether the server works",
+    response_model=Status,
+    responses={503: {"model": Status, "description": "The server cannot reach what it is made of."}},
+)
+async def healthz(request: Request) -> JSONResponse:
+    """200 while the server can say whether it is ready, else 503."""
+    healthy = await _ask(request) is not None
+    return JSONResponse({"status": "healthy" if healthy else "unhealthy"}, 200 if healthy else 503)
+
+
+def context_of(request: Request) -> HttpContext:
+    """What the app's routes share."""
+    context: HttpContext = request.app.state.context
+    return context
+
+
+async def _ask(request: Request) -> bool | None:
+    """Whether the segmenter is ready; None when it cannot be asked."""
+    try:
+        async with asyncio.timeout(READY_WITHIN_S):
+            return await context_of(request).segmenter().ready()
+    except Exception:
+        logger.exception("request %s: the segmenter cannot be asked", exchange_of(request).trace.request_id)
+        return None

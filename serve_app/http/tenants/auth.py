@@ -1,0 +1,110 @@
+"""Who sends a request: the tenant that its API key belongs to.
+
+A key is read from the query (`api_key`), else from `Authorization: Bearer`, else from the body (`api_key`);
+the first one that is there decides. Where no key file is configured the server is open and everybody is one
+tenant. Where one is configured but cannot be read, nobody is let in.
+"""
+
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from serve_app.http.errors import RateLimited, Unauthorized
+from serve_app.http.tenants.keyfile import KeyFile, KeyFileError, Tenant, hash_key, load
+from serve_app.http.tenants.rate import Bucket
+
+logger = logging.getLogger(__name__)
+
+OPEN_TENANT = "default"
+UNLIMITED = 2**62
+"""Bytes: no limit but that of all tenants together."""
+RECHECK_S = 1.0
+"""How old the knowledge of the file may be, in seconds: added and revoked keys count from then on."""
+
+
+class KeyRing:
+    """The tenants of a key file, read again when it changes. With no path: open."""
+
+    def __init__(
+        self, path: Path | None, *, recheck_s: float = RECHECK_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._path = path
+        self._recheck_s = recheck_s
+        self._clock = clock
+        self._checked = float("-inf")
+        self._stamp: tuple[int, int, int] | None = None
+        self._file = KeyFile()
+        self._buckets: dict[str, Bucket] = {}
+
+    @property
+    def open(self) -> bool:
+        """Whether anybody may call, without a key."""
+        return self._path is None
+
+    def tenant(self, key: str | None) -> str:
+        """The name of the tenant that a key belongs to. Raises Unauthorized, RateLimited."""
+        if self._path is None:
+            return OPEN_TENANT
+        self._refresh(self._path)
+        found = self._find(key) if key else None
+        if found is None:
+            raise Unauthorized
+        self._take_place(found)
+        return found.name
+
+    def quota(self, tenant: str) -> int | None:
+        """Most bytes kept of a tenant's images in each of the tiers warm and cold; None for nobody of the
+        file."""
+        found = next((one for one in self._file.tenants if one.name == tenant), None)
+        if found is None:
+            return None
+        return UNLIMITED if found.cache_bytes is None else found.cache_bytes
+
+    def _find(self, key: str) -> Tenant | None:
+        wanted = hash_key(key)
+        now = datetime.now(UTC)
+        found = None
+        # Every stored hash is compared, each in constant time: an answer's time tells nothing about any key.
+        for tenant in self._file.tenants:
+            for stored in tenant.keys:
+                if hmac.compare_digest(stored.sha256, wanted) and stored.valid_at(now):
+                    found = tenant
+        return found
+
+    def _take_place(self, tenant: Tenant) -> None:
+        rate = tenant.requests_per_second
+        if rate is None:
+            return
+        bucket = self._buckets.get(tenant.name)
+        if bucket is None or bucket.rate != rate:
+            bucket = self._buckets[tenant.name] = Bucket(rate, self._clock)
+        wait = bucket.take()
+        if wait > 0:
+            raise RateLimited(wait)
+
+    def _refresh(self, path: Path) -> None:
+        now = self._clock()
+        if now - self._checked < self._recheck_s:
+            return
+        self._checked = now
+        try:
+            status = path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if stamp != self._stamp:
+                self._file = load(path)
+                self._stamp = stamp
+                names = {tenant.name for tenant in self._file.tenants}
+                self._buckets = {name: self._buckets[name] for name in names & self._buckets.keys()}
+        except (OSError, KeyFileError) as error:
+            # Closed rather than stale: what broke the file may have been meant to revoke a key.
+            self._file, self._stamp = KeyFile(), None
+            logger.error("no API key is accepted: %s", error)
+
+
+def bearer_key(authorization: str | None) -> str | None:
+    """The key of an `Authorization` header, if it has the Bearer scheme and one."""
+    scheme, _, key = (authorization or "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None

@@ -1,0 +1,147 @@
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from ray.exceptions import OwnerDiedError
+
+from deployments.decoder.features import FeatureFinder, HotImage
+from deployments.decoder.hot import HotCache, Weighed
+from deployments.keys import ImageKey
+from deployments.messages import Warm
+from deployments.protocol import CacheTier
+from sam3_engine.embedding import Embedding
+from sam3_engine.errors import StaleEmbedding
+from sam3_engine.types import ImageSize
+
+KEY = ImageKey("t", "m", "d")
+SIZE = ImageSize(3, 4)
+EMBEDDING = Embedding("m", {})
+
+
+@dataclass
+class Features:
+    nbytes: int = 10
+
+
+async def gives(value: Any) -> Any:
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+class Reference:
+    """Awaited like an ObjectRef."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.gets = 0
+
+    def __await__(self) -> Any:
+        self.gets += 1
+        work: Awaitable[Any] = asyncio.sleep(60) if self.value is None else gives(self.value)
+        return work.__await__()
+
+
+@dataclass
+class Pool:
+    """Answers lookups from a list; remembers what was reported lost."""
+
+    answers: list[tuple[Warm, CacheTier] | None] = field(default_factory=list)
+    reported: list[int] = field(default_factory=list)
+
+    async def lookup(self, key: ImageKey, deadline: float | None) -> tuple[Warm, CacheTier] | None:
+        return self.answers.pop(0)
+
+    async def lost(self, key: ImageKey, generation: int) -> None:
+        self.reported.append(generation)
+
+
+def warm(value: Any = EMBEDDING, generation: int = 1) -> Warm:
+    return Warm([Reference(value)], SIZE, generation)
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool()
+
+
+@pytest.fixture
+def finder(pool: Pool) -> FeatureFinder:
+    async def expand(embedding: Embedding) -> Weighed:
+        if embedding.version != "m":
+            raise StaleEmbedding
+        return Features()
+
+    hot: HotCache[ImageKey, HotImage] = HotCache(100)
+    return FeatureFinder(pool, expand, hot, get_timeout_s=0.05)
+
+
+async def test_a_warm_image_becomes_hot(finder: FeatureFinder, pool: Pool) -> None:
+    pool.answers = [(warm(), "warm")]
+    assert finder.hot(KEY) is None
+    found = await finder.find(KEY, None)
+    assert found is not None
+    assert (found.tier, found.image.size) == ("warm", SIZE)
+    again = await finder.find(KEY, None)
+    assert again is not None
+    assert again.tier == "hot"
+    assert again.image is found.image
+
+
+async def test_an_ensured_image_needs_no_lookup(finder: FeatureFinder) -> None:
+    assert await finder.find(KEY, warm()) is not None
+
+
+async def test_many_requests_share_one_transfer(finder: FeatureFinder) -> None:
+    embedding = warm()
+    found = await asyncio.gather(*(finder.find(KEY, embedding) for _ in range(20)))
+    assert all(found)
+    assert embedding.reference[0].gets == 1
+
+
+async def test_an_image_that_the_pool_does_not_know(finder: FeatureFinder, pool: Pool) -> None:
+    pool.answers = [None]
+    assert await finder.find(KEY, None) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, OwnerDiedError("0" * 56, "owner", "node"), Embedding("another model", {})],
+    ids=["takes too long", "owner died", "stale"],
+)
+async def test_a_lost_embedding_is_reported_and_asked_for_again(
+    finder: FeatureFinder, pool: Pool, value: Any
+) -> None:
+    pool.answers = [(warm(value, generation=1), "warm"), (warm(generation=2), "cold")]
+    found = await finder.find(KEY, None)
+    assert found is not None
+    assert found.tier == "cold"
+    assert pool.reported == [1]
+
+
+async def test_it_gives_up_after_the_second_loss(finder: FeatureFinder, pool: Pool) -> None:
+    pool.answers = [(warm(None, generation=1), "warm"), (warm(None, generation=2), "cold")]
+    assert await finder.find(KEY, None) is None
+    assert pool.reported == [1, 2]
+
+
+async def test_one_who_leaves_does_not_cancel_the_transfer_of_the_others(finder: FeatureFinder) -> None:
+    embedding = warm()
+    first, second = (asyncio.create_task(finder.find(KEY, embedding)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second is not None
+
+
+async def test_features_that_grew_are_weighed_again(finder: FeatureFinder) -> None:
+    found = await finder.find(KEY, warm())
+    assert found is not None
+    other = ImageKey("t", "m", "other")
+    await finder.find(other, warm())
+    assert isinstance(found.image.features, Features)
+    found.image.features.nbytes = 95
+    finder.weigh_again(KEY, found.image)
+    assert finder.hot(other) is None
+    assert finder.hot(KEY) is not None

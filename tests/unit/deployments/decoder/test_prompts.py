@@ -1,0 +1,131 @@
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from deployments.decoder.features import HotImage
+from deployments.decoder.logits import LogitsCache
+from deployments.decoder.prompts import Prompting
+from deployments.keys import ImageKey
+from deployments.model.thread import ModelThread
+from deployments.observe.metrics import LocalMetrics
+from deployments.protocol import ConceptRequest, VisualRequest
+from deployments.results import dump_results, load_results
+from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem, VisualMask
+from sam3_engine.types import ConceptPrompt, ImageSize, MaskFormat, Point, VisualPrompt
+
+SIZE = ImageSize(32, 48)
+KEY = ImageKey("t", "m", "d")
+
+
+class FakeEngine:
+    """Every prompt finds the image's left half; remembers what it was asked."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.visual_items: list[VisualItem] = []
+
+    def segment_concepts(self, items: Sequence[ConceptItem]) -> list[list[ConceptDetections]]:
+        scores, boxes = np.array([0.9], np.float32), np.array([[0, 0, 24, 32]], np.float32)
+        return [[ConceptDetections(scores, boxes, left_half()[None]) for _ in item.prompts] for item in items]
+
+    def segment_visual(self, items: Sequence[VisualItem]) -> list[list[VisualMask]]:
+        self.visual_items += items
+        return [[VisualMask(0.8, left_half(), left_half().numpy()) for _ in item.prompts] for item in items]
+
+
+def left_half() -> torch.Tensor:
+    logits = torch.full((8, 8), -5.0)
+    logits[:, :4] = 5.0
+    return logits
+
+
+class Features:
+    nbytes = 10
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def metrics() -> LocalMetrics:
+    return LocalMetrics()
+
+
+@pytest.fixture
+def prompting(engine: FakeEngine, metrics: LocalMetrics) -> Iterator[Prompting]:
+    with ModelThread("test") as thread, ThreadPoolExecutor(1) as post:
+        yield Prompting(cast("Engine", engine), thread, post, LogitsCache(10**6), metrics, 8, 0.0)
+
+
+IMAGE = HotImage(Features(), SIZE)
+
+
+async def answer(prompting: Prompting, request: ConceptRequest | VisualRequest) -> Any:
+    data, stages = await prompting.answer(KEY, IMAGE, request, None)
+    assert stages.keys() == {"queue", "prompt", "post"}
+    assert all(seconds >= 0 for seconds in stages.values())
+    return load_results(data)
+
+
+@pytest.mark.parametrize("size", [SIZE, ImageSize(2000, 3000)])
+async def test_what_takes_long_is_encoded_in_a_thread(
+    prompting: Prompting, size: ImageSize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    dumps = dump_results
+
+    def watched(*args: Any, **kwargs: Any) -> bytes:
+        threads.append(threading.current_thread().name)
+        return dumps(*args, **kwargs)
+
+    monkeypatch.setattr("deployments.decoder.prompts.dump_results", watched)
+    request = VisualRequest([VisualPrompt((Point(1, 1),))])
+    await prompting.answer(KEY, HotImage(Features(), size), request, None)
+    assert (threads == [threading.current_thread().name]) == (size == SIZE)
+
+
+async def test_concepts_come_back_by_prompt(prompting: Prompting, metrics: LocalMetrics) -> None:
+    results = await answer(prompting, ConceptRequest([ConceptPrompt("a"), ConceptPrompt("b")]))
+    assert [[instance.score for instance in prompt] for prompt in results] == [[pytest.approx(0.9)]] * 2
+    assert results[0][0].box == (0, 0, 24, 32)
+    assert 0.4 < results[0][0].area / (32 * 48) < 0.6
+    assert metrics.values['sam3_batch_size_count{stage="prompt"}'] == 1
+
+
+async def test_overlapping_instances_are_suppressed_across_prompts(prompting: Prompting) -> None:
+    request = ConceptRequest([ConceptPrompt("a"), ConceptPrompt("b")], nms_iou_threshold=0.5)
+    assert [len(prompt) for prompt in await answer(prompting, request)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("mask_format", "has_logits"), [("polygon", False), ("rle", False), ("binary", True)]
+)
+async def test_only_binary_answers_carry_logits(
+    prompting: Prompting, mask_format: MaskFormat, has_logits: bool
+) -> None:
+    (instance,) = await answer(prompting, VisualRequest([VisualPrompt()], mask_format))
+    assert (instance.low_res_logits is not None) is has_logits
+    if mask_format == "binary":
+        assert instance.masks.shape == SIZE
+
+
+async def test_saved_logits_are_loaded_for_the_next_click(prompting: Prompting, engine: FakeEngine) -> None:
+    first = VisualPrompt((Point(1, 1),))
+    await answer(prompting, VisualRequest([first], save_logits=True))
+    more = VisualPrompt((Point(1, 1), Point(2, 2)))
+    await answer(prompting, VisualRequest([more], load_logits=True))
+    await answer(prompting, VisualRequest([more]))
+    loaded = [item.prompts[0].previous_logits for item in engine.visual_items]
+    assert [logits is not None for logits in loaded] == [False, True, False]
+    np.testing.assert_array_equal(loaded[1], left_half().numpy())

@@ -1,0 +1,137 @@
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from ray.exceptions import ActorDiedError
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.ingress.decoders import ServeDecoders
+from deployments.messages import Answered, NeedImage, PromptJob, Warm
+from deployments.protocol import Overloaded
+from sam3_engine.types import ImageSize
+
+JOB = PromptJob("t", "pet", None, None)
+SIZE = ImageSize(3, 4)
+GONE = ActorDiedError()
+NO_REPLICA = DeploymentUnavailableError(DeploymentID("PromptDecoder", "sam3"))
+
+
+async def gives(value: Any) -> Any:
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+class Later:
+    """Awaited like an ObjectRef."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __await__(self) -> Any:
+        return gives(self.value).__await__()
+
+
+class Handle:
+    """Gives the outcomes that it is given, one per call; remembers how it was called."""
+
+    def __init__(self, *outcomes: Any) -> None:
+        self.outcomes = list(outcomes)
+        self.options_of: list[dict[str, str]] = []
+        self.broadcasts: list[tuple[str, ...]] = []
+
+    def options(self, **options: str) -> "Handle":
+        self.options_of.append(options)
+        return self
+
+    def remote(self, *_args: Any) -> Any:
+        return Later(self.outcomes.pop(0))
+
+    def broadcast(self, method: str, *args: Any) -> "Handle":
+        self.broadcasts.append((method, *args))
+        return self
+
+    async def results_async(self, timeout_s: float, return_exceptions: bool) -> Any:
+        return await gives(self.outcomes.pop(0))
+
+
+def decoders(decoder: Handle, encoder: Handle | None = None, may_sleep: bool = False) -> ServeDecoders:
+    handles = [cast("DeploymentHandle[Any]", handle) for handle in (decoder, encoder or Handle())]
+    return ServeDecoders(handles[0], handles[1], retry_after_s=1.0, may_sleep=may_sleep)
+
+
+async def test_requests_for_one_image_go_the_same_way() -> None:
+    handle = Handle(*[NeedImage("m", 16)] * 3)
+    client = decoders(handle)
+    for job in (JOB, JOB, PromptJob("t", "other", None, None)):
+        await client.run(job)
+    routes = [options["session_id"] for options in handle.options_of]
+    assert routes[0] == routes[1] != routes[2]
+    assert "pet" not in routes[0]
+
+
+async def test_a_job_that_holds_a_reference_is_sent_so_that_ray_sees_it() -> None:
+    handle = Handle(*[Answered(SIZE, b"results", "hot")] * 2)
+    client = decoders(handle)
+    for job in (JOB, replace(JOB, warm=Warm(["reference"], SIZE, 1))):
+        await client.run(job)
+    assert [options.get("_by_reference") for options in handle.options_of] == [None, True]
+
+
+async def test_ready_when_decoder_and_encoder_answer_and_believed_for_a_while() -> None:
+    decoder, encoder = Handle(True), Handle(True)
+    client = decoders(decoder, encoder)
+    assert await client.ready()
+    assert await client.ready()
+    assert len(decoder.options_of) == len(encoder.options_of) == 1
+
+
+async def test_not_ready_when_one_of_them_fails_and_asked_again() -> None:
+    client = decoders(Handle(True, True), Handle(RuntimeError("loading"), True))
+    assert not await client.ready()
+    assert await client.ready()
+
+
+async def test_a_service_that_may_sleep_stays_ready_without_being_woken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("deployments.ingress.decoders.READY_FOR_S", 0.0)
+    decoder, encoder = Handle(True), Handle(True)
+    client = decoders(decoder, encoder, may_sleep=True)
+    assert await client.ready()
+    assert await client.ready()
+    assert len(decoder.options_of) == len(encoder.options_of) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "held"),
+    [
+        ([False, True], True),
+        ([False, False], False),
+        ([False, GONE], False),
+        ([GONE, True], True),
+        (NO_REPLICA, False),
+    ],
+)
+async def test_an_image_is_dropped_by_every_replica_that_lives(answers: Any, held: bool) -> None:
+    handle = Handle(answers)
+    assert await decoders(handle).forget("t", "digest") is held
+    assert handle.broadcasts == [("forget", "t", "digest")]
+
+
+async def test_a_replica_that_does_not_answer_is_asked_again() -> None:
+    assert await decoders(Handle(TimeoutError(), [True])).forget("t", "digest")
+    assert await decoders(Handle([RuntimeError("no"), True], [False, False])).forget("t", "digest")
+
+
+async def test_a_deletion_that_a_replica_does_not_confirm_is_refused() -> None:
+    with pytest.raises(Overloaded):
+        await decoders(Handle(TimeoutError(), [False, RuntimeError("no")])).forget("t", "digest")
+
+
+async def test_hot_images_are_those_of_the_replicas_that_answer() -> None:
+    answers = [["a", "b"], GONE, ["b", "c"]]
+    assert await decoders(Handle(answers)).hot_images("t") == {"a", "b", "c"}
+    assert await decoders(Handle(TimeoutError())).hot_images("t") == set()

@@ -1,0 +1,352 @@
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from deployments.ingress.service import SegmentationService, ServiceConfig
+from deployments.keys import content_digest, derived_id
+from deployments.messages import Expired, PromptJob, Reply
+from deployments.observe.metrics import LocalMetrics
+from deployments.protocol import (
+    DeadlineExceeded,
+    ImageReference,
+    Overloaded,
+    Segmenter,
+    Trace,
+    UnknownImage,
+    VisualAnswer,
+    VisualRequest,
+)
+from sam3_engine.errors import ImageTooLarge, UnreadableImage
+from sam3_engine.types import ImageSize, VisualPrompt
+from tests.unit.deployments.fakes import FakeDecoders, FakePool, FileSource, image_file
+
+CLICK = VisualRequest([VisualPrompt()])
+RED, BLUE = image_file("red"), image_file("blue", (20, 10))
+
+
+@pytest.fixture
+def metrics() -> LocalMetrics:
+    return LocalMetrics()
+
+
+@pytest.fixture
+def service(decoders: FakeDecoders, pool: FakePool, metrics: LocalMetrics) -> Iterator[SegmentationService]:
+    with ThreadPoolExecutor(2) as executor:
+        config = ServiceConfig(max_image_pixels=10_000, threads=2)
+        yield SegmentationService(decoders, pool, config, metrics, executor)
+
+
+def image(
+    file: bytes | None = None, image_id: str | None = None, tenant: str = "t"
+) -> tuple[ImageReference, FileSource | None]:
+    source = FileSource(file) if file is not None else None
+    return ImageReference(tenant, source, image_id), source
+
+
+async def click(
+    service: SegmentationService, reference: ImageReference, trace: Trace | None = None
+) -> VisualAnswer:
+    return await service.visual(reference, CLICK, trace or Trace("request"))
+
+
+def colour(answer: VisualAnswer) -> str:
+    red, _, blue = answer.results[0].masks[0][0]
+    return "red" if red > blue else "blue"
+
+
+def test_it_is_what_the_http_layer_calls(service: SegmentationService) -> None:
+    segmenter: Segmenter = service
+    assert segmenter is service
+
+
+async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(
+    service: SegmentationService, pool: FakePool, decoders: FakeDecoders
+) -> None:
+    reference, source = image(RED)
+    first = Trace("1")
+    answer = await click(service, reference, first)
+    assert answer.image_id == derived_id(content_digest(RED))
+    assert answer.size == ImageSize(30, 40)
+    assert colour(answer) == "red"
+    assert source is not None
+    assert source.reads == 1
+    assert first.cache == "miss"
+    assert {"decode", "encode", "prompt", "queue"} <= first.stages.keys()
+
+    again, source = image(RED)
+    second = Trace("2")
+    assert (await click(service, again, second)).results == answer.results
+    assert source is not None
+    assert source.reads == 0, "a known image's file is not even read"
+    assert second.cache == "warm"
+    assert "decode" not in second.stages
+    assert len(pool.encoded) == 1
+    assert len(decoders.jobs) == 3, "one hop for a known image"
+    assert [job.bound for job in decoders.jobs] == [False, True, False], "each request binds its id once"
+
+
+async def test_every_route_shares_one_encode(service: SegmentationService, pool: FakePool) -> None:
+    embedded = await service.embed(image(RED)[0], Trace("1"))
+    assert embedded.size == ImageSize(30, 40)
+    answer = await click(service, image(image_id=embedded.image_id)[0])
+    assert colour(answer) == "red"
+    assert len(pool.encoded) == 1
+
+
+async def test_the_deadline_ends_the_search_for_a_decoder_of_the_encoders_model(
+    service: SegmentationService, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.model = "new"
+    monkeypatch.setattr("deployments.ingress.dispatch.UPDATE_PAUSES_S", (60.0,))
+    with pytest.raises(DeadlineExceeded):
+        await click(service, image(RED)[0], Trace("1", time.time() + 0.05))
+
+
+async def test_fifty_requests_for_one_new_image_make_one_encode(
+    service: SegmentationService, pool: FakePool
+) -> None:
+    answers = await asyncio.gather(*(click(service, image(RED)[0]) for _ in range(50)))
+    assert {colour(answer) for answer in answers} == {"red"}
+    assert len(pool.encoded) == 1
+
+
+async def test_the_encoders_failure_reaches_all_and_poisons_nothing(
+    service: SegmentationService, pool: FakePool
+) -> None:
+    pool.error = RuntimeError("broken")
+    answers = await asyncio.gather(*(click(service, image(RED)[0]) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(answer, RuntimeError) for answer in answers)
+    pool.error = None
+    assert colour(await click(service, image(RED)[0])) == "red"
+
+
+async def test_an_unknown_id_without_an_image(service: SegmentationService) -> None:
+    with pytest.raises(UnknownImage) as raised:
+        await click(service, image(image_id="cat")[0])
+    assert raised.value.image_id == "cat"
+
+
+async def test_a_reference_to_nothing_is_a_mistake(service: SegmentationService) -> None:
+    with pytest.raises(ValueError, match="an image, an id, or both"):
+        await click(service, image()[0])
+
+
+async def test_new_bytes_under_an_old_id_replace_it(service: SegmentationService, pool: FakePool) -> None:
+    await click(service, image(RED, "pet")[0])
+    answer = await click(service, image(BLUE, "pet")[0])
+    assert answer.image_id == "pet"
+    assert (colour(answer), answer.size) == ("blue", ImageSize(10, 20))
+    assert colour(await click(service, image(image_id="pet")[0])) == "blue"
+    assert colour(await click(service, image(RED, "pet")[0])) == "red"
+    assert colour(await click(service, image(image_id="pet")[0])) == "red"
+    assert len(pool.encoded) == 2
+
+
+async def test_the_id_that_the_server_gave_can_be_reused_for_another_image(
+    service: SegmentationService,
+) -> None:
+    given = (await click(service, image(RED)[0])).image_id
+    await click(service, image(BLUE, given)[0])
+    assert colour(await click(service, image(image_id=given)[0])) == "blue"
+    assert (await click(service, image(RED)[0])).image_id == given
+    assert colour(await click(service, image(image_id=given)[0])) == "red"
+
+
+async def test_alternating_images_under_one_id_are_never_mixed(service: SegmentationService) -> None:
+    async def one(number: int) -> tuple[str, str]:
+        name, file = ("red", RED) if number % 2 else ("blue", BLUE)
+        return name, colour(await click(service, image(file, "shared")[0]))
+
+    for name, found in await asyncio.gather(*map(one, range(60))):
+        assert found == name
+
+
+async def test_tenants_share_neither_ids_nor_contents(service: SegmentationService, pool: FakePool) -> None:
+    answer = await click(service, image(RED, "pet", "a")[0])
+    for image_id in ("pet", answer.image_id, derived_id(content_digest(RED))):
+        with pytest.raises(UnknownImage):
+            await click(service, image(image_id=image_id, tenant="b")[0])
+    await click(service, image(RED, tenant="b")[0])
+    assert len(pool.encoded) == 2
+
+
+async def test_an_embedding_that_is_lost_at_once_is_made_again(
+    service: SegmentationService, decoders: FakeDecoders, pool: FakePool
+) -> None:
+    decoders.unsure = 2
+    reference, source = image(RED)
+    assert colour(await click(service, reference)) == "red"
+    assert source is not None
+    assert source.reads == 2
+    assert len(pool.encoded) == 1
+
+
+async def test_it_gives_up_when_embeddings_are_always_lost(
+    service: SegmentationService, decoders: FakeDecoders
+) -> None:
+    decoders.unsure = 100
+    with pytest.raises(Overloaded):
+        await click(service, image(RED)[0])
+
+
+@pytest.mark.parametrize(
+    ("file", "error"), [(b"not an image", UnreadableImage), (image_file(size=(200, 100)), ImageTooLarge)]
+)
+async def test_images_that_cannot_be_used(
+    service: SegmentationService, pool: FakePool, file: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await click(service, image(file)[0])
+    assert pool.encoded == []
+
+
+async def test_a_passed_deadline_cancels_the_work(
+    service: SegmentationService, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = False
+
+    async def slow(job: PromptJob) -> Reply:
+        nonlocal cancelled
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        raise AssertionError
+
+    monkeypatch.setattr(decoders, "run", slow)
+    with pytest.raises(DeadlineExceeded):
+        await click(service, image(RED)[0], Trace("1", deadline=time.time() + 0.02))
+    assert cancelled
+
+
+async def test_a_job_that_expired_at_the_decoder(
+    service: SegmentationService, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def expired(job: PromptJob) -> Reply:
+        return Expired()
+
+    monkeypatch.setattr(decoders, "run", expired)
+    with pytest.raises(DeadlineExceeded):
+        await click(service, image(RED)[0], Trace("1", deadline=time.time() - 1))
+
+
+async def test_what_a_request_waited_is_known_even_when_it_was_in_vain(
+    service: SegmentationService, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(job: PromptJob) -> Reply:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(decoders, "run", slow)
+    trace = Trace("1", deadline=time.time() + 0.05)
+    with pytest.raises(DeadlineExceeded):
+        await click(service, image(RED)[0], trace)
+    assert trace.waited_s > 0.01
+
+
+async def test_another_requests_deadline_does_not_end_this_one(
+    service: SegmentationService, pool: FakePool, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had joined an encode whose first caller was in a hurry: the next one is its own."""
+    pool.error = DeadlineExceeded()
+    run, asked = decoders.run, 0
+
+    async def later(job: PromptJob) -> Reply:
+        nonlocal asked
+        asked += 1
+        pool.error = None if asked > 1 else pool.error
+        return await run(job)
+
+    monkeypatch.setattr(decoders, "run", later)
+    answer = await click(service, image(RED)[0], Trace("1", deadline=time.time() + 60))
+    assert answer.results
+    assert len(pool.encoded) == 2
+
+
+async def test_the_deadline_travels_to_decoder_and_encoder(
+    service: SegmentationService, pool: FakePool, decoders: FakeDecoders
+) -> None:
+    deadline = time.time() + 60
+    await click(service, image(RED)[0], Trace("1", deadline=deadline))
+    assert {job.deadline for job in decoders.jobs} == {deadline}
+    assert [encoded.deadline for encoded in pool.encoded] == [deadline]
+
+
+async def test_lookups_and_stages_are_counted(service: SegmentationService, metrics: LocalMetrics) -> None:
+    await click(service, image(RED)[0])
+    await click(service, image(RED)[0])
+    assert metrics.values['sam3_cache_lookups_total{tier="miss"}'] == 1
+    assert metrics.values['sam3_cache_lookups_total{tier="warm"}'] == 1
+    assert metrics.values['sam3_stage_seconds_count{stage="prompt"}'] == 2
+    assert metrics.values['sam3_stage_seconds_count{stage="encode"}'] == 1
+
+
+@pytest.mark.parametrize("ready", [True, False])
+async def test_it_is_ready_when_the_decoders_are(
+    service: SegmentationService, decoders: FakeDecoders, ready: bool
+) -> None:
+    decoders.is_ready = ready
+    assert await service.ready() is ready
+
+
+async def test_a_tenants_images_are_listed_with_their_ids_and_tiers(
+    service: SegmentationService, decoders: FakeDecoders
+) -> None:
+    for file, name in ((RED, "one"), (RED, "two"), (BLUE, None)):
+        await click(service, image(file, name)[0])
+    decoders.hot = {content_digest(RED)}
+    found = {kept.image_id: kept for kept in await service.images("t")}
+    assert {name: kept.tier for name, kept in found.items()} == {
+        "one": "hot",
+        "two": "hot",
+        derived_id(content_digest(BLUE)): "warm",
+    }
+    assert found["one"].size == ImageSize(30, 40)
+    assert found["one"].source_bytes == len(RED)
+    assert found["one"].embedding_bytes == 10
+    assert await service.images("other") == []
+
+
+async def test_a_deleted_image_is_gone_everywhere_under_all_of_its_ids(
+    service: SegmentationService, decoders: FakeDecoders, pool: FakePool
+) -> None:
+    for name in ("one", "two"):
+        await click(service, image(RED, name)[0])
+    await click(service, image(BLUE, "three")[0])
+    decoders.hot = {content_digest(RED), content_digest(BLUE)}
+    await service.delete("t", "one")
+    assert decoders.hot == {content_digest(BLUE)}
+    for name in ("one", "two", derived_id(content_digest(RED))):
+        with pytest.raises(UnknownImage):
+            await click(service, image(None, name)[0])
+        with pytest.raises(UnknownImage):
+            await service.delete("t", name)
+    assert colour(await click(service, image(None, "three")[0])) == "blue"
+    assert colour(await click(service, image(RED, "one")[0])) == "red"
+    assert colour(await click(service, image(None, "one")[0])) == "red"
+
+
+async def test_nobody_deletes_another_tenants_image(service: SegmentationService) -> None:
+    await click(service, image(RED, "mine")[0])
+    for name in ("mine", derived_id(content_digest(RED))):
+        with pytest.raises(UnknownImage):
+            await service.delete("other", name)
+    assert colour(await click(service, image(None, "mine")[0])) == "red"
+
+
+async def test_an_image_that_only_a_decoder_still_has_can_be_deleted(
+    service: SegmentationService, decoders: FakeDecoders
+) -> None:
+    decoders.hot = {content_digest(RED)}
+    await service.delete("t", derived_id(content_digest(RED)))
+    assert decoders.hot == set()
+
+
+async def test_a_tenants_quota_goes_with_its_images(service: SegmentationService, pool: FakePool) -> None:
+    reference = ImageReference("t", FileSource(RED), None, quota=123)
+    await click(service, reference)
+    assert pool.quotas == [123]

@@ -1,0 +1,141 @@
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from deployments.protocol import Trace
+from serve_app.http.around.admission import FEWEST, Admission, Limit
+from serve_app.http.around.exchange import Exchange
+
+
+class Inner:
+    """An application that reads the body and answers when `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.working = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        self.working += 1
+        await self.go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+def admission(inner: Inner, most: int) -> Admission:
+    return Admission(inner, most=most, max_wait_s=1.0, retry_after_s=2.5)
+
+
+async def post(app: Any, method: str = "POST") -> tuple[list[Message], int]:
+    """What is sent, and how often the body was asked for."""
+    sent: list[Message] = []
+    reads = 0
+
+    async def receive() -> Message:
+        nonlocal reads
+        reads += 1
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    exchange = Exchange(Trace("1"), "m")
+    await app({"type": "http", "method": method, "state": {"exchange": exchange}}, receive, send)
+    return sent, reads
+
+
+async def test_what_is_over_the_limit_is_refused_unread_and_the_others_are_answered() -> None:
+    inner = Inner()
+    app = admission(inner, 2)
+    accepted = [asyncio.create_task(post(app)) for _ in range(2)]
+    await asyncio.sleep(0)
+    sent, reads = await post(app)
+    assert reads == 0
+    assert sent[0]["status"] == 503
+    assert dict(sent[0]["headers"])[b"retry-after"] == b"3"
+    assert "busy" in json.loads(sent[1]["body"])["message"]
+    inner.go.set()
+    for answers, _ in await asyncio.gather(*accepted):
+        assert answers[0]["status"] == 200
+    assert (await post(app))[0][0]["status"] == 200, "places are given back"
+
+
+async def test_a_full_server_still_says_how_it_is() -> None:
+    inner = Inner()
+    app = admission(inner, 1)
+    busy = asyncio.create_task(post(app))
+    await asyncio.sleep(0)
+    looks = asyncio.create_task(post(app, "GET"))
+    await asyncio.sleep(0)
+    assert inner.working == 2
+    inner.go.set()
+    await asyncio.gather(busy, looks)
+
+
+async def test_who_leaves_gives_the_place_back() -> None:
+    inner = Inner()
+    app = admission(inner, 1)
+    gone = asyncio.create_task(post(app))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    inner.go.set()
+    assert (await post(app))[0][0]["status"] == 200
+
+
+def settled(limit: Limit, per_second: float, answers: int = 500, now: float = 0.0) -> int:
+    """The limit of a server that answers so many requests a second, and always has as many as are let in."""
+    for _ in range(answers):
+        inside = limit.value
+        waited_s = inside / per_second
+        now += 1 / per_second
+        limit.answered(inside, waited_s, now - waited_s, now)
+    return limit.value
+
+
+@pytest.mark.parametrize("per_second", [20.0, 45.0, 100.0])
+def test_as_many_are_let_in_as_wait_no_longer_than_they_should(per_second: float) -> None:
+    limit = Limit(128, max_wait_s=1.0)
+    assert limit.value == 128, "it begins open"
+    assert settled(limit, per_second) == pytest.approx(per_second, rel=0.1)
+
+
+def test_it_never_closes_for_a_slow_model_and_opens_again_for_a_quick_one() -> None:
+    limit = Limit(128, max_wait_s=1.0)
+    assert settled(limit, 0.05) == FEWEST
+    assert settled(limit, 10_000.0, now=1e6) == 128
+
+
+def test_a_pause_makes_it_forget() -> None:
+    limit = Limit(128, max_wait_s=1.0)
+    settled(limit, 20.0, answers=200)
+    limit.opened(11.0)
+    assert limit.value < 30, "a second's pause is none"
+    limit.opened(100.0)
+    assert limit.value == 128
+
+
+def test_a_few_requests_one_after_the_other_do_not_close_it_to_a_crowd() -> None:
+    limit = Limit(128, max_wait_s=1.0)
+    for number in range(100):
+        limit.answered(1, 0.03, number, number + 0.03)
+    assert limit.value == 128
+
+
+def test_requests_that_were_held_for_a_first_replica_do_not_close_it() -> None:
+    """Forty wait for eight seconds; then forty a second are answered."""
+    limit = Limit(128, max_wait_s=1.0)
+    inside = 40
+    for number in range(40):
+        now = 8 + number / 40
+        limit.answered(number + 1, now - number / 5, number / 5, now)
+        inside -= 1
+        assert inside < limit.value, "there is room for the next ones"
+    assert limit.value >= 35
+
+
+def test_a_small_limit_stays_what_it_is() -> None:
+    limit = Limit(4, max_wait_s=1.0)
+    assert settled(limit, 0.05) == 4

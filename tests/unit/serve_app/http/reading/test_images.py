@@ -1,0 +1,121 @@
+import base64
+import textwrap
+
+import pytest
+
+from deployments.keys import content_digest
+from serve_app.http.errors import BadImage, InvalidRequest
+from serve_app.http.reading.digest import INLINE_BYTES
+from serve_app.http.reading.fetch import ImageFetcher, parse_url
+from serve_app.http.reading.images import (
+    Base64Image,
+    FileImage,
+    UrlImage,
+    decode_base64,
+    source_of,
+    sources_of,
+)
+from serve_app.http.reading.url_cache import FetchedImage
+from serve_app.http.sam3.image_fields import InferenceRequestImage
+from serve_app.settings import Settings
+
+CONTENT = bytes(range(256)) * 5
+TEXT = base64.b64encode(CONTENT).decode()
+
+
+@pytest.fixture
+def fetcher() -> ImageFetcher:
+    return ImageFetcher(Settings())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        f"data:image/png;base64,{TEXT}",
+        f"  DATA:image/svg+xml;charset=x;BASE64,{TEXT}",
+        "\r\n".join(textwrap.wrap(TEXT, 64)),
+        f"data:image/png;base64,\n{TEXT}\n",
+        TEXT.rstrip("="),
+        TEXT + "==",
+    ],
+)
+def test_base64_in_its_forms(text: str) -> None:
+    assert decode_base64(text) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "text", ["%", "a", "YWJj!", "YW=Jj", "data:image/png,abc", "é", "\ud800", "data:x;base64,%"]
+)
+def test_what_is_no_base64(text: str) -> None:
+    with pytest.raises(BadImage, match="base64"):
+        decode_base64(text)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "=", "data:image/png;base64,"])
+def test_empty(text: str) -> None:
+    with pytest.raises(BadImage, match="empty"):
+        decode_base64(text)
+
+
+@pytest.mark.parametrize("size", [10, INLINE_BYTES + 1, 3 * INLINE_BYTES])
+async def test_base64_and_file_have_the_same_id(size: int) -> None:
+    content = bytes(size)
+    sources = (FileImage(content), Base64Image(base64.b64encode(content).decode()))
+    for source in sources:
+        assert await source.content_id() == content_digest(content)
+        assert await source.content() == content
+        assert await source.content_id() == content_digest(content)
+
+
+async def test_nothing_is_decoded_before_it_is_asked_for() -> None:
+    source = Base64Image("%")
+    with pytest.raises(BadImage):
+        await source.content_id()
+
+
+async def test_a_url_image_keeps_what_its_id_was_made_from() -> None:
+    """Though the URL answers otherwise the next time."""
+
+    class Changing:
+        count = 0
+
+        async def fetch(self, tenant: str, url: str) -> FetchedImage:
+            self.count += 1
+            return FetchedImage(str(self.count).encode(), f"id-{self.count}")
+
+    source = UrlImage(Changing(), "acme", "https://x")
+    assert await source.content_id() == "id-1"
+    assert await source.content() == b"1"
+
+
+@pytest.mark.parametrize(
+    "kind", ["numpy", "numpy_object", "pickle", "file", "multipart", "", "BASE64", "x" * 100]
+)
+def test_other_types_are_refused_by_name(fetcher: ImageFetcher, kind: str) -> None:
+    with pytest.raises(BadImage) as raised:
+        source_of(InferenceRequestImage(type=kind, value=[1]), fetcher, "acme")
+    assert kind[:40] in str(raised.value)
+    assert len(str(raised.value)) < 200
+
+
+def test_sources_of_one_and_of_many(fetcher: ImageFetcher) -> None:
+    one = InferenceRequestImage(type="base64", value=TEXT)
+    url = InferenceRequestImage(type="url", value="https://x")
+    assert len(sources_of(one, fetcher, "acme", 1)) == 1
+    both = sources_of([one, url], fetcher, "acme", 2)
+    assert [type(source) for source in both] == [Base64Image, UrlImage]
+    with pytest.raises(InvalidRequest):
+        sources_of([one, url], fetcher, "acme", 1)
+
+
+def test_an_empty_file_is_refused() -> None:
+    with pytest.raises(BadImage, match="empty"):
+        FileImage(b"")
+
+
+@pytest.mark.parametrize("url", ["https://h/a%2Fb?c=%7e+d#e", "https://h/ü", "https://bücher.example/"])
+def test_parse_url_keeps_what_is_written(url: str) -> None:
+    assert parse_url(url).scheme == "https"
+    if url.isascii():
+        assert str(parse_url(url)) == url

@@ -33,7 +33,10 @@ class PackedMask:
 
 
 def dump_results(results: Any, *, as_json: bool = False) -> bytes:
-    """A request's results as bytes: instances and plain values, in lists however deep. as_json: with masks as JsonText; their contours may be integer arrays [N, 2]."""
+    """A request's results as bytes: instances and plain values, in lists however deep.
+
+    as_json: with masks as JsonText; their contours may be integer arrays [N, 2].
+    """
     return pickle.dumps(_each(results, _write if as_json else _pack), protocol=pickle.HIGHEST_PROTOCOL)
 
 

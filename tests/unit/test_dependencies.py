@@ -46,7 +46,7 @@ def imported_in(folder: str) -> set[str]:
         ("deployments", ["workflows", "otel"]),
         ("serve_app", ["workflows"]),
         ("training", ["train"]),
-        ("scripts", ["test"]),
+        ("scripts", ["test", "loadtest"]),
         ("tests", ["train", "test", "workflows", "otel"]),
     ],
 )

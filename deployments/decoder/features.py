@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from ray.exceptions import RayError
@@ -13,6 +14,7 @@ from deployments.keys import ImageKey
 from deployments.messages import Warm
 from deployments.pool.deletions import Deletions
 from deployments.protocol import CacheTier
+from deployments.single_flight import SingleFlight
 from sam3_engine.embedding import Embedding
 from sam3_engine.errors import StaleEmbedding
 from sam3_engine.types import ImageSize
@@ -68,7 +70,7 @@ class FeatureFinder:
         self._hot = hot
         self._get_timeout_s = get_timeout_s
         self._deletions = Deletions()
-        self._transfers: dict[ImageKey, asyncio.Task[HotImage | None]] = {}
+        self._transfers: SingleFlight[HotImage | None] = SingleFlight()
 
     def hot(self, key: ImageKey) -> Found | None:
         """The image, if it is in this process's memory."""
@@ -118,7 +120,7 @@ class FeatureFinder:
                     return None
                 warm, tier = answer
             started = time.monotonic()
-            image = await self._transfer(key, warm, received)
+            image = await self._transfers.run(key, partial(self._transfer, key, warm, received))
             if image is not None:
                 return Found(image, tier, time.monotonic() - started)
             await self._pool.lost(key, warm.generation)
@@ -126,14 +128,6 @@ class FeatureFinder:
         return None
 
     async def _transfer(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
-        running = self._transfers.get(key)
-        if running is None:
-            running = asyncio.create_task(self._load(key, warm, received))
-            self._transfers[key] = running
-            running.add_done_callback(lambda _: self._transfers.pop(key, None))
-        return await asyncio.shield(running)
-
-    async def _load(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
         try:
             async with asyncio.timeout(self._get_timeout_s):
                 embedding = await warm.reference[0]

@@ -17,11 +17,13 @@ and takes new ids and images meanwhile.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from deployments.keys import ImageKey, shards_of
 from deployments.messages import ImageCopy, NameCopy
 from deployments.pool.embedding_pool import EmbeddingPool
+from deployments.single_flight import SingleFlight
 
 COPY_S = 1.0
 """How long a change waits for the shard that copies it."""
@@ -81,7 +83,7 @@ class Copies:
         """Shards that did not take the last copy in time."""
         self._behind: dict[ImageKey, int] = {}
         """Images whose sources are still to be fetched, and from which shard."""
-        self._fetching: dict[ImageKey, asyncio.Task[None]] = {}
+        self._fetches: SingleFlight[None] = SingleFlight()
         self._used: dict[int, tuple[set[Image], set[Image]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -109,11 +111,8 @@ class Copies:
 
     async def fetch(self, key: ImageKey) -> None:
         """Get the source of an image, if this shard has not come to it yet."""
-        if (other := self._behind.pop(key, None)) is not None:
-            task = self._fetching[key] = self._in_background(self._fetch(key, other))
-            task.add_done_callback(lambda _: self._fetching.pop(key))
-        if running := self._fetching.get(key):
-            await asyncio.shield(running)
+        if (other := self._behind.get(key)) is not None:
+            await self._fetches.run(key, partial(self._fetch, key, other))
 
     def handover(self, shard: int) -> Handover:
         """See Peer."""
@@ -189,9 +188,10 @@ class Copies:
             async with asyncio.timeout(FETCH_S):
                 copy = await self._peer(other).copy_of(key)
         except (ShardGone, TimeoutError):
-            return
+            copy = None
         if copy:
             self._pool.adopt(copy)
+        self._behind.pop(key, None)
 
     async def _deliver(self, other: int, copy: NameCopy | ImageCopy) -> None:
         try:

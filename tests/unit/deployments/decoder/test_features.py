@@ -135,6 +135,17 @@ async def test_one_who_leaves_does_not_cancel_the_transfer_of_the_others(finder:
     assert await second is not None
 
 
+async def test_a_transfer_that_nobody_waits_for_any_more_is_not_joined(
+    finder: FeatureFinder, pool: Pool
+) -> None:
+    only = asyncio.create_task(finder.find(KEY, warm(None)))
+    await asyncio.sleep(0)
+    only.cancel()
+    await asyncio.wait({only})
+    assert await finder.find(KEY, warm()) is not None
+    assert pool.reported == []
+
+
 async def test_features_that_grew_are_weighed_again(finder: FeatureFinder) -> None:
     found = await finder.find(KEY, warm())
     assert found is not None

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"sam3_engine", "deployments", "serve_app", "training", "tests", "scripts", "loadtest"}
+OURS = {
+    "sam3_engine",
+    "deployments",
+    "serve_app",
+    "training",
+    "tests",
+    "scripts",
+    "harness",
+    "loadtest",
+    "bench",
+    "drills",
+}
 PARTS = {"pydantic_core": "pydantic", "starlette": "fastapi"}  # parts of the declared one
 LOOKUPS = {"find_spec", "import_module"}  # modules that are found by a literal name
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -45,7 +45,7 @@ class ImageFetcher:
 
     async def fetch(self, tenant: str, url: str) -> FetchedImage:
         """The file behind a URL. Raises BadImage."""
-        known = self._cache.get(tenant, url)
+        known = self._cache.get((tenant, url))
         if known is not None:
             return known
         return await self._flights.run((tenant, url), partial(self._download, tenant, url))
@@ -71,8 +71,8 @@ class ImageFetcher:
             raise BadImage("image URL refused: its server's certificate is not valid") from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise BadImage("image URL: its server cannot be reached or does not speak HTTP") from None
-        image = FetchedImage(content, await digest_of(content))
-        self._cache.put(tenant, url, image, age)
+        image = FetchedImage(content, await digest_of(content), age)
+        self._cache[tenant, url] = image
         return image
 
     async def _follow(self, url: str) -> tuple[bytes, float]:

@@ -81,7 +81,7 @@ class UrlImage:
 
     async def content_id(self) -> str:
         """Digest of the bytes that `content` gives."""
-        return (await self._fetched()).content_id
+        return (await self._fetched()).digest
 
     async def content(self) -> bytes:
         """The bytes, fetched now or a moment ago."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from ray.exceptions import RayActorError, RayTaskError
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, derived_id, shards_of
 from deployments.messages import Ensured, Named, NameQuestion, OtherModel, Square, StoredImage, Warm
+from deployments.model.batcher import Batcher
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.failover import Failover
-from deployments.pool.gathering import Gathering
 from deployments.pool.leases import Name
 from deployments.pool.replication import ShardGone
 from deployments.pool.shards import pool_shards
@@ -37,7 +38,8 @@ class EmbeddingPoolClient:
         self._retry_after_s = retry_after_s
         self._shards = pool_shards(config)
         self.shards = len(self._shards)
-        self._naming: dict[tuple[int, ...], Gathering[NameQuestion, Named]] = {}
+        self._naming: dict[tuple[int, ...], Batcher[NameQuestion, Named]] = {}
+        """Questions about ids that the same shards answer."""
         self._failover = Failover(
             lambda shard: _answer(self._shards[shard].ping),
             lambda: metrics.add(NAMES.pool_failovers),
@@ -53,8 +55,11 @@ class EmbeddingPoolClient:
         """What an id names; with `digest`, the id is bound to it first. holder: who wants a lease on it."""
         holders = tuple(shards_of(tenant, image_id, self.shards))
         if holders not in self._naming:
-            self._naming[holders] = Gathering(partial(self._name_all, holders))
-        return await self._naming[holders].ask(NameQuestion(tenant, image_id, digest, received, holder))
+            self._naming[holders] = Batcher(partial(self._name_all, holders), None, inf, whole=True)
+        named, _ = await self._naming[holders].submit(
+            NameQuestion(tenant, image_id, digest, received, holder)
+        )
+        return named
 
     async def _name_all(self, holders: tuple[int, ...], questions: Sequence[NameQuestion]) -> Sequence[Named]:
         found: Sequence[Named] = await self._try(holders, "name_all", list(questions))

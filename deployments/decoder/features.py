@@ -1,4 +1,4 @@
-"""Finds an image's features for a decoder: hot in its own memory, else warm from the pool."""
+"""Loads an image's features for a decoder: hot in its own memory, else warm from the pool."""
 
 import asyncio
 import time
@@ -43,7 +43,7 @@ class Found:
 
 
 class Embeddings(Protocol):
-    """What the finder needs of the pool."""
+    """What the loader needs of the pool."""
 
     async def lookup(self, key: ImageKey, deadline: float | None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image."""
@@ -54,7 +54,7 @@ class Embeddings(Protocol):
         ...
 
 
-class FeatureFinder:
+class FeatureLoader:
     """The hot tier of one decoder, and the way into it. One transfer per image however many requests wait."""
 
     def __init__(
@@ -97,7 +97,7 @@ class FeatureFinder:
         keys = [key for key in self._hot if (key.tenant, key.digest) == (tenant, digest)]
         return [key for key in keys if self._hot.discard(key, "deleted")]
 
-    async def find(
+    async def load(
         self,
         key: ImageKey,
         warm: Warm | None,

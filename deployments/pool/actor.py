@@ -41,7 +41,7 @@ from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
 from deployments.pool.leases import Leases, Name
 from deployments.pool.naming import Naming
 from deployments.pool.peer import RemoteShard
-from deployments.pool.replication import Copies, Handover, Image
+from deployments.pool.replication import Handover, Image, Replication
 from deployments.protocol import CacheTier, DeadlineExceeded
 
 SWEEP_S = 5.0
@@ -53,7 +53,7 @@ IN_PLASMA = 100 * 1024
 
 
 class PoolShard:
-    """See EmbeddingPool for the methods' meaning, Copies for those between shards."""
+    """See EmbeddingPool for the methods' meaning, Replication for those between shards."""
 
     def __init__(self, config: PoolConfig, shard: int) -> None:
         self._config = config
@@ -61,11 +61,13 @@ class PoolShard:
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="pool")
         self._pool = EmbeddingPool(self._encode, config.budget, metrics, config.max_encodes, copy=self._copy)
-        self._copies = Copies(self._pool, shard, config.shards, cache(partial(RemoteShard, config.app)))
+        self._replication = Replication(
+            self._pool, shard, config.shards, cache(partial(RemoteShard, config.app))
+        )
         self._leases = Leases()
         if ray.get_runtime_context().was_current_actor_reconstructed:
             self._leases.expect_unknown()
-        self._naming = Naming(self._pool, self._copies, self._leases)
+        self._naming = Naming(self._pool, self._replication, self._leases)
         self._encoder: DeploymentHandle[Any] | None = None
         self._waiters = ThreadPoolExecutor(config.max_encodes, thread_name_prefix="await-encode")
         self._recovered: asyncio.Task[None] | None = None
@@ -77,8 +79,8 @@ class PoolShard:
         await self._ready()
         self._config = config
         self._pool.resize(config.budget, config.max_encodes)
-        if config.shards != self._copies.shards:  # some ids have another home now
-            self._copies.shards = config.shards
+        if config.shards != self._replication.shards:  # some ids have another home now
+            self._replication.shards = config.shards
             self._leases.expect_unknown()
 
     async def ping(self) -> bool:
@@ -102,7 +104,7 @@ class PoolShard:
         """The embedding of a known image."""
         with tracing.span("pool.lookup", traceparent):
             await self._ready()
-            await self._copies.fetch(key)
+            await self._replication.fetch(key)
             return await self._pool.lookup(key, deadline)
 
     async def ensure(
@@ -150,21 +152,21 @@ class PoolShard:
 
     async def handover(self, shard: int) -> Handover:
         """Called by a shard that starts, maybe while this one starts too."""
-        return self._copies.handover(shard)
+        return self._replication.handover(shard)
 
     async def copy_of(self, key: ImageKey) -> ImageCopy | None:
         """Called by a shard that starts."""
-        return self._copies.copy_of(key)
+        return self._replication.copy_of(key)
 
     async def used(self, names: list[Image], images: list[Image]) -> None:
         """Called by another shard every few seconds, so that this one starts without being asked by
         anybody else."""
         await self._ready()
-        self._copies.take_use(names, images)
+        self._replication.take_use(names, images)
 
     async def _ready(self) -> None:
         if self._recovered is None:
-            self._recovered = asyncio.create_task(self._copies.recover())
+            self._recovered = asyncio.create_task(self._replication.recover())
             self._sweeper = asyncio.create_task(self._sweep())
             self._connecting = asyncio.create_task(self._connect_early())
         await asyncio.shield(self._recovered)
@@ -172,7 +174,7 @@ class PoolShard:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            self._copies.tell_use()
+            self._replication.tell_use()
             self._leases.sweep()
             self._pool.sweep()
 
@@ -190,7 +192,7 @@ class PoolShard:
             await asyncio.sleep(CONNECT_S)
 
     async def _copy(self, copy: NameCopy | ImageCopy) -> None:
-        await self._copies.send(copy)
+        await self._replication.send(copy)
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
         """One encoder call; a second one when the encoder dies, some more while others have the wanted model. The

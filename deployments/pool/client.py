@@ -30,7 +30,7 @@ from sam3_engine.types import ImageSize
 class EmbeddingPoolClient:
     """Talks to the shards, and makes those that do not exist yet.
 
-    Ids and contents are spread over the shards by hash; see `pool.copies` for what happens when one is away.
+    Ids and contents are spread over the shards by hash; see `pool.replication` for what happens when one is away.
     Every method raises Overloaded when no shard can answer.
     """
 

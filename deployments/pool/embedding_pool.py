@@ -173,9 +173,9 @@ class EmbeddingPool:
         """Forget what was idle too long; report the figures."""
         self.directory.sweep()
         self.names.sweep()
-        for tier, ledger in (("warm", self.directory.warm), ("cold", self.directory.cold)):
-            self._metrics.set(NAMES.pool_entries, len(ledger), tier=tier)
-            self._metrics.set(NAMES.pool_bytes, ledger.used, tier=tier)
+        for tier, usage in (("warm", self.directory.warm), ("cold", self.directory.cold)):
+            self._metrics.set(NAMES.pool_entries, len(usage), tier=tier)
+            self._metrics.set(NAMES.pool_bytes, usage.used, tier=tier)
 
     async def _fly(
         self, key: ImageKey, image: Square | Source, source: bytes | None = None, received: float = 0.0

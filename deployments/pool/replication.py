@@ -71,7 +71,7 @@ class Peer(Protocol):
         ...
 
 
-class Copies:
+class Replication:
     """One shard's part in this."""
 
     def __init__(self, pool: EmbeddingPool, shard: int, shards: int, peer: Callable[[int], Peer]) -> None:

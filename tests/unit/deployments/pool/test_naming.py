@@ -20,7 +20,7 @@ from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.pool.leased import LeasedNames
 from deployments.pool.leases import Leases, Name
 from deployments.pool.naming import Naming
-from deployments.pool.replication import Copies, Peer
+from deployments.pool.replication import Peer, Replication
 
 DECODERS = 3
 
@@ -53,7 +53,7 @@ class Shard:
         self._random = random.Random(self.seed)
         budget = Budget(1, 1, self.idle_ttl_s)
         self.pool = EmbeddingPool(no_encode, budget, LocalMetrics(), copy=self._copy)
-        self.naming = Naming(self.pool, Copies(self.pool, 0, 1, no_peer), leases := Leases())
+        self.naming = Naming(self.pool, Replication(self.pool, 0, 1, no_peer), leases := Leases())
         self.leases = leases
 
     async def name(
@@ -130,7 +130,7 @@ async def test_another_shard_that_stands_in_promises_nothing_and_changes_late(
 ) -> None:
     monkeypatch.setattr(naming_module, "LEASE_S", 0.1)
     shard = Shard()
-    monkeypatch.setattr(Copies, "is_home", lambda *_: False)
+    monkeypatch.setattr(Replication, "is_home", lambda *_: False)
     asked = NameQuestion("t", "pet", digest(1), time.time(), "one")
     assert await shard.naming.answer(asked) == Named(digest(1))
     started = time.monotonic()

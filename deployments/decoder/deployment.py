@@ -24,7 +24,7 @@ from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
-from deployments.pool.leased import LeasedNames
+from deployments.pool.lessee import LeasedNames
 from deployments.pool.names import Names
 from deployments.ray import ring
 from deployments.ray.loopback import stay_on_loopback

@@ -28,6 +28,7 @@ from deployments.messages import (
     Named,
     NameQuestion,
     OtherModel,
+    PixelsLost,
     Source,
     Square,
     StoredImage,
@@ -36,12 +37,12 @@ from deployments.messages import (
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
-from deployments.payloads import LostPayload
-from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
+from deployments.pool.deletions import TenantDigest
+from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
 from deployments.pool.leases import Leases, Name
-from deployments.pool.naming import Naming
+from deployments.pool.lessor import Lessor
 from deployments.pool.peer import RemoteShard
-from deployments.pool.replication import Handover, Image, Replication
+from deployments.pool.replication import Handover, Replication
 from deployments.protocol import CacheTier, DeadlineExceeded
 
 SWEEP_S = 5.0
@@ -67,7 +68,7 @@ class PoolShard:
         self._leases = Leases()
         if ray.get_runtime_context().was_current_actor_reconstructed:
             self._leases.expect_unknown()
-        self._naming = Naming(self._pool, self._replication, self._leases)
+        self._lessor = Lessor(self._pool, self._replication, self._leases)
         self._encoder: DeploymentHandle[Any] | None = None
         self._waiters = ThreadPoolExecutor(config.max_encodes, thread_name_prefix="await-encode")
         self._recovered: asyncio.Task[None] | None = None
@@ -91,12 +92,12 @@ class PoolShard:
     async def name_all(self, questions: list[NameQuestion]) -> list[Named]:
         """What each id names."""
         await self._ready()
-        return list(await asyncio.gather(*map(self._naming.answer, questions)))
+        return list(await asyncio.gather(*map(self._lessor.answer, questions)))
 
-    async def listen(self, holder: str, heard: int) -> tuple[list[Name], int]:
-        """Ids on which a holder's leases are recalled, once there are any."""
+    async def listen(self, lessee: str, heard: int) -> tuple[list[Name], int]:
+        """Ids on which a lessee's leases are recalled, once there are any."""
         await self._ready()
-        return await self._leases.listen(holder, heard)
+        return await self._leases.listen(lessee, heard)
 
     async def lookup(
         self, key: ImageKey, deadline: float | None = None, traceparent: str | None = None
@@ -122,7 +123,7 @@ class PoolShard:
     async def delete(self, tenant: str, digest: str, at: float) -> bool:
         """Forget an image."""
         await self._ready()
-        return await self._naming.delete(tenant, digest, at)
+        return await self._lessor.delete(tenant, digest, at)
 
     async def images(self, tenant: str) -> list[StoredImage]:
         """What is held of a tenant's images."""
@@ -158,7 +159,7 @@ class PoolShard:
         """Called by a shard that starts."""
         return self._replication.copy_of(key)
 
-    async def used(self, names: list[Image], images: list[Image]) -> None:
+    async def used(self, names: list[Name], images: list[TenantDigest]) -> None:
         """Called by another shard every few seconds, so that this one starts without being asked by
         anybody else."""
         await self._ready()
@@ -209,7 +210,7 @@ class PoolShard:
                 raise PoolBusy from None
             except DeadlineExceeded:
                 raise DeadlineExceeded from None  # without Ray's wrapping, as it goes one hop further
-            except LostPayload:
+            except PixelsLost:
                 raise PixelsLost from None
             except asyncio.CancelledError:
                 response.cancel()

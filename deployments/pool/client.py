@@ -50,25 +50,23 @@ class EmbeddingPoolClient:
         return (await self.name(tenant, image_id, digest, received)).digest
 
     async def name(
-        self, tenant: str, image_id: str, digest: str | None, received: float, holder: str | None = None
+        self, tenant: str, image_id: str, digest: str | None, received: float, lessee: str | None = None
     ) -> Named:
-        """What an id names; with `digest`, the id is bound to it first. holder: who wants a lease on it."""
-        holders = tuple(shards_of(tenant, image_id, self.shards))
-        if holders not in self._naming:
-            self._naming[holders] = Batcher(partial(self._name_all, holders), None, inf, whole=True)
-        named, _ = await self._naming[holders].submit(
-            NameQuestion(tenant, image_id, digest, received, holder)
-        )
+        """What an id names; with `digest`, the id is bound to it first. lessee: who wants a lease on it."""
+        shards = shards_of(tenant, image_id, self.shards)
+        if shards not in self._naming:
+            self._naming[shards] = Batcher(partial(self._name_all, shards), None, inf, whole=True)
+        named, _ = await self._naming[shards].submit(NameQuestion(tenant, image_id, digest, received, lessee))
         return named
 
-    async def _name_all(self, holders: tuple[int, ...], questions: Sequence[NameQuestion]) -> Sequence[Named]:
-        found: Sequence[Named] = await self._try(holders, "name_all", list(questions))
+    async def _name_all(self, shards: tuple[int, ...], questions: Sequence[NameQuestion]) -> Sequence[Named]:
+        found: Sequence[Named] = await self._try(shards, "name_all", list(questions))
         return found
 
-    async def recalls(self, shard: int, holder: str, heard: int) -> tuple[list[Name], int]:
+    async def recalls(self, shard: int, lessee: str, heard: int) -> tuple[list[Name], int]:
         """See `pool.leases.Leases.listen`. Raises Overloaded when the shard goes away meanwhile."""
         try:
-            found: tuple[list[Name], int] = await _answer(self._shards[shard].listen, holder, heard)
+            found: tuple[list[Name], int] = await _answer(self._shards[shard].listen, lessee, heard)
         except ShardGone:
             raise Overloaded(self._retry_after_s) from None
         return found
@@ -139,18 +137,17 @@ class EmbeddingPoolClient:
         return found
 
     async def _call(self, tenant: str, name: str, method: str, *args: Any) -> Any:
-        holders = shards_of(tenant, name, self.shards)
-        return await self._try(holders, method, *args)
+        return await self._try(shards_of(tenant, name, self.shards), method, *args)
 
     async def _all(self, method: str, *args: Any) -> list[Any]:
         """Every shard's own answer."""
         every = range(self.shards)
         return list(await asyncio.gather(*(self._try((shard,), method, *args) for shard in every)))
 
-    async def _try(self, holders: Iterable[int], method: str, *args: Any) -> Any:
+    async def _try(self, shards: Iterable[int], method: str, *args: Any) -> Any:
         try:
             return await self._failover.call(
-                tuple(holders), lambda shard: _answer(getattr(self._shards[shard], method), *args)
+                tuple(shards), lambda shard: _answer(getattr(self._shards[shard], method), *args)
             )
         except (PoolBusy, ShardGone):
             raise Overloaded(self._retry_after_s) from None

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from deployments.keys import ImageKey
-from deployments.messages import Ensured, ImageCopy, NameCopy, Source, Square, StoredImage, Warm
+from deployments.messages import Ensured, ImageCopy, NameCopy, PixelsLost, Source, Square, StoredImage, Warm
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.deletions import Deletions
 from deployments.pool.directory import Budget, Directory
@@ -25,10 +25,6 @@ Copy = Callable[[NameCopy | ImageCopy], Awaitable[None]]
 
 class PoolBusy(Exception):
     """Too many images wait to be encoded."""
-
-
-class PixelsLost(Exception):
-    """Who brought the pixels has died before the encoder had them."""
 
 
 async def no_copy(copy: NameCopy | ImageCopy) -> None:

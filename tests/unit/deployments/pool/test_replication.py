@@ -11,9 +11,11 @@ from deployments.keys import ImageKey, content_digest, derived_id, shards_of
 from deployments.messages import ImageCopy, NameCopy, Source, Square
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool import replication
+from deployments.pool.deletions import TenantDigest
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
-from deployments.pool.replication import Handover, Image, Replication, ShardGone
+from deployments.pool.leases import Name
+from deployments.pool.replication import Handover, Replication, ShardGone
 from sam3_engine.types import ImageSize
 
 SIZE = ImageSize(30, 40)
@@ -68,7 +70,7 @@ class Link:
         await self._ring.hold.wait()
         return found
 
-    async def used(self, names: list[Image], images: list[Image]) -> None:
+    async def used(self, names: list[Name], images: list[TenantDigest]) -> None:
         self._there.replication.take_use(names, images)
 
 
@@ -95,7 +97,7 @@ class Ring:
         await new.replication.recover()
         return new
 
-    def holders(self, key: ImageKey) -> tuple[int, int]:
+    def shards_of(self, key: ImageKey) -> tuple[int, int]:
         home, other = shards_of(key.tenant, key.digest, SHARDS)
         return home, other
 
@@ -116,8 +118,8 @@ def key(number: int = 0) -> ImageKey:
 
 
 async def embed(ring: Ring, image: ImageKey, received: float | None = None) -> tuple[int, int]:
-    """Have an image encoded by its home. Its holders."""
-    home, other = ring.holders(image)
+    """Have an image encoded by its home. Its shards."""
+    home, other = ring.shards_of(image)
     received = time.time() if received is None else received
     await ring[home].pool.ensure(
         image, Square(["pixels"], model="m", size=SIZE), image.digest.encode(), received
@@ -140,7 +142,7 @@ async def test_a_new_image_is_on_two_shards_when_it_is_answered(ring: Ring) -> N
     assert ring[third].replication.copy_of(key()) is None
 
 
-async def test_the_copys_holder_encodes_when_the_home_is_dead(ring: Ring) -> None:
+async def test_the_shard_with_the_copy_encodes_when_the_home_is_dead(ring: Ring) -> None:
     home, other = await embed(ring, key())
     ring.kill(home)
     answer = await ring[other].lookup(key())
@@ -157,8 +159,8 @@ async def test_a_restarted_shard_has_its_own_images_and_those_of_its_neighbour_a
         await ring.restart(number)
         await until(lambda number=number: not ring[number].replication._tasks)
     for image in images:
-        for holder in ring.holders(image):
-            assert ring[holder].replication.copy_of(image) is not None
+        for shard in ring.shards_of(image):
+            assert ring[shard].replication.copy_of(image) is not None
 
 
 async def test_ids_outlive_each_shard_in_turn(ring: Ring) -> None:
@@ -168,15 +170,15 @@ async def test_ids_outlive_each_shard_in_turn(ring: Ring) -> None:
     for number in range(SHARDS):
         await ring.restart(number)
     for number in range(20):
-        for holder in shards_of("t", f"pet-{number}", SHARDS):
-            assert await ring[holder].pool.resolve("t", f"pet-{number}", None) == f"digest-{number}"
+        for shard in shards_of("t", f"pet-{number}", SHARDS):
+            assert await ring[shard].pool.resolve("t", f"pet-{number}", None) == f"digest-{number}"
 
 
 async def test_an_image_that_is_asked_for_first_is_fetched_first(ring: Ring) -> None:
     images = [key(number) for number in range(20)]
     for image in images:
         await embed(ring, image)
-    asked = next(image for image in images if ring.holders(image)[0] == 0)
+    asked = next(image for image in images if ring.shards_of(image)[0] == 0)
     ring.hold.clear()
     restarted = await ring.restart(0)
     lookup = asyncio.create_task(restarted.lookup(asked))
@@ -189,13 +191,13 @@ async def test_an_image_that_is_asked_for_first_is_fetched_first(ring: Ring) -> 
 
 
 async def test_a_neighbour_that_is_dead_or_silent_is_not_waited_for_twice(ring: Ring) -> None:
-    home, other = ring.holders(key())
+    home, other = ring.shards_of(key())
     ring.kill(other)
     await embed(ring, key())
     assert await ring[home].lookup(key()) is not None
     await ring.restart(other)
     ring.hold.clear()
-    same_home = [one for one in map(key, range(50)) if ring.holders(one) == (home, other)]
+    same_home = [one for one in map(key, range(50)) if ring.shards_of(one) == (home, other)]
     started = time.monotonic()
     for image in same_home:
         await embed(ring, image)

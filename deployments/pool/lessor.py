@@ -1,4 +1,4 @@
-"""Answers what ids name, and grants leases on the answers: `pool.names`, `pool.leases` and `pool.replication` together."""
+"""A shard's answers about ids, and leases on them: `pool.names`, `pool.leases` and `pool.replication` together."""
 
 from deployments.messages import Named, NameQuestion
 from deployments.pool.embedding_pool import EmbeddingPool
@@ -6,7 +6,7 @@ from deployments.pool.leases import LEASE_S, Leases
 from deployments.pool.replication import Replication
 
 
-class Naming:
+class Lessor:
     """One shard's. Leases are granted by an id's home alone: where another shard stands in for it, a change waits until
     those of the home have ended."""
 
@@ -28,13 +28,13 @@ class Naming:
         if found is None:
             return Named(None)
         self._replication.note_use(*name, found)
-        if asked.holder is None or not home:
+        if asked.lessee is None or not home:
             return Named(found)
         # What is used is told before it is idle.
         lease_s = min(LEASE_S, self._pool.names.idle_ttl_s / 2)
         # While this answer was copied, the id may have come to name another image.
         still = await self._pool.resolve(*name, None) == found
-        granted = still and self._leases.grant(asked.holder, name, found, lease_s)
+        granted = still and self._leases.grant(asked.lessee, name, found, lease_s)
         return Named(found, lease_s if granted else 0.0)
 
     async def delete(self, tenant: str, digest: str, at: float) -> bool:

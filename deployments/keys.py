@@ -29,7 +29,7 @@ def derived_id(digest: str) -> str:
     return f"sha256-{digest}"
 
 
-def digest_of(image_id: str) -> str | None:
+def digest_in(image_id: str) -> str | None:
     """The digest inside an id made by `derived_id`; None for a name that a client chose."""
     match = DERIVED_ID.fullmatch(image_id)
     return match["digest"] if match else None
@@ -50,7 +50,7 @@ def shard_of(tenant: str, name: str, shards: int) -> int:
 
     An id that was derived from content lives where the content does.
     """
-    name = digest_of(name) or name
+    name = digest_in(name) or name
     return (
         int.from_bytes(hashlib.blake2b(f"{len(tenant)}:{tenant}{name}".encode(), digest_size=8).digest())
         % shards

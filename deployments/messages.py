@@ -27,7 +27,7 @@ class Warm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Image:
+class _EncoderInput:
     """What an encoder is told of an image in either form."""
 
     model: str
@@ -41,7 +41,7 @@ class _Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Square(_Image):
+class Square(_EncoderInput):
     """A decoded image, resized to the model's square: what an encoder needs."""
 
     reference: list[Any]
@@ -49,10 +49,14 @@ class Square(_Image):
 
 
 @dataclass(frozen=True, slots=True)
-class Source(_Image):
+class Source(_EncoderInput):
     """An image file as it came, kept to encode the image again when its embedding is gone."""
 
     content: bytes
+
+
+class PixelsLost(Exception):
+    """The pixels cannot be had: their owner has died, or does not answer in time."""
 
 
 class OtherModel(Exception):
@@ -87,7 +91,7 @@ class NameQuestion:
     image_id: str
     digest: str | None
     received: float
-    holder: str | None = None
+    lessee: str | None = None
     """Who wants a lease on the answer: see `pool.leases`."""
 
 

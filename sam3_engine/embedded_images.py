@@ -1,8 +1,9 @@
 """The images that a Python caller works on, embedded once each."""
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from sam3_engine.embedding import Embedding
 from sam3_engine.engine import Engine
@@ -28,10 +29,9 @@ class EmbeddedImages:
 
     def __init__(self, engine: Engine, capacity: int, channels: ChannelOrder, max_pixels: int | None) -> None:
         self._engine = engine
-        self._capacity = max(1, capacity)
         self._channels: ChannelOrder = channels
         self._max_pixels = max_pixels
-        self._known: OrderedDict[str, EmbeddedImage] = OrderedDict()
+        self._known: LRUCache[str, EmbeddedImage] = LRUCache(max(1, capacity))
         self._lock = threading.Lock()
 
     def get(self, image: ImageSource | None, image_id: str | None) -> EmbeddedImage:
@@ -57,14 +57,8 @@ class EmbeddedImages:
         fresh = EmbeddedImage(image_id, digest, decoded.size, embedding, self._engine.expand(embedding))
         with self._lock:
             self._known[image_id] = fresh
-            self._known.move_to_end(image_id)
-            while len(self._known) > self._capacity:
-                self._known.popitem(last=False)
         return fresh
 
     def _look_up(self, image_id: str) -> EmbeddedImage | None:
         with self._lock:
-            known = self._known.get(image_id)
-            if known is not None:
-                self._known.move_to_end(image_id)
-            return known
+            return self._known.get(image_id)

@@ -11,7 +11,7 @@ from ray import serve
 
 from deployments.autoscaling import oldest_s, report
 from deployments.config import DecoderConfig
-from deployments.decoder.features import FeatureFinder, HotImage
+from deployments.decoder.features import FeatureLoader, HotImage
 from deployments.decoder.hot import HotCache, Weighed
 from deployments.decoder.job import JobRunner
 from deployments.decoder.prompts import PromptRunner, warm_up_encoding
@@ -23,7 +23,7 @@ from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
-from deployments.pool.leased import LeasedNames
+from deployments.pool.lessee import LeasedNames
 from deployments.pool.names import Names
 from deployments.ray import ring
 from deployments.ray.loopback import stay_on_loopback
@@ -58,7 +58,7 @@ class PromptDecoder:
             idle_ttl_s,
             on_evicted=lambda reason: metrics.add(NAMES.evictions, reason=reason, tier="hot"),
         )
-        self._finder = FeatureFinder(self._pool, self._expand, self._hot, config.get_timeout_s)
+        self._loader = FeatureLoader(self._pool, self._expand, self._hot, config.get_timeout_s)
         self._prompts = PromptRunner(
             self._engine,
             self._thread,
@@ -72,7 +72,7 @@ class PromptDecoder:
             image_size=self._engine.spec.image_size,
             pool=LeasedNames(self._pool),
             names=Names(idle_ttl_s, MOST_NAMES),
-            finder=self._finder,
+            loader=self._loader,
             prompter=self._prompts,
         )
         self._canary = Canary(canary_click(self._engine), self._thread)
@@ -94,7 +94,7 @@ class PromptDecoder:
 
     async def hot_images(self, tenant: str) -> list[str]:
         """Digests of a tenant's images in this replica's memory."""
-        return self._finder.digests(tenant)
+        return self._loader.digests(tenant)
 
     async def ready(self) -> bool:
         """Whether the pool answers."""

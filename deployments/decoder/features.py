@@ -1,9 +1,10 @@
-"""Finds an image's features for a decoder: hot in its own memory, else warm from the pool."""
+"""Loads an image's features for a decoder: hot in its own memory, else warm from the pool."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from ray.exceptions import RayError
@@ -13,6 +14,7 @@ from deployments.keys import ImageKey
 from deployments.messages import Warm
 from deployments.pool.deletions import Deletions
 from deployments.protocol import CacheTier
+from deployments.single_flight import SingleFlight
 from sam3_engine.embedding import Embedding
 from sam3_engine.errors import StaleEmbedding
 from sam3_engine.types import ImageSize
@@ -41,7 +43,7 @@ class Found:
 
 
 class Embeddings(Protocol):
-    """What the finder needs of the pool."""
+    """What the loader needs of the pool."""
 
     async def lookup(self, key: ImageKey, deadline: float | None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image."""
@@ -52,7 +54,7 @@ class Embeddings(Protocol):
         ...
 
 
-class FeatureFinder:
+class FeatureLoader:
     """The hot tier of one decoder, and the way into it. One transfer per image however many requests wait."""
 
     def __init__(
@@ -68,7 +70,7 @@ class FeatureFinder:
         self._hot = hot
         self._get_timeout_s = get_timeout_s
         self._deletions = Deletions()
-        self._transfers: dict[ImageKey, asyncio.Task[HotImage | None]] = {}
+        self._transfers: SingleFlight[HotImage | None] = SingleFlight()
 
     def hot(self, key: ImageKey) -> Found | None:
         """The image, if it is in this process's memory."""
@@ -95,7 +97,7 @@ class FeatureFinder:
         keys = [key for key in self._hot if (key.tenant, key.digest) == (tenant, digest)]
         return [key for key in keys if self._hot.discard(key, "deleted")]
 
-    async def find(
+    async def load(
         self,
         key: ImageKey,
         warm: Warm | None,
@@ -118,7 +120,7 @@ class FeatureFinder:
                     return None
                 warm, tier = answer
             started = time.monotonic()
-            image = await self._transfer(key, warm, received)
+            image = await self._transfers.run(key, partial(self._transfer, key, warm, received))
             if image is not None:
                 return Found(image, tier, time.monotonic() - started)
             await self._pool.lost(key, warm.generation)
@@ -126,14 +128,6 @@ class FeatureFinder:
         return None
 
     async def _transfer(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
-        running = self._transfers.get(key)
-        if running is None:
-            running = asyncio.create_task(self._load(key, warm, received))
-            self._transfers[key] = running
-            running.add_done_callback(lambda _: self._transfers.pop(key, None))
-        return await asyncio.shield(running)
-
-    async def _load(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
         try:
             async with asyncio.timeout(self._get_timeout_s):
                 embedding = await warm.reference[0]

@@ -5,7 +5,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from deployments.decoder.features import FeatureFinder, Found, HotImage
+from deployments.decoder.features import FeatureLoader, Found, HotImage
 from deployments.keys import ImageKey
 from deployments.messages import Answered, Expired, NeedImage, PromptJob, Reply
 from deployments.pool.names import Names
@@ -48,7 +48,7 @@ class JobRunner:
     pool: Resolver
     names: Names
     """What this replica believes that ids name."""
-    finder: FeatureFinder
+    loader: FeatureLoader
     prompter: Prompter
 
     async def run(self, job: PromptJob) -> Reply:
@@ -61,7 +61,7 @@ class JobRunner:
         confirmed = asyncio.ensure_future(self._confirm(job))
         try:
             believed = job.digest or self.names.resolve(job.tenant, job.image_id)
-            if believed and (found := self.finder.hot(self._key(job, believed))):
+            if believed and (found := self.loader.hot(self._key(job, believed))):
                 answered = await self._answer(self._key(job, believed), found, job)
                 if await confirmed == believed:
                     return answered
@@ -83,7 +83,7 @@ class JobRunner:
 
     def forget(self, tenant: str, digest: str) -> bool:
         """Drop an image, what is kept of its prompts, and its ids. Whether it was here."""
-        keys = self.finder.forget(tenant, digest)
+        keys = self.loader.forget(tenant, digest)
         self.prompter.forget(ImageKey(tenant, self.model, digest))
         self.names.forget_image(tenant, digest)
         return bool(keys)
@@ -94,7 +94,7 @@ class JobRunner:
         self.names.bind(job.tenant, job.image_id, digest)
         key = self._key(job, digest)
         warm = job.warm if digest == job.digest else None
-        found = await self.finder.find(key, warm, job.deadline, job.received)
+        found = await self.loader.load(key, warm, job.deadline, job.received)
         return await self._answer(key, found, job) if found else self._need_image()
 
     async def _answer(self, key: ImageKey, found: Found, job: PromptJob) -> Answered:
@@ -103,10 +103,10 @@ class JobRunner:
         if job.request is None:
             return Answered(image.size, dump_results([]), found.tier, transfer)
         data, stages = await self.prompter.answer(key, image, job.request, job.deadline)
-        if self.finder.deleted(key, job.received):
+        if self.loader.deleted(key, job.received):
             self.prompter.forget(key)
         else:
-            self.finder.weigh_again(key, image)
+            self.loader.weigh_again(key, image)
         return Answered(image.size, data, found.tier, {**transfer, **stages})
 
     def _key(self, job: PromptJob, digest: str) -> ImageKey:

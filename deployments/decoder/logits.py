@@ -4,12 +4,12 @@ The matching rule is that of SAM 2's clients: a prompt of n >= 2 points starts f
 of the same image and box whose points are a strict subset of its own, one with n - 1 points before any other.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from deployments.keys import ImageKey
 from sam3_engine.types import Box, Point, VisualPrompt
@@ -35,34 +35,28 @@ def best_match(wanted: Clicks, stored: Sequence[Clicks]) -> int | None:
 
 
 class LogitsCache:
-    """Stored logits of all images, the least recently stored leaving first when the bytes exceed the
+    """Stored logits of all images, those of the least recently used image leaving first when the bytes exceed the
     budget."""
 
     def __init__(self, budget: int, per_image: int = 64) -> None:
         """per_image: most prompts kept for one image."""
-        self._budget = budget
         self._per_image = per_image
-        self._used = 0
-        self._images: OrderedDict[ImageKey, OrderedDict[Clicks, Logits]] = OrderedDict()
+        self._images: LRUCache[ImageKey, dict[Clicks, Logits]] = LRUCache(budget, _nbytes)
 
     def save(self, key: ImageKey, prompts: Iterable[VisualPrompt], logits: Iterable[Logits]) -> None:
         """Keep the chosen logits [h, w] of each prompt."""
-        stored = self._images.setdefault(key, OrderedDict())
-        self._images.move_to_end(key)
+        stored = self._images.pop(key, {})
         for prompt, values in zip(prompts, logits, strict=True):
-            self._drop(stored, clicks(prompt))
+            stored.pop(clicks(prompt), None)
             stored[clicks(prompt)] = values
-            self._used += values.nbytes
-            if len(stored) > self._per_image:
-                self._drop(stored, next(iter(stored)))
-        while self._used > self._budget and self._images:
-            self.forget(next(iter(self._images)))
+        for oldest in list(stored)[: -self._per_image]:
+            del stored[oldest]
+        if _nbytes(stored) <= self._images.maxsize:
+            self._images[key] = stored
 
     def load(self, key: ImageKey, prompts: Sequence[VisualPrompt]) -> list[VisualPrompt]:
         """The prompts, each with the logits it may start from; unchanged where nothing matches."""
-        stored = self._images.get(key)
-        if not stored:
-            return list(prompts)
+        stored = self._images.get(key, {})
         known = list(stored)
         matches = (best_match(clicks(prompt), known) for prompt in prompts)
         return [
@@ -72,10 +66,8 @@ class LogitsCache:
 
     def forget(self, key: ImageKey) -> None:
         """Drop an image's logits."""
-        for values in self._images.pop(key, {}).values():
-            self._used -= values.nbytes
+        self._images.pop(key, None)
 
-    def _drop(self, stored: OrderedDict[Clicks, Logits], which: Clicks) -> None:
-        values = stored.pop(which, None)
-        if values is not None:
-            self._used -= values.nbytes
+
+def _nbytes(stored: Mapping[Clicks, Logits]) -> int:
+    return sum(values.nbytes for values in stored.values())

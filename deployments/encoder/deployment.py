@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ray.exceptions import RayError
 
 from deployments.autoscaling import report
 from deployments.config import EncoderConfig
-from deployments.messages import OtherModel, Source, Square
+from deployments.messages import OtherModel, PixelsLost, Source, Square
 from deployments.model.batcher import Batcher
 from deployments.model.loading import load_engine
 from deployments.model.thread import Canary, ModelThread
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
-from deployments.payloads import held
 from deployments.ray.loopback import stay_on_loopback
 from sam3_engine.embedding import Embedding
 from sam3_engine.images import decode_image, lift_pillow_limit
@@ -44,7 +44,7 @@ class ImageEncoder:
         self._metrics.set(NAMES.processes, 1, part="encoder")
 
     async def encode(self, image: Square | Source) -> Embedding:
-        """One image's embedding. Raises OtherModel, DeadlineExceeded, LostPayload, and what reading the image
+        """One image's embedding. Raises OtherModel, DeadlineExceeded, PixelsLost, and what reading the image
         raises."""
         if image.model != self._engine.embedding_version:
             raise OtherModel
@@ -70,7 +70,7 @@ class ImageEncoder:
     async def _pixels(self, image: Square | Source) -> Pixels:
         match image:
             case Square(reference=reference):
-                pixels: Pixels = await held(reference, self._config.get_timeout_s)
+                pixels: Pixels = await referenced(reference, self._config.get_timeout_s)
                 return pixels
             case Source(content=content):
                 limit, side = self._config.max_image_pixels, self._engine.spec.image_size
@@ -78,6 +78,15 @@ class ImageEncoder:
                 return decoded.square
             case _:
                 raise TypeError(f"expected a Square or a Source, got {type(image).__name__}")
+
+
+async def referenced(reference: list[Any], timeout_s: float) -> Any:
+    """The value of one nested ObjectRef. Raises PixelsLost."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await reference[0]
+    except (TimeoutError, RayError) as error:
+        raise PixelsLost from error
 
 
 def _values(embedding: Embedding) -> npt.NDArray[Any]:

@@ -28,6 +28,7 @@ from deployments.messages import (
     Named,
     NameQuestion,
     OtherModel,
+    PixelsLost,
     Source,
     Square,
     StoredImage,
@@ -36,12 +37,12 @@ from deployments.messages import (
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
-from deployments.payloads import LostPayload
-from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
+from deployments.pool.deletions import TenantDigest
+from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
 from deployments.pool.leases import Leases, Name
-from deployments.pool.naming import Naming
+from deployments.pool.lessor import Lessor
 from deployments.pool.peer import RemoteShard
-from deployments.pool.replication import Copies, Handover, Image
+from deployments.pool.replication import Handover, Replication
 from deployments.protocol import CacheTier, DeadlineExceeded
 
 SWEEP_S = 5.0
@@ -53,7 +54,7 @@ IN_PLASMA = 100 * 1024
 
 
 class PoolShard:
-    """See EmbeddingPool for the methods' meaning, Copies for those between shards."""
+    """See EmbeddingPool for the methods' meaning, Replication for those between shards."""
 
     def __init__(self, config: PoolConfig, shard: int) -> None:
         self._config = config
@@ -61,11 +62,13 @@ class PoolShard:
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="pool")
         self._pool = EmbeddingPool(self._encode, config.budget, metrics, config.max_encodes, copy=self._copy)
-        self._copies = Copies(self._pool, shard, config.shards, cache(partial(RemoteShard, config.app)))
+        self._replication = Replication(
+            self._pool, shard, config.shards, cache(partial(RemoteShard, config.app))
+        )
         self._leases = Leases()
         if ray.get_runtime_context().was_current_actor_reconstructed:
             self._leases.expect_unknown()
-        self._naming = Naming(self._pool, self._copies, self._leases)
+        self._lessor = Lessor(self._pool, self._replication, self._leases)
         self._encoder: DeploymentHandle[Any] | None = None
         self._waiters = ThreadPoolExecutor(config.max_encodes, thread_name_prefix="await-encode")
         self._recovered: asyncio.Task[None] | None = None
@@ -77,8 +80,8 @@ class PoolShard:
         await self._ready()
         self._config = config
         self._pool.resize(config.budget, config.max_encodes)
-        if config.shards != self._copies.shards:  # some ids have another home now
-            self._copies.shards = config.shards
+        if config.shards != self._replication.shards:  # some ids have another home now
+            self._replication.shards = config.shards
             self._leases.expect_unknown()
 
     async def ping(self) -> bool:
@@ -89,12 +92,12 @@ class PoolShard:
     async def name_all(self, questions: list[NameQuestion]) -> list[Named]:
         """What each id names."""
         await self._ready()
-        return list(await asyncio.gather(*map(self._naming.answer, questions)))
+        return list(await asyncio.gather(*map(self._lessor.answer, questions)))
 
-    async def listen(self, holder: str, heard: int) -> tuple[list[Name], int]:
-        """Ids on which a holder's leases are recalled, once there are any."""
+    async def listen(self, lessee: str, heard: int) -> tuple[list[Name], int]:
+        """Ids on which a lessee's leases are recalled, once there are any."""
         await self._ready()
-        return await self._leases.listen(holder, heard)
+        return await self._leases.listen(lessee, heard)
 
     async def lookup(
         self, key: ImageKey, deadline: float | None = None, traceparent: str | None = None
@@ -102,7 +105,7 @@ class PoolShard:
         """The embedding of a known image."""
         with tracing.span("pool.lookup", traceparent):
             await self._ready()
-            await self._copies.fetch(key)
+            await self._replication.fetch(key)
             return await self._pool.lookup(key, deadline)
 
     async def ensure(
@@ -120,7 +123,7 @@ class PoolShard:
     async def delete(self, tenant: str, digest: str, at: float) -> bool:
         """Forget an image."""
         await self._ready()
-        return await self._naming.delete(tenant, digest, at)
+        return await self._lessor.delete(tenant, digest, at)
 
     async def images(self, tenant: str) -> list[StoredImage]:
         """What is held of a tenant's images."""
@@ -150,21 +153,21 @@ class PoolShard:
 
     async def handover(self, shard: int) -> Handover:
         """Called by a shard that starts, maybe while this one starts too."""
-        return self._copies.handover(shard)
+        return self._replication.handover(shard)
 
     async def copy_of(self, key: ImageKey) -> ImageCopy | None:
         """Called by a shard that starts."""
-        return self._copies.copy_of(key)
+        return self._replication.copy_of(key)
 
-    async def used(self, names: list[Image], images: list[Image]) -> None:
+    async def used(self, names: list[Name], images: list[TenantDigest]) -> None:
         """Called by another shard every few seconds, so that this one starts without being asked by
         anybody else."""
         await self._ready()
-        self._copies.take_use(names, images)
+        self._replication.take_use(names, images)
 
     async def _ready(self) -> None:
         if self._recovered is None:
-            self._recovered = asyncio.create_task(self._copies.recover())
+            self._recovered = asyncio.create_task(self._replication.recover())
             self._sweeper = asyncio.create_task(self._sweep())
             self._connecting = asyncio.create_task(self._connect_early())
         await asyncio.shield(self._recovered)
@@ -172,7 +175,7 @@ class PoolShard:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            self._copies.tell_use()
+            self._replication.tell_use()
             self._leases.sweep()
             self._pool.sweep()
 
@@ -190,7 +193,7 @@ class PoolShard:
             await asyncio.sleep(CONNECT_S)
 
     async def _copy(self, copy: NameCopy | ImageCopy) -> None:
-        await self._copies.send(copy)
+        await self._replication.send(copy)
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
         """One encoder call; a second one when the encoder dies, some more while others have the wanted model. The
@@ -207,7 +210,7 @@ class PoolShard:
                 raise PoolBusy from None
             except DeadlineExceeded:
                 raise DeadlineExceeded from None  # without Ray's wrapping, as it goes one hop further
-            except LostPayload:
+            except PixelsLost:
                 raise PixelsLost from None
             except asyncio.CancelledError:
                 response.cancel()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from ray.exceptions import RayActorError, RayTaskError
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, derived_id, shards_of
 from deployments.messages import Ensured, Named, NameQuestion, OtherModel, Square, StoredImage, Warm
+from deployments.model.batcher import Batcher
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.failover import Failover
-from deployments.pool.gathering import Gathering
 from deployments.pool.leases import Name
 from deployments.pool.replication import ShardGone
 from deployments.pool.shards import pool_shards
@@ -29,7 +30,7 @@ from sam3_engine.types import ImageSize
 class EmbeddingPoolClient:
     """Talks to the shards, and makes those that do not exist yet.
 
-    Ids and contents are spread over the shards by hash; see `pool.copies` for what happens when one is away.
+    Ids and contents are spread over the shards by hash; see `pool.replication` for what happens when one is away.
     Every method raises Overloaded when no shard can answer.
     """
 
@@ -37,7 +38,8 @@ class EmbeddingPoolClient:
         self._retry_after_s = retry_after_s
         self._shards = pool_shards(config)
         self.shards = len(self._shards)
-        self._naming: dict[tuple[int, ...], Gathering[NameQuestion, Named]] = {}
+        self._naming: dict[tuple[int, ...], Batcher[NameQuestion, Named]] = {}
+        """Questions about ids that the same shards answer."""
         self._failover = Failover(
             lambda shard: _answer(self._shards[shard].ping),
             lambda: metrics.add(NAMES.pool_failovers),
@@ -48,22 +50,23 @@ class EmbeddingPoolClient:
         return (await self.name(tenant, image_id, digest, received)).digest
 
     async def name(
-        self, tenant: str, image_id: str, digest: str | None, received: float, holder: str | None = None
+        self, tenant: str, image_id: str, digest: str | None, received: float, lessee: str | None = None
     ) -> Named:
-        """What an id names; with `digest`, the id is bound to it first. holder: who wants a lease on it."""
-        holders = tuple(shards_of(tenant, image_id, self.shards))
-        if holders not in self._naming:
-            self._naming[holders] = Gathering(partial(self._name_all, holders))
-        return await self._naming[holders].ask(NameQuestion(tenant, image_id, digest, received, holder))
+        """What an id names; with `digest`, the id is bound to it first. lessee: who wants a lease on it."""
+        shards = shards_of(tenant, image_id, self.shards)
+        if shards not in self._naming:
+            self._naming[shards] = Batcher(partial(self._name_all, shards), None, inf, whole=True)
+        named, _ = await self._naming[shards].submit(NameQuestion(tenant, image_id, digest, received, lessee))
+        return named
 
-    async def _name_all(self, holders: tuple[int, ...], questions: Sequence[NameQuestion]) -> Sequence[Named]:
-        found: Sequence[Named] = await self._try(holders, "name_all", list(questions))
+    async def _name_all(self, shards: tuple[int, ...], questions: Sequence[NameQuestion]) -> Sequence[Named]:
+        found: Sequence[Named] = await self._try(shards, "name_all", list(questions))
         return found
 
-    async def recalls(self, shard: int, holder: str, heard: int) -> tuple[list[Name], int]:
+    async def recalls(self, shard: int, lessee: str, heard: int) -> tuple[list[Name], int]:
         """See `pool.leases.Leases.listen`. Raises Overloaded when the shard goes away meanwhile."""
         try:
-            found: tuple[list[Name], int] = await _answer(self._shards[shard].listen, holder, heard)
+            found: tuple[list[Name], int] = await _answer(self._shards[shard].listen, lessee, heard)
         except ShardGone:
             raise Overloaded(self._retry_after_s) from None
         return found
@@ -134,18 +137,17 @@ class EmbeddingPoolClient:
         return found
 
     async def _call(self, tenant: str, name: str, method: str, *args: Any) -> Any:
-        holders = shards_of(tenant, name, self.shards)
-        return await self._try(holders, method, *args)
+        return await self._try(shards_of(tenant, name, self.shards), method, *args)
 
     async def _all(self, method: str, *args: Any) -> list[Any]:
         """Every shard's own answer."""
         every = range(self.shards)
         return list(await asyncio.gather(*(self._try((shard,), method, *args) for shard in every)))
 
-    async def _try(self, holders: Iterable[int], method: str, *args: Any) -> Any:
+    async def _try(self, shards: Iterable[int], method: str, *args: Any) -> Any:
         try:
             return await self._failover.call(
-                tuple(holders), lambda shard: _answer(getattr(self._shards[shard], method), *args)
+                tuple(shards), lambda shard: _answer(getattr(self._shards[shard], method), *args)
             )
         except (PoolBusy, ShardGone):
             raise Overloaded(self._retry_after_s) from None

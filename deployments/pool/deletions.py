@@ -13,8 +13,8 @@ from collections.abc import Callable
 KEPT_S = 900.0
 """Longer than any request that was under way lives."""
 
-Image = tuple[str, str]
-"""(tenant, digest)."""
+TenantDigest = tuple[str, str]
+"""An image of a tenant, under any model."""
 
 
 class Deletions:
@@ -22,9 +22,9 @@ class Deletions:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._at: dict[Image, float] = {}
+        self._at: dict[TenantDigest, float] = {}
         """Oldest record first."""
-        self._sent_again: set[Image] = set()
+        self._sent_again: set[TenantDigest] = set()
 
     def __len__(self) -> int:
         return len(self._at)
@@ -51,7 +51,7 @@ class Deletions:
         """Whether the image was deleted and not sent since."""
         return (tenant, digest) in self._at and (tenant, digest) not in self._sent_again
 
-    def items(self) -> list[tuple[Image, float, bool]]:
+    def items(self) -> list[tuple[TenantDigest, float, bool]]:
         """What another shard needs to know, too: image, time, and whether it was sent again since."""
         return [(image, at, image in self._sent_again) for image, at in self._at.items()]
 

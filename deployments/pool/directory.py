@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from deployments.keys import ImageKey
 from deployments.pool.states import Entry, State
-from deployments.pool.tier import Ledger
+from deployments.pool.tier_usage import TierUsage
 from sam3_engine.types import ImageSize
 
 Tier = Literal["warm", "cold"]
@@ -42,8 +42,8 @@ class Directory:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = budget
-        self.warm = Ledger()
-        self.cold = Ledger()
+        self.warm = TierUsage()
+        self.cold = TierUsage()
         self.quotas: dict[str, int] = {}
         """Most bytes of a tenant in either tier; a tenant that is not named has no limit of its own."""
         self._entries: OrderedDict[ImageKey, Entry] = OrderedDict()
@@ -212,9 +212,9 @@ class Directory:
         models.discard(key.model)
         if not models:
             del self._models[key.tenant, key.digest]
-        tiers: tuple[tuple[Tier, Ledger], ...] = (("warm", self.warm), ("cold", self.cold))
-        for tier, ledger in tiers:
-            if key in ledger:
-                ledger.remove(key)
+        tiers: tuple[tuple[Tier, TierUsage], ...] = (("warm", self.warm), ("cold", self.cold))
+        for tier, usage in tiers:
+            if key in usage:
+                usage.remove(key)
                 if reason:
                     self._on_evicted(reason, tier)

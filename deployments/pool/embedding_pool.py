@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from deployments.keys import ImageKey
-from deployments.messages import Ensured, ImageCopy, NameCopy, Source, Square, StoredImage, Warm
+from deployments.messages import Ensured, ImageCopy, NameCopy, PixelsLost, Source, Square, StoredImage, Warm
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.deletions import Deletions
 from deployments.pool.directory import Budget, Directory
@@ -25,10 +25,6 @@ Copy = Callable[[NameCopy | ImageCopy], Awaitable[None]]
 
 class PoolBusy(Exception):
     """Too many images wait to be encoded."""
-
-
-class PixelsLost(Exception):
-    """Who brought the pixels has died before the encoder had them."""
 
 
 async def no_copy(copy: NameCopy | ImageCopy) -> None:
@@ -173,9 +169,9 @@ class EmbeddingPool:
         """Forget what was idle too long; report the figures."""
         self.directory.sweep()
         self.names.sweep()
-        for tier, ledger in (("warm", self.directory.warm), ("cold", self.directory.cold)):
-            self._metrics.set(NAMES.pool_entries, len(ledger), tier=tier)
-            self._metrics.set(NAMES.pool_bytes, ledger.used, tier=tier)
+        for tier, usage in (("warm", self.directory.warm), ("cold", self.directory.cold)):
+            self._metrics.set(NAMES.pool_entries, len(usage), tier=tier)
+            self._metrics.set(NAMES.pool_bytes, usage.used, tier=tier)
 
     async def _fly(
         self, key: ImageKey, image: Square | Source, source: bytes | None = None, received: float = 0.0

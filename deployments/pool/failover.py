@@ -38,12 +38,12 @@ class Failover:
         self._away: dict[int, asyncio.Task[None]] = {}
         """Shards that did not answer, and what waits for each to be back."""
 
-    async def call(self, holders: Sequence[int], ask: Callable[[int], Awaitable[Any]]) -> Any:
-        """The answer of the first of `holders` (its home first) that is there. `ask` raises ShardGone for a
+    async def call(self, shards: Sequence[int], ask: Callable[[int], Awaitable[Any]]) -> Any:
+        """The answer of the first of `shards` (the home first) that is there. `ask` raises ShardGone for a
         shard that dies; its other errors are raised as they are. Raises ShardGone when all are away."""
         end = self._clock() + GIVE_UP_S
         while True:
-            for shard in [shard for shard in holders if shard not in self._away] or holders:
+            for shard in [shard for shard in shards if shard not in self._away] or shards:
                 try:
                     return await self._ask(shard, ask)
                 except ShardGone:

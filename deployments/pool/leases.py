@@ -3,15 +3,15 @@
 Whoever is told what an id names may be granted a lease on it: until the lease ends, the shard tells him before the id
 names another image or none. For each id:
 
-    free      granted to a holder                              -> held
-    held      granted again, to him or another holder          -> held, until the latest end
+    free      granted to a lessee                              -> held
+    held      granted again, to him or another lessee          -> held, until the latest end
     held      the latest end passes                            -> free
-    held      the id is about to change (`changing`)           -> recalled: each holder is told; nothing is granted
-    recalled  every holder has confirmed, or the end passes    -> changed
+    held      the id is about to change (`changing`)           -> recalled: each lessee is told; nothing is granted
+    recalled  every lessee has confirmed, or the end passes    -> changed
     changed   the change is made                               -> free
 
 Holders hear of recalls by asking (`listen`): the call is answered when there is something to tell, and the next call
-confirms what the last one told. Clocks are each process's own: a holder counts from when he asked, the shard from
+confirms what the last one told. Clocks are each process's own: a lessee counts from when he asked, the shard from
 when it answered, so his lease ends first. See Gray and Cheriton, "Leases" (SOSP 1989).
 """
 
@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 LEASE_S = 5.0
-"""Longest that a change waits for a holder who is gone."""
+"""Longest that a change waits for a lessee who is gone."""
 LISTEN_S = 30.0
 """How long a call of `listen` waits for something to tell."""
 
@@ -36,12 +36,12 @@ Name = tuple[str, str]
 class _Lease:
     digest: str
     ends: dict[str, float] = field(default_factory=dict)
-    """By holder."""
+    """By lessee."""
 
 
 @dataclass(slots=True)
 class _Mailbox:
-    """What one holder has not confirmed yet."""
+    """What one lessee has not confirmed yet."""
 
     listened: float
     recalls: dict[int, tuple[Name, asyncio.Event]] = field(default_factory=dict)
@@ -67,13 +67,13 @@ class Leases:
         shard."""
         self._unknown_until = self._clock() + LEASE_S
 
-    def grant(self, holder: str, name: Name, digest: str, lease_s: float = LEASE_S) -> bool:
-        """Promise a holder to tell him first, unless the id is about to change."""
+    def grant(self, lessee: str, name: Name, digest: str, lease_s: float = LEASE_S) -> bool:
+        """Promise a lessee to tell him first, unless the id is about to change."""
         if name in self._changing:
             return False
         lease = self._leases.setdefault(name, _Lease(digest))
         lease.digest = digest
-        lease.ends[holder] = self._clock() + lease_s
+        lease.ends[lessee] = self._clock() + lease_s
         return True
 
     def names_of(self, tenant: str, digest: str) -> list[Name]:
@@ -95,10 +95,10 @@ class Leases:
                 if not self._changing[name]:
                     del self._changing[name]
 
-    async def listen(self, holder: str, heard: int) -> tuple[list[Name], int]:
-        """Ids that the holder must ask for again, once there are any, and their number. heard: the number of the last
-        call, which confirms it; 0 at first. One call per holder at a time."""
-        mailbox = self._mailboxes.setdefault(holder, _Mailbox(self._clock()))
+    async def listen(self, lessee: str, heard: int) -> tuple[list[Name], int]:
+        """Ids that the lessee must ask for again, once there are any, and their number. heard: the number of the last
+        call, which confirms it; 0 at first. One call per lessee at a time."""
+        mailbox = self._mailboxes.setdefault(lessee, _Mailbox(self._clock()))
         mailbox.listened = self._clock()
         for number in [number for number in mailbox.recalls if number <= heard]:
             mailbox.recalls.pop(number)[1].set()
@@ -112,22 +112,22 @@ class Leases:
         return [name for name, _ in mailbox.recalls.values()], max(mailbox.recalls, default=heard)
 
     def sweep(self) -> None:
-        """Forget what has ended, and holders who do not listen any more."""
+        """Forget what has ended, and lessees who do not listen any more."""
         now = self._clock()
         ended = [name for name, one in self._leases.items() if max(one.ends.values()) < now]
         for name in ended:
             del self._leases[name]
         gone = [
-            holder for holder, mailbox in self._mailboxes.items() if mailbox.listened < now - 2 * LISTEN_S
+            lessee for lessee, mailbox in self._mailboxes.items() if mailbox.listened < now - 2 * LISTEN_S
         ]
-        for holder in gone:
-            del self._mailboxes[holder]
+        for lessee in gone:
+            del self._mailboxes[lessee]
 
     async def _recall(self, name: Name) -> None:
         lease, now = self._leases.get(name), self._clock()
-        ends = {holder: end for holder, end in lease.ends.items() if end > now} if lease else {}
+        ends = {lessee: end for lessee, end in lease.ends.items() if end > now} if lease else {}
         if ends:
-            told = [asyncio.create_task(self._tell(holder, name)) for holder in ends]
+            told = [asyncio.create_task(self._tell(lessee, name)) for lessee in ends]
             try:
                 await asyncio.wait(told, timeout=max(ends.values()) - now)
             finally:
@@ -135,8 +135,8 @@ class Leases:
                     task.cancel()
         self._leases.pop(name, None)
 
-    async def _tell(self, holder: str, name: Name) -> None:
-        mailbox = self._mailboxes.setdefault(holder, _Mailbox(self._clock()))
+    async def _tell(self, lessee: str, name: Name) -> None:
+        mailbox = self._mailboxes.setdefault(lessee, _Mailbox(self._clock()))
         number, confirmed = next(self._numbers), asyncio.Event()
         mailbox.recalls[number] = name, confirmed
         mailbox.filled.set()

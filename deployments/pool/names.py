@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from deployments.keys import digest_of
+from deployments.keys import digest_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Names:
         """From now on `image_id` names the image with that digest. The new binding; None when it was so
         already."""
         old = self._bound.get((tenant, image_id))
-        if old is None and digest_of(image_id) == digest:
+        if old is None and digest_in(image_id) == digest:
             return None
         if old is not None and old.digest == digest:
             self._put(tenant, image_id, replace(old, received=max(received, old.received)))
@@ -62,7 +62,7 @@ class Names:
         """The digest that `image_id` names; None when it names nothing."""
         found = self._bound.get((tenant, image_id))
         if found is None:
-            return digest_of(image_id)
+            return digest_in(image_id)
         self._put(tenant, image_id, found)
         return found.digest
 

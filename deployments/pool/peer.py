@@ -9,7 +9,9 @@ from ray.exceptions import RayError
 
 from deployments.keys import ImageKey
 from deployments.messages import ImageCopy, NameCopy
-from deployments.pool.replication import Handover, Image, ShardGone
+from deployments.pool.deletions import TenantDigest
+from deployments.pool.leases import Name
+from deployments.pool.replication import Handover, ShardGone
 
 NAMESPACE = "sam3"
 
@@ -40,7 +42,7 @@ class RemoteShard:
         copy: ImageCopy | None = await self._call(lambda shard: shard.copy_of.remote(key))
         return copy
 
-    async def used(self, names: list[Image], images: list[Image]) -> None:
+    async def used(self, names: list[Name], images: list[TenantDigest]) -> None:
         """Ids and images that were asked for elsewhere."""
         await self._call(lambda shard: shard.used.remote(names, images))
 

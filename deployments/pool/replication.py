@@ -1,10 +1,10 @@
 """How two shards hold what must not be lost: ids and source images. No Ray: the other shards are handed in.
 
 Every id and every image has a home among the shards, and the next shard on the ring holds a copy. Both
-behave the same, so when a home does not answer, callers ask the copy's holder, which encodes from its source
+behave the same, so when a home does not answer, callers ask the shard with the copy, which encodes from its source
 and takes new ids and images meanwhile.
 
-- A change is copied to the other holder before it is answered. A holder that is silent is not waited for.
+- A change is copied to the other shard before it is answered. A shard that is silent is not waited for.
 - A shard that starts asks its neighbours for what it should hold: ids and deletions before it answers
   anybody, then the sources, those that are asked for first.
 - What is used is told every few seconds, so that copies of it do not grow old.
@@ -17,20 +17,21 @@ and takes new ids and images meanwhile.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from deployments.keys import ImageKey, shards_of
 from deployments.messages import ImageCopy, NameCopy
+from deployments.pool.deletions import TenantDigest
 from deployments.pool.embedding_pool import EmbeddingPool
+from deployments.pool.leases import Name
+from deployments.single_flight import SingleFlight
 
 COPY_S = 1.0
 """How long a change waits for the shard that copies it."""
 HANDOVER_S = 5.0
 FETCH_S = 5.0
 """How long a starting shard waits for a neighbour."""
-
-Image = tuple[str, str]
-"""(tenant, digest or image id)."""
 
 
 class ShardGone(Exception):
@@ -44,7 +45,7 @@ class Handover:
     names: list[NameCopy]
     images: list[ImageKey]
     """Most recently used first."""
-    deletions: list[tuple[Image, float, bool]]
+    deletions: list[tuple[TenantDigest, float, bool]]
     """Image, time, and whether it was sent again since."""
     quotas: dict[str, int]
 
@@ -64,12 +65,12 @@ class Peer(Protocol):
         """A source."""
         ...
 
-    async def used(self, names: list[Image], images: list[Image]) -> None:
+    async def used(self, names: list[Name], images: list[TenantDigest]) -> None:
         """Ids and images that were asked for elsewhere."""
         ...
 
 
-class Copies:
+class Replication:
     """One shard's part in this."""
 
     def __init__(self, pool: EmbeddingPool, shard: int, shards: int, peer: Callable[[int], Peer]) -> None:
@@ -81,16 +82,16 @@ class Copies:
         """Shards that did not take the last copy in time."""
         self._behind: dict[ImageKey, int] = {}
         """Images whose sources are still to be fetched, and from which shard."""
-        self._fetching: dict[ImageKey, asyncio.Task[None]] = {}
-        self._used: dict[int, tuple[set[Image], set[Image]]] = {}
+        self._fetches: SingleFlight[None] = SingleFlight()
+        self._used: dict[int, tuple[set[Name], set[TenantDigest]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def is_home(self, tenant: str, name: str) -> bool:
         """Whether this shard is the one that is asked first for an id or a digest."""
-        return self._holders(tenant, name)[0] == self._shard
+        return self._shards_of(tenant, name)[0] == self._shard
 
     async def send(self, copy: NameCopy | ImageCopy) -> None:
-        """Have the other holder take a copy."""
+        """Have the other shard take a copy."""
         name = (
             (copy.tenant, copy.image_id) if isinstance(copy, NameCopy) else (copy.key.tenant, copy.key.digest)
         )
@@ -109,11 +110,8 @@ class Copies:
 
     async def fetch(self, key: ImageKey) -> None:
         """Get the source of an image, if this shard has not come to it yet."""
-        if (other := self._behind.pop(key, None)) is not None:
-            task = self._fetching[key] = self._in_background(self._fetch(key, other))
-            task.add_done_callback(lambda _: self._fetching.pop(key))
-        if running := self._fetching.get(key):
-            await asyncio.shield(running)
+        if (other := self._behind.get(key)) is not None:
+            await self._fetches.run(key, partial(self._fetch, key, other))
 
     def handover(self, shard: int) -> Handover:
         """See Peer."""
@@ -122,12 +120,12 @@ class Copies:
             names=[
                 NameCopy(tenant, image_id, binding)
                 for (tenant, image_id), binding in pool.names.items()
-                if shard in self._holders(tenant, image_id)
+                if shard in self._shards_of(tenant, image_id)
             ],
             images=[
                 key
                 for key, entry in pool.directory.items()
-                if entry.source is not None and shard in self._holders(key.tenant, key.digest)
+                if entry.source is not None and shard in self._shards_of(key.tenant, key.digest)
             ],
             deletions=pool.deletions.items(),
             quotas=dict(pool.directory.quotas),
@@ -141,10 +139,10 @@ class Copies:
         return ImageCopy(key, entry.size, entry.source, entry.received)
 
     def note_use(self, tenant: str, image_id: str, digest: str) -> None:
-        """An id was resolved here: its copy and the image's holders are told with the next `tell_use`."""
+        """An id was resolved here: its copy and the image's shards are told with the next `tell_use`."""
         for other in self._others(tenant, image_id):
             self._used.setdefault(other, (set(), set()))[0].add((tenant, image_id))
-        for other in self._holders(tenant, digest):
+        for other in self._shards_of(tenant, digest):
             if other == self._shard:
                 self._pool.directory.touch(tenant, digest)
             else:
@@ -158,7 +156,7 @@ class Copies:
                 names, images = used.get(other, ((), ()))
                 self._in_background(self._tell(other, list(names), list(images)))
 
-    def take_use(self, names: Iterable[Image], images: Iterable[Image]) -> None:
+    def take_use(self, names: Iterable[Name], images: Iterable[TenantDigest]) -> None:
         """What another shard tells."""
         for name in names:
             self._pool.names.resolve(*name)
@@ -189,9 +187,10 @@ class Copies:
             async with asyncio.timeout(FETCH_S):
                 copy = await self._peer(other).copy_of(key)
         except (ShardGone, TimeoutError):
-            return
+            copy = None
         if copy:
             self._pool.adopt(copy)
+        self._behind.pop(key, None)
 
     async def _deliver(self, other: int, copy: NameCopy | ImageCopy) -> None:
         try:
@@ -200,7 +199,7 @@ class Copies:
         except ShardGone:
             self._silent.add(other)
 
-    async def _tell(self, other: int, names: list[Image], images: list[Image]) -> None:
+    async def _tell(self, other: int, names: list[Name], images: list[TenantDigest]) -> None:
         try:
             await self._peer(other).used(names, images)
         except ShardGone:
@@ -212,8 +211,8 @@ class Copies:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _holders(self, tenant: str, name: str) -> tuple[int, ...]:
+    def _shards_of(self, tenant: str, name: str) -> tuple[int, ...]:
         return shards_of(tenant, name, self.shards)
 
     def _others(self, tenant: str, name: str) -> list[int]:
-        return [shard for shard in self._holders(tenant, name) if shard != self._shard]
+        return [shard for shard in self._shards_of(tenant, name) if shard != self._shard]

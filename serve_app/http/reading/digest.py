@@ -8,7 +8,7 @@ INLINE_BYTES = 64 * 1024
 """Up to here a call costs less than handing it to a thread."""
 
 
-async def digest_of(content: bytes) -> str:
+async def content_digest_off_loop(content: bytes) -> str:
     """Digest of an image file's bytes: equal files have equal ids, whichever way they came."""
     if len(content) <= INLINE_BYTES:
         return content_digest(content)

@@ -15,7 +15,7 @@ from yarl import URL
 
 from deployments.single_flight import SingleFlight
 from serve_app.http.errors import BadImage
-from serve_app.http.reading.digest import digest_of
+from serve_app.http.reading.digest import content_digest_off_loop
 from serve_app.http.reading.pinned import Lookup, allow_any, allow_public, checked_session, look_up
 from serve_app.http.reading.url_cache import FetchedImage, UrlCache, max_age
 from serve_app.settings import Settings
@@ -45,7 +45,7 @@ class ImageFetcher:
 
     async def fetch(self, tenant: str, url: str) -> FetchedImage:
         """The file behind a URL. Raises BadImage."""
-        known = self._cache.get(tenant, url)
+        known = self._cache.get((tenant, url))
         if known is not None:
             return known
         return await self._flights.run((tenant, url), partial(self._download, tenant, url))
@@ -71,8 +71,8 @@ class ImageFetcher:
             raise BadImage("image URL refused: its server's certificate is not valid") from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise BadImage("image URL: its server cannot be reached or does not speak HTTP") from None
-        image = FetchedImage(content, await digest_of(content))
-        self._cache.put(tenant, url, image, age)
+        image = FetchedImage(content, await content_digest_off_loop(content), age)
+        self._cache[tenant, url] = image
         return image
 
     async def _follow(self, url: str) -> tuple[bytes, float]:

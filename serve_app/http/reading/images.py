@@ -12,7 +12,7 @@ import pybase64
 
 from deployments.protocol import ImageSource
 from serve_app.http.errors import BadImage, InvalidRequest
-from serve_app.http.reading.digest import INLINE_BYTES, digest_of
+from serve_app.http.reading.digest import INLINE_BYTES, content_digest_off_loop
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.reading.url_cache import FetchedImage
 from serve_app.http.sam3.image_fields import InferenceRequestImage
@@ -39,7 +39,7 @@ class FileImage:
 
     async def content_id(self) -> str:
         """Digest of the bytes."""
-        return await digest_of(self._content)
+        return await content_digest_off_loop(self._content)
 
     async def content(self) -> bytes:
         """The bytes."""
@@ -57,7 +57,7 @@ class Base64Image:
     async def content_id(self) -> str:
         """Digest of the decoded bytes: equal to that of the file itself."""
         if self._id is None:
-            self._id = await digest_of(await self.content())
+            self._id = await content_digest_off_loop(await self.content())
         return self._id
 
     async def content(self) -> bytes:
@@ -81,7 +81,7 @@ class UrlImage:
 
     async def content_id(self) -> str:
         """Digest of the bytes that `content` gives."""
-        return (await self._fetched()).content_id
+        return (await self._fetched()).digest
 
     async def content(self) -> bytes:
         """The bytes, fetched now or a moment ago."""

@@ -1,61 +1,40 @@
 """Files fetched a moment ago, by tenant and URL: least recently used first out, by bytes and by age.
 
-The bytes are kept with the id, never the id alone: a URL may answer otherwise the next time, and an id must
-always stand for the bytes that it was made from.
+The bytes are kept with their digest, never the digest alone: a URL may answer otherwise the next time, and a digest
+must always stand for the bytes that it was made from.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from cachetools import TLRUCache
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedImage:
-    """A downloaded image file and its content id."""
+    """A downloaded image file and its digest. max_age_s: how long its server allows it to be kept."""
 
     content: bytes
-    content_id: str
+    digest: str
+    max_age_s: float = float("inf")
 
 
-class UrlCache:
+class UrlCache(TLRUCache[tuple[str, str], FetchedImage, float]):
     """(tenant, url) -> FetchedImage, for at most `max_bytes` and at most `max_age_s` each."""
 
     def __init__(self, max_bytes: int, max_age_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._max_bytes = max_bytes
-        self._max_age_s = max_age_s
-        self._clock = clock
-        self._entries: OrderedDict[tuple[str, str], tuple[FetchedImage, float]] = OrderedDict()
-        self.bytes = 0
+        super().__init__(
+            max_bytes,
+            ttu=lambda _, image, now: now + min(image.max_age_s, max_age_s),
+            timer=clock,
+            getsizeof=lambda image: len(image.content),
+        )
 
-    def get(self, tenant: str, url: str) -> FetchedImage | None:
-        """The file, if it is here and fresh."""
-        key = (tenant, url)
-        if key not in self._entries:
-            return None
-        image, expires = self._entries[key]
-        if expires <= self._clock():
-            self._drop(key)
-            return None
-        self._entries.move_to_end(key)
-        return image
-
-    def put(self, tenant: str, url: str, image: FetchedImage, max_age_s: float) -> None:
-        """Keep a file for `max_age_s` (its server's word), or for as long as this cache keeps anything."""
-        key = (tenant, url)
-        self._drop(key)
-        age = min(max_age_s, self._max_age_s)
-        if age <= 0 or len(image.content) > self._max_bytes:
-            return
-        self._entries[key] = (image, self._clock() + age)
-        self.bytes += len(image.content)
-        while self.bytes > self._max_bytes:
-            self._drop(next(iter(self._entries)))
-
-    def _drop(self, key: tuple[str, str]) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self.bytes -= len(entry[0].content)
+    def __setitem__(self, key: tuple[str, str], image: FetchedImage) -> None:
+        """Keep a file, unless it is larger than the whole cache."""
+        if len(image.content) <= self.maxsize:
+            super().__setitem__(key, image)
 
 
 def max_age(cache_control: str) -> float:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from serve_app.http.app import create_app
-from serve_app.http.reading.digest import digest_of
+from serve_app.http.reading.digest import content_digest_off_loop
 from serve_app.http.reading.url_cache import FetchedImage
 from serve_app.settings import Settings
 from tests.e2e.playground.conftest import Opener
@@ -105,7 +105,7 @@ class Fetcher:
     async def fetch(self, tenant: str, url: str) -> FetchedImage:
         assert url == LINK
         content = encoded(scene())
-        return FetchedImage(content, await digest_of(content))
+        return FetchedImage(content, await content_digest_off_loop(content))
 
     async def close(self) -> None:
         pass

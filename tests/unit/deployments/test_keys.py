@@ -2,14 +2,14 @@ import hashlib
 
 import pytest
 
-from deployments.keys import affinity, content_digest, derived_id, digest_of, shard_of
+from deployments.keys import affinity, content_digest, derived_id, digest_in, shard_of
 
 DIGEST = content_digest(b"an image")
 
 
 def test_a_derived_id_carries_its_digest() -> None:
     assert hashlib.sha256(b"an image").hexdigest() == DIGEST
-    assert digest_of(derived_id(DIGEST)) == DIGEST
+    assert digest_in(derived_id(DIGEST)) == DIGEST
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_derived_id_carries_its_digest() -> None:
     ],
 )
 def test_other_names_carry_none(image_id: str) -> None:
-    assert digest_of(image_id) is None
+    assert digest_in(image_id) is None
 
 
 def test_affinity_tells_tenants_and_ids_apart_and_shows_neither() -> None:

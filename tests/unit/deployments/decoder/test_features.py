@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ray.exceptions import OwnerDiedError
 
-from deployments.decoder.features import FeatureFinder, HotImage
+from deployments.decoder.features import FeatureLoader, HotImage
 from deployments.decoder.hot import HotCache, Weighed
 from deployments.keys import ImageKey
 from deployments.messages import Warm
@@ -68,42 +68,42 @@ def pool() -> Pool:
 
 
 @pytest.fixture
-def finder(pool: Pool) -> FeatureFinder:
+def loader(pool: Pool) -> FeatureLoader:
     async def expand(embedding: Embedding) -> Weighed:
         if embedding.version != "m":
             raise StaleEmbedding
         return Features()
 
     hot: HotCache[ImageKey, HotImage] = HotCache(100)
-    return FeatureFinder(pool, expand, hot, get_timeout_s=0.05)
+    return FeatureLoader(pool, expand, hot, get_timeout_s=0.05)
 
 
-async def test_a_warm_image_becomes_hot(finder: FeatureFinder, pool: Pool) -> None:
+async def test_a_warm_image_becomes_hot(loader: FeatureLoader, pool: Pool) -> None:
     pool.answers = [(warm(), "warm")]
-    assert finder.hot(KEY) is None
-    found = await finder.find(KEY, None)
+    assert loader.hot(KEY) is None
+    found = await loader.load(KEY, None)
     assert found is not None
     assert (found.tier, found.image.size) == ("warm", SIZE)
-    again = await finder.find(KEY, None)
+    again = await loader.load(KEY, None)
     assert again is not None
     assert again.tier == "hot"
     assert again.image is found.image
 
 
-async def test_an_ensured_image_needs_no_lookup(finder: FeatureFinder) -> None:
-    assert await finder.find(KEY, warm()) is not None
+async def test_an_ensured_image_needs_no_lookup(loader: FeatureLoader) -> None:
+    assert await loader.load(KEY, warm()) is not None
 
 
-async def test_many_requests_share_one_transfer(finder: FeatureFinder) -> None:
+async def test_many_requests_share_one_transfer(loader: FeatureLoader) -> None:
     embedding = warm()
-    found = await asyncio.gather(*(finder.find(KEY, embedding) for _ in range(20)))
+    found = await asyncio.gather(*(loader.load(KEY, embedding) for _ in range(20)))
     assert all(found)
     assert embedding.reference[0].gets == 1
 
 
-async def test_an_image_that_the_pool_does_not_know(finder: FeatureFinder, pool: Pool) -> None:
+async def test_an_image_that_the_pool_does_not_know(loader: FeatureLoader, pool: Pool) -> None:
     pool.answers = [None]
-    assert await finder.find(KEY, None) is None
+    assert await loader.load(KEY, None) is None
 
 
 @pytest.mark.parametrize(
@@ -112,36 +112,47 @@ async def test_an_image_that_the_pool_does_not_know(finder: FeatureFinder, pool:
     ids=["takes too long", "owner died", "stale"],
 )
 async def test_a_lost_embedding_is_reported_and_asked_for_again(
-    finder: FeatureFinder, pool: Pool, value: Any
+    loader: FeatureLoader, pool: Pool, value: Any
 ) -> None:
     pool.answers = [(warm(value, generation=1), "warm"), (warm(generation=2), "cold")]
-    found = await finder.find(KEY, None)
+    found = await loader.load(KEY, None)
     assert found is not None
     assert found.tier == "cold"
     assert pool.reported == [1]
 
 
-async def test_it_gives_up_after_the_second_loss(finder: FeatureFinder, pool: Pool) -> None:
+async def test_it_gives_up_after_the_second_loss(loader: FeatureLoader, pool: Pool) -> None:
     pool.answers = [(warm(None, generation=1), "warm"), (warm(None, generation=2), "cold")]
-    assert await finder.find(KEY, None) is None
+    assert await loader.load(KEY, None) is None
     assert pool.reported == [1, 2]
 
 
-async def test_one_who_leaves_does_not_cancel_the_transfer_of_the_others(finder: FeatureFinder) -> None:
+async def test_one_who_leaves_does_not_cancel_the_transfer_of_the_others(loader: FeatureLoader) -> None:
     embedding = warm()
-    first, second = (asyncio.create_task(finder.find(KEY, embedding)) for _ in range(2))
+    first, second = (asyncio.create_task(loader.load(KEY, embedding)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     assert await second is not None
 
 
-async def test_features_that_grew_are_weighed_again(finder: FeatureFinder) -> None:
-    found = await finder.find(KEY, warm())
+async def test_a_transfer_that_nobody_waits_for_any_more_is_not_joined(
+    loader: FeatureLoader, pool: Pool
+) -> None:
+    only = asyncio.create_task(loader.load(KEY, warm(None)))
+    await asyncio.sleep(0)
+    only.cancel()
+    await asyncio.wait({only})
+    assert await loader.load(KEY, warm()) is not None
+    assert pool.reported == []
+
+
+async def test_features_that_grew_are_weighed_again(loader: FeatureLoader) -> None:
+    found = await loader.load(KEY, warm())
     assert found is not None
     other = ImageKey("t", "m", "other")
-    await finder.find(other, warm())
+    await loader.load(other, warm())
     assert isinstance(found.image.features, Features)
     found.image.features.nbytes = 95
-    finder.weigh_again(KEY, found.image)
-    assert finder.hot(other) is None
-    assert finder.hot(KEY) is not None
+    loader.weigh_again(KEY, found.image)
+    assert loader.hot(other) is None
+    assert loader.hot(KEY) is not None

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from deployments.decoder.features import FeatureFinder, Found, HotImage
+from deployments.decoder.features import FeatureLoader, Found, HotImage
 from deployments.decoder.job import JobRunner
 from deployments.keys import ImageKey
 from deployments.messages import Answered, Expired, NeedImage, PromptJob, Warm
@@ -44,7 +44,7 @@ class Pool:
 
 
 @dataclass
-class Finder:
+class Loader:
     """Images by digest, hot or warm."""
 
     hot_images: set[str] = field(default_factory=set)
@@ -56,7 +56,7 @@ class Finder:
     def hot(self, key: ImageKey) -> Found | None:
         return Found(HotImage(Weight(), SIZE), "hot") if key.digest in self.hot_images else None
 
-    async def find(
+    async def load(
         self, key: ImageKey, warm: Warm | None, deadline: float | None, received: float
     ) -> Found | None:
         self.given.append(warm)
@@ -99,12 +99,12 @@ class Prompter:
 @dataclass
 class World:
     pool: Pool = field(default_factory=Pool)
-    finder: Finder = field(default_factory=Finder)
+    loader: Loader = field(default_factory=Loader)
     prompter: Prompter = field(default_factory=Prompter)
 
     def __post_init__(self) -> None:
-        finder = cast("FeatureFinder", self.finder)
-        self.runner = JobRunner("m", 16, self.pool, Names(60), finder, self.prompter)
+        loader = cast("FeatureLoader", self.loader)
+        self.runner = JobRunner("m", 16, self.pool, Names(60), loader, self.prompter)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def prompted(reply: object) -> str:
 
 
 async def test_a_hot_image_is_prompted_while_its_id_is_confirmed(world: World) -> None:
-    world.finder.hot_images = {"red"}
+    world.loader.hot_images = {"red"}
     world.pool.confirmed.clear()
     running = asyncio.create_task(world.runner.run(job(digest="red")))
     while not world.prompter.prompted:
@@ -140,7 +140,7 @@ async def test_a_hot_image_is_prompted_while_its_id_is_confirmed(world: World) -
 
 
 async def test_an_id_that_was_bound_elsewhere_meanwhile_is_answered_for_its_new_image(world: World) -> None:
-    world.finder.hot_images = {"red", "blue"}
+    world.loader.hot_images = {"red", "blue"}
     assert prompted(await world.runner.run(job(digest="red"))) == "red"
     assert prompted(await world.runner.run(job())) == "red"
     world.pool.bound["pet"] = "blue"  # through another replica
@@ -148,7 +148,7 @@ async def test_an_id_that_was_bound_elsewhere_meanwhile_is_answered_for_its_new_
 
 
 async def test_an_id_that_was_deleted_elsewhere_is_not_answered_from_memory(world: World) -> None:
-    world.finder.hot_images = {"red"}
+    world.loader.hot_images = {"red"}
     await world.runner.run(job(digest="red"))
     del world.pool.bound["pet"]
     assert await world.runner.run(job()) == NeedImage("m", 16)
@@ -168,19 +168,19 @@ async def test_an_ensured_embedding_is_used_for_its_own_image(world: World) -> N
     ensured = Warm(["ref"], SIZE, 1)
     reply = await world.runner.run(job(digest="red", warm=ensured))
     assert prompted(reply) == "red"
-    assert world.finder.given == [ensured]
+    assert world.loader.given == [ensured]
 
 
 async def test_an_id_that_is_bound_already_is_not_bound_again(world: World) -> None:
     ensured = Warm(["ref"], SIZE, 1)
     assert prompted(await world.runner.run(job(digest="red", warm=ensured, bound=True))) == "red"
-    world.finder.hot_images = {"red"}
+    world.loader.hot_images = {"red"}
     assert prompted(await world.runner.run(job(digest="red", warm=ensured, bound=True))) == "red"
     assert world.pool.asked == []
 
 
 async def test_a_request_with_its_image_is_answered_when_its_id_is_bound_and_not_before(world: World) -> None:
-    world.finder.warm_images = {"red"}
+    world.loader.warm_images = {"red"}
     world.pool.confirmed.clear()
     running = asyncio.create_task(world.runner.run(job(digest="red")))
     while not world.prompter.prompted:
@@ -192,7 +192,7 @@ async def test_a_request_with_its_image_is_answered_when_its_id_is_bound_and_not
 
 
 async def test_a_warm_image_is_fetched_and_the_time_is_told(world: World) -> None:
-    world.finder.warm_images = {"red"}
+    world.loader.warm_images = {"red"}
     reply = await world.runner.run(job(digest="red"))
     assert isinstance(reply, Answered)
     assert reply.cache == "warm"
@@ -200,7 +200,7 @@ async def test_a_warm_image_is_fetched_and_the_time_is_told(world: World) -> Non
 
 
 async def test_having_the_image_ready_asks_the_model_nothing(world: World) -> None:
-    world.finder.warm_images = {"red"}
+    world.loader.warm_images = {"red"}
     reply = await world.runner.run(job(digest="red", request=None))
     assert isinstance(reply, Answered)
     assert load_results(reply.results) == []  # type: ignore[arg-type]
@@ -209,13 +209,13 @@ async def test_having_the_image_ready_asks_the_model_nothing(world: World) -> No
 
 
 async def test_a_job_that_waited_too_long_expires(world: World) -> None:
-    world.finder.hot_images = {"red"}
+    world.loader.hot_images = {"red"}
     world.prompter.error = DeadlineExceeded()
     assert await world.runner.run(job(digest="red")) == Expired()
 
 
 async def test_an_error_of_the_model_is_raised_and_leaves_no_call_behind(world: World) -> None:
-    world.finder.hot_images = {"red"}
+    world.loader.hot_images = {"red"}
     world.pool.confirmed.clear()
     world.prompter.error = RuntimeError("broken")
     with pytest.raises(RuntimeError, match="broken"):
@@ -225,7 +225,7 @@ async def test_an_error_of_the_model_is_raised_and_leaves_no_call_behind(world: 
 
 
 async def test_a_deleted_image_is_dropped_with_its_ids_and_what_is_kept_of_its_prompts(world: World) -> None:
-    world.finder.hot_images = {"red"}
+    world.loader.hot_images = {"red"}
     await world.runner.run(job(digest="red"))
     assert world.runner.forget("t", "red")
     assert not world.runner.forget("t", "red")
@@ -234,9 +234,9 @@ async def test_a_deleted_image_is_dropped_with_its_ids_and_what_is_kept_of_its_p
 
 
 async def test_a_request_that_an_image_is_deleted_under_is_answered_and_leaves_nothing(world: World) -> None:
-    world.finder.hot_images = {"red"}
-    world.finder.deleted_at = 100.0
+    world.loader.hot_images = {"red"}
+    world.loader.deleted_at = 100.0
     assert prompted(await world.runner.run(job(digest="red", received=99.0))) == "red"
-    assert (world.finder.weighed, world.prompter.forgotten) == ([], ["red"])
+    assert (world.loader.weighed, world.prompter.forgotten) == ([], ["red"])
     await world.runner.run(job(digest="red", received=101.0))
-    assert (world.finder.weighed, world.prompter.forgotten) == (["red"], ["red"])
+    assert (world.loader.weighed, world.prompter.forgotten) == (["red"], ["red"])

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from deployments.keys import ImageKey, content_digest, derived_id
-from deployments.messages import ImageCopy, Source, Square, Warm
+from deployments.messages import ImageCopy, PixelsLost, Source, Square, Warm
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool.directory import Budget
-from deployments.pool.embedding_pool import EmbeddingPool, PixelsLost, PoolBusy
+from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
 from sam3_engine.types import ImageSize
 
 SIZE = ImageSize(30, 40)

@@ -39,8 +39,8 @@ class Shards:
             raise
         return shard
 
-    async def call(self, *holders: int, ask: Callable[[int], Awaitable[Any]] | None = None) -> Any:
-        return await self.failover.call(holders, ask or self._answer)
+    async def call(self, *shards: int, ask: Callable[[int], Awaitable[Any]] | None = None) -> Any:
+        return await self.failover.call(shards, ask or self._answer)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_the_home_answers_when_it_is_there(shards: Shards) -> None:
 
 
 @pytest.mark.parametrize("how", ["dead", "hung"])
-async def test_another_holder_answers_for_one_that_is_away_and_is_asked_first_from_then_on(
+async def test_another_shard_answers_for_one_that_is_away_and_is_asked_first_from_then_on(
     shards: Shards, how: str
 ) -> None:
     getattr(shards, how).add(0)

@@ -39,16 +39,16 @@ async def test_what_nobody_relies_on_changes_at_once(leases: Leases) -> None:
     assert leases.grant("one", NAME, "red")
 
 
-async def test_a_change_waits_until_every_holder_has_heard_of_it(leases: Leases) -> None:
-    for holder in ("one", "two"):
-        leases.grant(holder, NAME, "red")
+async def test_a_change_waits_until_every_lessee_has_heard_of_it(leases: Leases) -> None:
+    for lessee in ("one", "two"):
+        leases.grant(lessee, NAME, "red")
     changing = asyncio.create_task(change(leases, NAME))
-    for holder in ("one", "two"):
-        names, number = await leases.listen(holder, 0)
+    for lessee in ("one", "two"):
+        names, number = await leases.listen(lessee, 0)
         assert names == [NAME]
         await asyncio.sleep(0.01)
         assert not changing.done(), "told, but not confirmed"
-        confirming = asyncio.create_task(leases.listen(holder, number))
+        confirming = asyncio.create_task(leases.listen(lessee, number))
         await asyncio.sleep(0.01)
         assert not confirming.done(), "nothing else to tell"
         confirming.cancel()
@@ -78,7 +78,7 @@ async def test_a_change_that_was_given_up_is_as_if_it_had_never_been(leases: Lea
     assert leases.names_of("t", "red") == [NAME]
 
 
-async def test_a_holder_who_is_gone_is_waited_for_until_his_lease_ends(
+async def test_a_lessee_who_is_gone_is_waited_for_until_his_lease_ends(
     leases: Leases, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leases.grant("gone", NAME, "red", lease_s=0.05)
@@ -112,7 +112,7 @@ async def test_recalls_of_an_earlier_process_confirm_nothing(leases: Leases, clo
     second.cancel()
 
 
-async def test_ended_leases_and_silent_holders_are_forgotten(
+async def test_ended_leases_and_silent_lessees_are_forgotten(
     leases: Leases, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LISTEN_S", 0.01)

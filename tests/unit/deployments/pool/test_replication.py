@@ -10,10 +10,12 @@ import pytest
 from deployments.keys import ImageKey, content_digest, derived_id, shards_of
 from deployments.messages import ImageCopy, NameCopy, Source, Square
 from deployments.observe.metrics import LocalMetrics
-from deployments.pool import replication as copies
+from deployments.pool import replication
+from deployments.pool.deletions import TenantDigest
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
-from deployments.pool.replication import Copies, Handover, Image, ShardGone
+from deployments.pool.leases import Name
+from deployments.pool.replication import Handover, Replication, ShardGone
 from sam3_engine.types import ImageSize
 
 SIZE = ImageSize(30, 40)
@@ -26,17 +28,17 @@ class Shard:
     def __init__(self, ring: "Ring", number: int) -> None:
         self.encoded: list[Square | Source] = []
         self.pool = EmbeddingPool(self._encode, Budget(10**6, 10**6, 60), LocalMetrics(), copy=self._copy)
-        self.copies = Copies(self.pool, number, SHARDS, lambda other: Link(ring, other))
+        self.replication = Replication(self.pool, number, SHARDS, lambda other: Link(ring, other))
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
         self.encoded.append(image)
         return "ref", 10
 
     async def _copy(self, copy: NameCopy | ImageCopy) -> None:
-        await self.copies.send(copy)
+        await self.replication.send(copy)
 
     async def lookup(self, key: ImageKey) -> Any:
-        await self.copies.fetch(key)
+        await self.replication.fetch(key)
         return await self.pool.lookup(key)
 
 
@@ -59,16 +61,17 @@ class Link:
         self._there.pool.adopt(copy)
 
     async def handover(self, shard: int) -> Handover:
-        return self._there.copies.handover(shard)
+        return self._there.replication.handover(shard)
 
     async def copy_of(self, key: ImageKey) -> ImageCopy | None:
-        found = self._there.copies.copy_of(key)
+        self._ring.fetched.append(key)
+        found = self._there.replication.copy_of(key)
         await asyncio.sleep(0)
         await self._ring.hold.wait()
         return found
 
-    async def used(self, names: list[Image], images: list[Image]) -> None:
-        self._there.copies.take_use(names, images)
+    async def used(self, names: list[Name], images: list[TenantDigest]) -> None:
+        self._there.replication.take_use(names, images)
 
 
 class Ring:
@@ -77,6 +80,8 @@ class Ring:
     def __init__(self) -> None:
         self.hold = asyncio.Event()
         self.hold.set()
+        self.fetched: list[ImageKey] = []
+        """Sources that shards asked each other for."""
         self.shards: list[Shard | None] = [Shard(self, number) for number in range(SHARDS)]
 
     def __getitem__(self, number: int) -> Shard:
@@ -89,10 +94,10 @@ class Ring:
 
     async def restart(self, number: int) -> Shard:
         new = self.shards[number] = Shard(self, number)
-        await new.copies.recover()
+        await new.replication.recover()
         return new
 
-    def holders(self, key: ImageKey) -> tuple[int, int]:
+    def shards_of(self, key: ImageKey) -> tuple[int, int]:
         home, other = shards_of(key.tenant, key.digest, SHARDS)
         return home, other
 
@@ -104,7 +109,7 @@ class Ring:
 
 @pytest.fixture
 def ring(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ring]:
-    monkeypatch.setattr(copies, "COPY_S", 0.05)
+    monkeypatch.setattr(replication, "COPY_S", 0.05)
     return Ring()  # type: ignore[return-value]
 
 
@@ -113,8 +118,8 @@ def key(number: int = 0) -> ImageKey:
 
 
 async def embed(ring: Ring, image: ImageKey, received: float | None = None) -> tuple[int, int]:
-    """Have an image encoded by its home. Its holders."""
-    home, other = ring.holders(image)
+    """Have an image encoded by its home. Its shards."""
+    home, other = ring.shards_of(image)
     received = time.time() if received is None else received
     await ring[home].pool.ensure(
         image, Square(["pixels"], model="m", size=SIZE), image.digest.encode(), received
@@ -130,14 +135,14 @@ async def until(condition: Any) -> None:
 
 async def test_a_new_image_is_on_two_shards_when_it_is_answered(ring: Ring) -> None:
     home, other = await embed(ring, key())
-    found = ring[other].copies.copy_of(key())
+    found = ring[other].replication.copy_of(key())
     assert found is not None
     assert found.source == key().digest.encode()
     (third,) = {0, 1, 2} - {home, other}
-    assert ring[third].copies.copy_of(key()) is None
+    assert ring[third].replication.copy_of(key()) is None
 
 
-async def test_the_copys_holder_encodes_when_the_home_is_dead(ring: Ring) -> None:
+async def test_the_shard_with_the_copy_encodes_when_the_home_is_dead(ring: Ring) -> None:
     home, other = await embed(ring, key())
     ring.kill(home)
     answer = await ring[other].lookup(key())
@@ -152,10 +157,10 @@ async def test_a_restarted_shard_has_its_own_images_and_those_of_its_neighbour_a
         await embed(ring, image)
     for number in range(SHARDS):
         await ring.restart(number)
-        await until(lambda number=number: not ring[number].copies._tasks)
+        await until(lambda number=number: not ring[number].replication._tasks)
     for image in images:
-        for holder in ring.holders(image):
-            assert ring[holder].copies.copy_of(image) is not None
+        for shard in ring.shards_of(image):
+            assert ring[shard].replication.copy_of(image) is not None
 
 
 async def test_ids_outlive_each_shard_in_turn(ring: Ring) -> None:
@@ -165,20 +170,20 @@ async def test_ids_outlive_each_shard_in_turn(ring: Ring) -> None:
     for number in range(SHARDS):
         await ring.restart(number)
     for number in range(20):
-        for holder in shards_of("t", f"pet-{number}", SHARDS):
-            assert await ring[holder].pool.resolve("t", f"pet-{number}", None) == f"digest-{number}"
+        for shard in shards_of("t", f"pet-{number}", SHARDS):
+            assert await ring[shard].pool.resolve("t", f"pet-{number}", None) == f"digest-{number}"
 
 
 async def test_an_image_that_is_asked_for_first_is_fetched_first(ring: Ring) -> None:
     images = [key(number) for number in range(20)]
     for image in images:
         await embed(ring, image)
-    asked = next(image for image in images if ring.holders(image)[0] == 0)
+    asked = next(image for image in images if ring.shards_of(image)[0] == 0)
     ring.hold.clear()
     restarted = await ring.restart(0)
     lookup = asyncio.create_task(restarted.lookup(asked))
-    await asyncio.sleep(0)
-    assert asked not in restarted.copies._behind
+    await until(lambda: asked in ring.fetched)
+    assert len(ring.fetched) <= 2, "the asked one, and the one that was under way"
     ring.hold.set()
     answer = await lookup
     assert answer is not None
@@ -186,20 +191,20 @@ async def test_an_image_that_is_asked_for_first_is_fetched_first(ring: Ring) -> 
 
 
 async def test_a_neighbour_that_is_dead_or_silent_is_not_waited_for_twice(ring: Ring) -> None:
-    home, other = ring.holders(key())
+    home, other = ring.shards_of(key())
     ring.kill(other)
     await embed(ring, key())
     assert await ring[home].lookup(key()) is not None
     await ring.restart(other)
     ring.hold.clear()
-    same_home = [one for one in map(key, range(50)) if ring.holders(one) == (home, other)]
+    same_home = [one for one in map(key, range(50)) if ring.shards_of(one) == (home, other)]
     started = time.monotonic()
     for image in same_home:
         await embed(ring, image)
-    assert time.monotonic() - started < copies.COPY_S * len(same_home)
+    assert time.monotonic() - started < replication.COPY_S * len(same_home)
     ring.hold.set()
-    await until(lambda: all(ring[other].copies.copy_of(image) for image in same_home))
-    await until(lambda: not ring[home].copies._silent)
+    await until(lambda: all(ring[other].replication.copy_of(image) for image in same_home))
+    await until(lambda: not ring[home].replication._silent)
 
 
 async def test_an_image_deleted_while_its_copy_is_on_its_way_stays_deleted(ring: Ring) -> None:
@@ -208,8 +213,8 @@ async def test_an_image_deleted_while_its_copy_is_on_its_way_stays_deleted(ring:
     home, other = await embed(ring, key(), received=now)
     await ring.delete(key(), at=now + 1)
     ring.hold.set()
-    await until(lambda: not ring[home].copies._tasks)
-    assert ring[other].copies.copy_of(key()) is None
+    await until(lambda: not ring[home].replication._tasks)
+    assert ring[other].replication.copy_of(key()) is None
     assert ring[other].pool.images("t") == []
 
 
@@ -223,7 +228,7 @@ async def test_an_image_deleted_while_a_restarted_shard_fetches_it_stays_deleted
     await ring.delete(key(), at=now + 1)
     ring.hold.set()
     assert await lookup is None
-    await until(lambda: not ring[home].copies._tasks)
+    await until(lambda: not ring[home].replication._tasks)
     assert ring[home].pool.images("t") == []
 
 
@@ -256,7 +261,7 @@ async def test_an_id_that_was_bound_anew_keeps_its_new_image_whichever_copy_come
     ring.kill(home)
     await ring[other].pool.resolve("t", "pet", "new", time.time())
     ring.hold.set()
-    await until(lambda: not ring[other].copies._tasks)
+    await until(lambda: not ring[other].replication._tasks)
     await ring.restart(home)
     await asyncio.sleep(0.01)
     for number in (home, other):
@@ -269,15 +274,15 @@ async def test_what_is_used_does_not_grow_old_as_a_copy(ring: Ring) -> None:
     assert entry is not None
     before = entry.used
     for number in (home, other):  # asked for under an id, of whichever shard
-        ring[number].copies.note_use("t", "pet", key().digest)
-        ring[number].copies.tell_use()
+        ring[number].replication.note_use("t", "pet", key().digest)
+        ring[number].replication.tell_use()
     await until(lambda: entry.used > before)
-    assert ring[home].copies._used == {}
+    assert ring[home].replication._used == {}
 
 
 async def test_a_single_shard_has_nobody_to_copy_to() -> None:
     pool = EmbeddingPool(lambda image: asyncio.sleep(0, ("ref", 1)), Budget(10, 10, 60), LocalMetrics())
-    alone = Copies(pool, 0, 1, lambda other: pytest.fail("asked"))
+    alone = Replication(pool, 0, 1, lambda other: pytest.fail("asked"))
     await alone.recover()
     await alone.send(ImageCopy(key(), SIZE, b"file", 0.0))
     alone.note_use("t", "pet", key().digest)

@@ -15,56 +15,56 @@ class Clock:
         return self.now
 
 
-def image(size: int) -> FetchedImage:
-    return FetchedImage(b"x" * size, f"id-{size}")
+def image(size: int, max_age_s: float = FOREVER) -> FetchedImage:
+    return FetchedImage(b"x" * size, f"digest-{size}", max_age_s)
 
 
 def test_what_was_put_is_got_back_by_its_tenant_only() -> None:
     cache = UrlCache(1000, 60)
-    cache.put("acme", "u", image(1), FOREVER)
-    assert cache.get("acme", "u") == image(1)
-    assert cache.get("other", "u") is None
-    assert cache.get("acme", "v") is None
+    cache["acme", "u"] = image(1)
+    assert cache.get(("acme", "u")) == image(1)
+    assert cache.get(("other", "u")) is None
+    assert cache.get(("acme", "v")) is None
 
 
 def test_the_least_recently_used_goes_first() -> None:
     cache = UrlCache(30, 60)
     for name in "abc":
-        cache.put("t", name, image(10), FOREVER)
-    cache.get("t", "a")
-    cache.put("t", "d", image(10), FOREVER)
-    assert [name for name in "abcd" if cache.get("t", name)] == ["a", "c", "d"]
-    assert cache.bytes == 30
+        cache["t", name] = image(10)
+    cache.get(("t", "a"))
+    cache["t", "d"] = image(10)
+    assert [name for name in "abcd" if cache.get(("t", name))] == ["a", "c", "d"]
+    assert cache.currsize == 30
 
 
 def test_bytes_are_counted_through_replacement_and_expiry() -> None:
     clock = Clock()
     cache = UrlCache(100, 60, clock)
-    cache.put("t", "a", image(40), FOREVER)
-    cache.put("t", "a", image(50), FOREVER)
-    assert cache.bytes == 50
+    cache["t", "a"] = image(40)
+    cache["t", "a"] = image(50)
+    assert cache.currsize == 50
     clock.now += 61
-    assert cache.get("t", "a") is None
-    assert cache.bytes == 0
+    assert cache.get(("t", "a")) is None
+    assert cache.currsize == 0
 
 
 @pytest.mark.parametrize(("asked", "kept_s"), [(FOREVER, 60), (10.0, 10), (1000.0, 60)])
 def test_the_shorter_age_counts(asked: float, kept_s: float) -> None:
     clock = Clock()
     cache = UrlCache(100, 60, clock)
-    cache.put("t", "a", image(1), asked)
+    cache["t", "a"] = image(1, asked)
     clock.now += kept_s - 0.1
-    assert cache.get("t", "a")
+    assert cache.get(("t", "a"))
     clock.now += 0.2
-    assert cache.get("t", "a") is None
+    assert cache.get(("t", "a")) is None
 
 
 @pytest.mark.parametrize(("size", "age", "limit_s"), [(101, FOREVER, 60), (1, 0.0, 60), (1, FOREVER, 0)])
 def test_what_is_not_to_be_kept_is_not(size: int, age: float, limit_s: float) -> None:
     cache = UrlCache(100, limit_s)
-    cache.put("t", "a", image(size), age)
-    assert cache.get("t", "a") is None
-    assert cache.bytes == 0
+    cache["t", "a"] = image(size, age)
+    assert cache.get(("t", "a")) is None
+    assert cache.currsize == 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ Quota = Callable[[str], int | None]
 """The most bytes that a tenant may hold; None: no limit but the budget."""
 
 
-class Ledger:
+class TierUsage:
     """Images and their bytes by tenant, least recently used first."""
 
     def __init__(self) -> None:

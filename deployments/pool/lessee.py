@@ -20,12 +20,12 @@ class Shards(Protocol):
     shards: int
 
     async def name(
-        self, tenant: str, image_id: str, digest: str | None, received: float, holder: str
+        self, tenant: str, image_id: str, digest: str | None, received: float, lessee: str
     ) -> Named:
         """What an id names; with `digest`, the id is bound to it first."""
         ...
 
-    async def recalls(self, shard: int, holder: str, heard: int) -> tuple[list[Name], int]:
+    async def recalls(self, shard: int, lessee: str, heard: int) -> tuple[list[Name], int]:
         """See `Leases.listen`. Raises Overloaded when the shard is away."""
         ...
 
@@ -36,7 +36,7 @@ class LeasedNames:
     def __init__(self, pool: Shards, clock: Callable[[], float] = time.monotonic) -> None:
         self._pool = pool
         self._clock = clock
-        self._holder = uuid.uuid4().hex
+        self._lessee = uuid.uuid4().hex
         self._held: OrderedDict[Name, tuple[str, float]] = OrderedDict()
         """Digest, and when the lease ends; first the one that was got first."""
         self._recalled = 0
@@ -48,7 +48,7 @@ class LeasedNames:
         if held is not None and digest in (None, held):
             return held
         asked, recalled = self._clock(), self._recalled
-        named = await self._pool.name(tenant, image_id, digest, received, self._holder)
+        named = await self._pool.name(tenant, image_id, digest, received, self._lessee)
         # A recall may have overtaken this answer.
         if named.digest is not None and named.lease_s and recalled == self._recalled:
             self._keep((tenant, image_id), named.digest, asked + named.lease_s)
@@ -75,7 +75,7 @@ class LeasedNames:
         heard = 0
         while True:
             try:
-                names, heard = await self._pool.recalls(shard, self._holder, heard)
+                names, heard = await self._pool.recalls(shard, self._lessee, heard)
             except Overloaded:
                 await asyncio.sleep(RETRY_S)  # leases end by themselves meanwhile
             else:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from ray.exceptions import OwnerDiedError
 
-from deployments.payloads import LostPayload, held
+from deployments.encoder.deployment import referenced
+from deployments.messages import PixelsLost
 
 
 async def kept() -> bytes:
@@ -22,11 +23,11 @@ async def stuck() -> bytes:
 
 
 async def test_a_reference_is_followed() -> None:
-    assert await held([kept()], 1) == b"there"
+    assert await referenced([kept()], 1) == b"there"
 
 
 @pytest.mark.parametrize("reference", [orphaned, stuck])
 async def test_what_died_with_its_process_is_lost(reference: Any) -> None:
     found: Awaitable[bytes] = reference()
-    with pytest.raises(LostPayload):
-        await held([found], 0.01)
+    with pytest.raises(PixelsLost):
+        await referenced([found], 0.01)

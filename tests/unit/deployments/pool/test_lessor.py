@@ -14,13 +14,13 @@ from deployments.keys import derived_id
 from deployments.messages import Named, NameQuestion, Source, Square
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool import leases as leases_module
-from deployments.pool import naming as naming_module
+from deployments.pool import lessor as naming_module
 from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
-from deployments.pool.leased import LeasedNames
 from deployments.pool.leases import Leases, Name
-from deployments.pool.naming import Naming
-from deployments.pool.replication import Copies, Peer
+from deployments.pool.lessee import LeasedNames
+from deployments.pool.lessor import Lessor
+from deployments.pool.replication import Peer, Replication
 
 DECODERS = 3
 
@@ -39,7 +39,7 @@ def no_peer(shard: int) -> Peer:
 
 @dataclass
 class Shard:
-    """`Shards` of one shard, its messages delayed at random. deaf: holders whom recalls do not reach."""
+    """`Shards` of one shard, its messages delayed at random. deaf: lessees whom recalls do not reach."""
 
     seed: int = 0
     idle_ttl_s: float = 60.0
@@ -53,23 +53,23 @@ class Shard:
         self._random = random.Random(self.seed)
         budget = Budget(1, 1, self.idle_ttl_s)
         self.pool = EmbeddingPool(no_encode, budget, LocalMetrics(), copy=self._copy)
-        self.naming = Naming(self.pool, Copies(self.pool, 0, 1, no_peer), leases := Leases())
+        self.lessor = Lessor(self.pool, Replication(self.pool, 0, 1, no_peer), leases := Leases())
         self.leases = leases
 
     async def name(
-        self, tenant: str, image_id: str, digest: str | None, received: float, holder: str
+        self, tenant: str, image_id: str, digest: str | None, received: float, lessee: str
     ) -> Named:
         self.asked += 1
         await self._delay()
-        named = await self.naming.answer(NameQuestion(tenant, image_id, digest, received, holder))
+        named = await self.lessor.answer(NameQuestion(tenant, image_id, digest, received, lessee))
         await self._delay()
         return named
 
-    async def recalls(self, shard: int, holder: str, heard: int) -> tuple[list[Name], int]:
+    async def recalls(self, shard: int, lessee: str, heard: int) -> tuple[list[Name], int]:
         await self._delay()
-        if holder in self.deaf:
+        if lessee in self.deaf:
             await asyncio.sleep(3600)
-        found = await self.leases.listen(holder, heard)
+        found = await self.leases.listen(lessee, heard)
         await self._delay()
         return found
 
@@ -120,7 +120,7 @@ async def test_leases_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_without_an_asker_nothing_is_promised() -> None:
     shard = Shard()
-    named = await shard.naming.answer(NameQuestion("t", "pet", digest(1), time.time()))
+    named = await shard.lessor.answer(NameQuestion("t", "pet", digest(1), time.time()))
     assert named == Named(digest(1))
     assert len(shard.leases) == 0
 
@@ -130,11 +130,11 @@ async def test_another_shard_that_stands_in_promises_nothing_and_changes_late(
 ) -> None:
     monkeypatch.setattr(naming_module, "LEASE_S", 0.1)
     shard = Shard()
-    monkeypatch.setattr(Copies, "is_home", lambda *_: False)
+    monkeypatch.setattr(Replication, "is_home", lambda *_: False)
     asked = NameQuestion("t", "pet", digest(1), time.time(), "one")
-    assert await shard.naming.answer(asked) == Named(digest(1))
+    assert await shard.lessor.answer(asked) == Named(digest(1))
     started = time.monotonic()
-    assert await shard.naming.answer(NameQuestion("t", "pet", digest(2), time.time(), "one")) == Named(
+    assert await shard.lessor.answer(NameQuestion("t", "pet", digest(2), time.time(), "one")) == Named(
         digest(2)
     )
     assert time.monotonic() - started >= 0.1, "the home may have promised"
@@ -178,7 +178,7 @@ async def test_a_deleted_image_is_not_answered_for(image_id: str) -> None:
         await each[0].resolve("t", image_id, digest(1), time.time())
         for one in each:
             assert await one.resolve("t", image_id, None, time.time()) == digest(1)
-        await shard.naming.delete("t", digest(1), time.time())
+        await shard.lessor.delete("t", digest(1), time.time())
         assert [await one.resolve("t", image_id, None, time.time()) for one in each] == [None] * DECODERS
 
 
@@ -217,6 +217,6 @@ async def test_nobody_is_answered_with_what_was_replaced_before_he_asked(
 
     async with decoders(shard) as each:
         if deaf:
-            shard.deaf.add(each[0]._holder)
+            shard.deaf.add(each[0]._lessee)
         await asyncio.gather(replace(each), *(ask(one) for one in each for _ in range(2)))
     assert shard.asked < asked, "leases were used"

@@ -30,8 +30,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        os.environ |= {"CALL_RECORDER": text, "CALL_RECORDER_ROOT": str(options.root.resolve())}
-        with server_process(folder, root=options.root.resolve(), python_path=[HOOK], model="tiny") as server:
+        root = options.root.resolve()
+        os.environ |= {"CALL_RECORDER": text, "CALL_RECORDER_ROOT": str(root), "PYTHONPATH": str(HOOK)}
+        with server_process(folder, root=root, model="tiny") as server:
             client = Client(server.url)
             client.embed()
             client.click()

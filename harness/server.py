@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,22 +82,17 @@ def command(*arguments: str, module: str = MAIN) -> list[str]:
 
 @contextmanager
 def server_process(
-    folder: Path,
-    *arguments: str,
-    root: Path = ROOT,
-    module: str = MAIN,
-    python_path: Sequence[Path] = (),
-    **settings: str,
+    folder: Path, *arguments: str, root: Path = ROOT, module: str = MAIN, **settings: str
 ) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and stop it. arguments: options of `sam3-serve up`. root: the
-    checkout that it runs from. module: what to run instead of `sam3-serve`. python_path: folders to import from before
-    the checkout."""
+    checkout that it runs from. module: what to run instead of `sam3-serve`."""
     port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
+    after = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
     with output.open("w") as file:
         process = psutil.Popen(
             command("up", *arguments, module=module),
-            env={**environment(**settings), "PYTHONPATH": os.pathsep.join(map(str, (*python_path, root)))},
+            env={**environment(**settings), "PYTHONPATH": os.pathsep.join([str(root), *after])},
             cwd=root,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -125,6 +125,14 @@ def flush() -> None:
         _provider.force_flush()
 
 
+def stop() -> None:
+    """Send what has not been sent yet, and trace no more."""
+    global _tracer, _provider
+    if _provider is not None:
+        _provider.shutdown()
+    _tracer = _provider = None
+
+
 @contextmanager
 def _open(name: str, parent: Any, *, server: bool = False) -> Iterator[Any]:
     from opentelemetry.trace import SpanKind, Status, StatusCode

@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -21,7 +22,7 @@ PHONE = {
     "is_mobile": True,
     "device_scale_factor": 1.5,
 }
-CAPTURE = {"viewport": {"width": 1120, "height": 680}, "color_scheme": "dark"}
+CAPTURE: dict[str, Any] = {"viewport": {"width": 1120, "height": 680}, "color_scheme": "dark"}
 CAPTURE_WIDTH = 1120
 
 
@@ -32,7 +33,7 @@ def sample(playground: Playground, name: str) -> None:
 
 
 def still(
-    browser: Browser, url: str, name: str, prepare: Callable[[Playground], None], **context: object
+    browser: Browser, url: str, name: str, prepare: Callable[[Playground], None], **context: Any
 ) -> None:
     playground = Playground(browser.new_context(**context), url)
     prepare(playground)

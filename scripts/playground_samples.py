@@ -48,7 +48,7 @@ SCENES: dict[str, tuple[int, Ground, list[str]]] = {
 def corners(shape: str, angle: float) -> np.ndarray:
     """Corners [N, 2] inside the unit circle."""
     if shape == "circle":
-        radii = np.ones(180)
+        radii: np.ndarray = np.ones(180)
     elif shape == "star":
         radii = np.tile([1.0, 0.45], 5)
     else:

@@ -186,9 +186,9 @@ def click_losses(
     for asked, answer in zip(clicked, answers, strict=True):
         proposals = answer.logits.shape[1]
         logits = answer.logits.flatten(0, 1)
-        wanted = asked.wanted.repeat_interleave(proposals, dim=0)
-        total = total + mask_losses(logits, wanted).mean()
-        iou = mask_iou(logits.detach(), wanted).view_as(answer.quality)
+        truth = asked.wanted.repeat_interleave(proposals, dim=0)
+        total = total + mask_losses(logits, truth).mean()
+        iou = mask_iou(logits.detach(), truth).view_as(answer.quality)
         quality = quality + (answer.quality - iou).square().mean()
     return {"clicks": total / len(clicked), "quality": quality / len(clicked)}
 

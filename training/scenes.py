@@ -100,14 +100,14 @@ def render(scene: Scene, size: ImageSize | None = None) -> Pixels:
     picture = np.clip(noisy, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
         quality = int(rng.integers(50, 96))
-        picture = cv2.imdecode(
-            cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
-        )
+        _, file = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        picture = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), dtype=np.uint8)
     return np.ascontiguousarray(picture)
 
 
 def _corners(shape: str, angle: float) -> npt.NDArray[np.float64]:
     """Corners of a shape inside the unit circle."""
+    radii: npt.NDArray[np.float64]
     if shape == "circle":
         count, radii = 48, np.ones(48)
         angle = 0.0

@@ -21,6 +21,8 @@ def known_token_ids(model: Sam3Image) -> list[int]:
 class CompactEmbedding(nn.Module):
     """Stands in for the token table during training: known ids have their own row, all others share the last one."""
 
+    row_of: torch.Tensor
+
     def __init__(self, ids: list[int], vocabulary: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(len(ids) + 1, width) * 0.1)

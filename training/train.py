@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import multiprocessing, nn
 
 from sam3_engine.assembly import build_model
 from sam3_engine.spec import TINY
@@ -228,7 +228,7 @@ def main() -> None:
     else:
         # A terminated parent must end its workers: they are daemons, which only an orderly exit stops.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        torch.multiprocessing.spawn(run, job, nprocs=args.processes, daemon=True)
+        multiprocessing.spawn(run, job, nprocs=args.processes, daemon=True)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -171,8 +171,12 @@ def test_polygons_are_in_pixels_of_the_original(client: Client) -> None:
 
 def test_polygon_holes_carries_holes(start_server: ServerFactory) -> None:
     """On the stand-in always: `tiny` was never shown a ring."""
-    body = {"image": as_json(encoded(ring())), "prompts": [{"type": "text", "text": "red"}]}
-    body |= {"format": "polygon_holes", "output_prob_thresh": 0.1}
+    body = {
+        "image": as_json(encoded(ring())),
+        "prompts": [{"type": "text", "text": "red"}],
+        "format": "polygon_holes",
+        "output_prob_thresh": 0.1,
+    }
     with start_server() as url:
         (one,) = Client(url).concept(body)["prompt_results"][0]["predictions"]
     assert one["format"] == "polygon_holes"

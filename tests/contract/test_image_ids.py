@@ -63,7 +63,7 @@ def test_an_unknown_id_without_an_image_is_404(client: Client, route: str) -> No
 
 def test_with_id_and_image_the_new_image_wins(client: Client) -> None:
     """The same id for other bytes: never the old embedding."""
-    first, second = numbered(6), encoded(scene().transpose(0))  # mirrored
+    first, second = numbered(6), encoded(scene().transpose(Image.Transpose.FLIP_LEFT_RIGHT))
     click = [{"points": [{"x": 70, "y": 80}]}]
     one = client.visual({"image": as_json(first), "image_id": "reused", "prompts": click})
     assert box_iou(CIRCLE, polygon_box(one["predictions"][0]["masks"])) > 0.7

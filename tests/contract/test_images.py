@@ -120,7 +120,7 @@ def test_multipart(client: Client, server: str) -> None:
 
 def test_multipart_request_may_be_a_file_part(server: str) -> None:
     request = ("request.json", json.dumps({"prompts": BLUE}), "application/json")
-    files = {"image": ("a.png", numbered(102)), "request": request}
+    files: Any = {"image": ("a.png", numbered(102)), "request": request}
     answer = requests.post(f"{server}/sam3/concept_segment", files=files, timeout=60)
     assert answer.status_code == 200, answer.text
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -66,7 +67,7 @@ def test_the_first_place_decides(guarded: Guarded) -> None:
 
 def test_multipart_with_a_key(guarded: Guarded) -> None:
     url, key, _ = guarded
-    files = {"image": ("a.png", numbered(1)), "request": (None, f'{{"api_key": "{key}"}}')}
+    files: Any = {"image": ("a.png", numbered(1)), "request": (None, f'{{"api_key": "{key}"}}')}
     assert requests.post(url + EMBED, files=files, timeout=60).status_code == 200
     files = {"image": ("a.png", numbered(1))}
     assert requests.post(url + EMBED, files=files, timeout=60).status_code == 401

@@ -56,7 +56,7 @@ def test_its_install_steps_give_a_server(tmp_path: Path) -> None:
         assert (installed / part).exists(), part
     other = tmp_path / "not-from-serve.cfg"
     other.write_text("global\n")
-    haproxy = [prefix / "bin" / "sam3-haproxy", "-db", "-f", other]
+    haproxy = [str(prefix / "bin" / "sam3-haproxy"), "-db", "-f", str(other)]
     refused = subprocess.run(haproxy, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert refused.returncode == 1
     assert "HAProxy is not started" in refused.stderr

@@ -25,7 +25,7 @@ def replicas(server: ServerProcess, title: str) -> int:
 
 
 def test_a_burst_starts_replicas_and_idleness_stops_them_all(tmp_path: Path) -> None:
-    scaling = {
+    scaling: dict[str, Any] = {
         "decoder_max_replicas": "2",
         "scale_down_after_s": "2",
         "scale_down_step_s": "1",

@@ -6,6 +6,7 @@ import ipaddress
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -230,7 +231,7 @@ def test_the_pools_shards_die_one_after_another_and_no_id_is_lost(server: Server
         try:
             for shard in range(2):
                 killed = kill_shard(server, shard)
-                wait_until(lambda killed=killed: restarted(server, killed))
+                wait_until(partial(restarted, server, killed))
                 for image_id in ids:  # the other shard is asked for what this one holds: both hold it again
                     click(server, image_id=image_id)
         finally:

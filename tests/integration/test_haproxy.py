@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import requests
@@ -32,7 +33,7 @@ class Server(ThreadingHTTPServer):
     dying = False
     for_good = False
 
-    class RequestHandlerClass(BaseHTTPRequestHandler):  # type: ignore[misc]
+    class RequestHandlerClass(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         server: "Server"
 
@@ -64,12 +65,12 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def haproxy(
-    folder: Path, servers: list[Server], stand_in: Server | None = None, **settings: float
+    folder: Path, servers: list[Server], stand_in: Server | None = None, **settings: Any
 ) -> Iterator[str]:
     """HAProxy before the servers; its URL. stand_in: asked where all servers are down, as Serve's own proxy is."""
     (port,) = free_ports(1)
     places = [server.server_port for server in servers]
-    config = written_by_serve(folder, port, places, stand_in and stand_in.server_port)
+    config = written_by_serve(folder, port, places, stand_in.server_port if stand_in else None)
     wrapper = folder / "haproxy"
     chosen = Settings(port=port, **settings)
     wrapper.write_text(program(get_haproxy_binary(), LOOPBACK, chosen))
@@ -132,7 +133,7 @@ def test_what_comes_slowly_is_repeated_too(tmp_path: Path) -> None:
             headers = {"Content-Length": str(4 * KIB)}
             with requests.Session() as session:
                 prepared = session.prepare_request(requests.Request("POST", url, headers=headers))
-                prepared.body = slowly()
+                prepared.body = slowly()  # type: ignore[assignment]  # requests takes it
                 assert session.send(prepared, timeout=30).text == str(4 * KIB)
 
 

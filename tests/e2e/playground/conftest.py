@@ -1,6 +1,7 @@
 """A browser, and the page on a server of this process whose model is a stand-in."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
@@ -25,8 +26,8 @@ def open_page(browser: Browser) -> Iterator[Opener]:
     """Opens the page of a server, as somebody with a browser of their own. Nothing may be left in the console."""
     opened: list[Playground] = []
 
-    def open_one(url: str, **context: object) -> Playground:
-        options = {"viewport": {"width": 1280, "height": 800}, **context}
+    def open_one(url: str, **context: Any) -> Playground:
+        options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, **context}
         playground = Playground(browser.new_context(**options), url)
         opened.append(playground)
         return playground

@@ -10,6 +10,7 @@ from playwright.sync_api import Route
 from harness.waiting import wait_until
 from serve_app.http.app import create_app
 from serve_app.http.reading.digest import content_digest_off_loop
+from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.reading.url_cache import FetchedImage
 from serve_app.settings import Settings
 from tests.e2e.playground.conftest import UNTIL_CANCELLED_S, Opener
@@ -102,7 +103,7 @@ def test_only_the_last_of_two_images_counts(playground: Playground, fake: FakeSe
     assert playground.prompts() == {"red": 1}
 
 
-class Fetcher:
+class Fetcher(ImageFetcher):
     """Stands for the server's way to the Internet."""
 
     async def fetch(self, tenant: str, url: str) -> FetchedImage:
@@ -110,13 +111,10 @@ class Fetcher:
         content = encoded(scene())
         return FetchedImage(content, await content_digest_off_loop(content))
 
-    async def close(self) -> None:
-        pass
-
 
 @pytest.fixture
 def linked(open_page: Opener) -> Iterator[Playground]:
-    with serving(create_app(FakeSegmenter(), Settings(), fetcher=Fetcher())) as url:
+    with serving(create_app(FakeSegmenter(), Settings(), fetcher=Fetcher(Settings()))) as url:
         playground = open_page(url)
         yield playground
         playground.page.context.close()

@@ -3,6 +3,7 @@ import math
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,8 @@ def test_everything_finds_its_place_in_whatever_order_where_a_node_holds_so_many
 ) -> None:
     kinds = ("ingress", "encoder", "decoder")
     most = {f"{kind}_per_node": math.ceil(replicas / 2) for kind in limited}
-    wishes = replace(ONE, **{f"{kind}_replicas": replicas for kind in kinds}, **most)
+    changes: dict[str, Any] = {f"{kind}_replicas": replicas for kind in kinds} | most
+    wishes = replace(ONE, **changes)
     found = plan(wishes, Machine(cpus, 0, 2**30))
     books = dict(zip(kinds, (WAITING_CPU, found.encoder.num_cpus, found.decoder.num_cpus), strict=True))
     chance = random.Random(1)

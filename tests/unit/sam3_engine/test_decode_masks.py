@@ -42,7 +42,7 @@ def test_masks_of_another_image_are_refused(mask_format: MaskFormat) -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="'svg'"):
-        decode_masks([], "svg", ImageSize(4, 4))
+        decode_masks([], "svg", ImageSize(4, 4))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

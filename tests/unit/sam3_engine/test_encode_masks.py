@@ -1,5 +1,6 @@
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
 SIZE = ImageSize(90, 120)
 
 
-def detections(logits: list[torch.Tensor], scores: list[float]) -> SimpleNamespace:
+def detections(logits: list[torch.Tensor], scores: list[float]) -> Any:
     return SimpleNamespace(
         scores=np.array(scores, dtype=np.float32),
         boxes=np.tile(np.array([1.5, 2, 30, 40], dtype=np.float32), (len(scores), 1)),
@@ -84,7 +85,7 @@ def test_a_visual_mask_includes_the_threshold_and_has_its_own_box() -> None:
     logits = torch.full((32, 32), -1.0)
     logits[8:16, 8:24] = 0.0
     low_res = logits.numpy()
-    mask = SimpleNamespace(score=0.5, mask_logits=logits.to(torch.bfloat16), low_res_logits=low_res)
+    mask: Any = SimpleNamespace(score=0.5, mask_logits=logits.to(torch.bfloat16), low_res_logits=low_res)
     instance = visual_instance(mask, SIZE, "binary")
     expected = region_mask(logits, SIZE, inclusive=True)
     assert np.array_equal(instance.masks, expected.full())
@@ -96,4 +97,4 @@ def test_a_visual_mask_includes_the_threshold_and_has_its_own_box() -> None:
 def test_an_unknown_format_is_refused() -> None:
     region = RegionMask.from_full(np.ones((2, 2), dtype=np.bool_))
     with pytest.raises(ValueError, match="'bitmap'"):
-        encode(region, "bitmap")
+        encode(region, "bitmap")  # type: ignore[arg-type]

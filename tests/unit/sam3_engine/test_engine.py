@@ -129,9 +129,14 @@ def test_a_phrase_is_encoded_once(
     engine = Engine.random(TINY, device="cpu", dtype="float32")
     asked: list[str] = []
     original = concept.encode_text
+
+    def encode(model: Any, phrases: list[str]) -> Any:
+        asked.extend(phrases)
+        return original(model, phrases)
+
     monkeypatch.setattr(
         "sam3_engine.phrases.encode_text",
-        lambda model, phrases: asked.extend(phrases) or original(model, phrases),
+        encode,
     )
     one = engine.expand(engine.encode([squares[0]])[0])
     for texts in (["star", "circle", "star"], ["circle"], ["square", "star"]):

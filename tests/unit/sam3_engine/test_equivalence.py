@@ -1,6 +1,7 @@
 """The pure functions give what the package's own stateful classes give, on the same weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from sam3_engine.spec import TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 SIZE = ImageSize(TINY.image_size, TINY.image_size)
-CLOSE = {"rtol": 1e-4, "atol": 2e-4}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 2e-4}
 Square = npt.NDArray[np.uint8]
 
 

@@ -43,11 +43,11 @@ def decode(content: bytes, target: int = 32) -> DecodedImage:
 
 def as_processor_resizes(image: Image.Image, target: int) -> np.ndarray:
     tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    return v2.Resize((target, target))(tensor).permute(1, 2, 0).numpy()
+    return np.asarray(v2.Resize((target, target))(tensor).permute(1, 2, 0))
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.abs(first.astype(int) - second.astype(int))
+    return np.asarray(np.abs(first.astype(int) - second.astype(int)))
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -25,8 +27,10 @@ def test_equals_opencv_on_the_full_mask(size: tuple[int, int]) -> None:
 
 def test_arrays_hold_the_same_points() -> None:
     mask = RegionMask.from_full(random_mask(3, SIZES[-1]))
-    assert [part.tolist() for part in to_polygons(mask, arrays=True)] == to_polygons(mask)
-    parts, arrays = to_polygons_with_holes(mask), to_polygons_with_holes(mask, arrays=True)
+    outlines: Any = to_polygons(mask, arrays=True)
+    assert [part.tolist() for part in outlines] == to_polygons(mask)
+    parts = to_polygons_with_holes(mask)
+    arrays: Any = to_polygons_with_holes(mask, arrays=True)
     assert [part["outer"].tolist() for part in arrays] == [part["outer"] for part in parts]
     assert [[hole.tolist() for hole in part["holes"]] for part in arrays] == [part["holes"] for part in parts]
 

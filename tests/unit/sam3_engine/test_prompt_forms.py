@@ -86,12 +86,16 @@ def test_earlier_logits_go_to_their_prompts(shape: tuple[int, ...]) -> None:
     logits = np.arange(128, dtype=np.float64).reshape(shape)
     first, second = visual_prompts([CLICK, {"box": XYWH}], logits)
     assert first.points == CLICKED.points
+    assert first.previous_logits is not None
+    assert second.previous_logits is not None
     assert first.previous_logits.dtype == np.float32
     assert np.array_equal(second.previous_logits, logits.reshape(2, 8, 8)[1])
 
 
 def test_earlier_logits_of_a_single_prompt() -> None:
-    assert visual_prompts(CLICK, np.zeros((8, 8)))[0].previous_logits.shape == (8, 8)
+    (prompt,) = visual_prompts(CLICK, np.zeros((8, 8)))
+    assert prompt.previous_logits is not None
+    assert prompt.previous_logits.shape == (8, 8)
 
 
 @pytest.mark.parametrize("shape", [(8,), (3, 8, 8), (8, 8)])

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def url() -> Iterator[str]:
 def test_every_kind_of_source_gives_the_same_picture(tmp_path: Path, url: str) -> None:
     path = tmp_path / "shapes.png"
     path.write_bytes(png())
-    sources = [
+    sources: list[Any] = [
         path,
         str(path),
         png(),
@@ -105,7 +105,7 @@ def test_images_without_pixels_are_refused() -> None:
 
 
 @pytest.mark.parametrize("source", [None, 3, {"type": "base64"}])
-def test_other_things_are_refused(source: object) -> None:
+def test_other_things_are_refused(source: Any) -> None:
     with pytest.raises(TypeError, match="cannot read an image"):
         read_content(source)
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.deployment import Application, Deployment, deployment_to_schema
 
 from deployments.config import DECODER, ENCODER, INGRESS
@@ -34,13 +35,16 @@ def test_the_graph_is_an_ingress_in_front_of_encoders_and_decoders() -> None:
     assert decoder.num_replicas == 2
     assert decoder.max_ongoing_requests == 9
     assert decoder.max_queued_requests == 7
-    assert deployment_to_schema(decoder).request_router_config.request_router_class == ROUTER
+    router = deployment_to_schema(decoder).request_router_config
+    assert isinstance(router, RequestRouterConfig)
+    assert router.request_router_class == ROUTER
 
 
 def test_a_deployment_that_may_grow_is_scaled_by_the_policy() -> None:
     graph = deployments(build_app(Settings(decoder_max_replicas=3, decoder_queue_target=5)))
     assert graph[ENCODER].num_replicas == 1
     scaling = deployment_to_schema(graph[DECODER]).autoscaling_config
+    assert isinstance(scaling, AutoscalingConfig)
     assert (scaling.min_replicas, scaling.initial_replicas, scaling.max_replicas) == (1, 1, 3)
     assert scaling.policy.policy_kwargs["queue_target"] == 5
 
@@ -69,16 +73,16 @@ def test_the_arguments_of_a_configuration_file_are_settings(monkeypatch: pytest.
 
 
 def test_the_pools_budget_is_divided_among_its_shards() -> None:
-    pool = pool_config(Settings(pool_shards=2, cold_bytes="100MB"), LAPTOP)  # type: ignore[arg-type]
+    pool = pool_config(Settings(pool_shards=2, cold_bytes="100MB"), LAPTOP)
     assert pool.budget.warm_bytes == 300_000_000, "60 % of the object store"
     assert pool.budget.cold_bytes == 50_000_000
-    asked = pool_config(Settings(pool_shards=1, warm_bytes="1GB"), LAPTOP)  # type: ignore[arg-type]
+    asked = pool_config(Settings(pool_shards=1, warm_bytes="1GB"), LAPTOP)
     assert asked.budget.warm_bytes == 10**9
 
 
 @pytest.mark.parametrize(("machine", "device"), [(LAPTOP, "cpu"), (GPU_NODE, "cuda")])
 def test_replicas_use_what_ray_gives_them(machine: Machine, device: str) -> None:
-    settings = Settings(checkpoint=Path("weights"), dtype="float32", hot_bytes="2GiB")  # type: ignore[arg-type]
+    settings = Settings(checkpoint=Path("weights"), dtype="float32", hot_bytes="2GiB")
     parts = plan(wishes(settings), machine)
     encoder = encoder_config(settings, parts)
     decoder = decoder_config(settings, parts, pool_config(settings, machine))
@@ -98,6 +102,7 @@ def test_workflows_have_a_deployment_of_their_own_where_they_are_switched_on(
     assert (runner.num_replicas, runner.max_ongoing_requests) == (1, 3)
     growing = deployments(build_app(Settings(workflows=True, workflow_replicas=4)))[WORKFLOWS]
     scaling = deployment_to_schema(growing).autoscaling_config
+    assert isinstance(scaling, AutoscalingConfig)
     assert (scaling.min_replicas, scaling.max_replicas) == (1, 4)
     assert WORKFLOWS not in deployments(build_app(Settings()))
 

@@ -36,7 +36,7 @@ def test_what_is_set_explicitly_wins_over_the_profile(monkeypatch: pytest.Monkey
 
 def test_an_unknown_profile_is_refused_by_name() -> None:
     with pytest.raises(ValidationError, match="'laptop', 'serverless', 'always-hot' or 'gpu-node'"):
-        Settings(profile="desktop")  # type: ignore[arg-type]
+        Settings(profile="desktop")
 
 
 def test_the_list_of_settings_says_what_came_from_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,5 +58,5 @@ def test_wrong_values_are_refused_by_name(wrong: dict[str, Any]) -> None:
 
 
 def test_replicas_get_the_same_settings() -> None:
-    settings = Settings(port=9100, hot_bytes="1GiB")  # type: ignore[arg-type]
+    settings = Settings(port=9100, hot_bytes="1GiB")
     assert pickle.loads(pickle.dumps(settings)) == settings

@@ -108,7 +108,7 @@ async def test_an_image_that_the_pool_does_not_know(loader: FeatureLoader, pool:
 
 @pytest.mark.parametrize(
     "value",
-    [None, OwnerDiedError("0" * 56, "owner", "node"), Embedding("another model", {})],
+    [None, OwnerDiedError("0" * 56, b"owner", "node"), Embedding("another model", {})],
     ids=["takes too long", "owner died", "stale"],
 )
 async def test_a_lost_embedding_is_reported_and_asked_for_again(

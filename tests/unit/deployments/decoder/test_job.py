@@ -9,7 +9,7 @@ from deployments.decoder.job import JobRunner
 from deployments.keys import ImageKey
 from deployments.messages import Answered, Expired, NeedImage, PromptJob, Warm
 from deployments.pool.names import Names
-from deployments.protocol import ConceptRequest, DeadlineExceeded, VisualRequest
+from deployments.protocol import DeadlineExceeded, PromptRequest, VisualRequest
 from deployments.results import dump_results, load_results
 from sam3_engine.types import ImageSize, Instance, VisualPrompt
 
@@ -84,7 +84,7 @@ class Prompter:
     error: Exception | None = None
 
     async def answer(
-        self, key: ImageKey, image: HotImage, request: ConceptRequest | VisualRequest, deadline: float | None
+        self, key: ImageKey, image: HotImage, request: PromptRequest[Any], deadline: float | None
     ) -> tuple[bytes, dict[str, float]]:
         self.prompted.append(key.digest)
         await asyncio.sleep(0)
@@ -203,7 +203,7 @@ async def test_having_the_image_ready_asks_the_model_nothing(world: World) -> No
     world.loader.warm_images = {"red"}
     reply = await world.runner.run(job(digest="red", request=None))
     assert isinstance(reply, Answered)
-    assert load_results(reply.results) == []  # type: ignore[arg-type]
+    assert load_results(reply.results) == []
     assert reply.size == SIZE
     assert world.prompter.prompted == []
 

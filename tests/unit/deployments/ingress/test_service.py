@@ -100,7 +100,7 @@ async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(
 
 
 async def test_every_route_shares_one_encode(service: SegmentationService, pool: FakePool) -> None:
-    embedded = await service.answer(image(RED)[0], None, Timings("1"))
+    embedded: Answer[Any] = await service.answer(image(RED)[0], None, Timings("1"))
     assert embedded.size == ImageSize(30, 40)
     answer = await click(service, image(image_id=embedded.image_id)[0])
     assert colour(answer) == "red"

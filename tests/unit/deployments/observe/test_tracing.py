@@ -60,6 +60,7 @@ async def test_spans_of_several_processes_are_one_trace(collected: Receiver) -> 
 def test_a_request_without_a_valid_header_starts_a_trace(collected: Receiver, header: str | None) -> None:
     with tracing.trace("GET /info", header):
         trace_id = tracing.trace_id()
+    assert trace_id is not None
     tracing.flush()
     assert collected.trace(trace_id)["GET /info"].parent == ""
 

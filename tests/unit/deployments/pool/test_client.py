@@ -64,7 +64,7 @@ class Shard:
 def shards(monkeypatch: pytest.MonkeyPatch) -> list[Shard]:
     made = [Shard() for _ in range(SHARDS)]
     monkeypatch.setattr(module, "pool_shards", lambda config: made)
-    monkeypatch.setattr(module.ray, "put", lambda value: value)
+    monkeypatch.setattr("ray.put", lambda value: value)
     monkeypatch.setattr(failover, "PROBE_S", 0.01)
     monkeypatch.setattr(failover, "GIVE_UP_S", 0.1)
     return made

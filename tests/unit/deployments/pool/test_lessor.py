@@ -153,6 +153,8 @@ async def test_what_was_replaced_while_it_was_copied_is_not_promised() -> None:
 
 
 async def test_a_lease_counts_from_when_it_was_asked_for() -> None:
+    now = 0.0
+
     class Late(Shard):
         async def name(self, *args: Any) -> Named:
             named = await super().name(*args)
@@ -160,7 +162,7 @@ async def test_a_lease_counts_from_when_it_was_asked_for() -> None:
             now += 4.0
             return named
 
-    now, shard = 0.0, Late()
+    shard = Late()
     one = LeasedNames(shard, lambda: now)
     await one.resolve("t", "pet", digest(1), time.time())
     now += 2.0

@@ -149,7 +149,7 @@ class Replica:
 
 def router() -> AffinityRouter:
     made = AffinityRouter(DEPLOYMENT, DeploymentHandleSource.REPLICA)
-    made.initialize_state()  # type: ignore[no-untyped-call]
+    made.initialize_state()
     return made
 
 

@@ -58,7 +58,7 @@ def test_values_are_shown_as_the_environment_takes_them(value: object, text: str
 
 
 def test_what_is_shown_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(cors_origins="a,b", max_body_bytes="10MiB", hot_bytes="2GiB", compile=True)  # type: ignore[arg-type]
+    settings = Settings(cors_origins="a,b", max_body_bytes="10MiB", hot_bytes="2GiB", compile=True)
     for name in Settings.model_fields:
         if text := shown(getattr(settings, name)):
             monkeypatch.setenv(environment_name(name), text)

@@ -59,9 +59,10 @@ def between(first: str, second: str, seconds: float = 10) -> Figures:
 
 
 def shown(seen: Figures, problem: str = "") -> str:
-    console = Console(file=io.StringIO(), width=120, height=60, force_terminal=False)
+    file = io.StringIO()
+    console = Console(file=file, width=120, height=60, force_terminal=False)
     console.print(view("http://host:9001", seen, problem))
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return file.getvalue()
 
 
 def test_rates_are_of_what_happened_in_between() -> None:
@@ -71,6 +72,7 @@ def test_rates_are_of_what_happened_in_between() -> None:
     assert seen.lookups == {"hot": pytest.approx(15), "miss": pytest.approx(5)}
     (route,) = seen.routes
     assert (route.name, route.per_s, route.now) == (CLICKS, pytest.approx(20), 3)
+    assert route.p50 is not None
     assert 0.002 < route.p50 < 0.005
     assert seen.processes == {"ingress": 1, "encoder": 1, "decoder": 2, "pool": 1}
     assert seen.targets == {"PromptDecoder": 3}

@@ -45,7 +45,7 @@ async def read_all(receive: Receive) -> bytes:
         message = await receive()
         body += message["body"]
         if not message["more_body"]:
-            return body
+            return bytes(body)
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,5 +1,6 @@
 import base64
 import textwrap
+from typing import cast
 
 import pytest
 
@@ -84,7 +85,7 @@ async def test_a_url_image_keeps_what_its_id_was_made_from() -> None:
             self.count += 1
             return FetchedImage(str(self.count).encode(), f"id-{self.count}")
 
-    source = UrlImage(Changing(), "acme", "https://x")
+    source = UrlImage(cast("ImageFetcher", Changing()), "acme", "https://x")
     assert await source.content_id() == "id-1"
     assert await source.content() == b"1"
 

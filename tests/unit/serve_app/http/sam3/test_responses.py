@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def decoded(bodies: Any, listed: bool = False) -> Any:
 
 def test_concept_body() -> None:
     fields = Sam3SegmentationFields.model_validate({"prompts": [{"text": "a"}, {"text": "b"}]})
-    answer = Answer("id", SIZE, [[instance()], []])
+    answer: Answer[Sequence[Sequence[Instance]]] = Answer("id", SIZE, [[instance()], []])
     assert decoded([concept_body(fields, answer, "polygon", 0.25)]) == {
         "prompt_results": [
             {
@@ -90,7 +91,8 @@ def test_lists() -> None:
 
 
 def test_numpy_numbers_are_written() -> None:
-    odd = Instance(np.float32(0.5), (np.float32(1), 2, 3, 4), np.int64(3), [[[np.int32(1), 2]]])
+    values: tuple[Any, ...] = (np.float32(0.5), (np.float32(1), 2, 3, 4), np.int64(3), [[[np.int32(1), 2]]])
+    odd = Instance(*values)
     body = decoded([visual_body(Answer("id", SIZE, [odd]), "polygon", 0.0)])
     assert body["predictions"][0]["area"] == 3
 
@@ -107,6 +109,8 @@ def test_npz() -> None:
 
 def test_npz_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(npz_module, "MAX_MASK_BYTES", 39)
-    results = [Instance(0.25, (0, 0, 0, 0), 0, np.zeros((4, 5), dtype=np.bool_), np.zeros((2, 2)))] * 2
+    results = [
+        Instance(0.25, (0, 0, 0, 0), 0, np.zeros((4, 5), dtype=np.bool_), np.zeros((2, 2), dtype=np.float32))
+    ] * 2
     with pytest.raises(TooLarge):
         npz(Answer("id", SIZE, results))

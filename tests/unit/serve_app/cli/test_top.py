@@ -8,42 +8,32 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from deployments.observe.exposition import Merged
-from deployments.observe.metrics import NAMES, RAYS, Metric
-from deployments.observe.tallies import Tallies
+from deployments.observe.metrics import NAMES, RAYS, LocalMetrics
 from serve_app.cli.main import main
 from serve_app.cli.top import view
 from serve_app.cli.top_figures import Figures, Scrape, figures, quantile
+from tests.support.ray_exposition import reported
 
 CLICKS = "/sam3/visual_segment"
 
 
 def exposition(clicks: int = 0, failed: int = 0, seconds: float = 0.003) -> str:
     """What GET /metrics says after so many clicks, through the code that writes it."""
-    tallies = Tallies()
-
-    def add(metric: Metric, value: float, **labels: str) -> None:
-        tallies.add(metric, value, labels)
-
+    metrics = LocalMetrics()
     for _ in range(clicks):
-        tallies.observe(NAMES.request_seconds, seconds, {"route": CLICKS})
-        tallies.observe(NAMES.stage_seconds, seconds / 2, {"stage": "prompt"})
-    add(NAMES.requests, clicks, route=CLICKS, status="200")
-    add(NAMES.requests, failed, route=CLICKS, status="503")
-    add(NAMES.cache_lookups, clicks * 0.75, tier="hot")
-    add(NAMES.cache_lookups, clicks * 0.25, tier="miss")
-    add(NAMES.images_encoded, clicks * 0.25, cause="new")
+        metrics.observe(NAMES.request_seconds, seconds, route=CLICKS)
+        metrics.observe(NAMES.stage_seconds, seconds / 2, stage="prompt")
+    metrics.add(NAMES.requests, clicks, route=CLICKS, status="200")
+    metrics.add(NAMES.requests, failed, route=CLICKS, status="503")
+    metrics.add(NAMES.cache_lookups, clicks * 0.75, tier="hot")
+    metrics.add(NAMES.cache_lookups, clicks * 0.25, tier="miss")
+    metrics.add(NAMES.images_encoded, clicks * 0.25, cause="new")
     for part, count in (("ingress", 1), ("encoder", 1), ("decoder", 2), ("pool", 1)):
-        tallies.set(NAMES.processes, count, {"part": part})
-    tallies.set(NAMES.in_flight, 3, {"route": CLICKS})
-    tallies.set(NAMES.pool_bytes, 21 * 2**20, {"tier": "warm"})
-    tallies.set(NAMES.pool_entries, 42, {"tier": "warm"})
-    lines = []
-    for change in tallies.take():
-        name = f"ray_{change.metric.name}{change.suffix}"
-        kind = change.metric.kind if change.metric.kind == "gauge" else "counter"
-        name += "_total" if kind == "counter" and not name.endswith("_total") else ""
-        labels = "".join(f',{label}="{value}"' for label, value in change.labels.items())
-        lines += [f"# TYPE {name} {kind}", f'{name}{{NodeAddress="n"{labels}}} {change.value}']
+        metrics.set(NAMES.processes, count, part=part)
+    metrics.set(NAMES.in_flight, 3, route=CLICKS)
+    metrics.set(NAMES.pool_bytes, 21 * 2**20, tier="warm")
+    metrics.set(NAMES.pool_entries, 42, tier="warm")
+    lines = [reported(metrics, 'NodeAddress="n"')]
     target, queued = "ray_serve_autoscaling_target_replicas", "ray_serve_deployment_queued_queries"
     assert {target, queued} <= {ray.name for ray in RAYS}
     for name, value in ((target, 3), (queued, 7)):

@@ -16,7 +16,7 @@ import requests
 
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
-from deployments.protocol import Trace
+from deployments.protocol import Timings
 from harness.figures import table
 from harness.images import as_json, drawing
 from harness.machine import this_machine
@@ -53,15 +53,15 @@ def in_process() -> tuple[float, float]:
     """CPU seconds of counting one click, and of logging it."""
     metrics = ServeMetrics(interval_s=3600)  # what it hands over to Ray is measured in the server
     report = RequestMetrics(metrics, by_tenant=True)
-    trace = Trace("0" * 32, cache="hot", stages=dict.fromkeys(STAGES, 0.004))
-    exchange = Exchange(trace, "m", tenant="default", prompts=1)
+    timings = Timings("0" * 32, cache="hot", stages=dict.fromkeys(STAGES, 0.004))
+    exchange = Exchange(timings, "m", tenant="default", prompts=1)
     exchange.sizes = [ImageSize(480, 640)]
     seen = Observation(exchange, "POST", "/sam3/visual_segment", 200, 0.0123, 4000)
 
     def count() -> None:
         metrics.set(NAMES.in_flight, 1, route=seen.route)
         report(seen)
-        for stage, seconds in exchange.trace.stages.items():
+        for stage, seconds in exchange.timings.stages.items():
             metrics.observe(NAMES.stage_seconds, seconds, stage=stage)
         metrics.add(NAMES.cache_lookups, tier="hot")
         metrics.observe(NAMES.batch_size, 1, stage="prompt")

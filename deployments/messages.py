@@ -10,7 +10,7 @@ from typing import Any
 
 from deployments.keys import ImageKey
 from deployments.pool.names import Binding
-from deployments.protocol import CacheTier, ConceptRequest, VisualRequest
+from deployments.protocol import CacheTier, PromptRequest
 from sam3_engine.types import ImageSize
 
 
@@ -134,7 +134,7 @@ class PromptJob:
     image_id: str
     digest: str | None
     """Known when the request brought the image."""
-    request: ConceptRequest | VisualRequest | None
+    request: PromptRequest[Any] | None
     deadline: float | None = None
     """`time.time()` after which nobody waits."""
     received: float = float("inf")

@@ -1,12 +1,13 @@
 """What the HTTP layer and the deployments say to each other. No torch, no Ray, no HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
 from sam3_engine.types import ConceptPrompt, ImageSize, Instance, MaskFormat, VisualPrompt
 
 CacheTier = Literal["hot", "warm", "cold", "miss", "joined"]
+Results = TypeVar("Results")
 
 
 class ImageSource(Protocol):
@@ -32,8 +33,12 @@ class ImageReference:
     """Most bytes kept of this tenant in each of the tiers warm and cold; None: what was said last."""
 
 
+HITS = ("hot", "warm")
+"""Cache tiers that spare a request an encode. With the others, the image was encoded or waited for."""
+
+
 @dataclass(slots=True)
-class Trace:
+class Timings:
     """How one request was served: filled on its way, read by headers, logs and metrics."""
 
     request_id: str
@@ -45,63 +50,64 @@ class Trace:
     waited_s: float = 0.0
     """Seconds until encoder and decoder were free for it, and those of the encode itself."""
 
+    def add(self, stages: Mapping[str, float]) -> None:
+        """Add seconds by stage."""
+        for stage, seconds in stages.items():
+            self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
-@dataclass(frozen=True, slots=True)
-class ConceptRequest:
-    """What to find, and how to answer.
+    def merge(self, parts: Sequence["Timings"]) -> None:
+        """Sum up how the parts of this request were served. A hit only if all of them were."""
+        for part in parts:
+            self.add(part.stages)
+        tiers = [part.cache for part in parts]
+        self.cache = next((tier for tier in tiers if tier not in HITS), tiers[0] if tiers else None)
 
-    `nms_iou_threshold`: mask IoU beyond which the instance with the lower score goes; None keeps all.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptRequest(Generic[Results]):
+    """A kind of question to the model; `Results` are what it is answered with.
+
+    Each kind has a route in `serve_app.http.sam3` and a handler in `deployments.decoder.handlers`.
     """
 
-    prompts: Sequence[ConceptPrompt]
     mask_format: MaskFormat = "polygon"
-    nms_iou_threshold: float | None = None
     as_json: bool = False
     """Have `Instance.masks` as `results.JsonText`, for an answer that is only sent on."""
 
 
 @dataclass(frozen=True, slots=True)
-class VisualRequest:
-    """Clicks and boxes. `multimask`: propose three masks per prompt instead of one; the best is answered either way.
+class ConceptRequest(PromptRequest[Sequence[Sequence[Instance]]]):
+    """Every instance of each concept: one list per prompt, in prompt order; instances by score, highest first.
 
-    `save_logits` keeps the chosen low-resolution logits; `load_logits` refines those of the best matching earlier one.
+    `nms_iou_threshold`: mask IoU beyond which the instance with the lower score goes; None keeps all.
+    """
+
+    prompts: Sequence[ConceptPrompt]
+    nms_iou_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VisualRequest(PromptRequest[Sequence[Instance]]):
+    """One mask per prompt of clicks and a box, in prompt order.
+
+    Each mask carries its `low_res_logits` when `mask_format` is binary. `multimask`: propose three masks per prompt
+    instead of one; the best is answered either way. `save_logits` keeps the chosen low-resolution logits;
+    `load_logits` refines those of the best matching earlier one.
     """
 
     prompts: Sequence[VisualPrompt]
-    mask_format: MaskFormat = "polygon"
     multimask: bool = True
     save_logits: bool = False
     load_logits: bool = False
-    as_json: bool = False
-    """As in ConceptRequest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
-    """An image that is encoded, its id and the size of the upright original."""
+class Answer(Generic[Results]):
+    """What the model answered about an image. `size`: of the upright original."""
 
     image_id: str
     size: ImageSize
-
-
-@dataclass(frozen=True, slots=True)
-class ConceptAnswer:
-    """What a concept request found."""
-
-    image_id: str
-    size: ImageSize
-    results: Sequence[Sequence[Instance]]
-    """One list per prompt, in prompt order; instances by score, highest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class VisualAnswer:
-    """The masks that clicks and boxes got."""
-
-    image_id: str
-    size: ImageSize
-    results: Sequence[Instance]
-    """One per prompt, in prompt order; each carries its low_res_logits when mask_format is binary."""
+    results: Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +149,13 @@ class DeadlineExceeded(Exception):
 class Segmenter(Protocol):
     """What the HTTP layer needs. `deployments.ingress.service.SegmentationService` is the real one."""
 
-    async def embed(self, image: ImageReference, trace: Trace) -> Embedded:
-        """Encode an image now, so that later prompts find it."""
-        ...
+    async def answer(
+        self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings
+    ) -> Answer[Results]:
+        """What the model says about an image. `request` None: have the image encoded, so that later requests find it.
 
-    async def concept(self, image: ImageReference, request: ConceptRequest, trace: Trace) -> ConceptAnswer:
-        """Every instance of each concept."""
-        ...
-
-    async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer:
-        """One mask per prompt."""
+        Raises UnknownImage, Overloaded, DeadlineExceeded, and what reading the image raises.
+        """
         ...
 
     async def images(self, tenant: str) -> Sequence[KeptImage]:

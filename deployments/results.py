@@ -7,7 +7,6 @@ would be made, pickled, made again and written one by one.
 
 import pickle
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +14,6 @@ import numpy as np
 import orjson
 
 from sam3_engine.types import Instance
-
-Results = Sequence[Instance] | Sequence[Sequence[Instance]]
-"""One instance per visual prompt, or a list of them per concept prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +32,11 @@ class PackedMask:
     """Rows run together, eight pixels a byte, deflated: a photo's mask is kilobytes."""
 
 
-def dump_results(results: Results, *, as_json: bool = False) -> bytes:
-    """Results as bytes. as_json: with masks as JsonText; their contours may be integer arrays [N, 2]."""
+def dump_results(results: Any, *, as_json: bool = False) -> bytes:
+    """A request's results as bytes: instances and plain values, in lists however deep.
+
+    as_json: with masks as JsonText; their contours may be integer arrays [N, 2].
+    """
     return pickle.dumps(_each(results, _write if as_json else _pack), protocol=pickle.HIGHEST_PROTOCOL)
 
 
@@ -47,7 +46,9 @@ def load_results(data: bytes) -> Any:
 
 
 def _each(results: Any, change: Any) -> Any:
-    return [change(item) if isinstance(item, Instance) else _each(item, change) for item in results]
+    if isinstance(results, list | tuple):
+        return [_each(item, change) for item in results]
+    return change(results) if isinstance(results, Instance) else results
 
 
 def _write(instance: Instance) -> Instance:

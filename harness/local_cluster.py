@@ -115,12 +115,7 @@ class LocalCluster:
         http_port, agent_port, metrics_port = free_ports(3)
         proxy_dir = self.folder / f"node-{len(self.nodes)}"
         fixed, _ = environment(Settings(port=http_port), proxy_dir, self.token)
-        install(
-            Settings(port=http_port),
-            proxy_dir,
-            fixed["RAY_SERVE_HAPROXY_STATS_PORT"],
-            fixed["RAY_SERVE_HAPROXY_METRICS_PORT"],
-        )
+        install(Settings(port=http_port), proxy_dir)
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("SAM3_", "RAY_"))
         }

@@ -88,10 +88,11 @@ def server_process(
     checkout that it runs from. module: what to run instead of `sam3-serve`."""
     port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
+    after = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
     with output.open("w") as file:
         process = psutil.Popen(
             command("up", *arguments, module=module),
-            env={**environment(**settings), "PYTHONPATH": str(root)},
+            env={**environment(**settings), "PYTHONPATH": os.pathsep.join([str(root), *after])},
             cwd=root,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -18,7 +18,6 @@ import yaml
 from deployments.config import DECODER, ENCODER, INGRESS
 from deployments.resources import Machine, Share, plan
 from serve_app.builder import APP_NAME, wishes
-from serve_app.cli.haproxy import EVERYWHERE
 from serve_app.cli.ray_environment import SERVING, proxy
 from serve_app.settings import Settings
 
@@ -50,6 +49,7 @@ GPU: dict[str, Any] = {
     "cold_bytes": "4GiB",
 }
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a pod, behind its network policy
 
 PODS = {
     # The program that keeps HAProxy's statistics on loopback (serve_app/cli/haproxy.py); the image has it there.

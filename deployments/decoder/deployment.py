@@ -14,8 +14,7 @@ from deployments.config import DecoderConfig
 from deployments.decoder.features import FeatureLoader, HotImage
 from deployments.decoder.hot import HotCache, Weighed
 from deployments.decoder.job import JobRunner
-from deployments.decoder.logits import LogitsCache
-from deployments.decoder.prompts import Prompting, warm_up_encoding
+from deployments.decoder.prompts import PromptRunner, warm_up_encoding
 from deployments.keys import ImageKey
 from deployments.messages import Answered, PromptJob, Reply
 from deployments.model.loading import hot_budget, load_engine
@@ -34,7 +33,6 @@ from sam3_engine.types import ImageSize, Point, VisualPrompt
 if TYPE_CHECKING:
     from sam3_engine.engine import Engine
 
-LOGITS_BYTES = 64 * 2**20
 MOST_NAMES = 100_000
 GPU_POST_THREADS = 4
 """Masks encoded at once where the model runs on a GPU; on a CPU, as many as torch has threads."""
@@ -61,11 +59,10 @@ class PromptDecoder:
             on_evicted=lambda reason: metrics.add(NAMES.evictions, reason=reason, tier="hot"),
         )
         self._loader = FeatureLoader(self._pool, self._expand, self._hot, config.get_timeout_s)
-        self._prompting = Prompting(
+        self._prompts = PromptRunner(
             self._engine,
             self._thread,
             post,
-            LogitsCache(LOGITS_BYTES),
             metrics,
             config.batch_size,
             config.batch_wait_s,
@@ -76,11 +73,11 @@ class PromptDecoder:
             pool=LeasedNames(self._pool),
             names=Names(idle_ttl_s, MOST_NAMES),
             loader=self._loader,
-            prompter=self._prompting,
+            prompter=self._prompts,
         )
         self._canary = Canary(canary_click(self._engine), self._thread)
         warm_up_encoding(self._engine)
-        metrics.follow(NAMES.queue_age, lambda: oldest_s(self._prompting.batchers), stage="prompt")
+        metrics.follow(NAMES.queue_age, lambda: oldest_s(self._prompts.batchers), stage="prompt")
         metrics.set(NAMES.processes, 1, part="decoder")
 
     async def run(self, job: PromptJob) -> Reply:
@@ -116,7 +113,7 @@ class PromptDecoder:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Serve, for the autoscaling policy."""
-        return report(self._prompting.batchers, self._thread)
+        return report(self._prompts.batchers, self._thread)
 
     async def _expand(self, embedding: Embedding) -> Weighed:
         def expand() -> Weighed:

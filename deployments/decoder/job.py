@@ -3,13 +3,13 @@ here."""
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from deployments.decoder.features import FeatureLoader, Found, HotImage
 from deployments.keys import ImageKey
 from deployments.messages import Answered, Expired, NeedImage, PromptJob, Reply
 from deployments.pool.names import Names
-from deployments.protocol import ConceptRequest, DeadlineExceeded, VisualRequest
+from deployments.protocol import DeadlineExceeded, PromptRequest
 from deployments.results import dump_results
 
 
@@ -28,7 +28,7 @@ class Prompter(Protocol):
         self,
         key: ImageKey,
         image: HotImage,
-        request: ConceptRequest | VisualRequest,
+        request: PromptRequest[Any],
         deadline: float | None,
     ) -> tuple[bytes, dict[str, float]]:
         """What `load_results` reads, and seconds by stage. Raises DeadlineExceeded."""

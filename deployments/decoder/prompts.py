@@ -2,34 +2,49 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
+from deployments.decoder.concept import ConceptHandler
 from deployments.decoder.features import HotImage
-from deployments.decoder.logits import LogitsCache
+from deployments.decoder.handler import Handler
+from deployments.decoder.visual import VisualHandler
 from deployments.keys import ImageKey
 from deployments.model.batcher import Batcher
 from deployments.model.thread import ModelThread
 from deployments.observe.metrics import NAMES, Metrics
-from deployments.protocol import ConceptRequest, VisualRequest
+from deployments.protocol import ConceptRequest, PromptRequest, VisualRequest
 from deployments.results import dump_results
 from sam3_engine.types import ImageSize, MaskFormat
 
 if TYPE_CHECKING:
-    from sam3_engine.engine import ConceptDetections, Engine, VisualMask
+    from sam3_engine.engine import Engine
 
 Stages = dict[str, float]
-Pack = Callable[[Any, ImageSize, Any], bytes]
+
+HANDLERS: dict[type[PromptRequest[Any]], type[Handler[Any, Any, Any]]] = {
+    ConceptRequest: ConceptHandler,
+    VisualRequest: VisualHandler,
+}
+"""Every kind of request that the model answers."""
 
 AT_ONCE_PIXELS = 2**20
 """Masks of so many pixels together are encoded on the event loop: a thread would take longer to wake up. Not those of a
 GPU, which is to be waited for in a thread."""
 
 
-class Prompting:
-    """The model's side of a decoder. Clicks and concepts are batched apart, so a click waits for one pass at
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One kind of request, and the batches that its prompts go through."""
+
+    handler: Handler[Any, Any, Any]
+    batcher: Batcher[Any, Any]
+
+
+class PromptRunner:
+    """The model's side of a decoder. Each kind of request has batches of its own, so a click waits for one pass at
     most."""
 
     def __init__(
@@ -37,7 +52,6 @@ class Prompting:
         engine: "Engine",
         thread: ModelThread,
         post: Executor,
-        logits: LogitsCache,
         metrics: Metrics,
         batch_size: int,
         batch_wait_s: float,
@@ -45,97 +59,50 @@ class Prompting:
         """post: where masks are up-sampled and encoded. batch_size: most prompts in one call of the model."""
         self._post = post
         self._at_once = AT_ONCE_PIXELS if engine.device.type == "cpu" else 0
-        self._logits = logits
 
         def on_batch(prompts: int) -> None:
             metrics.observe(NAMES.batch_size, prompts, stage="prompt")
 
-        self._concepts: Batcher[Any, list[ConceptDetections]] = Batcher(
-            engine.segment_concepts, thread, batch_size, batch_wait_s, on_batch
-        )
-        self._visuals: Batcher[Any, list[VisualMask]] = Batcher(
-            engine.segment_visual, thread, batch_size, batch_wait_s, on_batch
-        )
+        self._kinds: dict[type[PromptRequest[Any]], _Kind] = {}
+        for request, handler_class in HANDLERS.items():
+            handler = handler_class(engine)
+            batcher: Batcher[Any, Any] = Batcher(handler.run, thread, batch_size, batch_wait_s, on_batch)
+            self._kinds[request] = _Kind(handler, batcher)
 
     @property
-    def batchers(self) -> list[Batcher[Any, Any]]:
+    def batchers(self) -> Sequence[Batcher[Any, Any]]:
         """Where prompts wait for the model."""
-        return [self._concepts, self._visuals]
+        return [kind.batcher for kind in self._kinds.values()]
 
     async def answer(
-        self, key: ImageKey, image: HotImage, request: ConceptRequest | VisualRequest, deadline: float | None
+        self, key: ImageKey, image: HotImage, request: PromptRequest[Any], deadline: float | None
     ) -> tuple[bytes, Stages]:
-        """What `load_results` reads, and the seconds of queue, prompt and post. Raises DeadlineExceeded."""
-        if isinstance(request, ConceptRequest):
-            return await self._concept(image, request, deadline)
-        return await self._visual(key, image, request, deadline)
-
-    def forget(self, key: ImageKey) -> None:
-        """Drop the saved logits of an image."""
-        self._logits.forget(key)
-
-    async def _concept(
-        self, image: HotImage, request: ConceptRequest, deadline: float | None
-    ) -> tuple[bytes, Stages]:
-        from sam3_engine.engine import ConceptItem
-
-        item = ConceptItem(image.features, image.size, request.prompts)  # type: ignore[arg-type]
+        """What `results.load_results` reads, and the seconds of queue, prompt and post. Raises DeadlineExceeded."""
+        kind = self._kinds[type(request)]
+        item, prompts = kind.handler.item(key, image, request)
         started = time.monotonic()
-        found, queue_s = await self._concepts.submit(item, len(request.prompts), deadline)
-        masks = sum(len(one.scores) for one in found)
-        return await self._packed(masks, started, queue_s, _concept_results, found, image.size, request)
-
-    async def _visual(
-        self, key: ImageKey, image: HotImage, request: VisualRequest, deadline: float | None
-    ) -> tuple[bytes, Stages]:
-        from sam3_engine.engine import VisualItem
-
-        prompts = self._logits.load(key, request.prompts) if request.load_logits else request.prompts
-        item = VisualItem(image.features, image.size, prompts, request.multimask)  # type: ignore[arg-type]
-        started = time.monotonic()
-        masks, queue_s = await self._visuals.submit(item, len(prompts), deadline)
-        if request.save_logits:
-            self._logits.save(key, request.prompts, [mask.low_res_logits for mask in masks])
-        return await self._packed(len(masks), started, queue_s, _visual_results, masks, image.size, request)
-
-    async def _packed(
-        self,
-        masks: int,
-        started: float,
-        queue_s: float,
-        pack: Pack,
-        found: Any,
-        size: ImageSize,
-        request: Any,
-    ) -> tuple[bytes, Stages]:
+        found, queue_s = await kind.batcher.submit(item, prompts, deadline)
         modelled = time.monotonic()
-        if masks * size.height * size.width <= self._at_once:
-            data = pack(found, size, request)
+        kind.handler.keep(key, request, found)
+        if kind.handler.masks(found) * image.size.height * image.size.width <= self._at_once:
+            data = _pack(kind.handler, found, image.size, request)
         else:
-            data = await asyncio.get_running_loop().run_in_executor(self._post, pack, found, size, request)
-        stages = {
+            loop = asyncio.get_running_loop()
+            data = await loop.run_in_executor(self._post, _pack, kind.handler, found, image.size, request)
+        return data, {
             "queue": queue_s,
             "prompt": modelled - started - queue_s,
             "post": time.monotonic() - modelled,
         }
-        return data, stages
+
+    def forget(self, key: ImageKey) -> None:
+        """Drop what is kept of an image's requests."""
+        for kind in self._kinds.values():
+            kind.handler.forget(key)
 
 
-def _concept_results(found: "Sequence[ConceptDetections]", size: ImageSize, request: ConceptRequest) -> bytes:
-    from sam3_engine.encode_masks import concept_instances
-
-    as_json = request.as_json
-    instances = concept_instances(found, size, request.mask_format, request.nms_iou_threshold, arrays=as_json)
-    return dump_results(instances, as_json=as_json)
-
-
-def _visual_results(masks: "Sequence[VisualMask]", size: ImageSize, request: VisualRequest) -> bytes:
-    from sam3_engine.encode_masks import visual_instance
-
-    instances = [visual_instance(mask, size, request.mask_format, arrays=request.as_json) for mask in masks]
-    if request.mask_format != "binary":
-        instances = [replace(instance, low_res_logits=None) for instance in instances]
-    return dump_results(instances, as_json=request.as_json)
+def _pack(handler: Handler[Any, Any, Any], found: Any, size: ImageSize, request: PromptRequest[Any]) -> bytes:
+    return dump_results(handler.instances(found, size, request), as_json=request.as_json)
 
 
 def warm_up_encoding(engine: "Engine") -> None:
@@ -150,4 +117,9 @@ def warm_up_encoding(engine: "Engine") -> None:
         np.ones(1, np.float32), np.zeros((1, 4), np.float32), torch.ones(1, side, side, device=engine.device)
     )
     for mask_format in get_args(MaskFormat):
-        _concept_results([found], ImageSize(side, side), ConceptRequest((), mask_format, 0.5))
+        _pack(
+            ConceptHandler(engine),
+            [found],
+            ImageSize(side, side),
+            ConceptRequest((), 0.5, mask_format=mask_format),
+        )

@@ -11,19 +11,19 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from deployments.ingress.backends import DecoderClient, PoolClient
 from deployments.keys import derived_id
 from deployments.messages import Answered, Expired, NeedImage, OtherModel, PromptJob
 from deployments.observe import tracing
 from deployments.protocol import (
-    ConceptRequest,
     DeadlineExceeded,
     ImageReference,
     Overloaded,
-    Trace,
+    PromptRequest,
+    Timings,
     UnknownImage,
-    VisualRequest,
 )
 from sam3_engine.images import DecodedImage, decode_image
 
@@ -36,8 +36,8 @@ WORK = {"transfer", "prompt", "post"}
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """What every request goes through. `executor`: decodes images of at most `max_image_pixels`."""
+class Dispatcher:
+    """Brings each request to a decoder that can answer it. `executor`: decodes images of at most `max_image_pixels`."""
 
     decoder: DecoderClient
     pool: PoolClient
@@ -45,7 +45,7 @@ class Walk:
     max_image_pixels: int
 
     async def answer(
-        self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
+        self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
     ) -> tuple[str, Answered]:
         """The image's id and the decoder's answer. `request` None: have the image ready.
 
@@ -59,44 +59,44 @@ class Walk:
             image_id,
             digest,
             request,
-            trace.deadline,
+            timings.deadline,
             received,
             traceparent=tracing.traceparent(),
         )
         pauses, lost = iter(UPDATE_PAUSES_S), 0
         while lost < ATTEMPTS:
             try:
-                with _waiting(trace):
+                with _waiting(timings):
                     reply = await self.decoder.run(job)
                 match reply:
                     case Answered():
-                        trace.cache = trace.cache or reply.cache
-                        _add(trace, reply.stages)
-                        trace.waited_s -= sum(map(reply.stages.__getitem__, WORK & reply.stages.keys()))
+                        timings.cache = timings.cache or reply.cache
+                        timings.add(reply.stages)
+                        timings.waited_s -= sum(map(reply.stages.__getitem__, WORK & reply.stages.keys()))
                         return image_id, reply
                     case Expired():
                         raise DeadlineExceeded
                     case NeedImage() if image.source is None:
                         raise UnknownImage(image_id)
                     case NeedImage():
-                        job = await self._encode(image, job, reply, trace)
+                        job = await self._encode(image, job, reply, timings)
                         image_id = job.image_id
                         lost += 1  # if it is asked for again
             except OtherModel:
                 if (pause := next(pauses, None)) is None:
                     raise Overloaded from None
-                with _waiting(trace):
+                with _waiting(timings):
                     await asyncio.sleep(pause)
                 job = replace(job, elsewhere=job.elsewhere + 1)
             except DeadlineExceeded:
                 # It may have been that of another request, whose encode this one had joined.
-                if trace.deadline is not None and trace.deadline <= time.time():
+                if timings.deadline is not None and timings.deadline <= time.time():
                     raise
                 lost += 1
         raise Overloaded  # the object store loses embeddings as fast as they are made
 
     async def _encode(
-        self, image: ImageReference, job: PromptJob, need: NeedImage, trace: Trace
+        self, image: ImageReference, job: PromptJob, need: NeedImage, timings: Timings
     ) -> PromptJob:
         """Read, decode and resize the image, and have it encoded. The job that names the result."""
         assert image.source is not None
@@ -104,14 +104,14 @@ class Walk:
         digest = await image.source.content_id()  # a URL may have changed since its id was last known
         started = time.monotonic()
         decoded = await self._decode(content, need.image_size)
-        _add(trace, {"decode": time.monotonic() - started})
+        timings.add({"decode": time.monotonic() - started})
         key = need.key(image.tenant, digest)
-        with _waiting(trace):
+        with _waiting(timings):
             ensured = await self.pool.ensure(
                 key, decoded.square, decoded.size, content, job.deadline, job.received, image.quota
             )
-        trace.cache = ensured.tier
-        _add(trace, {"encode": ensured.encode_s})
+        timings.cache = ensured.tier
+        timings.add({"encode": ensured.encode_s})
         return replace(
             job,
             image_id=_image_id(image, digest),
@@ -135,14 +135,9 @@ def _image_id(image: ImageReference, digest: str | None) -> str:
 
 
 @contextmanager
-def _waiting(trace: Trace) -> Iterator[None]:
+def _waiting(timings: Timings) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
     finally:
-        trace.waited_s += time.monotonic() - started
-
-
-def _add(trace: Trace, stages: dict[str, float]) -> None:
-    for stage, seconds in stages.items():
-        trace.stages[stage] = trace.stages.get(stage, 0.0) + seconds
+        timings.waited_s += time.monotonic() - started

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from deployments.ingress.backends import DecoderClient, PoolClient
-from deployments.ingress.dispatch import Walk
+from deployments.ingress.dispatch import Dispatcher
 from deployments.messages import Answered, StoredImage
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.protocol import (
-    ConceptAnswer,
-    ConceptRequest,
+    Answer,
     DeadlineExceeded,
-    Embedded,
     ImageReference,
     KeptImage,
-    Trace,
+    PromptRequest,
+    Results,
+    Timings,
     UnknownImage,
-    VisualAnswer,
-    VisualRequest,
 )
 from deployments.results import load_results
 
@@ -56,22 +54,20 @@ class SegmentationService:
         self._config = config
         self._metrics = metrics
         self._executor = executor or ThreadPoolExecutor(config.threads, thread_name_prefix="decode-image")
-        self._walk = Walk(decoder, pool, self._executor, config.max_image_pixels)
+        self._dispatcher = Dispatcher(decoder, pool, self._executor, config.max_image_pixels)
 
-    async def embed(self, image: ImageReference, trace: Trace) -> Embedded:
-        """Encode an image now, so that later prompts find it."""
-        image_id, answered = await self._answer(image, None, trace)
-        return Embedded(image_id, answered.size)
-
-    async def concept(self, image: ImageReference, request: ConceptRequest, trace: Trace) -> ConceptAnswer:
-        """Every instance of each concept."""
-        image_id, answered = await self._answer(image, request, trace)
-        return ConceptAnswer(image_id, answered.size, await self._results(answered))
-
-    async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer:
-        """One mask per prompt."""
-        image_id, answered = await self._answer(image, request, trace)
-        return VisualAnswer(image_id, answered.size, await self._results(answered))
+    async def answer(
+        self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings
+    ) -> Answer[Results]:
+        """What the model says about an image. `request` None: encode the image, so that later requests find it."""
+        try:
+            work = self._dispatcher.answer(image, request, timings)
+            image_id, answered = await _before(timings.deadline, work)
+        finally:
+            for stage, seconds in timings.stages.items():
+                self._metrics.observe(NAMES.stage_seconds, seconds, stage=stage)
+        self._metrics.add(NAMES.cache_lookups, tier=timings.cache or "miss")
+        return Answer(image_id, answered.size, await self._results(answered))
 
     async def images(self, tenant: str) -> list[KeptImage]:
         """The tenant's images, newest first; one that has several ids once for each."""
@@ -95,17 +91,6 @@ class SegmentationService:
     async def ready(self) -> bool:
         """Whether a request sent now would be answered."""
         return await self._decoder.ready()
-
-    async def _answer(
-        self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
-    ) -> tuple[str, Answered]:
-        try:
-            image_id, answered = await _before(trace.deadline, self._walk.answer(image, request, trace))
-        finally:
-            for stage, seconds in trace.stages.items():
-                self._metrics.observe(NAMES.stage_seconds, seconds, stage=stage)
-        self._metrics.add(NAMES.cache_lookups, tier=trace.cache or "miss")
-        return image_id, answered
 
     async def _results(self, answered: Answered) -> Any:
         data = answered.results

@@ -4,9 +4,8 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from deployments.protocol import DeadlineExceeded, Overloaded, Trace
+from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.ray.router import call
-from deployments.traces import merge
 from deployments.workflows.messages import Done, Job, Reply
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong
 
@@ -18,19 +17,19 @@ class ServeWorkflows:
         self._runner = runner
         self._retry_after_s = retry_after_s
 
-    async def run(self, run: WorkflowRun, trace: Trace) -> WorkflowAnswer:
+    async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
         """Run a workflow. Raises Overloaded, DeadlineExceeded."""
-        job = Job("run", run.request, run.tenant, trace.request_id, trace.deadline, run.places, run.files)
-        return await self._answer(job, trace)
+        job = Job("run", run.request, run.tenant, timings.request_id, timings.deadline, run.places, run.files)
+        return await self._answer(job, timings)
 
-    async def ask(self, question: Question, document: dict[str, Any], trace: Trace) -> WorkflowAnswer:
+    async def ask(self, question: Question, document: dict[str, Any], timings: Timings) -> WorkflowAnswer:
         """What the engine says about a definition, or about itself. Raises Overloaded, DeadlineExceeded."""
-        return await self._answer(Job(question, document, "", trace.request_id, trace.deadline), trace)
+        return await self._answer(Job(question, document, "", timings.request_id, timings.deadline), timings)
 
-    async def _answer(self, job: Job, trace: Trace) -> WorkflowAnswer:
+    async def _answer(self, job: Job, timings: Timings) -> WorkflowAnswer:
         reply: Reply = await call(self._runner, "run", job, retry_after_s=self._retry_after_s)
         if isinstance(reply, Done):
-            merge(trace, [Trace(trace.request_id, cache=reply.cache, stages=reply.stages)])
+            timings.merge([Timings(timings.request_id, cache=reply.cache, stages=reply.stages)])
             return WorkflowAnswer(reply.status, reply.body)
         match reply.reason:
             case "overloaded":

@@ -11,7 +11,7 @@ from deployments.ingress.service import SegmentationService, ServiceConfig
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
-from deployments.protocol import DeadlineExceeded, Overloaded, Trace
+from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.ray.loopback import stay_on_loopback
 from deployments.ray.router import connect
 from deployments.workflows.limits import Limits
@@ -74,21 +74,21 @@ class WorkflowRunner:
 
     async def run(self, job: Job) -> Reply:
         """Answer a job. Errors that the ingress knows come back as what they are called."""
-        trace = Trace(job.request_id, job.deadline)
+        timings = Timings(job.request_id, job.deadline)
         try:
-            answer = await self._answer(job, trace)
+            answer = await self._answer(job, timings)
         except WorkflowTooLong:
             return NotDone("too_long", self._config.limits.timeout_s)
         except DeadlineExceeded:
             return NotDone("deadline")
         except Overloaded as error:
             return NotDone("overloaded", error.retry_after_s)
-        return Done(answer.status, answer.body, trace.cache, trace.stages)
+        return Done(answer.status, answer.body, timings.cache, timings.stages)
 
-    async def _answer(self, job: Job, trace: Trace) -> WorkflowAnswer:
+    async def _answer(self, job: Job, timings: Timings) -> WorkflowAnswer:
         if job.question != "run":
-            return await self._runs.ask(job.question, job.document, trace)
-        return await self._runs.run(WorkflowRun(job.tenant, job.document, job.places, job.files), trace)
+            return await self._runs.ask(job.question, job.document, timings)
+        return await self._runs.run(WorkflowRun(job.tenant, job.document, job.places, job.files), timings)
 
     async def check_health(self) -> None:
         """Called by Serve. A replica without its engine is replaced."""

@@ -4,7 +4,7 @@ tenants and affinity are its business. What a worker sends is checked here as a 
 import asyncio
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from deployments.protocol import (
     ImageReference,
     ImageSource,
     Overloaded,
+    PromptRequest,
     Segmenter,
-    Trace,
+    Timings,
     VisualRequest,
 )
 from deployments.workflows.frames import Header
@@ -88,16 +89,16 @@ class ModelCalls:
         self._limits = limits
         self._count = 0
         self.failure: Exception | None = None
-        self.traces: list[Trace] = []
+        self.timings: list[Timings] = []
 
-    async def answer(self, header: Header, parts: Sequence[bytes], trace: Trace) -> Header:
+    async def answer(self, header: Header, parts: Sequence[bytes], timings: Timings) -> Header:
         """What the worker is replied: results, or a message and a status."""
         self._count += 1
         if self._count > self._limits.max_model_calls:
             most = self._limits.max_model_calls
             return unanswerable(f"one run may ask SAM 3 {most} times; this one asks more often", 400)
-        own = Trace(trace.request_id, trace.deadline)
-        self.traces.append(own)
+        own = Timings(timings.request_id, timings.deadline)
+        self.timings.append(own)
         try:
             return {"results": await self._ask(header, self._image(header, parts), own)}
         except (Overloaded, DeadlineExceeded) as error:
@@ -111,13 +112,9 @@ class ModelCalls:
             self.failure = self.failure or error
             return unanswerable("SAM 3 did not answer", 500)
 
-    async def _ask(self, header: Header, source: ImageSource, trace: Trace) -> list[Any]:
-        image = ImageReference(self._tenant, source)
-        if header["method"] == "concept":
-            concept = await self._segmenter.concept(image, concept_request(header), trace)
-            return [[_mask(instance) for instance in found] for found in concept.results]
-        visual = await self._segmenter.visual(image, visual_request(header), trace)
-        return [_mask(instance) for instance in visual.results]
+    async def _ask(self, header: Header, source: ImageSource, timings: Timings) -> Any:
+        answer = await self._segmenter.answer(ImageReference(self._tenant, source), _request(header), timings)
+        return _masks(answer.results)
 
     def _image(self, header: Header, parts: Sequence[bytes]) -> ImageSource:
         described = header["image"]
@@ -134,6 +131,10 @@ class ModelCalls:
         return self._files[number]
 
 
+def _request(header: Header) -> PromptRequest[Any]:
+    return concept_request(header) if header["method"] == "concept" else visual_request(header)
+
+
 def concept_request(header: Header) -> ConceptRequest:
     """What a concept step asks. Raises ValueError, TypeError, KeyError."""
     given = header["prompts"]
@@ -146,7 +147,7 @@ def concept_request(header: Header) -> ConceptRequest:
     nms = header.get("nms")
     if nms is not None:
         _check_share(nms, "nms_iou_threshold")
-    return ConceptRequest(prompts, FORMATS[header.get("format")], nms)
+    return ConceptRequest(prompts, nms, mask_format=FORMATS[header.get("format")])
 
 
 def visual_request(header: Header) -> VisualRequest:
@@ -185,5 +186,7 @@ def _check_numbers(values: Sequence[float]) -> None:
         raise ValueError("a coordinate is far outside every image")
 
 
-def _mask(instance: Instance) -> Mapping[str, Any]:
-    return {"masks": instance.masks, "confidence": instance.score}
+def _masks(results: Any) -> Any:
+    if isinstance(results, Instance):
+        return {"masks": results.masks, "confidence": results.score}
+    return [_masks(item) for item in results]

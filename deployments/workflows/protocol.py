@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from deployments.protocol import DeadlineExceeded, Trace
+from deployments.protocol import DeadlineExceeded, Timings
 
 Question = Literal["validate", "describe_blocks", "describe_interface", "versions"]
 
@@ -58,10 +58,10 @@ class Workflows(Protocol):
     Both raise Overloaded and DeadlineExceeded.
     """
 
-    async def run(self, run: WorkflowRun, trace: Trace) -> WorkflowAnswer:
+    async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
         """Run a workflow."""
         ...
 
-    async def ask(self, question: Question, document: dict[str, Any], trace: Trace) -> WorkflowAnswer:
+    async def ask(self, question: Question, document: dict[str, Any], timings: Timings) -> WorkflowAnswer:
         """What the engine says about a definition, or about itself."""
         ...

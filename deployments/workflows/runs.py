@@ -7,8 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from deployments.protocol import DeadlineExceeded, Segmenter, Trace
-from deployments.traces import merge
+from deployments.protocol import DeadlineExceeded, Segmenter, Timings
 from deployments.workflows.frames import Header
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls
@@ -34,46 +33,46 @@ class Runs:
         self._limits = limits
         self._kept: dict[Question, WorkflowAnswer] = {}
 
-    async def run(self, run: WorkflowRun, trace: Trace) -> WorkflowAnswer:
+    async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
         """Run a workflow. Raises Overloaded, DeadlineExceeded, and what model calls raise that nobody foresaw."""
         calls = ModelCalls(self._segmenter, run.tenant, run.files, self._limits)
 
         async def call(header: Header, parts: list[bytes]) -> Header:
-            return await calls.answer(header, parts, trace)
+            return await calls.answer(header, parts, timings)
 
         places = [{"path": list(one.path), "file": one.file, "extras": one.extras} for one in run.places]
         header = {"question": "run", "document": run.request, "places": places}
         try:
-            answer = await self._in_time(header, run.files, call, trace)
+            answer = await self._in_time(header, run.files, call, timings)
         finally:
-            merge(trace, calls.traces)
+            timings.merge(calls.timings)
         if calls.failure is not None:
             raise calls.failure
         return answer
 
-    async def ask(self, question: Question, document: dict[str, Any], trace: Trace) -> WorkflowAnswer:
+    async def ask(self, question: Question, document: dict[str, Any], timings: Timings) -> WorkflowAnswer:
         """What the engine says about a definition, or about itself. Raises DeadlineExceeded."""
         lasting = question in NEVER_CHANGE and not document
         if lasting and question in self._kept:
             return self._kept[question]
-        answer = await self._in_time({"question": question, "document": document}, (), _no_model, trace)
+        answer = await self._in_time({"question": question, "document": document}, (), _no_model, timings)
         if lasting and answer.status == 200:
             self._kept[question] = answer
         return answer
 
     async def _in_time(
-        self, header: Header, files: Sequence[bytes], call: Call, trace: Trace
+        self, header: Header, files: Sequence[bytes], call: Call, timings: Timings
     ) -> WorkflowAnswer:
         """A worker's answer, or the end of it and of what it does."""
         own = self._limits.timeout_s
-        left = own if trace.deadline is None else trace.deadline - time.time()
+        left = own if timings.deadline is None else timings.deadline - time.time()
         try:
             async with asyncio.timeout(min(own, left)):
                 status, body = await self._workers.ask(header, files, call)
         except TimeoutError:
             raise (WorkflowTooLong(own) if own < left else DeadlineExceeded()) from None
         except WorkerDied:
-            logger.exception("request %s: a worker died", trace.request_id)
+            logger.exception("request %s: a worker died", timings.request_id)
             return WorkflowAnswer(500, DIED)
         return WorkflowAnswer(status, body)
 

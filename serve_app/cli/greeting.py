@@ -7,7 +7,7 @@ from rich.console import Console
 
 from serve_app.cli.addresses import url_of
 from serve_app.cli.ray_head import logs_in
-from serve_app.http.sam3.examples import CONCEPT_EXAMPLES
+from serve_app.http.sam3.concept import EXAMPLES
 from serve_app.settings import Settings
 
 EXAMPLE_IMAGE = Path("docs/images/shapes.jpg")
@@ -45,6 +45,6 @@ def example(url: str) -> str:
         request = {"prompts": [{"type": "text", "text": "circle"}]}
         parts = [f"-F image=@{EXAMPLE_IMAGE}", f"-F request='{json.dumps(request)}'"]
     else:
-        request = CONCEPT_EXAMPLES["text"]["value"]
+        request = EXAMPLES["text"]["value"]
         parts = ["-H 'Content-Type: application/json'", f"-d '{json.dumps(request)}'"]
     return " \\\n    ".join([f"  curl -sS {url}/sam3/concept_segment", *parts])

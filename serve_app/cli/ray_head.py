@@ -58,8 +58,7 @@ def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
     well."""
     fixed, tuned = environment(settings, run_dir / PROXY_DIR, new_token())
     if settings.haproxy:
-        stats, metrics = fixed["RAY_SERVE_HAPROXY_STATS_PORT"], fixed["RAY_SERVE_HAPROXY_METRICS_PORT"]
-        haproxy.install(settings, run_dir / PROXY_DIR, stats, metrics)
+        haproxy.install(settings, run_dir / PROXY_DIR)
     apply(fixed, tuned)
     import ray
     from ray import serve

@@ -21,15 +21,12 @@ from serve_app.http.around.admission import Admission
 from serve_app.http.around.middleware import ExchangeMiddleware, LastResort
 from serve_app.http.around.observe import Observe, Reporter, RequestMetrics
 from serve_app.http.around.route_names import RouteNames
+from serve_app.http.context import HttpContext
 from serve_app.http.reading.fetch import ImageFetcher
-from serve_app.http.sam3 import kept_images as routes_images
-from serve_app.http.sam3 import routes as routes_sam3
-from serve_app.http.sam3.call import HttpContext
-from serve_app.http.system import docs as routes_docs
-from serve_app.http.system import playground as routes_playground
-from serve_app.http.system import server as routes_system
+from serve_app.http.sam3.routes import ROUTES
+from serve_app.http.system import docs, playground, server
 from serve_app.http.tenants.auth import KeyRing
-from serve_app.http.workflows import routes as routes_workflows
+from serve_app.http.workflows import routes as workflow_routes
 from serve_app.settings import Settings
 
 TITLE = "SAM 3 serve"
@@ -80,12 +77,12 @@ def create_app(
     app.state.context = context
     app.state.server_id = settings.server_id or uuid.uuid4().hex
     errors.install(app)
-    app.include_router(routes_sam3.router)
-    app.include_router(routes_images.router)
-    app.include_router(routes_system.router)  # GET /metrics belongs there
-    app.include_router(routes_playground.router)
-    app.include_router(routes_workflows.router, include_in_schema=workflows is not None)
-    routes_docs.install(app)
+    for route in ROUTES:
+        app.include_router(route.router)
+    app.include_router(server.router)  # GET /metrics belongs there
+    app.include_router(playground.router)
+    app.include_router(workflow_routes.router, include_in_schema=workflows is not None)
+    docs.install(app)
     openapi.install(app, settings)
     metrics = metrics or LocalMetrics()
     reporters: list[Reporter] = [RequestMetrics(metrics, by_tenant=_tenants_are_shown(settings))]
@@ -142,7 +139,7 @@ def _surround(
 
 
 def _as_function(segmenter: Segmenter | Callable[[], Segmenter]) -> Callable[[], Segmenter]:
-    if hasattr(segmenter, "concept"):
+    if hasattr(segmenter, "answer"):
         return lambda: cast("Segmenter", segmenter)
     assert callable(segmenter)
     return segmenter

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from serve_app.http.models import note_on
-from serve_app.http.sam3.documentation import REQUEST_MODELS
+from serve_app.http.sam3.routes import ROUTES
 from serve_app.settings import Settings
 
 DESCRIPTION = """\
@@ -58,8 +58,9 @@ def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
 
 def request_components() -> dict[str, Any]:
     """The schemas of the request bodies, and of all that they refer to, by name."""
+    models = [model for route in ROUTES if hasattr(route, "FORMS") for model in route.FORMS.models]
     _, definitions = models_json_schema(
-        [(model, "validation") for model in REQUEST_MODELS], ref_template="#/components/schemas/{model}"
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
     components: dict[str, Any] = _any_of(definitions["$defs"])
     return components

@@ -24,7 +24,9 @@ def test_every_named_test_exists() -> None:
     named = re.findall(r"`((?:\w+:)?)(test_\w+\.py)::(test_\w+)`", DOCUMENT)
     assert named
     assert [
-        (file, name) for folder, file, name in named if name not in functions(FOLDERS[folder] / file)
+        (file, name)
+        for folder, file, name in named
+        if not any(name in functions(path) for path in FOLDERS[folder].rglob(file))
     ] == []
 
 

@@ -144,7 +144,12 @@ def test_its_install_steps_give_a_server(tmp_path: Path) -> None:
         "deployments/ray/router.py",
     ):
         assert (installed / part).exists(), part
-    assert "127.0.0.1:8404" in (prefix / "bin" / "sam3-haproxy").read_text()
+    other = tmp_path / "not-from-serve.cfg"
+    other.write_text("global\n")
+    haproxy = [prefix / "bin" / "sam3-haproxy", "-db", "-f", other]
+    refused = subprocess.run(haproxy, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "HAProxy is not started" in refused.stderr
     answer = subprocess.run(
         [prefix / "bin" / "sam3-serve", "config", "--json"],
         cwd=tmp_path,

@@ -18,6 +18,7 @@ from serve_app.cli.addresses import free_ports
 from serve_app.cli.haproxy import LOOPBACK, program
 from serve_app.cli.ray_environment import SERVING
 from serve_app.settings import Settings
+from tests.support.haproxy import written_by_serve
 
 BUFFER = int(SERVING["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"])
 KIB = 1024
@@ -61,50 +62,17 @@ class Server(ThreadingHTTPServer):
         Thread(target=self.serve_forever, daemon=True).start()
 
 
-def written_by_serve(folder: Path, port: int, servers: list[Server], stand_in: Server | None) -> Path:
-    """The configuration that Serve writes in the environment that we give it."""
-    from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
-    from ray.serve.config import HTTPOptions
-
-    stats, metrics = free_ports(2)
-    target = folder / "haproxy.cfg"
-    config = HAProxyConfig(
-        socket_path=str(folder / "admin.sock"),
-        server_state_base=str(folder),
-        server_state_file=str(folder / "state"),
-        stats_port=stats,
-        metrics_port=metrics,
-        metrics_enabled=False,
-        http_options=HTTPOptions(host=LOOPBACK, port=port),
-        retry_on=SERVING["RAY_SERVE_HAPROXY_RETRY_ON"],
-        retries=int(SERVING["RAY_SERVE_HAPROXY_RETRIES"]),
-        bufsize=BUFFER,
-        observe_error_limit=int(SERVING["RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT"]),
-    )
-    backend = BackendConfig(
-        name="app",
-        path_prefix="/",
-        app_name="app",
-        servers=[
-            ServerConfig(name=f"s{place}", host=LOOPBACK, port=server.server_port)
-            for place, server in enumerate(servers)
-        ],
-        fallback_server=stand_in and ServerConfig(name="stand-in", host=LOOPBACK, port=stand_in.server_port),
-    )
-    HAProxyApi(config, {"app": backend} if servers else {}, str(target))._generate_config_file_internal()
-    return target
-
-
 @contextmanager
 def haproxy(
     folder: Path, servers: list[Server], stand_in: Server | None = None, **settings: float
 ) -> Iterator[str]:
     """HAProxy before the servers; its URL. stand_in: asked where all servers are down, as Serve's own proxy is."""
     (port,) = free_ports(1)
-    config = written_by_serve(folder, port, servers, stand_in)
+    places = [server.server_port for server in servers]
+    config = written_by_serve(folder, port, places, stand_in and stand_in.server_port)
     wrapper = folder / "haproxy"
     chosen = Settings(port=port, **settings)
-    wrapper.write_text(program(get_haproxy_binary(), LOOPBACK, chosen, "1", "2"))
+    wrapper.write_text(program(get_haproxy_binary(), LOOPBACK, chosen))
     wrapper.chmod(0o700)
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen([wrapper, "-db", "-f", config], stdout=log, stderr=log)

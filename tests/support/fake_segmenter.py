@@ -7,6 +7,7 @@ asked.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,14 +16,13 @@ from pycocotools import mask as coco
 
 from deployments.keys import derived_id
 from deployments.protocol import (
-    ConceptAnswer,
+    Answer,
     ConceptRequest,
-    Embedded,
     ImageReference,
     KeptImage,
-    Trace,
+    PromptRequest,
+    Timings,
     UnknownImage,
-    VisualAnswer,
     VisualRequest,
 )
 from sam3_engine.images import lift_pillow_limit, open_upright
@@ -48,7 +48,7 @@ class FakeSegmenter:
     failures: float = float("inf")
     """...so many times."""
     delay_s: float = 0.0
-    asked: list[ConceptRequest | VisualRequest | None] = field(default_factory=list)
+    asked: list[PromptRequest[Any] | None] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
     quotas: list[int | None] = field(default_factory=list)
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -60,30 +60,18 @@ class FakeSegmenter:
     async def ready(self) -> bool:
         return self.is_ready
 
-    async def embed(self, image: ImageReference, trace: Trace) -> Embedded:
-        image_id, pixels = await self._find(image, None, trace)
-        return Embedded(image_id, _size(pixels))
-
-    async def concept(self, image: ImageReference, request: ConceptRequest, trace: Trace) -> ConceptAnswer:
-        image_id, pixels = await self._find(image, request, trace)
-        found = [_concept(pixels, prompt) for prompt in request.prompts]
-        kept = _suppressed(found, request.nms_iou_threshold)
-        results = [
-            [
-                _instance(mask, score, request.mask_format)
-                for score, mask in masks
-                if score >= prompt.score_threshold
-            ]
-            for prompt, masks in zip(request.prompts, kept, strict=True)
-        ]
-        return ConceptAnswer(image_id, _size(pixels), results)
-
-    async def visual(self, image: ImageReference, request: VisualRequest, trace: Trace) -> VisualAnswer:
-        image_id, pixels = await self._find(image, request, trace)
-        shapes = [mask for colour in COLOURS.values() for mask in _parts(pixels, colour)]
-        masks = [_pointed_at(shapes, pixels.shape[:2], prompt) for prompt in request.prompts]
-        results = [_instance(mask, 0.9 if mask.any() else 0.1, request.mask_format) for mask in masks]
-        return VisualAnswer(image_id, _size(pixels), results)
+    async def answer(
+        self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
+    ) -> Answer[Any]:
+        image_id, pixels = await self._find(image, request, timings)
+        match request:
+            case ConceptRequest():
+                results = _concepts(pixels, request)
+            case VisualRequest():
+                results = _visuals(pixels, request)
+            case _:
+                results = []
+        return Answer(image_id, _size(pixels), results)
 
     async def images(self, tenant: str) -> list[KeptImage]:
         named = [(image_id, digest) for (whose, image_id), digest in self._digests.items() if whose == tenant]
@@ -100,7 +88,7 @@ class FakeSegmenter:
         self._digests = {name: of for name, of in self._digests.items() if (name[0], of) != (tenant, digest)}
 
     async def _find(
-        self, image: ImageReference, request: ConceptRequest | VisualRequest | None, trace: Trace
+        self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
     ) -> tuple[str, npt.NDArray[np.uint8]]:
         self.asked.append(request)
         self.tenants.append(image.tenant)
@@ -117,14 +105,14 @@ class FakeSegmenter:
                 raise UnknownImage(image.image_id)
         else:
             digest = await image.source.content_id()
-        trace.cache = "hot"
+        timings.cache = "hot"
         if (tenant, digest) not in self._images:
             assert image.source is not None
             content = await image.source.content()
             picture = await asyncio.to_thread(open_upright, content, max_pixels=self.max_pixels)
             self.encoded += 1
-            trace.cache = "miss"
-            trace.stages["encode"] = 0.001
+            timings.cache = "miss"
+            timings.stages["encode"] = 0.001
             if picture.width * picture.height > MAX_KEPT_PIXELS:
                 return derived_id(digest), np.asarray(picture)
             self._images[tenant, digest] = np.asarray(picture)
@@ -143,6 +131,25 @@ def _parts(pixels: npt.NDArray[np.uint8], colour: tuple[int, ...]) -> list[Mask]
     count, labels = cv2.connectedComponents(near.astype(np.uint8))
     masks = [labels == label for label in range(1, count)]
     return [mask for mask in masks if mask.sum() >= MIN_AREA]
+
+
+def _concepts(pixels: npt.NDArray[np.uint8], request: ConceptRequest) -> list[list[Instance]]:
+    found = [_concept(pixels, prompt) for prompt in request.prompts]
+    kept = _suppressed(found, request.nms_iou_threshold)
+    return [
+        [
+            _instance(mask, score, request.mask_format)
+            for score, mask in masks
+            if score >= prompt.score_threshold
+        ]
+        for prompt, masks in zip(request.prompts, kept, strict=True)
+    ]
+
+
+def _visuals(pixels: npt.NDArray[np.uint8], request: VisualRequest) -> list[Instance]:
+    shapes = [mask for colour in COLOURS.values() for mask in _parts(pixels, colour)]
+    masks = [_pointed_at(shapes, pixels.shape[:2], prompt) for prompt in request.prompts]
+    return [_instance(mask, 0.9 if mask.any() else 0.1, request.mask_format) for mask in masks]
 
 
 def _concept(pixels: npt.NDArray[np.uint8], prompt: ConceptPrompt) -> list[tuple[float, Mask]]:

@@ -66,16 +66,16 @@ def record(seen: Observation, *, details: bool) -> dict[str, Any]:
     exchange = seen.exchange
     found: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "request_id": exchange.trace.request_id,
+        "request_id": exchange.timings.request_id,
         "tenant": exchange.tenant,
         "method": seen.method,
         "route": seen.route,
         "status": seen.status,
         "seconds": round(seen.seconds, 6),
-        "cache": exchange.trace.cache,
+        "cache": exchange.timings.cache,
         "prompts": exchange.prompts,
         "images": [[size.width, size.height] for size in exchange.sizes],
-        "stages": {stage: round(seconds, 6) for stage, seconds in exchange.trace.stages.items()},
+        "stages": {stage: round(seconds, 6) for stage, seconds in exchange.timings.stages.items()},
         "bytes_in": exchange.bytes_in,
         "bytes_out": seen.bytes_out,
     }

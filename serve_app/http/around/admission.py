@@ -97,4 +97,4 @@ class Admission:
             await self._app(scope, receive, send)
         finally:
             self._inside -= 1
-            self._limit.answered(inside, exchange.trace.waited_s, began, time.monotonic())
+            self._limit.answered(inside, exchange.timings.waited_s, began, time.monotonic())

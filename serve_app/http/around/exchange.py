@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from deployments.protocol import Trace
-from deployments.traces import HITS
+from deployments.protocol import HITS, Timings
 from sam3_engine.types import ImageSize
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -19,7 +18,7 @@ STAGES = ("decode", "encode", "prompt", "post")
 class Exchange:
     """What is known of a request from its first byte on. Lives in `scope["state"]`."""
 
-    trace: Trace
+    timings: Timings
     model_id: str
     query_key: str | None = None
     """The API key of the query string, which is taken out of the scope before anything can log it."""
@@ -47,7 +46,7 @@ class Exchange:
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that every answer carries."""
         texts = {
-            "x-request-id": self.trace.request_id,
+            "x-request-id": self.timings.request_id,
             "x-processing-time": f"{self.seconds:.6f}",
             "x-model-id": self.model_id,
             "server-timing": self.server_timing(),
@@ -57,13 +56,13 @@ class Exchange:
     def server_timing(self) -> str:
         """`Server-Timing`: milliseconds by stage, whether and where the image was cached, and the whole."""
         entries = []
-        for stage in dict.fromkeys((*STAGES, *self.trace.stages)):
-            if stage == "encode" and self.trace.cache is not None:
-                entries.append(f"cache;desc={'hit' if self.trace.cache in HITS else 'miss'}")
-            if self.trace.cache is not None or stage in self.trace.stages:
-                entries.append(f"{stage};dur={self.trace.stages.get(stage, 0.0) * 1000:.2f}")
-        if self.trace.cache is not None:
-            entries.append(f"tier;desc={self.trace.cache}")
+        for stage in dict.fromkeys((*STAGES, *self.timings.stages)):
+            if stage == "encode" and self.timings.cache is not None:
+                entries.append(f"cache;desc={'hit' if self.timings.cache in HITS else 'miss'}")
+            if self.timings.cache is not None or stage in self.timings.stages:
+                entries.append(f"{stage};dur={self.timings.stages.get(stage, 0.0) * 1000:.2f}")
+        if self.timings.cache is not None:
+            entries.append(f"tier;desc={self.timings.cache}")
         entries.append(f"total;dur={self.seconds * 1000:.2f}")
         return ", ".join(entries)
 

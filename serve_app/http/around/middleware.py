@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.protocol import DeadlineExceeded, Trace
+from deployments.protocol import DeadlineExceeded, Timings
 from serve_app.http.around.exchange import Exchange, request_id_of
 from serve_app.http.errors import INTERNAL_ERROR, TooLarge, answer_error, name_of
 
@@ -32,11 +32,11 @@ class ExchangeMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace = Trace(
+        timings = Timings(
             request_id=request_id_of(Headers(scope=scope).get("x-request-id")),
             deadline=time.time() + self._timeout_s,
         )
-        exchange = Exchange(trace, model_id=self._model_id, query_key=take_secrets(scope))
+        exchange = Exchange(timings, model_id=self._model_id, query_key=take_secrets(scope))
         scope["state"] = {**scope.get("state", {}), "exchange": exchange}
 
         async def send_with_headers(message: Message) -> None:
@@ -78,7 +78,7 @@ class LastResort:
                 raise
             answer = answer_error(error)
             if answer is None:
-                logger.exception("request %s: unforeseen error", exchange.trace.request_id)
+                logger.exception("request %s: unforeseen error", exchange.timings.request_id)
                 answer = JSONResponse(INTERNAL_ERROR, 500)
             await answer(scope, receive, send)
 
@@ -99,7 +99,7 @@ class LastResort:
                 raise too_large
             return message
 
-        deadline = exchange.trace.deadline
+        deadline = exchange.timings.deadline
         assert deadline is not None
         timer = asyncio.timeout(deadline - time.time())
         try:

@@ -88,7 +88,7 @@ class Observe:
                 try:
                     report(observation)
                 except Exception:  # the answer is out already
-                    logger.exception("request %s cannot be reported", exchange.trace.request_id)
+                    logger.exception("request %s cannot be reported", exchange.timings.request_id)
 
     def _count(self, route: str, change: int) -> None:
         self._in_flight[route] += change
@@ -105,12 +105,12 @@ def _attributes(exchange: Exchange, route: str, status: int) -> dict[str, str | 
     found: dict[str, str | int] = {
         "http.route": route,
         "http.response.status_code": status,
-        "sam3.request_id": exchange.trace.request_id,
+        "sam3.request_id": exchange.timings.request_id,
         "sam3.prompts": exchange.prompts,
     }
     optional = {
         "sam3.tenant": exchange.tenant,
-        "sam3.cache": exchange.trace.cache,
+        "sam3.cache": exchange.timings.cache,
         "error.type": exchange.error,
     }
     return found | {name: value for name, value in optional.items() if value}

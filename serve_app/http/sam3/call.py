@@ -1,57 +1,25 @@
-"""From a request to what the segmenter is asked: who asks, the valid fields, the images."""
+"""From an HTTP request to a question for the segmenter: the tenant, the valid fields, the images."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from deployments.protocol import ImageReference, ImageSource, Segmenter, Trace
-from deployments.traces import merge
-from deployments.workflows.definitions import Definitions
-from deployments.workflows.protocol import Workflows
-from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
+from deployments.protocol import Answer, ImageReference, ImageSource, PromptRequest, Results, Timings
+from sam3_engine.types import ConceptPrompt, VisualPrompt
 from serve_app.http.around.exchange import Exchange, exchange_of
-from serve_app.http.errors import InList, InvalidRequest, Unauthorized, row_of
-from serve_app.http.reading.body import Body, read_body
-from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.context import HttpContext, context_of
+from serve_app.http.errors import InList, InvalidRequest, row_of
+from serve_app.http.reading.body import Body
 from serve_app.http.reading.images import FileImage, check_count, sources_of
 from serve_app.http.schemas import RequestModel
-from serve_app.http.tenants.auth import KeyRing, bearer_key
-from serve_app.settings import Settings
-
-
-class OfImage(Protocol):
-    """What every answer of the segmenter says of its image."""
-
-    @property
-    def image_id(self) -> str:
-        """The image's id."""
-        ...
-
-    @property
-    def size(self) -> ImageSize:
-        """Of the upright original."""
-        ...
-
+from serve_app.http.tenants.caller import authenticated
 
 Fields = TypeVar("Fields", bound=RequestModel)
-Answer = TypeVar("Answer", bound=OfImage)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class HttpContext:
-    """What the routes of one app share. Lives in `app.state.context`."""
-
-    settings: Settings
-    segmenter: Callable[[], Segmenter]
-    keys: KeyRing
-    fetcher: ImageFetcher
-    definitions: Definitions
-    workflows: Workflows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +29,11 @@ class Forms(Generic[Fields]):
     fields: type[Fields]
     with_image: type[Fields]
     with_id: type[Fields] | None = None
+
+    @property
+    def models(self) -> list[type[Fields]]:
+        """All of them."""
+        return [form for form in (self.with_image, self.with_id, self.fields) if form is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,32 +47,29 @@ class Call(Generic[Fields]):
     listed: bool
     """Whether the images came as a list, to be answered by a list."""
 
-    def asks(self, prompts: Sequence[ConceptPrompt | VisualPrompt]) -> None:
-        """Note what is asked of every image."""
-        self.exchange.prompts = len(prompts)
-        self.exchange.texts = [
-            prompt.text for prompt in prompts if isinstance(prompt, ConceptPrompt) and prompt.text
-        ]
+    async def ask(self, request: PromptRequest[Results] | None) -> list[Answer[Results]]:
+        """Ask the segmenter about every image at the same time; the answers in order. One failure fails, and ends, all.
 
-    async def for_each(self, ask: Callable[[ImageReference, Trace], Awaitable[Answer]]) -> list[Answer]:
-        """Ask for every image at the same time; the answers in order. One failure fails, and ends, all.
-
-        Raises InList around an error of the table when the images came as a list.
+        `request` None: have the images encoded. Raises InList around an error of the table when the images came as a
+        list.
         """
-        answers = await self._for_each(ask)
+        prompts: Sequence[ConceptPrompt | VisualPrompt] = getattr(request, "prompts", ())
+        self.exchange.prompts = len(prompts)
+        self.exchange.texts = [one.text for one in prompts if isinstance(one, ConceptPrompt) and one.text]
+        answers = await self._answers(request)
         self.exchange.sizes = [answer.size for answer in answers]
         self.exchange.image_ids = [answer.image_id for answer in answers]
         return answers
 
-    async def _for_each(self, ask: Callable[[ImageReference, Trace], Awaitable[Answer]]) -> list[Answer]:
-        trace = self.exchange.trace
+    async def _answers(self, request: PromptRequest[Results] | None) -> list[Answer[Results]]:
+        segmenter, timings = self.context.segmenter(), self.exchange.timings
         if not self.listed:
-            return [await ask(self.images[0], trace)]
-        traces = [Trace(trace.request_id, trace.deadline) for _ in self.images]
+            return [await segmenter.answer(self.images[0], request, timings)]
+        each = [Timings(timings.request_id, timings.deadline) for _ in self.images]
 
-        async def one(index: int) -> Answer:
+        async def one(index: int) -> Answer[Results]:
             try:
-                return await ask(self.images[index], traces[index])
+                return await segmenter.answer(self.images[index], request, each[index])
             except Exception as error:
                 if row_of(error) is None:
                     raise
@@ -108,7 +78,7 @@ class Call(Generic[Fields]):
         try:
             return await all_or_none([one(index) for index in range(len(self.images))])
         finally:
-            merge(trace, traces)
+            timings.merge(each)
 
 
 async def all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -124,7 +94,7 @@ async def all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     """Raises the errors of the table that concern keys, the body and the images' descriptions."""
-    context: HttpContext = request.app.state.context
+    context = context_of(request)
     exchange = exchange_of(request)
     limit = context.settings.max_images
     tenant, body = await authenticated(request, context.keys, exchange.query_key, limit)
@@ -149,40 +119,6 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     if given is not None:
         fields = fields.model_copy(update={"image": None})  # the sources alone hold what may be megabytes
     return Call(context, exchange, fields, images, listed)
-
-
-def tenant_of(request: Request) -> str:
-    """Who sends a request without a body. Raises Unauthorized, RateLimited."""
-    context: HttpContext = request.app.state.context
-    exchange = exchange_of(request)
-    tenant = context.keys.tenant(exchange.query_key or bearer_key(request.headers.get("authorization")))
-    exchange.tenant = tenant
-    return tenant
-
-
-async def authenticated(
-    request: Request, keys: KeyRing, query_key: str | None, limit: int
-) -> tuple[str, Body]:
-    """The tenant and the body. A key outside the body is checked before the body is read."""
-    key = query_key or bearer_key(request.headers.get("authorization"))
-    if keys.open or key is not None:
-        tenant = keys.tenant(key)
-        body = await read_body(request, limit)
-        _take_key(body)
-        return tenant, body
-    try:
-        body = await read_body(request, limit)
-        key = _take_key(body)
-    except InvalidRequest:
-        raise Unauthorized from None
-    return keys.tenant(key), body
-
-
-def _take_key(body: Body) -> str | None:
-    key = body.document.pop("api_key", None)
-    if key is not None and not isinstance(key, str):
-        raise InvalidRequest.one("Input should be a valid string", "api_key", kind="string_type")
-    return key
 
 
 def _validated(forms: Forms[Fields], body: Body) -> Fields:

@@ -1,16 +1,22 @@
-"""Promptable concept segmentation (PCS): the bodies of `/sam3/concept_segment`."""
+"""Promptable concept segmentation (PCS): `POST /sam3/concept_segment`."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
+from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.config import JsonDict
 
-from deployments.protocol import ConceptRequest
+from deployments.protocol import Answer, ConceptRequest
 from sam3_engine.types import Box as Corners
-from sam3_engine.types import ConceptPrompt
-from serve_app.http.sam3.formats import concept_format
+from sam3_engine.types import ConceptPrompt, Instance, MaskFormat
+from serve_app.http.models import check_model_id
+from serve_app.http.sam3.call import Forms, read_call
+from serve_app.http.sam3.examples import IMAGE
 from serve_app.http.sam3.image_fields import ImageOrImages
+from serve_app.http.sam3.masks import Prediction, answer_json, mask_format, prediction
+from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (
     MAX_BOXES,
     MAX_PROMPTS,
@@ -22,10 +28,19 @@ from serve_app.http.schemas import (
     Label,
     Length,
     RequestModel,
+    ResponseModel,
     Threshold,
     tag_by_key,
 )
 
+router = APIRouter(tags=["SAM 3"])
+
+FORMATS: dict[str, MaskFormat] = {
+    "polygon": "polygon",
+    "rle": "rle",
+    "polygon_holes": "polygon_holes",
+    "json": "polygon",  # the documents of the Python SDK call it so
+}
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_MODEL_ID = "sam3/sam3_final"
 
@@ -159,7 +174,7 @@ class Sam3SegmentationFields(AcceptedFields):
         threshold = DEFAULT_THRESHOLD if self.output_prob_thresh is None else self.output_prob_thresh
         return ConceptRequest(
             prompts=[prompt.to_prompt(threshold) for prompt in self.prompts],
-            mask_format=concept_format(self.format),
+            mask_format=mask_format(FORMATS, "polygon" if self.format is None else self.format),
             nms_iou_threshold=self.nms_iou_threshold,
             as_json=True,
         )
@@ -178,3 +193,113 @@ class Sam3CachedSegmentationRequest(Sam3SegmentationFields):
     image: None = None
     image_id: ImageId
     """The name of the image, as an earlier request gave or was given it."""
+
+
+class Sam3SegmentationPrediction(Prediction):
+    """One instance of a concept."""
+
+
+class Sam3PromptEcho(ResponseModel):
+    """Which prompt a result is about."""
+
+    prompt_index: int | None = None
+    type: str | None = None
+    """`visual` when the prompt has boxes, else `text`."""
+    text: str | None = None
+    """The prompt's text."""
+    num_boxes: int | None = None
+    """How many boxes the prompt has."""
+
+
+class Sam3PromptResult(ResponseModel):
+    """The instances of one concept, by confidence, highest first."""
+
+    prompt_index: int
+    """Index of the prompt in the request."""
+    echo: Sam3PromptEcho | None = None
+    """What was asked."""
+    predictions: list[Sam3SegmentationPrediction]
+    """The instances."""
+
+
+class Sam3SegmentationResponse(ResponseModel):
+    """One result per concept, in the order of the prompts."""
+
+    prompt_results: list[Sam3PromptResult]
+    """One per prompt."""
+    time: float
+    """Seconds that the answer took, reading the image included."""
+    image_id: str | None = None
+    """The name under which later requests find the image."""
+
+
+EXAMPLES: dict[str, Any] = {
+    "text": {
+        "summary": "Everything that a phrase names",
+        "value": {"image": IMAGE, "prompts": [{"type": "text", "text": "red circle"}]},
+    },
+    "exemplar": {
+        "summary": "Everything like what a box shows",
+        "value": {
+            "image": IMAGE,
+            "prompts": [
+                {
+                    "type": "visual",
+                    "boxes": [{"x": 29, "y": 33, "width": 30, "height": 30}],
+                    "box_labels": [1],
+                }
+            ],
+        },
+    },
+    "several": {
+        "summary": "Several concepts, as run-length encoding",
+        "value": {
+            "image": IMAGE,
+            "prompts": [
+                {"type": "text", "text": "red circle"},
+                {"type": "text", "text": "blue star", "output_prob_thresh": 0.7},
+            ],
+            "format": "rle",
+            "nms_iou_threshold": 0.9,
+        },
+    },
+}
+
+FORMS = Forms(Sam3SegmentationFields, Sam3SegmentationRequest, Sam3CachedSegmentationRequest)
+DOCUMENTED = documented(
+    "SAM3 PCS (promptable concept segmentation)", FORMS, EXAMPLES, Sam3SegmentationResponse
+)
+
+
+@router.post("/sam3/concept_segment", **DOCUMENTED)
+async def concept_segment(request: Request) -> Response:
+    """Segment every instance of each concept (PCS).
+
+    A concept is named by a text, shown by example boxes, or both. `masks` are polygons or run-length
+    encodings in the pixels of the upright image.
+    """
+    call = await read_call(request, FORMS)
+    call.exchange.model_id = check_model_id(call.fields.model_id, call.context.settings)
+    asked = call.fields.to_request()
+    answers = await call.ask(asked)
+    seconds = call.exchange.seconds
+    bodies = [concept_body(call.fields, answer, asked.mask_format, seconds) for answer in answers]
+    return answer_json(bodies, call.listed)
+
+
+def concept_body(
+    fields: Sam3SegmentationFields,
+    answer: Answer[Sequence[Sequence[Instance]]],
+    name: MaskFormat,
+    seconds: float,
+) -> dict[str, Any]:
+    """The answer of `/sam3/concept_segment`."""
+    results = [
+        {
+            "prompt_index": index,
+            "echo": prompt.echo(index),
+            "predictions": [prediction(instance, name) for instance in instances],
+        }
+        for index, (prompt, instances) in enumerate(zip(fields.prompts, answer.results, strict=True))
+    ]
+    return {"prompt_results": results, "time": seconds, "image_id": answer.image_id}

@@ -1,6 +1,4 @@
-"""Examples for the documentation: each is a request that works as it stands, on every model."""
-
-from typing import Any
+"""The image of the documentation's examples, each of which works as it stands, on every model."""
 
 # A red circle of 30 pixels across in a picture of 96 x 96, with its centre at (44, 48).
 CIRCLE_PNG = (
@@ -14,57 +12,4 @@ CIRCLE_PNG = (
     "/0BUBoKB9+9HWwKjGkY1jGoY1TCYNQAAJCaEDacqCJ0AAAAASUVORK5CYII="
 )
 IMAGE = {"type": "base64", "value": CIRCLE_PNG}
-
-CONCEPT_EXAMPLES: dict[str, Any] = {
-    "text": {
-        "summary": "Everything that a phrase names",
-        "value": {"image": IMAGE, "prompts": [{"type": "text", "text": "red circle"}]},
-    },
-    "exemplar": {
-        "summary": "Everything like what a box shows",
-        "value": {
-            "image": IMAGE,
-            "prompts": [
-                {
-                    "type": "visual",
-                    "boxes": [{"x": 29, "y": 33, "width": 30, "height": 30}],
-                    "box_labels": [1],
-                }
-            ],
-        },
-    },
-    "several": {
-        "summary": "Several concepts, as run-length encoding",
-        "value": {
-            "image": IMAGE,
-            "prompts": [
-                {"type": "text", "text": "red circle"},
-                {"type": "text", "text": "blue star", "output_prob_thresh": 0.7},
-            ],
-            "format": "rle",
-            "nms_iou_threshold": 0.9,
-        },
-    },
-}
-VISUAL_EXAMPLES: dict[str, Any] = {
-    "click": {
-        "summary": "The object under a click",
-        "value": {"image": IMAGE, "prompts": [{"points": [{"x": 44, "y": 48, "positive": True}]}]},
-    },
-    "box": {
-        "summary": "The object in a box (x, y is its centre)",
-        "value": {
-            "image": IMAGE,
-            "prompts": {"prompts": [{"box": {"x": 44, "y": 48, "width": 32, "height": 32}}]},
-            "multimask_output": False,
-            "format": "rle",
-        },
-    },
-}
-EMBED_EXAMPLES: dict[str, Any] = {
-    "named": {
-        "summary": "Encode under a name of your own",
-        "value": {"image": IMAGE, "image_id": "my-image"},
-    },
-    "unnamed": {"summary": "Encode; the answer holds the name", "value": {"image": IMAGE}},
-}
+"""As the examples send it."""

@@ -1,10 +1,10 @@
-"""How a JSON body carries an image, and the bodies of `/sam3/embed_image`."""
+"""How a JSON body carries an image."""
 
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from serve_app.http.schemas import MAX_LIST, AcceptedFields, ImageId, RequestModel, ResponseModel
+from serve_app.http.schemas import MAX_LIST, RequestModel
 
 
 class InferenceRequestImage(RequestModel):
@@ -35,26 +35,3 @@ ImageOrImages = Annotated[
     Discriminator(_one_or_many),
 ]
 """One image, or a list of images that is answered by a list in the same order."""
-
-
-class Sam3EmbedFields(AcceptedFields):
-    """What a request to encode an image says beside the image."""
-
-    image_id: ImageId | None = None
-    """A name for the image, for later requests. Without one, the name is a digest of the image file."""
-
-
-class Sam3EmbedImageRequest(Sam3EmbedFields):
-    """Encode an image once, for any number of prompts later."""
-
-    image: ImageOrImages
-    """The image to encode."""
-
-
-class Sam3EmbedImageResponse(ResponseModel):
-    """The image is encoded and cached."""
-
-    image_id: str
-    """The name under which later requests find the image."""
-    time: float
-    """Seconds that the answer took, reading the image included."""

@@ -1,15 +1,84 @@
 """The images that the server keeps: list them, delete one. For people who must delete what they uploaded."""
 
-from fastapi import APIRouter, Request, Response
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from deployments.protocol import UnknownImage
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from deployments.protocol import KeptImage, UnknownImage
 from serve_app.http.around.exchange import exchange_of
+from serve_app.http.context import context_of
 from serve_app.http.errors import NotKept
-from serve_app.http.sam3.call import HttpContext, tenant_of
-from serve_app.http.sam3.documentation import DELETE_IMAGE, IMAGES
-from serve_app.http.sam3.responses import answer_json, kept_image
+from serve_app.http.sam3.masks import answer_json
+from serve_app.http.sam3.route import ANSWER_HEADERS, ERRORS, PARAMETERS
+from serve_app.http.schemas import Message, ResponseModel
+from serve_app.http.tenants.caller import tenant_of
 
 router = APIRouter(tags=["Images"])
+
+
+class KeptImageInfo(ResponseModel):
+    """An image that the server keeps, under one of its ids."""
+
+    image_id: str
+    """Requests that send it need no image."""
+    width: int
+    """Of the upright image, in pixels."""
+    height: int
+    """Of the upright image, in pixels."""
+    bytes: int
+    """Size of the image file as it came; 0 when it is not kept any more."""
+    embedding_bytes: int
+    """Size of its embedding in the object store; 0 when it would be encoded again."""
+    tier: Literal["hot", "warm", "cold"]
+    """How fast the next request is answered: from a decoder's memory, from the object store, or after encoding."""
+    age: float
+    """Seconds since the image was first sent."""
+
+
+class KeptImages(ResponseModel):
+    """The images of one tenant."""
+
+    images: list[KeptImageInfo]
+    """Newest first."""
+    time: float
+    """Seconds that the answer took."""
+
+
+class DeletedImage(ResponseModel):
+    """What was deleted."""
+
+    image_id: str
+    """The id that was asked for. The image is gone under its other ids as well."""
+    time: float
+    """Seconds that the answer took."""
+
+
+def _about_images(
+    summary: str, answer: type[BaseModel], parameters: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """Keyword arguments for a route without a body."""
+    errors = {status: ERRORS[status] for status in (401, 429, 500, 503, 504)}
+    if parameters:
+        errors[404] = {"model": Message, "description": "There is no such image."}
+    return {
+        "summary": summary,
+        "response_model": None,
+        "responses": {200: {"model": answer, "headers": ANSWER_HEADERS}, **errors},
+        "openapi_extra": {"parameters": [*parameters, *PARAMETERS]},
+    }
+
+
+IMAGE_ID: dict[str, Any] = {
+    "name": "image_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+    "description": "The id that the client gave the image, or the one that it was answered.",
+}
+IMAGES = _about_images("The images that the server keeps", KeptImages)
+DELETE_IMAGE = _about_images("Delete an image", DeletedImage, [IMAGE_ID])
 
 
 @router.get("/sam3/images", **IMAGES)
@@ -18,9 +87,8 @@ async def images(request: Request) -> Response:
 
     An image that was sent under several ids appears once for each.
     """
-    context: HttpContext = request.app.state.context
     tenant = tenant_of(request)
-    found = await context.segmenter().images(tenant)
+    found = await context_of(request).segmenter().images(tenant)
     body = {"images": [kept_image(image) for image in found], "time": exchange_of(request).seconds}
     return answer_json([body], listed=False)
 
@@ -32,12 +100,24 @@ async def delete_image(request: Request) -> Response:
     When this answers 200 it is gone from every process. What is being computed for the image is still
     answered, and not kept.
     """
-    context: HttpContext = request.app.state.context
     image_id: str = request.path_params["image_id"]
     tenant = tenant_of(request)
     exchange_of(request).image_ids = [image_id]
     try:
-        await context.segmenter().delete(tenant, image_id)
+        await context_of(request).segmenter().delete(tenant, image_id)
     except UnknownImage:
         raise NotKept(image_id) from None
     return answer_json([{"image_id": image_id, "time": exchange_of(request).seconds}], listed=False)
+
+
+def kept_image(image: KeptImage) -> dict[str, Any]:
+    """One entry of the answer of `GET /sam3/images`."""
+    return {
+        "image_id": image.image_id,
+        "width": image.size.width,
+        "height": image.size.height,
+        "bytes": image.source_bytes,
+        "embedding_bytes": image.embedding_bytes,
+        "tier": image.tier,
+        "age": image.age_s,
+    }

@@ -1,16 +1,18 @@
 """The answer of `format: binary`: masks as arrays, in a compressed .npz file without pickles."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
-from deployments.protocol import VisualAnswer
+from deployments.protocol import Answer
+from sam3_engine.types import Instance
 from serve_app.http.errors import TooLarge
 
 MAX_MASK_BYTES = 512 * 1024 * 1024
 
 
-def npz(answer: VisualAnswer) -> bytes:
+def npz(answer: Answer[Sequence[Instance]]) -> bytes:
     """masks: bool [N, H, W]; confidences: float32 [N]; low_res_logits: float32 [N, h, w]. Raises TooLarge."""
     height, width = answer.size
     if len(answer.results) * height * width > MAX_MASK_BYTES:

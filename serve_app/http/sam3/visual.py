@@ -1,14 +1,23 @@
-"""Promptable visual segmentation (PVS): the bodies of `/sam3/visual_segment`."""
+"""Promptable visual segmentation (PVS): `POST /sam3/visual_segment`."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
+import orjson
+from fastapi import APIRouter, Request, Response
 from pydantic import Discriminator, Field, Tag
 
-from deployments.protocol import VisualRequest
+from deployments.protocol import Answer, VisualRequest
 from sam3_engine.types import Box as Corners
-from sam3_engine.types import Point, VisualPrompt
-from serve_app.http.sam3.formats import visual_format
+from sam3_engine.types import Instance, MaskFormat, Point, VisualPrompt
+from serve_app.http.errors import UnsupportedFormat
+from serve_app.http.sam3.call import Forms, read_call
+from serve_app.http.sam3.examples import IMAGE
 from serve_app.http.sam3.image_fields import ImageOrImages
+from serve_app.http.sam3.masks import Prediction, answer_json, dump, mask_format, prediction
+from serve_app.http.sam3.npz import npz
+from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (
     MAX_POINTS,
     MAX_VISUAL_PROMPTS,
@@ -18,7 +27,18 @@ from serve_app.http.schemas import (
     Label,
     Length,
     RequestModel,
+    ResponseModel,
 )
+
+router = APIRouter(tags=["SAM 3"])
+
+FORMATS: dict[str, MaskFormat] = {
+    "json": "polygon",
+    "rle": "rle",
+    "binary": "binary",
+    "polygon_holes": "polygon_holes",
+    "polygon": "polygon",
+}
 
 
 class Sam2Point(RequestModel):
@@ -108,14 +128,14 @@ class Sam2SegmentationFields(AcceptedFields):
         """For the segmenter. Raises UnsupportedFormat."""
         # No prompt at all is one empty prompt: the model gets one padding point, as in SAM.
         prompts = [prompt.to_prompt() for prompt in self._flat()] or [VisualPrompt()]
-        mask_format = visual_format(self.format)
+        name = mask_format(FORMATS, "json" if self.format is None else self.format)
         return VisualRequest(
             prompts=prompts,
-            mask_format=mask_format,
+            mask_format=name,
             multimask=self.multimask_output is not False,
             save_logits=bool(self.save_logits_to_cache),
             load_logits=bool(self.load_logits_from_cache),
-            as_json=mask_format != "binary",
+            as_json=name != "binary",
         )
 
     def _flat(self) -> list[Sam2Prompt]:
@@ -141,3 +161,95 @@ class Sam2CachedSegmentationRequest(Sam2SegmentationFields):
     image: None = None
     image_id: ImageId
     """The name of the image, as an earlier request gave or was given it."""
+
+
+class Sam2SegmentationPrediction(Prediction):
+    """The mask of one prompt: the model's best proposal."""
+
+
+class Sam2PromptResult(ResponseModel):
+    """The mask of one prompt."""
+
+    prompt_index: int
+    """Index of the prompt in the request."""
+    predictions: list[Sam2SegmentationPrediction]
+    """One mask."""
+
+
+class Sam2SegmentationResponse(ResponseModel):
+    """One mask per prompt, in the order of the prompts."""
+
+    prompt_results: list[Sam2PromptResult]
+    """One per prompt."""
+    predictions: list[Sam2SegmentationPrediction] = Field(default_factory=list)
+    """The same masks in one list, as inference-sdk reads them."""
+    time: float
+    """Seconds that the answer took, reading the image included."""
+    image_id: str | None = None
+    """The name under which later requests find the image."""
+
+
+EXAMPLES: dict[str, Any] = {
+    "click": {
+        "summary": "The object under a click",
+        "value": {"image": IMAGE, "prompts": [{"points": [{"x": 44, "y": 48, "positive": True}]}]},
+    },
+    "box": {
+        "summary": "The object in a box (x, y is its centre)",
+        "value": {
+            "image": IMAGE,
+            "prompts": {"prompts": [{"box": {"x": 44, "y": 48, "width": 32, "height": 32}}]},
+            "multimask_output": False,
+            "format": "rle",
+        },
+    },
+}
+
+FORMS = Forms(Sam2SegmentationFields, Sam2SegmentationRequest, Sam2CachedSegmentationRequest)
+DOCUMENTED = documented(
+    "SAM3 PVS (promptable visual segmentation)",
+    FORMS,
+    EXAMPLES,
+    Sam2SegmentationResponse,
+    {
+        "application/octet-stream": {
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": "format `binary`: an .npz file with masks, confidences, low_res_logits",
+            }
+        }
+    },
+)
+
+
+@router.post("/sam3/visual_segment", **DOCUMENTED)
+async def visual_segment(request: Request) -> Response:
+    """Segment the objects that clicks and boxes show (PVS): one mask per prompt.
+
+    Send `image_id` alone for an image that the server has: nothing is uploaded or encoded again.
+    """
+    call = await read_call(request, FORMS)
+    asked = call.fields.to_request()
+    if asked.mask_format == "binary" and call.listed:
+        raise UnsupportedFormat("binary", ["json", "rle", "polygon_holes"], "for a list of images")
+    answers = await call.ask(asked)
+    if asked.mask_format == "binary":
+        return Response(await asyncio.to_thread(npz, answers[0]), media_type="application/octet-stream")
+    seconds = call.exchange.seconds
+    bodies = [visual_body(answer, asked.mask_format, seconds) for answer in answers]
+    return answer_json(bodies, call.listed)
+
+
+def visual_body(answer: Answer[Sequence[Instance]], name: MaskFormat, seconds: float) -> dict[str, Any]:
+    """The answer of `/sam3/visual_segment`: `prompt_results` as documented, `predictions` as read."""
+    # Written once, used twice.
+    predictions = [orjson.Fragment(dump(prediction(instance, name))) for instance in answer.results]
+    return {
+        "predictions": predictions,
+        "prompt_results": [
+            {"prompt_index": index, "predictions": [mask]} for index, mask in enumerate(predictions)
+        ],
+        "time": seconds,
+        "image_id": answer.image_id,
+    }

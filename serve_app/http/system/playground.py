@@ -6,9 +6,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
+from serve_app.http.context import context_of
 from serve_app.http.models import note_on
 from serve_app.http.system.playground_files import ASK_AGAIN, PREFIX, SECURITY, Playground, StaticFile
-from serve_app.http.system.server import context_of, info
+from serve_app.http.system.server import info
 
 router = APIRouter(tags=["Server"])
 playground = lru_cache(maxsize=1)(Playground)

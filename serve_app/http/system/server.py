@@ -8,14 +8,33 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from serve_app.http.around.exchange import exchange_of
+from serve_app.http.context import context_of
 from serve_app.http.models import note_on
-from serve_app.http.sam3.answers import ServerInfo, Status
-from serve_app.http.sam3.call import HttpContext
+from serve_app.http.schemas import ResponseModel
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["Server"])
 
 READY_WITHIN_S = 5.0
+
+
+class ServerInfo(ResponseModel):
+    """Which server answers."""
+
+    name: str
+    version: str
+    uuid: str
+    """Made anew when the server starts."""
+    model: str
+    """Which weights answer."""
+    note: str | None = None
+    """What to know of the model."""
+
+
+class Status(ResponseModel):
+    """Whether the server works."""
+
+    status: str
 
 
 @router.get("/info", summary="Name, version, model", response_model=ServerInfo)
@@ -55,17 +74,11 @@ async def healthz(request: Request) -> JSONResponse:
     return JSONResponse({"status": "healthy" if healthy else "unhealthy"}, 200 if healthy else 503)
 
 
-def context_of(request: Request) -> HttpContext:
-    """What the app's routes share."""
-    context: HttpContext = request.app.state.context
-    return context
-
-
 async def _ask(request: Request) -> bool | None:
     """Whether the segmenter is ready; None when it cannot be asked."""
     try:
         async with asyncio.timeout(READY_WITHIN_S):
             return await context_of(request).segmenter().ready()
     except Exception:
-        logger.exception("request %s: the segmenter cannot be asked", exchange_of(request).trace.request_id)
+        logger.exception("request %s: the segmenter cannot be asked", exchange_of(request).timings.request_id)
         return None

@@ -1,4 +1,4 @@
-"""From a request about workflows to what the runner is asked: who asks, the definition, the images' files."""
+"""From an HTTP request about workflows to a question for the runner: tenant, definition, images' files."""
 
 import asyncio
 from typing import Any
@@ -10,18 +10,20 @@ from deployments.protocol import ImageSource
 from deployments.workflows.inputs import Path, images_in, put
 from deployments.workflows.protocol import HOW_TO_SWITCH_ON, Place, WorkflowAnswer, WorkflowRun, Workflows
 from serve_app.http.around.exchange import exchange_of
+from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import BadImage, InvalidRequest, NoWorkflows
 from serve_app.http.reading.images import Base64Image, UrlImage, check_count, source_of
-from serve_app.http.sam3.call import HttpContext, all_or_none, authenticated
+from serve_app.http.sam3.call import all_or_none
 from serve_app.http.sam3.image_fields import InferenceRequestImage
+from serve_app.http.tenants.caller import authenticated
 
 SAYS_THE_IMAGE = ("type", "value")
 URL_STARTS = ("https://", "http://")
 
 
 def workflows_of(request: Request) -> Workflows:
-    """Who runs workflows. Raises NoWorkflows where nobody does."""
-    workflows = _context(request).workflows
+    """The runner of workflows. Raises NoWorkflows where there is none."""
+    workflows = context_of(request).workflows
     if workflows is None:
         raise NoWorkflows(HOW_TO_SWITCH_ON)
     return workflows
@@ -29,7 +31,7 @@ def workflows_of(request: Request) -> Workflows:
 
 async def read_document(request: Request) -> tuple[str, dict[str, Any]]:
     """The tenant, and the request's JSON without the key. Raises the table's errors about keys and bodies."""
-    context = _context(request)
+    context = context_of(request)
     limit = context.settings.max_images
     exchange = exchange_of(request)
     tenant, body = await authenticated(request, context.keys, exchange.query_key, limit)
@@ -54,13 +56,13 @@ async def saved_definition(
         raise InvalidRequest.one("Input should be a valid boolean", "use_cache", kind="bool_type")
     if not isinstance(version, str | None):
         raise InvalidRequest.one("Input should be a valid string", "workflow_version_id", kind="string_type")
-    find = _context(request).definitions.find
+    find = context_of(request).definitions.find
     return await asyncio.to_thread(find, tenant, workspace, workflow_id, version, use_cache=use_cache)
 
 
 async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> WorkflowRun:
     """A run with its image files, fetched where they are URLs. Raises InvalidRequest, BadImage."""
-    context = _context(request)
+    context = context_of(request)
     inputs = _object(document, "inputs")
     found = list(images_in(specification_of(document), inputs))
     check_count(len(found), context.settings.max_images)
@@ -81,11 +83,6 @@ async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> W
 def answer_of(answer: WorkflowAnswer) -> Response:
     """The runner's answer as it is."""
     return Response(answer.body, answer.status, media_type="application/json")
-
-
-def _context(request: Request) -> HttpContext:
-    context: HttpContext = request.app.state.context
-    return context
 
 
 def _object(document: dict[str, Any], name: str) -> dict[str, Any]:

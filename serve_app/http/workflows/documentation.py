@@ -3,8 +3,8 @@ themselves are what GET /workflows/blocks/describe answers."""
 
 from typing import Any
 
-from serve_app.http.sam3.documentation import ERRORS, PARAMETERS
 from serve_app.http.sam3.examples import IMAGE
+from serve_app.http.sam3.route import ERRORS, PARAMETERS
 from serve_app.http.schemas import Message
 
 SPECIFICATION: dict[str, Any] = {

@@ -92,9 +92,9 @@ async def describe_saved(request: Request, workspace: str, workflow_id: str) -> 
 
 async def _run(request: Request, tenant: str, document: dict[str, object]) -> Response:
     job = await read_run(request, tenant, document)
-    return answer_of(await workflows_of(request).run(job, exchange_of(request).trace))
+    return answer_of(await workflows_of(request).run(job, exchange_of(request).timings))
 
 
 async def _ask(request: Request, question: Question, document: dict[str, object]) -> Response:
-    trace = exchange_of(request).trace
-    return answer_of(await workflows_of(request).ask(question, document, trace))
+    timings = exchange_of(request).timings
+    return answer_of(await workflows_of(request).ask(question, document, timings))

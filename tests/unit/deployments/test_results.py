@@ -25,6 +25,10 @@ def test_nested_lists_keep_their_shape() -> None:
     assert load_results(dump_results([])) == []
 
 
+def test_plain_values_travel_as_they_are() -> None:
+    assert load_results(dump_results([2, [0.5, "a"], None])) == [2, [0.5, "a"], None]
+
+
 @pytest.mark.parametrize(
     ("masks", "text"),
     [

@@ -11,8 +11,7 @@ pytest.importorskip("torch")
 import torch
 
 from deployments.decoder.features import HotImage
-from deployments.decoder.logits import LogitsCache
-from deployments.decoder.prompts import Prompting
+from deployments.decoder.prompts import PromptRunner
 from deployments.keys import ImageKey
 from deployments.model.thread import ModelThread
 from deployments.observe.metrics import LocalMetrics
@@ -63,16 +62,16 @@ def metrics() -> LocalMetrics:
 
 
 @pytest.fixture
-def prompting(engine: FakeEngine, metrics: LocalMetrics) -> Iterator[Prompting]:
+def prompts(engine: FakeEngine, metrics: LocalMetrics) -> Iterator[PromptRunner]:
     with ModelThread("test") as thread, ThreadPoolExecutor(1) as post:
-        yield Prompting(cast("Engine", engine), thread, post, LogitsCache(10**6), metrics, 8, 0.0)
+        yield PromptRunner(cast("Engine", engine), thread, post, metrics, 8, 0.0)
 
 
 IMAGE = HotImage(Features(), SIZE)
 
 
-async def answer(prompting: Prompting, request: ConceptRequest | VisualRequest) -> Any:
-    data, stages = await prompting.answer(KEY, IMAGE, request, None)
+async def answer(prompts: PromptRunner, request: ConceptRequest | VisualRequest) -> Any:
+    data, stages = await prompts.answer(KEY, IMAGE, request, None)
     assert stages.keys() == {"queue", "prompt", "post"}
     assert all(seconds >= 0 for seconds in stages.values())
     return load_results(data)
@@ -80,7 +79,7 @@ async def answer(prompting: Prompting, request: ConceptRequest | VisualRequest) 
 
 @pytest.mark.parametrize("size", [SIZE, ImageSize(2000, 3000)])
 async def test_what_takes_long_is_encoded_in_a_thread(
-    prompting: Prompting, size: ImageSize, monkeypatch: pytest.MonkeyPatch
+    prompts: PromptRunner, size: ImageSize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[str] = []
     dumps = dump_results
@@ -91,41 +90,41 @@ async def test_what_takes_long_is_encoded_in_a_thread(
 
     monkeypatch.setattr("deployments.decoder.prompts.dump_results", watched)
     request = VisualRequest([VisualPrompt((Point(1, 1),))])
-    await prompting.answer(KEY, HotImage(Features(), size), request, None)
+    await prompts.answer(KEY, HotImage(Features(), size), request, None)
     assert (threads == [threading.current_thread().name]) == (size == SIZE)
 
 
-async def test_concepts_come_back_by_prompt(prompting: Prompting, metrics: LocalMetrics) -> None:
-    results = await answer(prompting, ConceptRequest([ConceptPrompt("a"), ConceptPrompt("b")]))
+async def test_concepts_come_back_by_prompt(prompts: PromptRunner, metrics: LocalMetrics) -> None:
+    results = await answer(prompts, ConceptRequest([ConceptPrompt("a"), ConceptPrompt("b")]))
     assert [[instance.score for instance in prompt] for prompt in results] == [[pytest.approx(0.9)]] * 2
     assert results[0][0].box == (0, 0, 24, 32)
     assert 0.4 < results[0][0].area / (32 * 48) < 0.6
     assert metrics.values['sam3_batch_size_count{stage="prompt"}'] == 1
 
 
-async def test_overlapping_instances_are_suppressed_across_prompts(prompting: Prompting) -> None:
+async def test_overlapping_instances_are_suppressed_across_prompts(prompts: PromptRunner) -> None:
     request = ConceptRequest([ConceptPrompt("a"), ConceptPrompt("b")], nms_iou_threshold=0.5)
-    assert [len(prompt) for prompt in await answer(prompting, request)] == [1, 0]
+    assert [len(prompt) for prompt in await answer(prompts, request)] == [1, 0]
 
 
 @pytest.mark.parametrize(
     ("mask_format", "has_logits"), [("polygon", False), ("rle", False), ("binary", True)]
 )
 async def test_only_binary_answers_carry_logits(
-    prompting: Prompting, mask_format: MaskFormat, has_logits: bool
+    prompts: PromptRunner, mask_format: MaskFormat, has_logits: bool
 ) -> None:
-    (instance,) = await answer(prompting, VisualRequest([VisualPrompt()], mask_format))
+    (instance,) = await answer(prompts, VisualRequest([VisualPrompt()], mask_format=mask_format))
     assert (instance.low_res_logits is not None) is has_logits
     if mask_format == "binary":
         assert instance.masks.shape == SIZE
 
 
-async def test_saved_logits_are_loaded_for_the_next_click(prompting: Prompting, engine: FakeEngine) -> None:
+async def test_saved_logits_are_loaded_for_the_next_click(prompts: PromptRunner, engine: FakeEngine) -> None:
     first = VisualPrompt((Point(1, 1),))
-    await answer(prompting, VisualRequest([first], save_logits=True))
+    await answer(prompts, VisualRequest([first], save_logits=True))
     more = VisualPrompt((Point(1, 1), Point(2, 2)))
-    await answer(prompting, VisualRequest([more], load_logits=True))
-    await answer(prompting, VisualRequest([more]))
+    await answer(prompts, VisualRequest([more], load_logits=True))
+    await answer(prompts, VisualRequest([more]))
     loaded = [item.prompts[0].previous_logits for item in engine.visual_items]
     assert [logits is not None for logits in loaded] == [False, True, False]
     np.testing.assert_array_equal(loaded[1], left_half().numpy())

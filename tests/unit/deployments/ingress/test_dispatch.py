@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deployments.ingress.dispatch import Walk
+from deployments.ingress.dispatch import Dispatcher
 from deployments.keys import content_digest, derived_id
-from deployments.protocol import ImageReference, Overloaded, Trace, VisualRequest
+from deployments.protocol import ImageReference, Overloaded, Timings, VisualRequest
 from deployments.results import load_results
 from sam3_engine.types import VisualPrompt
 from tests.unit.deployments.fakes import MODEL, FakeDecoders, FakePool, FileSource, image_file
@@ -17,9 +17,9 @@ RED_ID = derived_id(content_digest(RED))
 
 
 @pytest.fixture
-def walk(decoders: FakeDecoders, pool: FakePool) -> Iterator[Walk]:
+def dispatcher(decoders: FakeDecoders, pool: FakePool) -> Iterator[Dispatcher]:
     with ThreadPoolExecutor(1) as executor:
-        yield Walk(decoders, pool, executor, 10_000)
+        yield Dispatcher(decoders, pool, executor, 10_000)
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +27,11 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deployments.ingress.dispatch.UPDATE_PAUSES_S", (0.0, 0.001, 0.002))
 
 
-async def red(walk: Walk, reference: ImageReference, trace: Trace | None = None) -> bool:
+async def red(dispatcher: Dispatcher, reference: ImageReference, timings: Timings | None = None) -> bool:
     """Whether a click on an image finds it red."""
-    _, answered = await walk.answer(reference, VisualRequest([VisualPrompt()]), trace or Trace("request"))
+    _, answered = await dispatcher.answer(
+        reference, VisualRequest([VisualPrompt()]), timings or Timings("request")
+    )
     colour = load_results(answered.results)[0].masks[0][0]
     return bool(colour[0] > colour[2])
 
@@ -39,28 +41,28 @@ def new_image() -> ImageReference:
 
 
 async def test_a_decoder_of_the_encoders_model_is_asked(
-    walk: Walk, pool: FakePool, decoders: FakeDecoders
+    dispatcher: Dispatcher, pool: FakePool, decoders: FakeDecoders
 ) -> None:
     pool.model, decoders.models = "new", (MODEL, "new")
-    assert await red(walk, new_image())
+    assert await red(dispatcher, new_image())
     assert [job.elsewhere for job in decoders.jobs] == [0, 1], "the pool has kept the file"
     assert [one.model for one in pool.encoded] == ["new"]
 
 
 async def test_images_of_before_are_known_by_their_ids(
-    walk: Walk, pool: FakePool, decoders: FakeDecoders
+    dispatcher: Dispatcher, pool: FakePool, decoders: FakeDecoders
 ) -> None:
-    assert await red(walk, new_image())
+    assert await red(dispatcher, new_image())
     pool.model, decoders.models = "new", ("new",)
-    trace = Trace("2")
-    assert await red(walk, ImageReference("t", None, RED_ID), trace)
-    assert trace.cache == "cold"
+    timings = Timings("2")
+    assert await red(dispatcher, ImageReference("t", None, RED_ID), timings)
+    assert timings.cache == "cold"
 
 
 async def test_when_no_decoder_has_the_encoders_model_the_request_is_refused(
-    walk: Walk, pool: FakePool, decoders: FakeDecoders
+    dispatcher: Dispatcher, pool: FakePool, decoders: FakeDecoders
 ) -> None:
     pool.model = "new"
     with pytest.raises(Overloaded):
-        await red(walk, new_image())
+        await red(dispatcher, new_image())
     assert [job.elsewhere for job in decoders.jobs] == [0, 1, 2, 3]

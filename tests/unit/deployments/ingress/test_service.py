@@ -2,6 +2,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -10,13 +11,13 @@ from deployments.keys import content_digest, derived_id
 from deployments.messages import Expired, PromptJob, Reply
 from deployments.observe.metrics import LocalMetrics
 from deployments.protocol import (
+    Answer,
     DeadlineExceeded,
     ImageReference,
     Overloaded,
     Segmenter,
-    Trace,
+    Timings,
     UnknownImage,
-    VisualAnswer,
     VisualRequest,
 )
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
@@ -47,12 +48,12 @@ def image(
 
 
 async def click(
-    service: SegmentationService, reference: ImageReference, trace: Trace | None = None
-) -> VisualAnswer:
-    return await service.visual(reference, CLICK, trace or Trace("request"))
+    service: SegmentationService, reference: ImageReference, timings: Timings | None = None
+) -> Answer[Any]:
+    return await service.answer(reference, CLICK, timings or Timings("request"))
 
 
-def colour(answer: VisualAnswer) -> str:
+def colour(answer: Answer[Any]) -> str:
     red, _, blue = answer.results[0].masks[0][0]
     return "red" if red > blue else "blue"
 
@@ -66,7 +67,7 @@ async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(
     service: SegmentationService, pool: FakePool, decoders: FakeDecoders
 ) -> None:
     reference, source = image(RED)
-    first = Trace("1")
+    first = Timings("1")
     answer = await click(service, reference, first)
     assert answer.image_id == derived_id(content_digest(RED))
     assert answer.size == ImageSize(30, 40)
@@ -77,7 +78,7 @@ async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(
     assert {"decode", "encode", "prompt", "queue"} <= first.stages.keys()
 
     again, source = image(RED)
-    second = Trace("2")
+    second = Timings("2")
     assert (await click(service, again, second)).results == answer.results
     assert source is not None
     assert source.reads == 0, "a known image's file is not even read"
@@ -89,7 +90,7 @@ async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(
 
 
 async def test_every_route_shares_one_encode(service: SegmentationService, pool: FakePool) -> None:
-    embedded = await service.embed(image(RED)[0], Trace("1"))
+    embedded = await service.answer(image(RED)[0], None, Timings("1"))
     assert embedded.size == ImageSize(30, 40)
     answer = await click(service, image(image_id=embedded.image_id)[0])
     assert colour(answer) == "red"
@@ -102,7 +103,7 @@ async def test_the_deadline_ends_the_search_for_a_decoder_of_the_encoders_model(
     pool.model = "new"
     monkeypatch.setattr("deployments.ingress.dispatch.UPDATE_PAUSES_S", (60.0,))
     with pytest.raises(DeadlineExceeded):
-        await click(service, image(RED)[0], Trace("1", time.time() + 0.05))
+        await click(service, image(RED)[0], Timings("1", time.time() + 0.05))
 
 
 async def test_fifty_requests_for_one_new_image_make_one_encode(
@@ -219,7 +220,7 @@ async def test_a_passed_deadline_cancels_the_work(
 
     monkeypatch.setattr(decoders, "run", slow)
     with pytest.raises(DeadlineExceeded):
-        await click(service, image(RED)[0], Trace("1", deadline=time.time() + 0.02))
+        await click(service, image(RED)[0], Timings("1", deadline=time.time() + 0.02))
     assert cancelled
 
 
@@ -231,7 +232,7 @@ async def test_a_job_that_expired_at_the_decoder(
 
     monkeypatch.setattr(decoders, "run", expired)
     with pytest.raises(DeadlineExceeded):
-        await click(service, image(RED)[0], Trace("1", deadline=time.time() - 1))
+        await click(service, image(RED)[0], Timings("1", deadline=time.time() - 1))
 
 
 async def test_what_a_request_waited_is_known_even_when_it_was_in_vain(
@@ -242,10 +243,10 @@ async def test_what_a_request_waited_is_known_even_when_it_was_in_vain(
         raise AssertionError
 
     monkeypatch.setattr(decoders, "run", slow)
-    trace = Trace("1", deadline=time.time() + 0.05)
+    timings = Timings("1", deadline=time.time() + 0.05)
     with pytest.raises(DeadlineExceeded):
-        await click(service, image(RED)[0], trace)
-    assert trace.waited_s > 0.01
+        await click(service, image(RED)[0], timings)
+    assert timings.waited_s > 0.01
 
 
 async def test_another_requests_deadline_does_not_end_this_one(
@@ -262,7 +263,7 @@ async def test_another_requests_deadline_does_not_end_this_one(
         return await run(job)
 
     monkeypatch.setattr(decoders, "run", later)
-    answer = await click(service, image(RED)[0], Trace("1", deadline=time.time() + 60))
+    answer = await click(service, image(RED)[0], Timings("1", deadline=time.time() + 60))
     assert answer.results
     assert len(pool.encoded) == 2
 
@@ -271,7 +272,7 @@ async def test_the_deadline_travels_to_decoder_and_encoder(
     service: SegmentationService, pool: FakePool, decoders: FakeDecoders
 ) -> None:
     deadline = time.time() + 60
-    await click(service, image(RED)[0], Trace("1", deadline=deadline))
+    await click(service, image(RED)[0], Timings("1", deadline=deadline))
     assert {job.deadline for job in decoders.jobs} == {deadline}
     assert [encoded.deadline for encoded in pool.encoded] == [deadline]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deployments.keys import content_digest
-from deployments.protocol import DeadlineExceeded, Overloaded, Trace
+from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls, PixelSource, concept_request, visual_request
 from sam3_engine.images import open_upright
@@ -31,7 +31,7 @@ def visual(**fields: Any) -> dict[str, Any]:
 def ask(segmenter: FakeSegmenter, *headers: dict[str, Any], parts: Any = ()) -> tuple[ModelCalls, list[Any]]:
     async def run() -> tuple[ModelCalls, list[Any]]:
         calls = ModelCalls(segmenter, "acme", [FILE], LIMITS)
-        return calls, [await calls.answer(header, parts, Trace("id")) for header in headers]
+        return calls, [await calls.answer(header, parts, Timings("id")) for header in headers]
 
     return asyncio.run(run())
 

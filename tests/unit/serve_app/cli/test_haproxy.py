@@ -1,92 +1,139 @@
+"""The program that Serve starts as HAProxy, on the configuration that the installed Serve writes."""
+
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from serve_app.cli.haproxy import install, program
+from serve_app.cli.haproxy import install, install_for_pods, program
+from serve_app.cli.haproxy_rules import rules
 from serve_app.settings import Settings
+from tests.support.haproxy import written_by_serve
 
-# As Ray Serve 2.60 writes it, shortened.
-CONFIG = """global
-    log 127.0.0.1:514 local0 info
-    stats socket /tmp/x/admin.sock mode 666 level admin expose-fd listeners
-frontend prometheus
-    bind :9101
-    http-request use-service prometheus-exporter if { path /metrics }
-frontend http_frontend
-    bind 127.0.0.1:9001
-    log global
-    log /tmp/x/metrics.sock len 8192 format rfc5424 local1 debug
-backend http-default
-    server SERVE_REPLICA_1 127.0.0.1:30000 check
-listen stats
-  bind *:8404
-  stats uri /stats
-"""
+PORT = 9001
 
 
-def corrected(tmp_path: Path, host: str = "127.0.0.1") -> tuple[str, str]:
-    """The configuration after the program has run on it, and what the real HAProxy was given."""
-    binary = tmp_path / "real"
+def run(folder: Path, config: Path, host: str = "127.0.0.1") -> "subprocess.CompletedProcess[str]":
+    """The program, before a HAProxy that says what it was given."""
+    binary, wrapper = folder / "it's real", folder / "haproxy"
     binary.write_text('#!/bin/sh\necho "$@"\n')
-    binary.chmod(0o700)
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(CONFIG)
-    wrapper = tmp_path / "haproxy"
-    wrapper.write_text(program(str(binary), host, Settings(port=9001), "8404", "9101"))
-    wrapper.chmod(0o700)
-    done = subprocess.run(
-        [wrapper, "-db", "-f", config, "-sf", "17"], capture_output=True, text=True, check=True
-    )
-    return config.read_text(), done.stdout.strip()
+    wrapper.write_text(program(str(binary), host, Settings(port=PORT)))
+    for each in (binary, wrapper):
+        each.chmod(0o700)
+    return subprocess.run([wrapper, "-db", "-f", config, "-sf", "17"], capture_output=True, text=True)
+
+
+def corrected(folder: Path, host: str = "127.0.0.1") -> str:
+    """The configuration after the program has run on it."""
+    config = written_by_serve(folder, PORT, [30000], metrics=True)
+    done = run(folder, config, host)
+    assert done.returncode == 0, done.stderr
+    return config.read_text()
 
 
 def binds(config: str) -> list[str]:
-    return [line.split()[1] for line in config.splitlines() if line.strip().startswith("bind ")]
+    """The hosts of what listens: HAProxy's metrics, the front end, statistics."""
+    lines = [line.split()[1] for line in config.splitlines() if line.strip().startswith("bind ")]
+    return [address.rpartition(":")[0] for address in lines]
 
 
 def test_everything_listens_on_loopback(tmp_path: Path) -> None:
-    config, _ = corrected(tmp_path)
-    assert binds(config) == ["127.0.0.1:9101", "127.0.0.1:9001", "127.0.0.1:8404"]
+    assert binds(corrected(tmp_path)) == ["127.0.0.1", "127.0.0.1", "127.0.0.1"]
 
 
-@pytest.mark.parametrize(("host", "front"), [("0.0.0.0", "0.0.0.0:9001"), ("::", "[::]:9001")])
+@pytest.mark.parametrize(("host", "front"), [("0.0.0.0", "0.0.0.0"), ("::", "[::]")])
 def test_only_the_front_end_becomes_public(tmp_path: Path, host: str, front: str) -> None:
-    config, _ = corrected(tmp_path, host)
-    assert binds(config) == ["127.0.0.1:9101", front, "127.0.0.1:8404"]
+    config = corrected(tmp_path, host)
+    assert binds(config) == ["127.0.0.1", front, "127.0.0.1"]
+    assert f"bind {front}:{PORT}\n" in config
 
 
 def test_requests_are_not_logged_and_the_admin_socket_is_the_users_own(tmp_path: Path) -> None:
-    config, _ = corrected(tmp_path)
+    config = corrected(tmp_path)
     assert "514" not in config
     assert "mode 600 level admin" in config
-    assert "log /tmp/x/metrics.sock" in config, "Serve counts requests by this one"
-    assert "server SERVE_REPLICA_1 127.0.0.1:30000 check" in config
+    assert f"log {tmp_path}/metrics.sock" in config, "Serve counts requests by this one"
+    assert "server s0 127.0.0.1:30000 check" in config
 
 
 def test_the_real_haproxy_is_started_as_serve_asked(tmp_path: Path) -> None:
-    _, arguments = corrected(tmp_path)
-    assert arguments == f"-db -f {tmp_path}/haproxy.cfg -sf 17"
+    config = written_by_serve(tmp_path, PORT, [30000])
+    assert run(tmp_path, config).stdout.strip() == f"-db -f {tmp_path}/haproxy.cfg -sf 17"
+
+
+def test_before_there_is_an_application_it_starts_too(tmp_path: Path) -> None:
+    config = written_by_serve(tmp_path, PORT, [])
+    assert run(tmp_path, config).returncode == 0
 
 
 def test_it_is_installed_for_the_user_alone(tmp_path: Path) -> None:
-    install(Settings(), tmp_path / "h", "1", "2")
+    install(Settings(), tmp_path / "h")
     assert (tmp_path / "h" / "haproxy").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_program_is_made_for_the_configuration_that_serve_writes() -> None:
-    """The lines that it looks for are those of the installed Serve's template."""
-    from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE as TEMPLATE
+@pytest.mark.parametrize(("host", "front"), [("0.0.0.0", "*"), ("10.0.0.7", "10.0.0.7")])
+def test_in_pods_the_front_end_stays_where_serve_has_put_it(tmp_path: Path, host: str, front: str) -> None:
+    install_for_pods(tmp_path / "haproxy")
+    config = written_by_serve(tmp_path, PORT, [30000], host=host)
+    checked = subprocess.run(  # the real one: it reads the file and ends
+        [tmp_path / "haproxy", "-db", "-f", config, "-c"], capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert binds(config.read_text()) == ["127.0.0.1", front, "127.0.0.1"]
 
-    for line in [
-        "    log {{ config.log_target }} local0 info\n",
-        "    stats socket {{ config.socket_path }} mode 666 level admin expose-fd listeners\n",
-        "    bind :{{ config.metrics_port }}\n",
-        "    option httplog\n",
-        "    bind {{ config.frontend_host }}:{{ config.frontend_port }}\n",
-        "  bind *:{{ config.stats_port }}\n",
-        "    http-request return status 404 content-type text/plain lf-string ",
-        'Ping http://.../-/routes for available routes."\n',
-    ]:
-        assert line in TEMPLATE
-    assert TEMPLATE.count("bind ") == 5, "gRPC's, which is off, and the word in a comment"
+
+def refused(folder: Path, change: Callable[[str], str]) -> str:
+    """What the program says of the configuration when something of it is different. The file stays as it was."""
+    config = written_by_serve(folder, PORT, [30000])
+    text = config.read_text()
+    assert change(text) != text
+    config.write_text(change(text))
+    done = run(folder, config)
+    assert (done.returncode, done.stdout) == (1, ""), "the real HAProxy is not started"
+    assert config.read_text() == change(text)
+    return done.stderr
+
+
+DIFFERENT = {
+    "the front end listens on the host of the settings": "    bind 127.0.0.1:9001\n",
+    "statistics stay on loopback": "listen stats\n",
+    "HAProxy's metrics stay on loopback": "frontend prometheus\n",
+    "only this user commands HAProxy": " mode 666 ",
+    "no URL is logged": " local0 info\n",
+    "a request arrives whole, and in time": "    option httplog\n",
+    "an application that is not known yet is a 503": "    http-request return status 404 content-type text",
+}
+"""By rule: a part of its line, which it does not find where that part is another one."""
+
+
+@pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1")])
+def test_a_rule_that_finds_nothing_keeps_haproxy_from_starting(tmp_path: Path, rule: str) -> None:
+    part = DIFFERENT[rule]
+    other = part.replace(part.split()[0], "other")
+    said = refused(tmp_path, lambda text: text.replace(part, other))
+    assert f"HAProxy is not started, as Serve's configuration of it is not as expected. {rule}: " in said
+
+
+def test_so_does_one_that_finds_two_lines(tmp_path: Path) -> None:
+    assert "statistics stay on loopback: 2 lines" in refused(
+        tmp_path, lambda text: text + "listen stats\n  bind *:8405\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (
+            "frontend grpc_frontend\n    bind 0.0.0.0:9000 proto h2\n",
+            "leave loopback: bind 0.0.0.0:9000 proto h2",
+        ),
+        (
+            "global\n    stats socket /tmp/other.sock mode 660 level operator\n",
+            "command HAProxy: stats socket",
+        ),
+        ("global\n    log 10.0.0.1:514 local0 debug\n", "logged to an address: log 10.0.0.1:514"),
+    ],
+)
+def test_a_line_that_no_rule_knows_keeps_it_from_starting(tmp_path: Path, more: str, reason: str) -> None:
+    assert reason in refused(tmp_path, lambda text: text + more)

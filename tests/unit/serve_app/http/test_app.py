@@ -32,21 +32,21 @@ def test_the_segmenter_may_come_later() -> None:
 
 
 def test_requests_reach_the_segmenter_with_tenant_and_deadline() -> None:
-    traces: list[Any] = []
+    seen: list[Any] = []
 
     class Noting(FakeSegmenter):
-        async def embed(self, image: Any, trace: Any) -> Any:
-            traces.append(trace)
-            return await super().embed(image, trace)
+        async def answer(self, image: Any, request: Any, timings: Any) -> Any:
+            seen.append(timings)
+            return await super().answer(image, request, timings)
 
     segmenter = Noting()
     with TestClient(create_app(segmenter, Settings(request_timeout_s=50))) as client:
         client.post("/sam3/embed_image", json={"image": IMAGE}, headers={"X-Request-ID": "r-1"})
         client.post("/sam3/embed_image", json={"image": [IMAGE, IMAGE]}, headers={"X-Request-ID": "r-2"})
     assert segmenter.tenants == ["default"] * 3
-    assert [trace.request_id for trace in traces] == ["r-1", "r-2", "r-2"]
-    assert all(trace.deadline is not None for trace in traces)
-    assert traces[1] is not traces[2]
+    assert [timings.request_id for timings in seen] == ["r-1", "r-2", "r-2"]
+    assert all(timings.deadline is not None for timings in seen)
+    assert seen[1] is not seen[2]
 
 
 def test_the_fetcher_is_closed_in_the_end() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from deployments.protocol import Trace
+from deployments.protocol import Timings
 from serve_app.http.around.admission import FEWEST, Admission, Limit
 from serve_app.http.around.exchange import Exchange
 
@@ -41,7 +41,7 @@ async def post(app: Any, method: str = "POST") -> tuple[list[Message], int]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    exchange = Exchange(Trace("1"), "m")
+    exchange = Exchange(Timings("1"), "m")
     await app({"type": "http", "method": method, "state": {"exchange": exchange}}, receive, send)
     return sent, reads
 

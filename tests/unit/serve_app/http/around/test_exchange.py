@@ -2,13 +2,12 @@ import re
 
 import pytest
 
-from deployments.protocol import CacheTier, Trace
-from deployments.traces import merge
+from deployments.protocol import CacheTier, Timings
 from serve_app.http.around.exchange import Exchange, request_id_of
 
 
-def exchange(**trace) -> Exchange:
-    return Exchange(Trace("id", **trace), model_id="sam3/sam3_final")
+def exchange(**timings) -> Exchange:
+    return Exchange(Timings("id", **timings), model_id="sam3/sam3_final")
 
 
 def entries(timing: str) -> dict[str, str]:
@@ -62,16 +61,14 @@ def test_unfit_request_ids_are_replaced(given: str | None) -> None:
 
 
 def test_merge_sums_stages_and_is_a_hit_only_if_all_are() -> None:
-    total = Trace("id")
-    merge(
-        total,
-        [Trace("id", cache="hot", stages={"a": 1.0}), Trace("id", cache="warm", stages={"a": 2.0, "b": 3.0})],
-    )
+    total = Timings("id")
+    again = {"a": 2.0, "b": 3.0}
+    total.merge([Timings("id", cache="hot", stages={"a": 1.0}), Timings("id", cache="warm", stages=again)])
     assert total.stages == {"a": 3.0, "b": 3.0}
     assert total.cache == "hot"
-    mixed = Trace("id")
-    merge(mixed, [Trace("id", cache="hot"), Trace("id", cache="joined")])
+    mixed = Timings("id")
+    mixed.merge([Timings("id", cache="hot"), Timings("id", cache="joined")])
     assert mixed.cache == "joined"
-    unknown = Trace("id")
-    merge(unknown, [Trace("id", cache="hot"), Trace("id")])
+    unknown = Timings("id")
+    unknown.merge([Timings("id", cache="hot"), Timings("id")])
     assert unknown.cache is None

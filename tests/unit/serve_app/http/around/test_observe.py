@@ -9,7 +9,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from deployments.observe.metrics import LocalMetrics
-from deployments.protocol import Trace
+from deployments.protocol import Timings
 from sam3_engine.types import ImageSize
 from serve_app.http.around.exchange import Exchange
 from serve_app.http.around.observe import LEFT, MOST_TENANTS, Observation, Observe, RequestMetrics
@@ -50,7 +50,7 @@ async def observed(app: Any, **known: Any) -> tuple[list[Observation], LocalMetr
     seen: list[Observation] = []
     routes = RouteNames(lambda: an_app().routes)
     observe = Observe(app, routes=routes, metrics=metrics, reporters=(seen.append,))
-    exchange = Exchange(Trace("id"), model_id="m", **known)
+    exchange = Exchange(Timings("id"), model_id="m", **known)
     scope: Scope = {
         "type": "http",
         "method": "POST",
@@ -88,7 +88,7 @@ async def test_requests_being_answered_are_counted() -> None:
         "type": "http",
         "method": "GET",
         "path": "/x",
-        "state": {"exchange": Exchange(Trace("i"), "m")},
+        "state": {"exchange": Exchange(Timings("i"), "m")},
     }
     await observe(scope, None, None)  # type: ignore[arg-type]
     assert held == [1]
@@ -117,7 +117,7 @@ async def test_a_report_that_fails_fails_no_request(caplog: pytest.LogCaptureFix
     observe = Observe(
         PlainTextResponse("x"), routes=RouteNames(list), metrics=LocalMetrics(), reporters=(broken,)
     )
-    exchange = Exchange(Trace("find-me"), model_id="m")
+    exchange = Exchange(Timings("find-me"), model_id="m")
     scope: Scope = {
         "type": "http",
         "method": "GET",
@@ -131,7 +131,7 @@ async def test_a_report_that_fails_fails_no_request(caplog: pytest.LogCaptureFix
 
 
 def observation(tenant: str | None, status: int = 200, prompts: int = 3, images: int = 2) -> Observation:
-    exchange = Exchange(Trace("id"), model_id="m", bytes_in=10, tenant=tenant, prompts=prompts)
+    exchange = Exchange(Timings("id"), model_id="m", bytes_in=10, tenant=tenant, prompts=prompts)
     exchange.sizes = [ImageSize(1, 1)] * images
     return Observation(exchange, "POST", "/plain", status, 0.5, 20)
 

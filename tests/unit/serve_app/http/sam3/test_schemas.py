@@ -83,7 +83,14 @@ def test_empty_labels_are_no_labels() -> None:
 
 
 def test_visual_defaults() -> None:
-    assert visual() == VisualRequest([VisualPrompt()], "polygon", True, False, False, as_json=True)
+    assert visual() == VisualRequest(
+        [VisualPrompt()],
+        mask_format="polygon",
+        multimask=True,
+        save_logits=False,
+        load_logits=False,
+        as_json=True,
+    )
     assert not visual(format="binary").as_json
 
 

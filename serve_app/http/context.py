@@ -1,0 +1,31 @@
+"""What the routes of one app share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from deployments.protocol import Segmenter
+from deployments.workflows.definitions import Definitions
+from deployments.workflows.protocol import Workflows
+from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.tenants.auth import KeyRing
+from serve_app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class HttpContext:
+    """Lives in `app.state.context`."""
+
+    settings: Settings
+    segmenter: Callable[[], Segmenter]
+    keys: KeyRing
+    fetcher: ImageFetcher
+    definitions: Definitions
+    workflows: Workflows | None = None
+
+
+def context_of(request: Request) -> HttpContext:
+    """The context of the app that a request came to."""
+    context: HttpContext = request.app.state.context
+    return context

@@ -1,0 +1,59 @@
+"""Encoding an image ahead of its prompts: `POST /sam3/embed_image`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from deployments.protocol import Answer
+from serve_app.http.sam3.call import Forms, read_call
+from serve_app.http.sam3.examples import IMAGE
+from serve_app.http.sam3.image_fields import ImageOrImages
+from serve_app.http.sam3.masks import answer_json
+from serve_app.http.sam3.route import documented
+from serve_app.http.schemas import AcceptedFields, ImageId, ResponseModel
+
+router = APIRouter(tags=["SAM 3"])
+
+
+class Sam3EmbedFields(AcceptedFields):
+    """What a request to encode an image says beside the image."""
+
+    image_id: ImageId | None = None
+    """A name for the image, for later requests. Without one, the name is a digest of the image file."""
+
+
+class Sam3EmbedImageRequest(Sam3EmbedFields):
+    """Encode an image once, for any number of prompts later."""
+
+    image: ImageOrImages
+    """The image to encode."""
+
+
+class Sam3EmbedImageResponse(ResponseModel):
+    """The image is encoded and cached."""
+
+    image_id: str
+    """The name under which later requests find the image."""
+    time: float
+    """Seconds that the answer took, reading the image included."""
+
+
+EXAMPLES: dict[str, Any] = {
+    "named": {
+        "summary": "Encode under a name of your own",
+        "value": {"image": IMAGE, "image_id": "my-image"},
+    },
+    "unnamed": {"summary": "Encode; the answer holds the name", "value": {"image": IMAGE}},
+}
+
+FORMS = Forms(Sam3EmbedFields, Sam3EmbedImageRequest)
+DOCUMENTED = documented("SAM3 image embedding", FORMS, EXAMPLES, Sam3EmbedImageResponse)
+
+
+@router.post("/sam3/embed_image", **DOCUMENTED)
+async def embed_image(request: Request) -> Response:
+    """Encode an image once. Requests that send its `image_id` later encode nothing."""
+    call = await read_call(request, FORMS)
+    answers: list[Answer[None]] = await call.ask(None)
+    seconds = call.exchange.seconds
+    return answer_json([{"image_id": one.image_id, "time": seconds} for one in answers], call.listed)

@@ -1,0 +1,92 @@
+"""Masks in answers: their formats, their fields, and their schemas in the OpenAPI document."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Response
+from pydantic import Field
+
+from deployments.results import JsonText
+from sam3_engine.types import Instance, MaskFormat
+from serve_app.http.errors import UnsupportedFormat
+from serve_app.http.schemas import ResponseModel
+
+PolygonPoint = Annotated[list[float], Field(min_length=2, max_length=2)]
+Polygon = list[PolygonPoint]
+
+
+class Rle(ResponseModel):
+    """A mask in COCO's compressed run-length encoding, column-major."""
+
+    size: Annotated[list[int], Field(min_length=2, max_length=2)]
+    """[height, width] of the upright image."""
+    counts: str
+    """The runs, as pycocotools writes them."""
+
+
+class PolygonWithHoles(ResponseModel):
+    """A connected part of a mask with its holes."""
+
+    outer: Polygon
+    """The outer contour."""
+    holes: list[Polygon]
+    """The contours of its holes."""
+
+
+class ResultBox(ResponseModel):
+    """A box by its corners, in absolute pixels of the upright image."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+Masks = list[Polygon] | Rle | list[PolygonWithHoles]
+
+
+class Prediction(ResponseModel):
+    """One mask."""
+
+    format: str
+    """`polygon`, `rle` or `polygon_holes`."""
+    confidence: float
+    """Score of the mask, from 0 to 1."""
+    masks: Masks
+    """polygon: a list of polygons, each a list of [x, y] in pixels. rle, polygon_holes: see there."""
+    box: ResultBox | None = None
+    """The instance's box."""
+    area: int | None = None
+    """Number of pixels of the mask."""
+
+
+def mask_format(formats: Mapping[str, MaskFormat], name: str) -> MaskFormat:
+    """The engine's name of the format that a request names. Raises UnsupportedFormat."""
+    try:
+        return formats[name]
+    except KeyError:
+        raise UnsupportedFormat(name, list(formats)) from None
+
+
+def prediction(instance: Instance, name: MaskFormat) -> dict[str, Any]:
+    """One mask, with our own `box` (corners) and `area` beside the documented fields."""
+    x0, y0, x1, y1 = instance.box
+    masks = instance.masks
+    return {
+        "format": name,
+        "confidence": instance.score,
+        "masks": orjson.Fragment(masks.text) if isinstance(masks, JsonText) else masks,
+        "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1},
+        "area": instance.area,
+    }
+
+
+def answer_json(bodies: Sequence[dict[str, Any]], listed: bool) -> Response:
+    """One body, or a list of them when the images came as a list."""
+    return Response(dump(list(bodies) if listed else bodies[0]), media_type="application/json")
+
+
+def dump(content: Any) -> bytes:
+    """JSON of an answer's part."""
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)

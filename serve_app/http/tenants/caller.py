@@ -1,0 +1,44 @@
+"""The tenant that sends a request: its key is looked for in the query, in the headers and in the body."""
+
+from starlette.requests import Request
+
+from serve_app.http.around.exchange import exchange_of
+from serve_app.http.context import context_of
+from serve_app.http.errors import InvalidRequest, Unauthorized
+from serve_app.http.reading.body import Body, read_body
+from serve_app.http.tenants.auth import KeyRing, bearer_key
+
+
+def tenant_of(request: Request) -> str:
+    """The tenant of a request without a body. Raises Unauthorized, RateLimited."""
+    exchange = exchange_of(request)
+    tenant = context_of(request).keys.tenant(
+        exchange.query_key or bearer_key(request.headers.get("authorization"))
+    )
+    exchange.tenant = tenant
+    return tenant
+
+
+async def authenticated(
+    request: Request, keys: KeyRing, query_key: str | None, limit: int
+) -> tuple[str, Body]:
+    """The tenant and the body. A key outside the body is checked before the body is read."""
+    key = query_key or bearer_key(request.headers.get("authorization"))
+    if keys.open or key is not None:
+        tenant = keys.tenant(key)
+        body = await read_body(request, limit)
+        _take_key(body)
+        return tenant, body
+    try:
+        body = await read_body(request, limit)
+        key = _take_key(body)
+    except InvalidRequest:
+        raise Unauthorized from None
+    return keys.tenant(key), body
+
+
+def _take_key(body: Body) -> str | None:
+    key = body.document.pop("api_key", None)
+    if key is not None and not isinstance(key, str):
+        raise InvalidRequest.one("Input should be a valid string", "api_key", kind="string_type")
+    return key

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.official import Official
 from bench.timing import side_by_side
+from harness.official import Official
 from sam3_engine.engine import Engine
 from sam3_engine.spec import ModelSpec
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from bench.official import Official, prediction
 from bench.timing import Call, Cost, side_by_side
+from harness.official import Official, prediction
 from sam3_engine.encode_masks import concept_instances
 from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem
 from sam3_engine.images import decode_image

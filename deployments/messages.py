@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployments.keys import ImageKey
-from deployments.pool.names import Binding
 from deployments.protocol import CacheTier, PromptRequest
 from sam3_engine.types import ImageSize
 
@@ -62,6 +61,17 @@ class PixelsLost(Exception):
 class OtherModel(Exception):
     """The encoders that were asked have another model than the decoder that needs the embedding: they are being
     replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What an id names. `version` grows with each change of the id, so that a late copy of an older one is
+    known as such. `received`: when the ingress received the request that made it."""
+
+    digest: str
+    version: int
+    received: float
+    used: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from PIL import Image
 
-from bench.official import Official, prediction
+from harness.official import Official, prediction
 from sam3_engine.engine import Engine
 
 STATES = 256

@@ -17,6 +17,7 @@ from deployments.config import (
     DECODER,
     ENCODER,
     INGRESS,
+    Budget,
     DecoderConfig,
     EncoderConfig,
     EngineConfig,
@@ -25,7 +26,6 @@ from deployments.config import (
 from deployments.decoder.deployment import PromptDecoder
 from deployments.encoder.deployment import ImageEncoder
 from deployments.observe.tracing import TracingConfig
-from deployments.pool.directory import Budget
 from deployments.ray.router import ROUTER
 from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
 from serve_app.ingress import Ingress

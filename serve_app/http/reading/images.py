@@ -14,8 +14,8 @@ from deployments.protocol import ImageSource
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES, content_digest_off_loop
 from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.url_cache import FetchedImage
-from serve_app.http.sam3.image_fields import InferenceRequestImage
 
 _DATA_PREFIX = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 _WHITESPACE = re.compile(r"\s+")

@@ -12,9 +12,9 @@ from deployments.protocol import Answer, ConceptRequest
 from sam3_engine.types import Box as Corners
 from sam3_engine.types import ConceptPrompt, Instance, MaskFormat
 from serve_app.http.models import check_model_id
+from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.image_fields import ImageOrImages
 from serve_app.http.sam3.masks import Prediction, answer_json, mask_format, prediction
 from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (

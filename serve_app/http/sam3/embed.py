@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from deployments.protocol import Answer
+from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.image_fields import ImageOrImages
 from serve_app.http.sam3.masks import answer_json
 from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import AcceptedFields, ImageId, ResponseModel

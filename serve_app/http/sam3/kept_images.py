@@ -87,8 +87,9 @@ async def images(request: Request) -> Response:
 
     An image that was sent under several ids appears once for each.
     """
-    tenant = tenant_of(request)
-    found = await context_of(request).segmenter().images(tenant)
+    context = context_of(request)
+    tenant = tenant_of(request, context.keys)
+    found = await context.segmenter().images(tenant)
     body = {"images": [kept_image(image) for image in found], "time": exchange_of(request).seconds}
     return answer_json([body], listed=False)
 
@@ -101,10 +102,11 @@ async def delete_image(request: Request) -> Response:
     answered, and not kept.
     """
     image_id: str = request.path_params["image_id"]
-    tenant = tenant_of(request)
+    context = context_of(request)
+    tenant = tenant_of(request, context.keys)
     exchange_of(request).image_ids = [image_id]
     try:
-        await context_of(request).segmenter().delete(tenant, image_id)
+        await context.segmenter().delete(tenant, image_id)
     except UnknownImage:
         raise NotKept(image_id) from None
     return answer_json([{"image_id": image_id, "time": exchange_of(request).seconds}], listed=False)

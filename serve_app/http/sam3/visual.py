@@ -12,9 +12,9 @@ from deployments.protocol import Answer, VisualRequest
 from sam3_engine.types import Box as Corners
 from sam3_engine.types import Instance, MaskFormat, Point, VisualPrompt
 from serve_app.http.errors import UnsupportedFormat
+from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.image_fields import ImageOrImages
 from serve_app.http.sam3.masks import Prediction, answer_json, dump, mask_format, prediction
 from serve_app.http.sam3.npz import npz
 from serve_app.http.sam3.route import documented

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from deployments.config import Budget
 from deployments.keys import derived_id
 from deployments.messages import Named, NameQuestion, Source, Square
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool import leases as leases_module
 from deployments.pool import lessor as naming_module
-from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.pool.leases import Leases, Name
 from deployments.pool.lessee import LeasedNames

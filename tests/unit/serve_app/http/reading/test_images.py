@@ -7,6 +7,7 @@ from deployments.keys import content_digest
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES
 from serve_app.http.reading.fetch import ImageFetcher, parse_url
+from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.images import (
     Base64Image,
     FileImage,
@@ -16,7 +17,6 @@ from serve_app.http.reading.images import (
     sources_of,
 )
 from serve_app.http.reading.url_cache import FetchedImage
-from serve_app.http.sam3.image_fields import InferenceRequestImage
 from serve_app.settings import Settings
 
 CONTENT = bytes(range(256)) * 5

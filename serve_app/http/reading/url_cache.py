@@ -1,7 +1,7 @@
-"""Files fetched a moment ago, by tenant and URL: least recently used first out, by bytes and by age.
+"""A cache of recently fetched files by tenant and URL, limited by bytes (least recently used first) and by age.
 
-The bytes are kept with the id, never the id alone: a URL may answer otherwise the next time, and an id must
-always stand for the bytes that it was made from.
+The bytes are kept together with their digest, never the digest alone: the URL may give other bytes the next time, and
+a digest must always belong to its own bytes.
 """
 
 import time
@@ -29,7 +29,7 @@ class UrlCache:
         self.bytes = 0
 
     def get(self, tenant: str, url: str) -> FetchedImage | None:
-        """The file, if it is here and fresh."""
+        """The file, if it is in the cache and not too old."""
         key = (tenant, url)
         if key not in self._entries:
             return None
@@ -41,7 +41,7 @@ class UrlCache:
         return image
 
     def put(self, tenant: str, url: str, image: FetchedImage, max_age_s: float) -> None:
-        """Keep a file for `max_age_s` (its server's word), or for as long as this cache keeps anything."""
+        """Keep a file for `max_age_s` (as its server allows), but not longer than the cache's own limit."""
         key = (tenant, url)
         self._drop(key)
         age = min(max_age_s, self._max_age_s)

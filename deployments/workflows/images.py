@@ -38,7 +38,7 @@ class RunImages:
         return self._decoded[file]
 
     def describe(self, image: Any) -> tuple[Header, list[memoryview]]:
-        """The message that describes an image to the runner: a file's number, or shape and pixels. Raises ValueError."""
+        """The message that describes an image to the runner: a file's number, or pixels. Raises ValueError."""
         pixels = _bgr(image)
         file = self._file_of.get(_name(pixels))
         if file is not None:

@@ -30,7 +30,7 @@ MOST_DECODE_THREADS = 4
 
 @serve.ingress()
 class Ingress:
-    """A Serve deployment. Answers as soon as it is up; whether the model is ready, `/readiness` says."""
+    """A Serve deployment. It answers as soon as it runs; `/readiness` says whether the model is ready."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve, after the constructor."""
-        # Serve answers with the request id itself.
+        # Serve sets the header with the request id itself.
         app = create_app(
             self._service,
             self._settings,
@@ -81,5 +81,5 @@ class Ingress:
         return app
 
     async def _exposition(self) -> Response:
-        """All nodes' figures, for Prometheus."""
+        """The metrics of all nodes, for Prometheus."""
         return Response(await self._cluster.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Prompts on images whose features are at hand: batched through the model, masks encoded, results packed."""
+"""Runs prompts on hot images: batches them through the model, encodes their masks and packs the results."""
 
 import asyncio
 import time
@@ -28,11 +28,11 @@ HANDLERS: dict[type[PromptRequest[Any]], type[Handler[Any, Any, Any]]] = {
     ConceptRequest: ConceptHandler,
     VisualRequest: VisualHandler,
 }
-"""Every kind of request that the model answers."""
+"""The handler of each kind of request."""
 
 AT_ONCE_PIXELS = 2**20
-"""Masks of so many pixels together are encoded on the event loop: a thread would take longer to wake up. Not those of a
-GPU, which is to be waited for in a thread."""
+"""Masks with at most this many pixels together are encoded on the event loop: waking a thread would take longer. On a
+GPU all masks are encoded in a thread, because encoding waits for the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class _Kind:
 
 
 class PromptRunner:
-    """The model's side of a decoder. Each kind of request has batches of its own, so a click waits for one pass at
-    most."""
+    """Runs requests through the model. Each kind of request has its own batches, so a click waits for at most one
+    pass of another kind."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class PromptRunner:
         batch_size: int,
         batch_wait_s: float,
     ) -> None:
-        """post: where masks are up-sampled and encoded. batch_size: most prompts in one call of the model."""
+        """post: the executor that up-samples and encodes masks. batch_size: most prompts in one call of the model."""
         self._post = post
         self._at_once = AT_ONCE_PIXELS if engine.device.type == "cpu" else 0
 
@@ -71,13 +71,13 @@ class PromptRunner:
 
     @property
     def batchers(self) -> Sequence[Batcher[Any, Any]]:
-        """Where prompts wait for the model."""
+        """The batchers, in which prompts wait for the model."""
         return [kind.batcher for kind in self._kinds.values()]
 
     async def answer(
         self, key: ImageKey, image: HotImage, request: PromptRequest[Any], deadline: float | None
     ) -> tuple[bytes, Stages]:
-        """What `results.load_results` reads, and the seconds of queue, prompt and post. Raises DeadlineExceeded."""
+        """Input of `results.load_results`, and the seconds of queue, prompt and post. Raises DeadlineExceeded."""
         kind = self._kinds[type(request)]
         item, prompts = kind.handler.item(key, image, request)
         started = time.monotonic()
@@ -96,7 +96,7 @@ class PromptRunner:
         }
 
     def forget(self, key: ImageKey) -> None:
-        """Drop what is kept of an image's requests."""
+        """Drop all data kept of requests for an image."""
         for kind in self._kinds.values():
             kind.handler.forget(key)
 
@@ -106,7 +106,7 @@ def _pack(handler: Handler[Any, Any, Any], found: Any, size: ImageSize, request:
 
 
 def warm_up_encoding(engine: "Engine") -> None:
-    """Encode a mask in every format, so that no request pays for importing what that needs."""
+    """Encode a mask in every format, so that no request pays for the imports."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""The image encoder: pixels in, compact embeddings out, batched. Its caller owns what it returns."""
+"""The image encoder's deployment: pixels in, compact embeddings out, in batches."""
 
 import asyncio
 from typing import Any
@@ -53,7 +53,7 @@ class ImageEncoder:
             return embedding
 
     async def ready(self) -> bool:
-        """Answers when the replica does."""
+        """True, as soon as the replica answers at all."""
         return True
 
     async def check_health(self) -> None:
@@ -61,7 +61,7 @@ class ImageEncoder:
         await self._canary.check()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Called by Serve, for the autoscaling policy."""
+        """Called by Serve: the load that the autoscaling policy reads."""
         return report([self._batcher], self._thread)
 
     def _on_batch(self, images: int) -> None:
@@ -90,7 +90,7 @@ async def referenced(reference: list[Any], timeout_s: float) -> Any:
 
 
 def _values(embedding: Embedding) -> npt.NDArray[Any]:
-    """The coarsest features as numbers; bfloat16 seen as uint16 is read as the upper half of float32."""
+    """The coarsest features as float32; uint16 holds bfloat16, which is the upper half of a float32."""
     array = embedding.arrays["pvs_coarse"]
     if array.dtype == np.uint16:
         array = (array.astype(np.uint32) << 16).view(np.float32)

@@ -1,4 +1,4 @@
-"""The decoders as the ingress sees them."""
+"""The ingress's client of the decoders, on Serve's handles."""
 
 import asyncio
 import math
@@ -17,7 +17,7 @@ from deployments.ray.router import call
 READY_TIMEOUT_S = 2.0
 BROADCAST_S = 10.0
 READY_FOR_S = 1.0
-"""How long a good answer to "are you ready?" is believed."""
+"""Seconds for which a positive readiness check is cached."""
 
 
 class ServeDecoders:
@@ -30,8 +30,8 @@ class ServeDecoders:
         retry_after_s: float,
         may_sleep: bool = False,
     ) -> None:
-        """may_sleep: whether all replicas may be stopped when idle. Asking them whether they are ready would wake
-        them, so once they were ready, the service stays so: a request is what wakes them."""
+        """may_sleep: whether idle replicas may all be stopped. A readiness check would start them again, so after the
+        first positive check the service counts as ready; the next request starts them."""
         self._may_sleep = may_sleep
         self._decoder = decoder
         self._encoder = encoder
@@ -39,7 +39,7 @@ class ServeDecoders:
         self._ready_until = 0.0
 
     async def run(self, job: PromptJob) -> Reply:
-        """One hop, to the replica that this image id hashes to. Raises Overloaded."""
+        """Call the replica that this image id hashes to. Raises Overloaded, OtherModel."""
         reply: Reply = await call(
             self._decoder,
             "run",
@@ -51,7 +51,7 @@ class ServeDecoders:
         return reply
 
     async def forget(self, tenant: str, digest: str) -> bool:
-        """Drop an image in every replica that runs. Whether one had it. Raises Overloaded when not all
+        """Drop an image in every running replica; returns whether one had it. Raises Overloaded when not all
         confirm."""
         held = False
         for last in (False, True):
@@ -67,18 +67,18 @@ class ServeDecoders:
         raise AssertionError("unreachable")
 
     async def hot_images(self, tenant: str) -> set[str]:
-        """Digests of a tenant's images that some replica has in its memory, as far as replicas answer."""
+        """Digests of a tenant's images that any replica holds hot. Replicas that do not answer count as empty."""
         answers = await self._every("hot_images", tenant)
         return {digest for answer in answers if isinstance(answer, list) for digest in answer}
 
     async def _every(self, method: str, *args: Any) -> list[Any]:
-        """Every replica's answer, or the error instead of it."""
+        """Every replica's answer or error."""
         try:
             return await self._decoder.broadcast(method, *args).results_async(
                 timeout_s=BROADCAST_S, return_exceptions=True
             )
         except DeploymentUnavailableError:
-            return []  # no replica, so nothing is held
+            return []  # there is no replica
         except TimeoutError as error:
             return [error]
 
@@ -89,7 +89,7 @@ class ServeDecoders:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await asyncio.gather(call(self._decoder, "ready"), call(self._encoder, "ready"))
-        except Exception:  # not ready, whatever the reason
+        except Exception:  # any failure means "not ready"
             return False
         self._ready_until = math.inf if self._may_sleep else time.monotonic() + READY_FOR_S
         return True

@@ -1,4 +1,4 @@
-"""The tenant that sends a request: its key is looked for in the query, in the headers and in the body."""
+"""Finds the tenant of a request, by the key in its query, headers or body."""
 
 from starlette.requests import Request
 

@@ -1,5 +1,5 @@
-"""What the OpenAPI document says of the routes of Workflows: bodies and answers, in short. The schemas of the steps
-themselves are what GET /workflows/blocks/describe answers."""
+"""The OpenAPI description of the routes of Workflows: bodies and answers, in short. GET /workflows/blocks/describe
+answers the schemas of the steps themselves."""
 
 from typing import Any
 

@@ -7,8 +7,8 @@
 #   docker run --rm -p 9001:9001 --shm-size 2g -e SAM3_ALLOW_OPEN=true sam3-serve:cpu
 #
 # Weights are not in it: mount them (SAM3_CHECKPOINT), or give it HF_TOKEN. Versions are those of constraints.txt. The
-# torch of PyPI brings CUDA with it (6 GB); for a small cpu image take PyTorch's own index:
-#   --build-arg PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# torch of PyPI brings CUDA with it (6 GB); for a small cpu image name PyTorch's own index of
+# CPU wheels by --build-arg PIP_EXTRA_INDEX_URL=...
 ARG PYTHON=3.11.14
 
 FROM python:${PYTHON}-slim-bookworm AS build

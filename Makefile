@@ -26,11 +26,16 @@ serve: ## Install and start the server on port 9001 (MODEL=tiny|sam3, PORT=..., 
 	@$(if $(WORKFLOWS),SAM3_WORKFLOWS=true )$(if $(MODEL),SAM3_MODEL='$(MODEL)' )$(if $(PORT),SAM3_PORT='$(PORT)' )exec $(bin)/sam3-serve up
 
 .PHONY: test
-test: ## Lint, types, import rule and every test, as CI does
+test: ## Lint, types, import rule and the tests, as CI does
 	@scripts/setup test
 	@scripts/lint
 	@scripts/test $(quick) --numprocesses 2
-	@scripts/test $(addprefix --ignore ,$(quick))
+	@scripts/test $(addprefix --ignore ,$(quick)) --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: drill
+drill: ## Try faults, scale, load and installing on real processes: TIME (ONLY=chaos: one of tests/drill)
+	@scripts/setup test
+	@scripts/test tests/drill$(if $(ONLY),/test_$(ONLY).py) --capture=no
 
 .PHONY: unit
 unit: ## The unit tests alone: no Ray, two at a time
@@ -41,11 +46,6 @@ unit: ## The unit tests alone: no Ray, two at a time
 lint: ## Style, types and the import rule (FIX=1 repairs style)
 	@scripts/setup test
 	@scripts/lint $(if $(FIX),--fix)
-
-.PHONY: drill-gcs
-drill-gcs: ## Kill the head of a local cluster whose state is in Redis, under load, and count
-	@scripts/setup test
-	@$(bin)/python -m drills.head_loss
 
 .PHONY: eval
 eval: ## Measure the bundled model on held-out scenes
@@ -58,21 +58,6 @@ train: ## Train the bundled model from scratch, or go on from its last state; th
 	@$(bin)/python -m training.train
 	@$(bin)/python -m training.export
 	@$(bin)/python -m training.evaluate
-
-.PHONY: chaos
-chaos: ## Kill, stop and update what serves, under steady load; print what failed (about 5 minutes)
-	@scripts/setup loadtest
-	@$(bin)/python -m drills.chaos
-
-.PHONY: bench-pool
-bench-pool: ## Measure the embedding pool: clicks by tier, hot share, bytes and encodes per image (about 6 minutes)
-	@scripts/setup loadtest
-	@$(bin)/python -m drills.pool
-
-.PHONY: bench-scale
-bench-scale: ## Measure a burst, a start from zero and overload, and draw them (about 6 minutes)
-	@scripts/setup loadtest
-	@$(bin)/python -m drills.scaling
 
 .PHONY: loadtest
 loadtest: ## Load a server and write a report (SCENARIO=mixed DURATION=60 URL=...; without URL one is started)

@@ -1,4 +1,4 @@
-"""Faults under steady load, on real processes: `make chaos`, or `python -m drills.chaos --fault decoder`.
+"""Faults under steady load, on real processes: `make drill ONLY=chaos`, or `python -m drills.chaos --fault decoder`.
 
 Prints for each fault how many requests were sent while it lasted, how many failed, and the longest time in
 which nothing was answered. A refusal (503 with Retry-After) is not a failure: the request was not accepted.

@@ -1,20 +1,25 @@
 """The promise of k8s/overlays/ha, tried on this machine: the head dies under load, its state lies in Redis.
 
-    python -m drills.head_loss [--down 20] [--before 10]
+    python -m drills.head_loss [--down 20] [--before 10] [--json FILE]
 
 Two worker nodes serve a click load through one node's HAProxy. Then the head is killed with all that runs on it (GCS,
 dashboard, Serve's controller) and started again after a while, and again should it not come up, as Kubernetes does.
 Meanwhile every answer is counted, and the probes with which the operator would restart workers or send them no
-requests. Afterwards a decoder is killed, and a burst must bring one more: healing and scaling are back.
+requests. Afterwards a decoder is killed, and a burst must bring one more: healing and scaling are back. Exits with 1
+when a click or a probe failed.
 """
 
 import argparse
 import base64
+import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -155,7 +160,7 @@ def report(phases: list[Phase], took: dict[str, float]) -> str:
     )
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -163,6 +168,7 @@ def main() -> None:
     parser.add_argument(
         "--before", type=float, default=10.0, help="seconds of load before it dies, and after"
     )
+    parser.add_argument("--json", type=Path, help="write the phases here too")
     options = parser.parse_args()
     numbers = count(1)
     with local_cluster() as cluster, redis_server(cluster.folder) as address:
@@ -174,7 +180,10 @@ def main() -> None:
             lambda text: print(f"{next(numbers)}. {text}", flush=True),
         )
     print(f"\n{report(phases, took)}")
+    if options.json:
+        options.json.write_text(json.dumps([asdict(phase) for phase in phases]))
+    return 1 if any(phase.failed or phase.probes_failed for phase in phases) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,10 +1,11 @@
-"""How it scales and how it refuses: `make bench-scale`.
+"""How it scales and how it refuses: `make drill ONLY=scaling`, or `python -m drills.scaling`.
 
 1. Burst: one hot decoder, load for several; and the way back to one when it is over.
 2. From zero: nothing runs, a request comes.
 3. Overload: up to three times what the server can answer, with fixed replicas.
 
-Prints tables, and draws offered load, replicas, queue and p99 over time.
+Prints tables, and draws offered load, replicas, queue and p99 over time. Exits with 1 when a request failed; refusals
+are no failures.
 """
 
 import argparse
@@ -121,8 +122,8 @@ def watched(running: Cluster, load: Offered) -> Iterator[Timeline]:
         thread.join()
 
 
-def burst_and_zero(sustainable: float, output: Path) -> str:
-    """Parts 1 and 2. sustainable: requests a second of one decoder."""
+def burst_and_zero(sustainable: float, output: Path) -> tuple[int, str]:
+    """Parts 1 and 2: failed requests, and the table. sustainable: requests a second of one decoder."""
     chosen = settings(
         decoder_max_replicas=3,
         decoder_queue_target=8,
@@ -177,7 +178,10 @@ def burst_and_zero(sustainable: float, output: Path) -> str:
             f"{sum(one.refused for one in held)}, {sum(not (one.ok or one.refused) for one in held)}",
         ),
     ]
-    return table((f"burst from {low:.0f} to {high:.0f} requests a second for {BURST_S:.0f} s", ""), rows)
+    failed = sum(not (one.ok or one.refused) for one in load.answers)
+    return failed, table(
+        (f"burst from {low:.0f} to {high:.0f} requests a second for {BURST_S:.0f} s", ""), rows
+    )
 
 
 def in_span(answers: Sequence[Answer], seen: Timeline, begin: float, finish: float) -> float:
@@ -186,8 +190,8 @@ def in_span(answers: Sequence[Answer], seen: Timeline, begin: float, finish: flo
     return latency(done).p99
 
 
-def overload(output: Path) -> tuple[float, str]:
-    """Part 3: the sustainable rate, and the table."""
+def overload(output: Path) -> tuple[float, int, str]:
+    """Part 3: the sustainable rate, failed requests, and the table."""
     with cluster(settings(), said) as running:
         with offered(running.url, ask, 4):
             time.sleep(5)
@@ -219,7 +223,7 @@ def overload(output: Path) -> tuple[float, str]:
         for step, good, found in zip(STEPS, goodput, outcomes, strict=True)
     ]
     head = ("offered", "", "answered", "of the peak", "refused", "failed", "p50", "p99", "refusal p50", "p99")
-    return rate, table(head, rows)
+    return rate, sum(found.failed for found in outcomes), table(head, rows)
 
 
 def closed_loop(url: str) -> float:
@@ -254,21 +258,26 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.only == "overload":
-        rate, text = overload(options.output)
-        print(text + "\n", flush=True)
+        rate, failed, text = overload(options.output)
         if options.rate:
             options.rate.write_text(str(rate))
-        return 0
-    if options.only == "burst":
-        print(burst_and_zero(float(options.rate.read_text()) if options.rate else RATE, options.output))
-        return 0
+    elif options.only == "burst":
+        rate = float(options.rate.read_text()) if options.rate else RATE
+        failed, text = burst_and_zero(rate, options.output)
+    else:
+        return both(options.output)
+    print(text + "\n", flush=True)
+    return 1 if failed else 0
+
+
+def both(output: Path) -> int:
+    """Ray and Serve read their settings when they are imported: a process for each cluster. The exit status."""
     print(this_machine().line() + "\n", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        # Ray and Serve read their settings when they are imported: a process for each cluster.
-        for part in ("overload", "burst"):
-            given = ["--only", part, "--rate", f"{folder}/rate", "--output", str(options.output)]
-            subprocess.run([sys.executable, "-m", "drills.scaling", *given], check=True)
-    return 0
+        given = ["--rate", f"{folder}/rate", "--output", str(output)]
+        parts = ("overload", "burst")
+        programs = ([sys.executable, "-m", "drills.scaling", "--only", part, *given] for part in parts)
+        return max(subprocess.run(program, check=False).returncode for program in programs)
 
 
 if __name__ == "__main__":

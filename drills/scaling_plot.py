@@ -1,4 +1,4 @@
-"""The drawings of bench_scale."""
+"""The drawings of drills/scaling.py."""
 
 from collections.abc import Sequence
 from pathlib import Path

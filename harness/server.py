@@ -75,23 +75,28 @@ def environment(**settings: str) -> dict[str, str]:
 MAIN = "serve_app.cli.main"
 
 
-def command(*arguments: str, module: str = MAIN) -> list[str]:
+def command(*arguments: str, module: str = MAIN, python: str = sys.executable) -> list[str]:
     """`sam3-serve ...`, from this folder whether it is installed or not."""
-    return [sys.executable, "-m", module, *arguments]
+    return [python, "-m", module, *arguments]
 
 
 @contextmanager
 def server_process(
-    folder: Path, *arguments: str, root: Path = ROOT, module: str = MAIN, **settings: str
+    folder: Path,
+    *arguments: str,
+    root: Path = ROOT,
+    module: str = MAIN,
+    python: str = sys.executable,
+    **settings: str,
 ) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and stop it. arguments: options of `sam3-serve up`. root: the
-    checkout that it runs from. module: what to run instead of `sam3-serve`."""
+    checkout that it runs from. module: what to run instead of `sam3-serve`. python: of another environment."""
     port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
     after = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
     with output.open("w") as file:
         process = psutil.Popen(
-            command("up", *arguments, module=module),
+            command("up", *arguments, module=module, python=python),
             env={**environment(**settings), "PYTHONPATH": os.pathsep.join([str(root), *after])},
             cwd=root,
             stdout=file,

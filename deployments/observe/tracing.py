@@ -134,6 +134,14 @@ def flush() -> None:
         _provider.force_flush()
 
 
+def stop() -> None:
+    """Send what has not been sent yet, and trace no more."""
+    global _tracer, _provider
+    if _provider is not None:
+        _provider.shutdown()
+    _tracer, _provider = NoOpTracer(), None
+
+
 @contextmanager
 def _open(
     name: str, within: Context | None = None, kind: SpanKind = SpanKind.INTERNAL

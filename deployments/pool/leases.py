@@ -62,6 +62,11 @@ class Leases:
     def __len__(self) -> int:
         return len(self._leases)
 
+    @property
+    def lessees(self) -> set[str]:
+        """Those who listen, or are to be told of a change."""
+        return set(self._mailboxes)
+
     def expect_unknown(self) -> None:
         """Until they have ended there may be leases that others granted: this shard's earlier process, or another
         shard."""

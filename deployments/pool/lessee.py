@@ -36,7 +36,8 @@ class LeasedNames:
     def __init__(self, pool: Shards, clock: Callable[[], float] = time.monotonic) -> None:
         self._pool = pool
         self._clock = clock
-        self._lessee = uuid.uuid4().hex
+        self.lessee = uuid.uuid4().hex
+        """Its name with the shards."""
         self._held: OrderedDict[Name, tuple[str, float]] = OrderedDict()
         """Digest, and when the lease ends; first the one that was got first."""
         self._recalled = 0
@@ -48,11 +49,16 @@ class LeasedNames:
         if held is not None and digest in (None, held):
             return held
         asked, recalled = self._clock(), self._recalled
-        named = await self._pool.name(tenant, image_id, digest, received, self._lessee)
+        named = await self._pool.name(tenant, image_id, digest, received, self.lessee)
         # A recall may have overtaken this answer.
         if named.digest is not None and named.lease_s and recalled == self._recalled:
             self._keep((tenant, image_id), named.digest, asked + named.lease_s)
         return named.digest
+
+    def close(self) -> None:
+        """Listen no more: what is held ends with its leases."""
+        for listener in self._listeners:
+            listener.cancel()
 
     def _get(self, name: Name) -> str | None:
         digest, end = self._held.get(name, (None, 0.0))
@@ -75,7 +81,7 @@ class LeasedNames:
         heard = 0
         while True:
             try:
-                names, heard = await self._pool.recalls(shard, self._lessee, heard)
+                names, heard = await self._pool.recalls(shard, self.lessee, heard)
             except Overloaded:
                 await asyncio.sleep(RETRY_S)  # leases end by themselves meanwhile
             else:

@@ -78,13 +78,18 @@ class Replication:
         self._shard = shard
         self.shards = shards
         self._peer = peer
-        self._silent: set[int] = set()
+        self.silent: set[int] = set()
         """Shards that did not take the last copy in time."""
         self._behind: dict[ImageKey, int] = {}
         """Images whose sources are still to be fetched, and from which shard."""
         self._fetches: SingleFlight[None] = SingleFlight()
         self._used: dict[int, tuple[set[Name], set[TenantDigest]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on its way to another shard, or from it."""
+        return not self._tasks
 
     def is_home(self, tenant: str, name: str) -> bool:
         """Whether this shard is the one that is asked first for an id or a digest."""
@@ -97,10 +102,10 @@ class Replication:
         )
         for other in self._others(*name):
             task = self._in_background(self._deliver(other, copy))
-            if other not in self._silent:
+            if other not in self.silent:
                 await asyncio.wait({task}, timeout=COPY_S)
                 if not task.done():
-                    self._silent.add(other)
+                    self.silent.add(other)
 
     async def recover(self) -> None:
         """Take over from the neighbours what this shard should hold."""
@@ -195,9 +200,9 @@ class Replication:
     async def _deliver(self, other: int, copy: NameCopy | ImageCopy) -> None:
         try:
             await self._peer(other).adopt(copy)
-            self._silent.discard(other)
+            self.silent.discard(other)
         except ShardGone:
-            self._silent.add(other)
+            self.silent.add(other)
 
     async def _tell(self, other: int, names: list[Name], images: list[TenantDigest]) -> None:
         try:

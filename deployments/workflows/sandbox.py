@@ -48,6 +48,11 @@ class Sandbox:
             raise
 
     @property
+    def pid(self) -> int:
+        """The zygote's process id; workers are its children."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether the zygote runs."""
         return self._process.poll() is None

@@ -1,13 +1,13 @@
 """The server that the contract is tested against.
 
 By default the HTTP API around a stand-in for the model, in this process. `SAM3_CONTRACT_URL=http://...` runs
-the same tests against a server that is up already (tests that need a server of their own settings keep
-theirs).
+the same tests against a server that is up already, without those that need a server of their own settings.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +19,20 @@ from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
 
 URL_VARIABLE = "SAM3_CONTRACT_URL"
+HERE = Path(__file__).parent
 ServerFactory = Callable[..., AbstractContextManager[str]]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Only tests that ask the server, where there is one."""
+    if os.environ.get(URL_VARIABLE):
+        others = [item for item in items if item.path.is_relative_to(HERE) and not _asks_the_server(item)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+def _asks_the_server(item: pytest.Item) -> bool:
+    return "server" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +73,7 @@ class Client:
         return answer.json()
 
     def send(self, route: str, body: Any, **options: Any) -> requests.Response:
-        return requests.post(self.url + route, json=body, timeout=60, **options)
+        return requests.post(self.url + route, json=body, timeout=None, **options)
 
     def concept(self, body: Any, expect: int = 200, **options: Any) -> Any:
         return self.post("/sam3/concept_segment", body, expect, **options)

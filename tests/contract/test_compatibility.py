@@ -10,7 +10,7 @@ FOLDERS = {
     "": ROOT / "tests/contract",
     "unit:": ROOT / "tests/unit/serve_app/http",
     "integration:": ROOT / "tests/integration",
-    "e2e:": ROOT / "tests/e2e",
+    "drill:": ROOT / "tests/drill",
     "workflows:": ROOT / "tests/workflows",
 }
 

@@ -1,11 +1,10 @@
-"""The deployments as they really run: Ray, Serve, HAProxy, one replica of each. One server for the whole module."""
+"""The deployments as they really run: Ray, Serve, HAProxy, one replica of each."""
 
 import contextlib
 import io
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,18 +15,17 @@ import requests
 from PIL import Image
 
 from harness import exposed
-from harness.server import ServerProcess, server_process
+from harness.server import ServerProcess
+from harness.waiting import wait_until
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
 
-pytestmark = pytest.mark.slow
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 RECOVERY_S = 300.0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with server_process(tmp_path_factory.mktemp("server")) as running:
-        yield running
+@pytest.fixture
+def server(untrained_server: ServerProcess) -> ServerProcess:
+    return untrained_server
 
 
 QUIET_S = 5
@@ -68,10 +66,7 @@ def metric(server: ServerProcess, name: str, **labels: str) -> float:
 
 def lookups_reach(server: ServerProcess, count: float) -> None:
     """Processes report with a delay: wait until so many requests are counted."""
-    end = time.monotonic() + RECOVERY_S
-    while metric(server, "sam3_cache_lookups_total") < count:
-        assert time.monotonic() < end
-        time.sleep(0.5)
+    wait_until(lambda: metric(server, "sam3_cache_lookups_total") >= count)
 
 
 def encodes(server: ServerProcess) -> float:
@@ -235,10 +230,8 @@ def test_the_pools_shards_die_one_after_another_and_no_id_is_lost(server: Server
         try:
             for shard in range(2):
                 killed = kill_shard(server, shard)
-                wait_for(lambda killed=killed: restarted(server, killed))
-                for (
-                    image_id
-                ) in ids:  # the other shard is asked for what this one holds, so both hold it again
+                wait_until(lambda killed=killed: restarted(server, killed))
+                for image_id in ids:  # the other shard is asked for what this one holds: both hold it again
                     click(server, image_id=image_id)
         finally:
             done.set()
@@ -256,13 +249,6 @@ def kill_shard(server: ServerProcess, which: int) -> set[int]:
 def restarted(server: ServerProcess, before: set[int]) -> bool:
     now = {process.pid for process in server.named("PoolShard")}
     return len(now) == 2 and now != before
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + RECOVERY_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def listed(server: ServerProcess) -> dict[str, dict[str, Any]]:
@@ -320,10 +306,8 @@ def test_requests_of_clients_that_left_end(server: ServerProcess) -> None:
     try:
         with ThreadPoolExecutor(len(images)) as threads:
             list(threads.map(give_up, images))
-        end = time.monotonic() + RECOVERY_S / 5  # their deadlines are later than that
-        while metric(server, "sam3_in_flight", route="/sam3/embed_image"):
-            assert time.monotonic() < end
-            time.sleep(0.5)
+        # Their deadlines are later than that.
+        wait_until(lambda: not metric(server, "sam3_in_flight", route="/sam3/embed_image"), RECOVERY_S / 5)
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):  # its health check may have had it replaced by now
             encoder.resume()

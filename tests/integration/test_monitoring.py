@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,16 @@ import yaml
 
 from harness.machine import this_machine
 from harness.prometheus import RULES, Prometheus, prometheus
-from harness.server import ServerProcess, server_process
+from harness.server import ServerProcess
+from harness.waiting import wait_until
 from scripts import grafana_dashboard
-from tests.support.otlp_receiver import Receiver, otlp_receiver
+from tests.integration.conftest import KEY, Observed
 from tests.support.scenes import as_json, numbered
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which("prometheus") is None, reason="prometheus is missing: apt-get install prometheus"
-    ),
-]
-WAIT_S = 300.0
+pytestmark = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="prometheus is missing: scripts/setup test installs it"
+)
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 IMAGES = 12
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 QUERIES = [query for row in grafana_dashboard.ROWS.values() for panel in row for query, _ in panel.queries]
@@ -46,44 +44,23 @@ def has_gpu() -> bool:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("monitoring")
-
-
-@pytest.fixture(scope="module")
-def collector() -> Iterator[Receiver]:
-    with otlp_receiver() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path, collector: Receiver) -> Iterator[ServerProcess]:
-    # Room for a few embeddings only, so that some are evicted and made again.
-    with server_process(
-        folder,
-        access_log=str(folder / "access.log"),
-        otlp_endpoint=collector.url,
-        warm_bytes="2MiB",
-        hot_bytes="4MiB",
-    ) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def watching(folder: Path, server: ServerProcess) -> Iterator[Prometheus]:
+def watching(observed_server: Observed) -> Iterator[Prometheus]:
     """A Prometheus that has seen traffic of every kind."""
-    with prometheus(folder, server.url) as running:
+    server = observed_server.server
+    with prometheus(observed_server.folder, server.url) as running:
         restart_a_replica(server)
         traffic(server)
-        until(lambda: running.value("sum(sam3_requests_total)") > 0)
+        wait_until(lambda: running.value("sum(sam3_requests_total)") > 0)
         sent = traffic(server)  # rates need two different values
         wanted = f'sum(sam3_requests_total{{route=~"/sam3/.*"}}) >= {2 * sent}'
-        until(lambda: bool(running.query(wanted)))
-        until(lambda: bool(running.query("sum(sam3:requests:rate5m) > 0 and sum(sam3:evictions:rate5m) > 0")))
-        until(lambda: bool(running.query('sam3:images_encoded:rate5m{cause="again"}')))
-        until(lambda: bool(running.query("sam3:replica_starts:increase15m")))
+        wait_until(lambda: bool(running.query(wanted)))
+        wait_until(
+            lambda: bool(running.query("sum(sam3:requests:rate5m) > 0 and sum(sam3:evictions:rate5m) > 0"))
+        )
+        wait_until(lambda: bool(running.query('sam3:images_encoded:rate5m{cause="again"}')))
+        wait_until(lambda: bool(running.query("sam3:replica_starts:increase15m")))
         for ratio in ("sam3:unavailable:ratio", "sam3:slow:ratio"):  # not a number while nothing is counted
-            until(lambda ratio=ratio: bool(running.query(f"{ratio}5m >= 0 and {ratio}1h >= 0")))
+            wait_until(lambda ratio=ratio: bool(running.query(f"{ratio}5m >= 0 and {ratio}1h >= 0")))
         yield running
 
 
@@ -91,15 +68,9 @@ def restart_a_replica(server: ServerProcess) -> None:
     """Ray may miss the first starts, which come before its agent listens; this one it counts."""
     (decoder,) = server.named("ServeReplica:sam3:PromptDecoder")
     decoder.kill()
-    until(lambda: any(each.pid != decoder.pid for each in server.named("ServeReplica:sam3:PromptDecoder")))
-
-
-def until(reached: Callable[[], bool], what: str = "") -> None:
-    """Wait for it: figures need several scrapes and an evaluation of the rules before they show."""
-    end = time.monotonic() + WAIT_S
-    while not reached():
-        assert time.monotonic() < end, what
-        time.sleep(0.5)
+    wait_until(
+        lambda: any(each.pid != decoder.pid for each in server.named("ServeReplica:sam3:PromptDecoder"))
+    )
 
 
 def traffic(server: ServerProcess) -> int:
@@ -109,7 +80,7 @@ def traffic(server: ServerProcess) -> int:
     def post(route: str, expect: int, **document: Any) -> None:
         nonlocal sent
         sent += 1
-        answer = requests.post(f"{server.url}/sam3/{route}", json=document, timeout=120)
+        answer = requests.post(f"{server.url}/sam3/{route}", json=document, headers=AUTHORIZED, timeout=None)
         assert answer.status_code == expect, answer.text
 
     for number in range(IMAGES):
@@ -136,7 +107,7 @@ def test_no_panel_is_empty(watching: Prometheus, query: str) -> None:
     if GPU.search(query) and not has_gpu():
         assert shown(watching, query) == []  # valid, and nothing to show
     else:
-        until(lambda: bool(shown(watching, query)))
+        wait_until(lambda: bool(shown(watching, query)))
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
@@ -144,7 +115,10 @@ def test_each_alert_looks_at_something(watching: Prometheus, alert: dict[str, An
     watching.query(alert["expr"])
     for selector in SELECTOR.findall(alert["expr"]):
         if not GPU.search(selector) or has_gpu():
-            until(lambda selector=selector: bool(shown(watching, selector)), selector)
+            wait_until(
+                lambda selector=selector: bool(shown(watching, selector)),
+                problem=lambda selector=selector: selector,
+            )
 
 
 def test_every_rule_is_evaluated_without_error(watching: Prometheus) -> None:
@@ -178,9 +152,9 @@ def test_counted_is_what_was_sent(watching: Prometheus) -> None:
 
 
 def test_promtool_finds_nothing_wrong_with_the_exposition(
-    server: ServerProcess, watching: Prometheus
+    observed_server: Observed, watching: Prometheus
 ) -> None:
-    text = requests.get(f"{server.url}/metrics", timeout=60).content
+    text = requests.get(f"{observed_server.server.url}/metrics", timeout=60).content
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60, check=False
     )
@@ -195,27 +169,30 @@ def session_folder(server: ServerProcess) -> Path:
 
 
 def test_one_line_is_logged_for_each_request_and_serve_logs_none(
-    server: ServerProcess, folder: Path, watching: Prometheus
+    observed_server: Observed, watching: Prometheus
 ) -> None:
-    lines = [json.loads(line) for line in (folder / "access.log").read_text().splitlines()]
+    lines = [json.loads(line) for line in observed_server.access_log.read_text().splitlines()]
     ids = [line["request_id"] for line in lines]
     assert len(set(ids)) == len(ids)
     ours = [line for line in lines if line["route"].startswith("/sam3/")]
     assert len(ours) == 2 * (2 * IMAGES + 3 + 3)
     tiers = {line["cache"] for line in ours}
     assert {"hot", "cold", "miss", None} <= tiers
-    session = session_folder(server)
+    session = session_folder(observed_server.server)
     logs = [path for path in (session / "logs").rglob("*") if path.is_file()]
     assert any("replica_sam3_Ingress" in path.name for path in logs)
     assert not [path for path in logs if b"POST /sam3/visual_segment" in path.read_bytes()]
 
 
-def test_a_request_is_one_trace_across_processes(server: ServerProcess, collector: Receiver) -> None:
+def test_a_request_is_one_trace_across_processes(observed_server: Observed) -> None:
+    collector = observed_server.collector
+
     def traced(number: int, **document: Any) -> str:
         trace_id = f"{number:032x}"
-        headers = {"traceparent": f"00-{trace_id}-{'b' * 16}-01"}
+        headers = {**AUTHORIZED, "traceparent": f"00-{trace_id}-{'b' * 16}-01"}
         body = {"prompts": [CLICK], **document}
-        answer = requests.post(f"{server.url}/sam3/visual_segment", json=body, headers=headers, timeout=120)
+        url = f"{observed_server.server.url}/sam3/visual_segment"
+        answer = requests.post(url, json=body, headers=headers, timeout=None)
         assert answer.status_code == 200
         return trace_id
 
@@ -223,8 +200,8 @@ def test_a_request_is_one_trace_across_processes(server: ServerProcess, collecto
     stages = {"transfer", "queue", "prompt", "post"}
     within = {"decoder.run": stages, "pool.ensure": {"encoder.encode"}}
     root = "POST /sam3/visual_segment"
-    until(lambda: {root, "decode", *within, *stages, "encoder.encode"} <= collector.trace(new).keys())
-    until(lambda: {root, "decoder.run", *stages} <= collector.trace(known).keys())
+    wait_until(lambda: {root, "decode", *within, *stages, "encoder.encode"} <= collector.trace(new).keys())
+    wait_until(lambda: {root, "decoder.run", *stages} <= collector.trace(known).keys())
     found = collector.trace(new)
     assert found[root].parent == "b" * 16
     assert (

@@ -1,29 +1,19 @@
-"""What requests leave behind on a whole server: no key, no image, no text in any file, figure or answer."""
+"""What is left behind: of requests no key, no image, no text in any file, figure, span or answer; of a server that was
+killed, nothing."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+import psutil
 import requests
 
-from harness.server import ServerProcess, server_process
-from serve_app.http.tenants import keyfile
+from harness.server import STOP_S
+from tests.integration.conftest import KEY, Observed
 from tests.support.scenes import as_json, encoded, scene
 
-pytestmark = pytest.mark.slow
-SECRET = "s3k_0123456789-very-secret-0123456789"
 WRONG = "s3k_a-wrong-key-9876543210"
 IMAGE_ID = "the-name-that-the-client-chose"
 IMAGE = as_json(encoded(scene()))
 TEXT = "a text that nobody else may read"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("guarded")
-    keyfile.add(folder / "keys.json", "acme", key=SECRET)
-    with server_process(folder, api_keys_file=str(folder / "keys.json")) as running:
-        yield running
 
 
 def send_everything(url: str) -> list[requests.Response]:
@@ -32,11 +22,11 @@ def send_everything(url: str) -> list[requests.Response]:
     bodies = (
         {"image": IMAGE, "image_id": IMAGE_ID, "prompts": [{"type": "text", "text": TEXT}]},
         {"image_id": IMAGE_ID + "-unknown", "prompts": [{"type": "text", "text": TEXT}]},
-        {"image": {"type": "base64", "value": "%" + SECRET}, "prompts": [{"type": "text", "text": TEXT}]},
-        {"image": {"type": "url", "value": f"https://127.0.0.1/a.png?api_key={SECRET}"}, "prompts": []},
-        {"image": as_json(b"GIF89a" + SECRET.encode()), "prompts": [{"type": "text", "text": TEXT}]},
+        {"image": {"type": "base64", "value": "%" + KEY}, "prompts": [{"type": "text", "text": TEXT}]},
+        {"image": {"type": "url", "value": f"https://127.0.0.1/a.png?api_key={KEY}"}, "prompts": []},
+        {"image": as_json(b"GIF89a" + KEY.encode()), "prompts": [{"type": "text", "text": TEXT}]},
     )
-    for key in (SECRET, WRONG):
+    for key in (KEY, WRONG):
         for query, headers, extra in (
             (f"?api_key={key}&service_secret={key}", {}, {}),
             ("", {"Authorization": f"Bearer {key}"}, {}),
@@ -49,7 +39,8 @@ def send_everything(url: str) -> list[requests.Response]:
     return answers
 
 
-def test_nothing_secret_is_left_behind(server: ServerProcess) -> None:
+def test_nothing_secret_is_left_behind(observed_server: Observed) -> None:
+    server = observed_server.server
     answers = send_everything(server.url)
     assert {200, 400, 401, 404, 422} <= {answer.status_code for answer in answers}
     metrics = requests.get(f"{server.url}/metrics", timeout=60).text
@@ -60,7 +51,8 @@ def test_nothing_secret_is_left_behind(server: ServerProcess) -> None:
 
     left = {"answers": "".join(answer.text + str(answer.headers) for answer in answers), "metrics": metrics}
     left |= {str(path): text_of(path) for path in (*files, server.output)}
-    for secret in (SECRET, WRONG, IMAGE["value"][:60], TEXT):
+    left |= {"spans": str(observed_server.collector.spans), "access log": text_of(observed_server.access_log)}
+    for secret in (KEY, WRONG, IMAGE["value"][:60], TEXT):
         found = [name for name, text in left.items() if secret in text]
         # An answer's echo repeats the prompt's text, as the contract says.
         assert found == (["answers"] if secret == TEXT else []), secret
@@ -73,3 +65,15 @@ def text_of(path: Path) -> str:
         return path.read_bytes().decode("latin-1")
     except FileNotFoundError:
         return ""
+
+
+def test_a_server_that_is_killed_leaves_nothing_behind(observed_server: Observed) -> None:
+    """The last test of this server, which gets no chance to clean up."""
+    server = observed_server.server
+    started, folder = server.descendants(), server.run_folder()
+    assert len(started) > 10
+    server.process.kill()
+    server.process.wait(STOP_S)
+    _, alive = psutil.wait_procs(started, timeout=STOP_S)
+    assert alive == []
+    assert not folder.exists()

@@ -1,26 +1,32 @@
 """Two ingress replicas and two decoders: what one process alone cannot get wrong. One server for the whole module."""
 
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import socket
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.exposed import metric, settled_metric
-from harness.server import ServerProcess, server_process
+from harness.server import STOP_S, ServerProcess, server_process
+from harness.waiting import wait_until
+from serve_app.cli.drain import command, under_way
+from serve_app.cli.ray_environment import ADMIN_SOCKET
 from serve_app.cli.ray_head import logs_in
 from tests.support.faulty_encoder import broken
 from tests.support.scenes import as_json, numbered
 
-pytestmark = pytest.mark.slow
 CLIENTS = 50
 IMAGES = 48
+ACCEPTED = 6
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
-WAIT_S = 300.0
 QUIET_S = 6.0
 """This server's processes report each second: longer than that takes to be seen, twice."""
 
@@ -35,13 +41,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         max_wait_s="100",  # all fifty are let in, though one encode after the other would take them longer
     ) as running:
         yield running
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def embed(server: ServerProcess, file: bytes, **options: Any) -> requests.Response:
@@ -173,3 +172,44 @@ def test_a_decoders_replacement_gets_the_images_that_its_predecessor_had(server:
     # Had it a place of its own, half of all others would have moved too. A few may have: Serve (2.60) asks a replica
     # how busy it is, and goes on to the next one when that takes longer than 0.1 s.
     assert len(back - moved) <= IMAGES // 12
+
+
+def test_requests_that_were_accepted_are_answered_before_the_end(server: ServerProcess) -> None:
+    """SIGTERM: nobody new gets in, and whoever is in gets an answer. The last test of this server."""
+    (admin_socket,) = server.run_folder().rglob(ADMIN_SOCKET)
+    encoders = server.named("ServeReplica:sam3:ImageEncoder")
+    assert encoders
+    with (
+        ThreadPoolExecutor(ACCEPTED) as clients,
+        closing(HTTPConnection(urlsplit(server.url).netloc)) as kept,
+    ):
+        assert readiness(kept)[0] == 200
+        for each in encoders:
+            each.suspend()
+        asked = [clients.submit(embed, server, numbered(1000 + number)) for number in range(ACCEPTED)]
+        wait_until(lambda: under_way(command(admin_socket, "show stat")) == ACCEPTED)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not let_in(server))
+        assert not any(each.done() for each in asked), "all are under way still"
+        assert readiness(kept) == (200, "close"), "who is in is asked to leave"
+        for each in encoders:
+            each.resume()
+        assert [each.result().status_code for each in asked] == [200] * ACCEPTED
+    assert server.process.wait(STOP_S) == 0
+
+
+def readiness(connection: HTTPConnection) -> tuple[int, str | None]:
+    """By a connection that stays open: status, and what the server wants of the connection."""
+    connection.request("GET", "/readiness")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("Connection")
+
+
+def let_in(server: ServerProcess) -> bool:
+    address = urlsplit(server.url)
+    try:
+        socket.create_connection((address.hostname, address.port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True

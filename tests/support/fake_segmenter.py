@@ -54,6 +54,11 @@ class FakeSegmenter:
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
     _images: dict[tuple[str, str], npt.NDArray[np.uint8]] = field(default_factory=dict)
 
+    def forget(self) -> None:
+        """Every image, as a server that was started anew."""
+        self._digests.clear()
+        self._images.clear()
+
     def __post_init__(self) -> None:
         lift_pillow_limit()
 

@@ -1,7 +1,6 @@
-"""What the folders of k8s/ build to, and the schemas of what is built. Needs `kubectl`."""
+"""What the folders of k8s/ build to, and the schemas of what is built."""
 
 import os
-import shutil
 import subprocess
 import sys
 from functools import cache
@@ -20,12 +19,9 @@ CRD = Path(os.environ.get("KUBERAY_CRD", ROOT.parent / "shared" / "schemas" / "r
 Manifest = dict[str, Any]
 
 
-def kubectl() -> str:
-    """The program; of the environment that runs the tests, or of the system."""
-    found = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if found is None:
-        pytest.skip("kubectl is missing: scripts/setup test installs it")
-    return found
+def kubectl() -> Path:
+    """The program, of the package that the extra `test` installs."""
+    return Path(sys.executable).parent / "kubectl"
 
 
 @cache

@@ -157,7 +157,7 @@ def test_an_image_is_encoded_once_however_many_steps_see_it(start_server: Server
         for _ in range(2):
             server.client.run_workflow(specification=specification, images={"image": scene()})
         assert len(server.segmenter.asked) == 10
-        assert len(server.segmenter._images) == 1, "every question was about the same image"
+        assert server.segmenter.encoded == 1, "every question was about the same image"
 
 
 def test_an_image_of_the_other_routes_is_known(start_server: ServerFactory) -> None:

@@ -45,9 +45,7 @@ def count(server: Any) -> int:
 
 
 def workers_of(sandbox: Sandbox) -> set[int]:
-    return {
-        child.pid for child in psutil.Process(sandbox._process.pid).children() if child.status() != "zombie"
-    }
+    return {child.pid for child in psutil.Process(sandbox.pid).children() if child.status() != "zombie"}
 
 
 def test_a_runaway_run_is_cut_off_and_the_next_one_works(

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,18 @@ import requests
 from inference_sdk import InferenceHTTPClient
 from PIL import Image
 
-from harness.server import ServerProcess, server_process
+from harness.server import ServerProcess
 from tests.support.scenes import as_json
 from tests.workflows.specifications import DOCUMENTED, interactive, sam3, workflow
 
-pytestmark = [
-    pytest.mark.slow,
-    # The SDK advises to send keys by header, once per process.
-    pytest.mark.filterwarnings("ignore::inference_sdk.config.InferenceSDKGuidanceWarning"),
-]
+# The SDK advises to send keys by header, once per process.
+pytestmark = pytest.mark.filterwarnings("ignore::inference_sdk.config.InferenceSDKGuidanceWarning")
 SHAPES = Path(__file__).parents[2] / "docs/images/shapes.jpg"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    pytest.importorskip("roboflow_workflows", reason="the extra `workflows` is not installed")
-    folder = tmp_path_factory.mktemp("workflows")
-    with server_process(folder, model="tiny", workflows="true", workflow_workers="2") as running:
-        yield running
+@pytest.fixture
+def server(tiny_server: ServerProcess) -> ServerProcess:
+    return tiny_server
 
 
 def numbered(number: int) -> dict[str, str]:

@@ -39,8 +39,7 @@ def test_the_image_is_sent_again_when_the_server_forgot_it(
     playground: Playground, fake: FakeSegmenter
 ) -> None:
     playground.load()
-    fake._digests.clear()
-    fake._images.clear()
+    fake.forget()
     playground.find("red circle")
     assert playground.prompts() == {"red circle": 2}
     assert playground.notice() == ""

@@ -2,14 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 from pycocotools.coco import COCO
 
-from harness.server import server_process
+from harness.server import ServerProcess
 from scripts.playground_samples import SCENES
 from tests.e2e.playground.conftest import Opener
 from tests.support.browser import Playground
@@ -17,15 +16,9 @@ from tests.support.browser import Playground
 SUGGESTIONS = Path(__file__).parents[3] / "serve_app" / "playground" / "samples.js"
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server_process(tmp_path_factory.mktemp("server"), model="tiny") as server:
-        yield server.url
-
-
 @pytest.fixture
-def tiny(open_page: Opener, url: str) -> Playground:
-    return open_page(url)
+def tiny(open_page: Opener, tiny_server: ServerProcess) -> Playground:
+    return open_page(tiny_server.url)
 
 
 def sample(playground: Playground, name: str) -> None:

@@ -116,7 +116,6 @@ def test_side_by_side_calls_all_of_them_equally_often() -> None:
     assert calls["a"] == calls["b"] == found["a"].calls + 1
 
 
-@pytest.mark.slow
 def test_a_report_is_one_page_and_its_json(tmp_path: Path) -> None:
     records = [record(0.1 * index, 0.02) for index in range(50)] + [record(1.0, 0.1, "wrong <answer>")]
     load = point(records, 5.0, sessions_per_s=3.0)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from ray.serve.deployment import Application
+from ray.serve.deployment import Application, Deployment, deployment_to_schema
 
 from deployments.config import DECODER, ENCODER, INGRESS
 from deployments.ray.router import ROUTER
@@ -20,41 +20,39 @@ def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve_app.builder.cluster", lambda: LAPTOP)
 
 
-def deployments(app: Application) -> dict[str, Application]:
-    """The graph's nodes by name."""
+def deployments(app: Application) -> dict[str, Deployment]:
+    """The graph's nodes by name. Serve says of a graph what it holds in private alone."""
     ingress = app._bound_deployment
-    nodes = [app, *(argument for argument in ingress.init_args if isinstance(argument, Application))]
-    return {node._bound_deployment.name: node for node in nodes}
+    parts = [part._bound_deployment for part in ingress.init_args if isinstance(part, Application)]
+    return {part.name: part for part in (ingress, *parts)}
 
 
 def test_the_graph_is_an_ingress_in_front_of_encoders_and_decoders() -> None:
     graph = deployments(build_app(Settings(decoder_replicas=2, decoder_max_ongoing=9, max_queued=7)))
     assert graph.keys() == {INGRESS, ENCODER, DECODER}
-    decoder = graph[DECODER]._bound_deployment
+    decoder = graph[DECODER]
     assert decoder.num_replicas == 2
     assert decoder.max_ongoing_requests == 9
     assert decoder.max_queued_requests == 7
-    assert decoder._deployment_config.request_router_config.request_router_class == ROUTER
+    assert deployment_to_schema(decoder).request_router_config.request_router_class == ROUTER
 
 
 def test_a_deployment_that_may_grow_is_scaled_by_the_policy() -> None:
     graph = deployments(build_app(Settings(decoder_max_replicas=3, decoder_queue_target=5)))
-    assert graph[ENCODER]._bound_deployment.num_replicas == 1
-    scaling = graph[DECODER]._bound_deployment._deployment_config.autoscaling_config
+    assert graph[ENCODER].num_replicas == 1
+    scaling = deployment_to_schema(graph[DECODER]).autoscaling_config
     assert (scaling.min_replicas, scaling.initial_replicas, scaling.max_replicas) == (1, 1, 3)
     assert scaling.policy.policy_kwargs["queue_target"] == 5
 
 
 def test_a_node_holds_no_more_replicas_of_a_kind_than_the_settings_allow() -> None:
     spread = deployments(build_app(Settings(ingress_per_node=1, encoder_per_node=2, decoder_per_node=3)))
-    limits = {
-        name: part._bound_deployment._replica_config.max_replicas_per_node for name, part in spread.items()
-    }
+    limits = {name: deployment_to_schema(part).max_replicas_per_node for name, part in spread.items()}
     assert limits == {INGRESS: 1, ENCODER: 2, DECODER: 3}
-    anywhere = deployments(build_app(Settings()))
-    assert {part._bound_deployment._replica_config.max_replicas_per_node for part in anywhere.values()} == {
-        None
-    }
+    anywhere = deployments(build_app(Settings())).values()
+    assert not any(
+        "max_replicas_per_node" in deployment_to_schema(part).model_fields_set for part in anywhere
+    )
 
 
 def test_cores_are_divided_among_as_many_replicas_as_there_may_be() -> None:
@@ -67,7 +65,7 @@ def test_the_arguments_of_a_configuration_file_are_settings(monkeypatch: pytest.
     monkeypatch.setenv("SAM3_ENCODER_REPLICAS", "2")
     settings = Settings.model_validate({"model": "tiny-random", "max_body_bytes": "1MiB"})
     assert (settings.model, settings.max_body_bytes, settings.encoder_replicas) == ("tiny-random", 2**20, 2)
-    assert deployments(build_app(settings))[ENCODER]._bound_deployment.num_replicas == 2
+    assert deployments(build_app(settings))[ENCODER].num_replicas == 2
 
 
 def test_the_pools_budget_is_divided_among_its_shards() -> None:
@@ -96,12 +94,10 @@ def test_workflows_have_a_deployment_of_their_own_where_they_are_switched_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("serve_app.workflows.find_spec", lambda name: object())
-    runner = deployments(build_app(Settings(workflows=True, workflow_workers=3)))[WORKFLOWS]._bound_deployment
+    runner = deployments(build_app(Settings(workflows=True, workflow_workers=3)))[WORKFLOWS]
     assert (runner.num_replicas, runner.max_ongoing_requests) == (1, 3)
-    growing = deployments(build_app(Settings(workflows=True, workflow_replicas=4)))[
-        WORKFLOWS
-    ]._bound_deployment
-    scaling = growing._deployment_config.autoscaling_config
+    growing = deployments(build_app(Settings(workflows=True, workflow_replicas=4)))[WORKFLOWS]
+    scaling = deployment_to_schema(growing).autoscaling_config
     assert (scaling.min_replicas, scaling.max_replicas) == (1, 4)
     assert WORKFLOWS not in deployments(build_app(Settings()))
 

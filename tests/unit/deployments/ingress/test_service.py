@@ -1,10 +1,12 @@
 import asyncio
+import base64
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from deployments.ingress.service import SegmentationService, ServiceConfig
 from deployments.keys import content_digest, derived_id
@@ -15,13 +17,14 @@ from deployments.protocol import (
     DeadlineExceeded,
     ImageReference,
     Overloaded,
-    Segmenter,
     Timings,
     UnknownImage,
     VisualRequest,
 )
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.types import ImageSize, VisualPrompt
+from serve_app.http.app import create_app
+from serve_app.settings import Settings
 from tests.unit.deployments.fakes import FakeDecoders, FakePool, FileSource, image_file
 
 CLICK = VisualRequest([VisualPrompt()])
@@ -58,9 +61,16 @@ def colour(answer: Answer[Any]) -> str:
     return "red" if red > blue else "blue"
 
 
-def test_it_is_what_the_http_layer_calls(service: SegmentationService) -> None:
-    segmenter: Segmenter = service
-    assert segmenter is service
+def test_the_http_layer_calls_it(service: SegmentationService, pool: FakePool) -> None:
+    image = {"type": "base64", "value": base64.b64encode(RED).decode()}
+    with TestClient(create_app(service, Settings())) as client:
+        answer = client.post("/sam3/visual_segment", json={"image": image, "prompts": [{}]})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["image_id"] == derived_id(content_digest(RED))
+        (kept,) = client.get("/sam3/images").json()["images"]
+        assert (kept["width"], kept["height"]) == (40, 30)
+        assert client.delete(f"/sam3/images/{kept['image_id']}").status_code == 200
+    assert len(pool.encoded) == 1
 
 
 async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(

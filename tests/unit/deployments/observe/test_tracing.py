@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Iterator
 
 import pytest
-from opentelemetry.trace import NoOpTracer
 
 from deployments.observe import tracing
 from deployments.observe.tracing import TracingConfig
@@ -15,17 +14,11 @@ CLIENT_TRACE, CLIENT_SPAN = "a" * 32, "b" * 16
 CLIENT = f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-01"
 
 
-def forget_tracing() -> None:
-    if tracing._provider is not None:
-        tracing._provider.shutdown()
-    tracing._provider, tracing._tracer = None, NoOpTracer()
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with otlp_receiver() as running:
         yield running
-        forget_tracing()
+        tracing.stop()
 
 
 @pytest.fixture
@@ -105,7 +98,7 @@ def test_a_collector_that_is_not_there_fails_nothing() -> None:
         with tracing.trace("GET /info", None):
             pass
     finally:
-        forget_tracing()
+        tracing.stop()
 
 
 def test_off_records_nothing_and_does_without_the_sdk() -> None:

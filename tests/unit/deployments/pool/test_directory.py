@@ -36,7 +36,7 @@ class Recorded:
         return entry.generation
 
     def state(self, name: str) -> State | None:
-        entry = self.directory._entries.get(key(name))
+        entry = self.directory.peek(key(name))
         return entry.state if entry else None
 
 
@@ -185,6 +185,6 @@ def test_the_figures_are_those_of_the_entries(keep: int) -> None:
     pool = Recorded(warm=keep * 10, cold=keep * 5)
     generations = {name: pool.add(name, 10, bytes(5)) for name in "abcdef"}
     pool.directory.lose(key("f"), generations["f"])
-    entries = pool.directory._entries.values()
+    entries = [entry for _, entry in pool.directory.items()]
     assert pool.directory.warm.used == sum(entry.nbytes for entry in entries)
     assert pool.directory.cold.used == sum(len(entry.source or b"") for entry in entries)

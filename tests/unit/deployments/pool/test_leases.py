@@ -118,10 +118,11 @@ async def test_ended_leases_and_silent_lessees_are_forgotten(
     monkeypatch.setattr(module, "LISTEN_S", 0.01)
     leases.grant("one", NAME, "red")
     await leases.listen("one", 0)
+    assert leases.lessees == {"one"}
     clock.now += LEASE_S + 0.1
     leases.sweep()
     assert len(leases) == 0
-    assert leases._mailboxes == {}
+    assert leases.lessees == set()
 
 
 async def test_an_image_is_known_by_the_ids_that_are_leased(leases: Leases) -> None:

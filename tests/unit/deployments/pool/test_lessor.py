@@ -87,8 +87,7 @@ async def decoders(shard: Shard, count: int = DECODERS) -> AsyncIterator[list[Le
     made = [LeasedNames(shard) for _ in range(count)]
     yield made
     for one in made:
-        for task in one._listeners:
-            task.cancel()
+        one.close()
 
 
 async def test_an_id_in_use_is_asked_for_once() -> None:
@@ -167,8 +166,7 @@ async def test_a_lease_counts_from_when_it_was_asked_for() -> None:
     now += 2.0
     await one.resolve("t", "pet", None, time.time())
     assert shard.asked == 2
-    for task in one._listeners:
-        task.cancel()
+    one.close()
 
 
 @pytest.mark.parametrize("image_id", ["pet", derived_id(digest(1))])
@@ -217,6 +215,6 @@ async def test_nobody_is_answered_with_what_was_replaced_before_he_asked(
 
     async with decoders(shard) as each:
         if deaf:
-            shard.deaf.add(each[0]._lessee)
+            shard.deaf.add(each[0].lessee)
         await asyncio.gather(replace(each), *(ask(one) for one in each for _ in range(2)))
     assert shard.asked < asked, "leases were used"

@@ -157,7 +157,7 @@ async def test_a_restarted_shard_has_its_own_images_and_those_of_its_neighbour_a
         await embed(ring, image)
     for number in range(SHARDS):
         await ring.restart(number)
-        await until(lambda number=number: not ring[number].replication._tasks)
+        await until(lambda number=number: ring[number].replication.idle)
     for image in images:
         for shard in ring.shards_of(image):
             assert ring[shard].replication.copy_of(image) is not None
@@ -204,7 +204,7 @@ async def test_a_neighbour_that_is_dead_or_silent_is_not_waited_for_twice(ring: 
     assert time.monotonic() - started < replication.COPY_S * len(same_home)
     ring.hold.set()
     await until(lambda: all(ring[other].replication.copy_of(image) for image in same_home))
-    await until(lambda: not ring[home].replication._silent)
+    await until(lambda: not ring[home].replication.silent)
 
 
 async def test_an_image_deleted_while_its_copy_is_on_its_way_stays_deleted(ring: Ring) -> None:
@@ -213,7 +213,7 @@ async def test_an_image_deleted_while_its_copy_is_on_its_way_stays_deleted(ring:
     home, other = await embed(ring, key(), received=now)
     await ring.delete(key(), at=now + 1)
     ring.hold.set()
-    await until(lambda: not ring[home].replication._tasks)
+    await until(lambda: ring[home].replication.idle)
     assert ring[other].replication.copy_of(key()) is None
     assert ring[other].pool.images("t") == []
 
@@ -228,7 +228,7 @@ async def test_an_image_deleted_while_a_restarted_shard_fetches_it_stays_deleted
     await ring.delete(key(), at=now + 1)
     ring.hold.set()
     assert await lookup is None
-    await until(lambda: not ring[home].replication._tasks)
+    await until(lambda: ring[home].replication.idle)
     assert ring[home].pool.images("t") == []
 
 
@@ -261,7 +261,7 @@ async def test_an_id_that_was_bound_anew_keeps_its_new_image_whichever_copy_come
     ring.kill(home)
     await ring[other].pool.resolve("t", "pet", "new", time.time())
     ring.hold.set()
-    await until(lambda: not ring[other].replication._tasks)
+    await until(lambda: ring[other].replication.idle)
     await ring.restart(home)
     await asyncio.sleep(0.01)
     for number in (home, other):
@@ -277,7 +277,11 @@ async def test_what_is_used_does_not_grow_old_as_a_copy(ring: Ring) -> None:
         ring[number].replication.note_use("t", "pet", key().digest)
         ring[number].replication.tell_use()
     await until(lambda: entry.used > before)
-    assert ring[home].replication._used == {}
+    await until(lambda: ring[home].replication.idle and ring[other].replication.idle)
+    told = entry.used
+    ring[home].replication.tell_use()
+    await until(lambda: ring[home].replication.idle)
+    assert entry.used == told, "nothing is told twice"
 
 
 async def test_a_single_shard_has_nobody_to_copy_to() -> None:

@@ -85,7 +85,7 @@ def deployed() -> Iterator[Deployed]:
 def ask(node: Node, key: str, number: int) -> requests.Response:
     image = as_json(numbered(number))
     body = {"image": image, "prompts": [CLICK], "api_key": key}
-    return requests.post(f"{node.url}/sam3/visual_segment", json=body, timeout=60)
+    return requests.post(f"{node.url}/sam3/visual_segment", json=body, timeout=None)
 
 
 def wait_until_probed(deployed: Deployed) -> None:
@@ -118,7 +118,6 @@ def pool_nodes(deployed: Deployed) -> set[str]:
     }
 
 
-@pytest.mark.slow
 def test_every_node_answers_those_who_have_a_key(deployed: Deployed) -> None:
     for number, node in enumerate([*deployed.ingress, *deployed.gpu]):
         answer = ask(node, deployed.key, number)
@@ -127,7 +126,6 @@ def test_every_node_answers_those_who_have_a_key(deployed: Deployed) -> None:
         assert ask(node, "wrong", number).status_code == 401
 
 
-@pytest.mark.slow
 def test_replicas_are_where_the_labels_say(deployed: Deployed) -> None:
     by_node = labels(deployed)
     (application,) = deployed.config["applications"]
@@ -139,7 +137,6 @@ def test_replicas_are_where_the_labels_say(deployed: Deployed) -> None:
     assert len(nodes_of(deployed, "Ingress")) == len(deployed.ingress), "spread over the nodes"
 
 
-@pytest.mark.slow
 def test_the_pool_is_kept_off_the_head_and_gpu_nodes(deployed: Deployed) -> None:
     ask(deployed.ingress[0], deployed.key, 0)
     by_node = labels(deployed)
@@ -148,7 +145,6 @@ def test_the_pool_is_kept_off_the_head_and_gpu_nodes(deployed: Deployed) -> None
     assert all(by_node[node].get("sam3/pool") == "true" for node in where)
 
 
-@pytest.mark.slow
 def test_the_dashboard_and_its_job_api_ask_for_the_token(deployed: Deployed) -> None:
     base = f"http://127.0.0.1:{deployed.cluster.dashboard_port}"
     for path in ("/api/serve/applications/", "/api/jobs/", "/api/v0/actors"):
@@ -157,12 +153,10 @@ def test_the_dashboard_and_its_job_api_ask_for_the_token(deployed: Deployed) -> 
     assert requests.post(f"{base}/api/jobs/", json=run_code, timeout=30).status_code == 401
 
 
-@pytest.mark.slow
 def test_the_operators_probes_find_every_worker_well_without_a_token(deployed: Deployed) -> None:
     wait_until_probed(deployed)
 
 
-@pytest.mark.slow
 def test_a_node_that_is_drained_under_load_fails_no_request(deployed: Deployed) -> None:
     leaving, staying = deployed.ingress
     before = nodes_of(deployed, "Ingress")
@@ -191,12 +185,12 @@ def test_a_node_that_is_drained_under_load_fails_no_request(deployed: Deployed) 
     assert drained.returncode == 0, drained.stderr
     assert node_id not in nodes_of(deployed, "Ingress")
     leaving.kill()
-    wait_until(lambda: ask(staying, deployed.key, 99).status_code == 200, 60)
+    wait_until(lambda: knows_the_key(deployed, staying))
+    assert ask(staying, deployed.key, 99).status_code == 200
     assert set(statuses) == {200}
     assert len(statuses) > 5
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not REDIS, reason="redis-server is missing: scripts/setup test installs it")
 def test_a_head_that_dies_costs_no_request_and_heals_when_it_is_back(deployed: Deployed) -> None:
     """The last one of this module: it leaves one node for HTTP, and another head."""
@@ -238,8 +232,16 @@ def renew_ingress(deployed: Deployed, node: Node) -> None:
         return len(now) == len(before) and not now & before.keys()
 
     wait_until(renewed, 240)
+    wait_until(lambda: knows_the_key(deployed, node))
+
+
+def knows_the_key(deployed: Deployed, node: Node) -> bool:
+    """Whether the node answers, which it need not do at once."""
     key = {"Authorization": f"Bearer {deployed.key}"}
-    wait_until(lambda: requests.get(f"{node.url}/openapi.json", headers=key, timeout=30).ok, 60)
+    try:
+        return requests.get(f"{node.url}/openapi.json", headers=key, timeout=30).ok
+    except requests.RequestException:
+        return False
 
 
 def node_of(deployed: Deployed, node: Node) -> str:

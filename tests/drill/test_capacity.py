@@ -13,8 +13,6 @@ from harness.server import server_process
 from harness.usage import tree
 from serve_app.capacity import FORECAST_FACTOR, known_costs, read_costs
 
-pytestmark = pytest.mark.slow
-
 
 def test_costs_of_single_kinds_foretell_those_of_a_mix(tmp_path: Path) -> None:
     with server_process(tmp_path, model="tiny") as server:

@@ -4,12 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from harness.waiting import wait_until
 from serve_app.cli.janitor import started_for
-
-pytestmark = pytest.mark.slow
 
 PROGRAM = """
 from harness.local_cluster import local_cluster

@@ -3,12 +3,8 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from bench import run as bench
 from loadtest import run
-
-pytestmark = pytest.mark.slow
 
 
 def test_a_load_test_reports_and_finds_every_answer_right(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Pixels and embeddings are sent as references. A list around the reference makes Ray pass the reference itself, not its
 value. A message that holds a reference may only be an argument or a result of an actor's task: see
-`deployments.ray.router.call`.
+`deployments.ray.calls.call`.
 """
 
 from dataclasses import dataclass, field

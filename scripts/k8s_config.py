@@ -18,7 +18,7 @@ import yaml
 from deployments.config import DECODER, ENCODER, INGRESS
 from deployments.resources import Machine, Share, plan
 from serve_app.builder import APP_NAME, wishes
-from serve_app.cli.ray_environment import SERVING, proxy
+from serve_app.cli.ray_environment import PODS, SERVING, proxy
 from serve_app.settings import Settings
 
 K8S = Path(__file__).resolve().parents[1] / "k8s"
@@ -50,17 +50,8 @@ GPU: dict[str, Any] = {
 }
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a pod, behind its network policy
-
-PODS = {
-    # The program that keeps HAProxy's statistics on loopback (serve_app/cli/haproxy.py); the image has it there.
-    "RAY_SERVE_HAPROXY_BINARY_PATH": "/usr/local/bin/sam3-haproxy",
-    # HAProxies of other nodes go on sending requests until they have heard that an ingress is stopping.
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
-    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "10",
-    # Weights come from the volume, whatever a setting says: GPU pods reach no network.
-    "HF_HUB_OFFLINE": "1",
-}
-"""What pods need besides."""
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+"""Weights come from the volume, whatever a setting says: GPU pods reach no network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +189,7 @@ def patch(variant: Variant) -> str:
 def environment() -> str:
     """The pods' environment, as a file of lines."""
     with no_settings_in_environment():
-        variables = {**SERVING, **proxy(Settings()), **PODS}
+        variables = {**SERVING, **proxy(Settings()), **PODS, **OFFLINE}
     return HEAD + "".join(f"{name}={value}\n" for name, value in sorted(variables.items()))
 
 

@@ -12,7 +12,7 @@ from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 
-from deployments.autoscaling import Rules, serve_options
+from deployments.autoscaling import Rules
 from deployments.config import (
     DECODER,
     ENCODER,
@@ -26,6 +26,8 @@ from deployments.config import (
 from deployments.decoder.deployment import PromptDecoder
 from deployments.encoder.deployment import ImageEncoder
 from deployments.observe.tracing import TracingConfig
+from deployments.ray.autoscaling import serve_options
+from deployments.ray.nodes import cpus
 from deployments.ray.router import ROUTER
 from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
 from serve_app.ingress import Ingress
@@ -109,8 +111,7 @@ def cluster() -> Machine:
     if not ray.is_initialized():
         return Machine.local()
     total: dict[str, float] = ray.cluster_resources()
-    cpus = tuple(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
-    return Machine(cpus, total.get("GPU", 0.0), int(total.get("object_store_memory", 2**30)))
+    return Machine(cpus(), total.get("GPU", 0.0), int(total.get("object_store_memory", 2**30)))
 
 
 def wishes(settings: Settings) -> Wishes:

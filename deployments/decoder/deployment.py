@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from ray import serve
 
-from deployments.autoscaling import oldest_s, report
 from deployments.config import DecoderConfig
 from deployments.decoder.features import FeatureLoader, HotImage
 from deployments.decoder.hot import HotCache, Weighed
@@ -17,6 +15,7 @@ from deployments.decoder.job import JobRunner
 from deployments.decoder.prompts import PromptRunner, warm_up_encoding
 from deployments.keys import ImageKey
 from deployments.messages import Answered, PromptJob, Reply
+from deployments.model.load import oldest_s, report
 from deployments.model.loading import hot_budget, load_engine
 from deployments.model.thread import Canary, ModelThread
 from deployments.observe import tracing
@@ -25,7 +24,7 @@ from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.pool.lessee import LeasedNames
 from deployments.pool.names import Names
-from deployments.ray import ring
+from deployments.ray.hooks import HasPlace, ReportsLoad
 from deployments.ray.loopback import stay_on_loopback
 from sam3_engine.embedding import Embedding
 from sam3_engine.types import ImageSize, Point, VisualPrompt
@@ -38,7 +37,7 @@ GPU_POST_THREADS = 4
 """Threads that encode masks where the model runs on a GPU; on a CPU there are as many as torch has."""
 
 
-class PromptDecoder:
+class PromptDecoder(ReportsLoad, HasPlace):
     """A Serve deployment. Ready once the model is loaded and warmed up."""
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -107,12 +106,8 @@ class PromptDecoder:
         self._metrics.set(NAMES.pool_entries, len(self._hot), tier="hot")
         await self._canary.check()
 
-    def record_replica_metadata(self) -> dict[str, float]:
-        """Called by Serve once: the metadata by which routers place this replica on the hash ring."""
-        return ring.metadata(serve.get_replica_context().rank.rank)
-
-    def record_autoscaling_stats(self) -> dict[str, float]:
-        """Called by Serve: the load that the autoscaling policy reads."""
+    def load(self) -> dict[str, float]:
+        """The load that the autoscaling policy reads."""
         return report(self._prompts.batchers, self._thread)
 
     async def _expand(self, embedding: Embedding) -> Weighed:

@@ -7,15 +7,16 @@ import numpy as np
 import numpy.typing as npt
 from ray.exceptions import RayError
 
-from deployments.autoscaling import report
 from deployments.config import EncoderConfig
 from deployments.messages import OtherModel, PixelsLost, Source, Square
 from deployments.model.batcher import Batcher
+from deployments.model.load import report
 from deployments.model.loading import load_engine
 from deployments.model.thread import Canary, ModelThread
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
+from deployments.ray.hooks import ReportsLoad
 from deployments.ray.loopback import stay_on_loopback
 from sam3_engine.embedding import Embedding
 from sam3_engine.images import decode_image, lift_pillow_limit
@@ -23,7 +24,7 @@ from sam3_engine.images import decode_image, lift_pillow_limit
 Pixels = npt.NDArray[np.uint8]
 
 
-class ImageEncoder:
+class ImageEncoder(ReportsLoad):
     """A Serve deployment. Ready once the model is loaded and warmed up."""
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -60,8 +61,8 @@ class ImageEncoder:
         """Called by Serve: runs the model on an image whose embedding is known."""
         await self._canary.check()
 
-    def record_autoscaling_stats(self) -> dict[str, float]:
-        """Called by Serve: the load that the autoscaling policy reads."""
+    def load(self) -> dict[str, float]:
+        """The load that the autoscaling policy reads."""
         return report([self._batcher], self._thread)
 
     def _on_batch(self, images: int) -> None:

@@ -6,13 +6,12 @@ import time
 from typing import Any
 
 from ray.exceptions import RayActorError
-from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.keys import affinity
 from deployments.messages import PromptJob, Reply
 from deployments.protocol import Overloaded
-from deployments.ray.router import call
+from deployments.ray.calls import call, call_all
 
 READY_TIMEOUT_S = 2.0
 BROADCAST_S = 10.0
@@ -55,7 +54,7 @@ class ServeDecoders:
         confirm."""
         held = False
         for last in (False, True):
-            answers = await self._every("forget", tenant, digest)
+            answers = await call_all(self._decoder, "forget", tenant, digest, timeout_s=BROADCAST_S)
             held = held or any(one is True for one in answers)
             # A replica that died has dropped everything.
             errors = [one for one in answers if isinstance(one, Exception)]
@@ -68,19 +67,8 @@ class ServeDecoders:
 
     async def hot_images(self, tenant: str) -> set[str]:
         """Digests of a tenant's images that any replica holds hot. Replicas that do not answer count as empty."""
-        answers = await self._every("hot_images", tenant)
+        answers = await call_all(self._decoder, "hot_images", tenant, timeout_s=BROADCAST_S)
         return {digest for answer in answers if isinstance(answer, list) for digest in answer}
-
-    async def _every(self, method: str, *args: Any) -> list[Any]:
-        """Every replica's answer or error."""
-        try:
-            return await self._decoder.broadcast(method, *args).results_async(
-                timeout_s=BROADCAST_S, return_exceptions=True
-            )
-        except DeploymentUnavailableError:
-            return []  # there is no replica
-        except TimeoutError as error:
-            return [error]
 
     async def ready(self) -> bool:
         """Whether a decoder, an encoder and the pool answer now."""

@@ -12,10 +12,8 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-import ray
 from ray import serve
 from ray.exceptions import RayActorError, RayError
-from ray.experimental.locations import get_local_object_locations
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -44,13 +42,13 @@ from deployments.pool.lessor import Lessor
 from deployments.pool.peer import RemoteShard
 from deployments.pool.replication import Handover, Replication
 from deployments.protocol import CacheTier, DeadlineExceeded
+from deployments.ray.actors import restarted
+from deployments.ray.objects import by_reference, reference_of, settled
 
 SWEEP_S = 5.0
 CONNECT_S = 1.0
 ENCODERS_ASKED = 4
 """For one image, while an update replaces them by others."""
-IN_PLASMA = 100 * 1024
-"""Results of this size are in the object store; smaller ones, errors among them, come by value."""
 
 
 class PoolShard:
@@ -66,7 +64,7 @@ class PoolShard:
             self._pool, shard, config.shards, cache(partial(RemoteShard, config.app))
         )
         self._leases = Leases()
-        if ray.get_runtime_context().was_current_actor_reconstructed:
+        if restarted():
             self._leases.expect_unknown()
         self._lessor = Lessor(self._pool, self._replication, self._leases)
         self._encoder: DeploymentHandle[Any] | None = None
@@ -182,7 +180,7 @@ class PoolShard:
     async def _connect(self) -> DeploymentHandle[Any]:
         """Have the encoders' handle. Raises RayServeException while they are not deployed."""
         handle = await asyncio.to_thread(serve.get_deployment_handle, ENCODER, self._config.app)
-        self._encoder = handle.options(method_name="encode", _by_reference=True)
+        self._encoder = by_reference(handle, "encode")
         return self._encoder
 
     async def _connect_early(self) -> None:
@@ -204,8 +202,8 @@ class PoolShard:
         for left in reversed(range(ENCODERS_ASKED)):
             response: Any = encoder.remote(image)
             try:
-                reference = await response._to_object_ref()
-                return reference, await self._settled(reference)
+                reference = await reference_of(response)
+                return reference, await settled(reference, self._waiters)
             except BackPressureError:
                 raise PoolBusy from None
             except DeadlineExceeded:
@@ -223,13 +221,3 @@ class PoolShard:
                     raise
                 died = True
         raise AssertionError("unreachable")
-
-    async def _settled(self, reference: Any) -> int:
-        """Wait for an object without fetching it; its bytes. Raises the error, if it turned out to be one."""
-        wait = partial(ray.wait, [reference], fetch_local=False)
-        await asyncio.get_running_loop().run_in_executor(self._waiters, wait)
-        size = get_local_object_locations([reference]).get(reference, {}).get("object_size")
-        if size and size > IN_PLASMA:
-            return int(size)
-        value = await reference  # small, so kept by value: an error, or a very small embedding
-        return int(value.nbytes)

@@ -5,7 +5,7 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
-from deployments.ray.router import call
+from deployments.ray.calls import call
 from deployments.workflows.messages import Done, Job, Reply
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong
 

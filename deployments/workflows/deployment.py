@@ -12,8 +12,8 @@ from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
+from deployments.ray.calls import connect
 from deployments.ray.loopback import stay_on_loopback
-from deployments.ray.router import connect
 from deployments.workflows.limits import Limits
 from deployments.workflows.messages import Done, Job, NotDone, Reply
 from deployments.workflows.policy import Policy

@@ -50,6 +50,16 @@ SERVING = {
 """What tunes Ray and Serve wherever they run: `scripts/k8s_config.py` gives it to the pods of a cluster too."""
 
 
+PODS = {
+    # The program that keeps HAProxy's statistics on loopback (serve_app/cli/haproxy.py); the image has it there.
+    "RAY_SERVE_HAPROXY_BINARY_PATH": "/usr/local/bin/sam3-haproxy",
+    # HAProxies of other nodes go on sending requests until they have heard that an ingress is stopping.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "10",
+}
+"""What the pods of a cluster need besides SERVING."""
+
+
 def proxy(settings: Settings) -> dict[str, str]:
     """Which proxy Serve puts in front."""
     on = str(int(settings.haproxy))

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployments.observe.exposition import merge
-from deployments.observe.metrics import NAMES, RAYS, LocalMetrics, Metric
+from deployments.observe.metrics import NAMES, LocalMetrics, Metric
+from deployments.ray.metrics import RAYS
 from tests.support.ray_exposition import reported
 
 PROCESS = (

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from deployments.observe.exposition import Merged
-from deployments.observe.metrics import NAMES, RAYS, LocalMetrics
+from deployments.observe.metrics import NAMES, LocalMetrics
+from deployments.ray.metrics import RAYS
 from serve_app.cli.main import main
 from serve_app.cli.top import view
 from serve_app.cli.top_figures import Figures, Scrape, figures, quantile

@@ -25,6 +25,8 @@ ROOMY = 0.7
 """Share of their time that the models of one replica less would be busy at most after scaling down."""
 GROWTH_WINDOW_S = 2.0
 """Over how long the growth of the queue is measured."""
+QUEUED, OLDEST, BUSY = "queued", "oldest_s", "busy"
+"""A replica's reports: items waiting, seconds that the oldest has waited, share of time in the model."""
 
 
 @dataclass(frozen=True, slots=True)

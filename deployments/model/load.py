@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from deployments.autoscaling import BUSY, OLDEST, QUEUED
 from deployments.model.batcher import Batcher
 from deployments.model.thread import ModelThread
-
-QUEUED, OLDEST, BUSY = "queued", "oldest_s", "busy"
-"""Items waiting, seconds that the oldest has waited, share of time in the model."""
 
 
 def report(batchers: Sequence[Batcher[Any, Any]], thread: ModelThread) -> dict[str, float]:

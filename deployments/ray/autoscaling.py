@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from deployments.autoscaling import Load, Memory, Rules, decide
-from deployments.model.load import BUSY, OLDEST, QUEUED
+from deployments.autoscaling import BUSY, OLDEST, QUEUED, Load, Memory, Rules, decide
 
 if TYPE_CHECKING:
     from ray.serve.config import AutoscalingConfig, AutoscalingContext

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from deployments.observe.metrics import Across
+from typing import Literal
 
 PREFIX = "ray_"
 """Of every family, the application's included."""
@@ -19,7 +18,7 @@ class RayMetric:
 
     name: str
     labels: tuple[tuple[str, str], ...] = ()
-    across: Across = "sum"
+    across: Literal["sum", "max"] = "sum"
 
 
 _DEPLOYMENT = (("deployment", "deployment"),)

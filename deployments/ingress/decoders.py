@@ -15,6 +15,8 @@ from deployments.ray.calls import call, call_all
 
 READY_TIMEOUT_S = 2.0
 BROADCAST_S = 10.0
+FORGET_TRIES = 2
+"""Rounds in which all replicas are told of a deletion: docs/retries.md."""
 READY_FOR_S = 1.0
 """Seconds for which a positive readiness check is cached."""
 
@@ -53,7 +55,7 @@ class ServeDecoders:
         """Drop an image in every running replica; returns whether one had it. Raises Overloaded when not all
         confirm."""
         held = False
-        for last in (False, True):
+        for left in reversed(range(FORGET_TRIES)):
             answers = await call_all(self._decoder, "forget", tenant, digest, timeout_s=BROADCAST_S)
             held = held or any(one is True for one in answers)
             # A replica that died has dropped everything.
@@ -61,7 +63,7 @@ class ServeDecoders:
             unsure = [error for error in errors if not isinstance(error, RayActorError)]
             if not unsure:
                 return held
-            if last:
+            if not left:
                 raise Overloaded(self._retry_after_s) from unsure[0]
         raise AssertionError("unreachable")
 

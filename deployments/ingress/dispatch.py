@@ -2,6 +2,7 @@
 
 The decoder first gets the image's id and digest alone. When it replies NeedImage, the image is read, decoded and
 resized off the event loop, and the pool has it encoded. Then the decoder gets the request again.
+docs/retries.md sets these retries beside all others.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Calls between deployments: of one replica, once more on another one when it dies, or of all replicas."""
+"""Calls between deployments: of one replica, once more on another one when it dies, or of all replicas.
+
+docs/retries.md has what is repeated.
+"""
 
 import asyncio
 from typing import Any
@@ -8,6 +11,9 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.protocol import Overloaded
+
+CALL_TRIES = 2
+"""Calls of one replica: the last one after another replica's death."""
 
 
 def connect(*handles: DeploymentHandle[Any] | None) -> None:
@@ -40,7 +46,7 @@ async def call(
     if references:
         options["_by_reference"] = True
     target = handle.options(**options)
-    for last in (False, True):
+    for left in reversed(range(CALL_TRIES)):
         response = target.remote(*args)
         try:
             return await response
@@ -49,7 +55,7 @@ async def call(
         except RayTaskError as error:
             raise error.cause from None  # what the method raised, without the task around it
         except RayActorError:
-            if last:
+            if not left:
                 raise
         except asyncio.CancelledError:
             response.cancel()  # type: ignore[no-untyped-call]

@@ -12,6 +12,8 @@ from deployments.workflows.frames import LENGTH, BrokenFrame, Header, body_lengt
 from deployments.workflows.sandbox import Sandbox
 
 BUFFER_BYTES = 2**22
+WORKER_TRIES = 2
+"""Workers that one job is given to, where the first one was dead already: docs/retries.md."""
 Call = Callable[[Header, list[bytes]], Awaitable[Header]]
 """A function that answers one call of a worker. It returns the reply without `kind` and `id`."""
 
@@ -91,12 +93,12 @@ class Workers:
 
         A cancellation kills the worker.
         """
-        for last in (False, True):
+        for left in reversed(range(WORKER_TRIES)):
             try:
                 async with self._borrowed() as worker:
                     return await worker.ask(header, files, call)
             except WorkerDied as error:
-                if last or not error.silent:
+                if not left or not error.silent:
                     raise
         raise AssertionError("unreachable")
 

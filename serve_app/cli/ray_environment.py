@@ -31,7 +31,7 @@ SERVING = {
     "RAY_allow_out_of_band_object_ref_serialization": "0",
     # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
-    # A request that a dying ingress did not begin to answer is sent to another one.
+    # A request that a dying ingress did not begin to answer is sent to another one (docs/retries.md).
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     # Where two died at once, each is met twice: while it dies, and to find its door shut. That takes it out, so that
     # the last try is on one that lives, or on Serve's own proxy, which holds the request until there is one.

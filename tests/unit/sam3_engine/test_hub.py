@@ -151,7 +151,7 @@ def test_a_token_without_access(hub: Hub, tmp_path: Path, mode: str) -> None:
     assert "somebody-else" not in str(caught.value)
 
 
-def test_nobody_listens(hub: Hub, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_offline_unless_the_file_is_cached(hub: Hub, tmp_path: Path) -> None:
     closed = Hub(port=hub.port)
     cached = fetch(hub, tmp_path / "cached")
     with socket.socket() as taken:  # bound but not listening: connections are refused

@@ -164,7 +164,7 @@ def test_refusals(lenient: Client, world: str, path: str, say: str) -> None:
         ("http://127.0.0.1:1/\r\nHost: evil", ""),
     ],
 )
-def test_urls_that_are_none(lenient: Client, url: str, say: str) -> None:
+def test_malformed_urls_are_400(lenient: Client, url: str, say: str) -> None:
     assert say in lenient.embed(by_url(url), expect=400)["message"]
 
 

@@ -68,7 +68,7 @@ def test_rates_are_of_what_happened_in_between() -> None:
     assert seen.queued == {"PromptDecoder": 7}
 
 
-def test_a_counter_that_fell_started_anew() -> None:
+def test_a_counter_that_fell_counts_from_zero() -> None:
     assert between(exposition(300), exposition(20)).requests_per_s == pytest.approx(2)
 
 
@@ -90,14 +90,14 @@ def test_quantiles_are_interpolated(share: float, buckets: list, expected: float
     assert quantile(share, buckets) == (expected if expected is None else pytest.approx(expected))
 
 
-def test_the_view_holds_what_one_looks_for() -> None:
+def test_the_view_shows_all_figures() -> None:
     text = shown(between(exposition(100), exposition(300, failed=10)))
     rates = ("21.0 requests/s", "1.0 failed/s", "75%", "new 5.0/s")
     for part in (*rates, CLICKS, "prompt", "decoder", "hot", "42", "21 MiB"):
         assert part in text
 
 
-def test_trouble_is_said() -> None:
+def test_scrape_errors_are_shown_in_the_view() -> None:
     quiet = between(exposition(1), exposition(1))
     assert "no new figures: refused" in shown(quiet, "refused")
 
@@ -132,7 +132,7 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
-def test_the_command_prints_it_where_there_is_no_terminal(url: str) -> None:
+def test_top_prints_the_view_once_without_a_terminal(url: str) -> None:
     done = CliRunner().invoke(main, ["top", "--url", url + "/", "--every", "0.1"])
     assert done.exit_code == 0, done.output
     assert "requests/s" in done.output

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from deployments.decoder.concept import ConceptHandler
@@ -35,14 +34,6 @@ AT_ONCE_PIXELS = 2**20
 GPU all masks are encoded in a thread, because encoding waits for the device."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """One kind of request, and the batches that its prompts go through."""
-
-    handler: Handler[Any, Any, Any]
-    batcher: Batcher[Any, Any]
-
-
 class PromptRunner:
     """Runs requests through the model. Each kind of request has its own batches, so a click waits for at most one
     pass of another kind."""
@@ -63,32 +54,32 @@ class PromptRunner:
         def on_batch(prompts: int) -> None:
             metrics.observe(NAMES.batch_size, prompts, stage="prompt")
 
-        self._kinds: dict[type[PromptRequest[Any]], _Kind] = {}
-        for request, handler_class in HANDLERS.items():
-            handler = handler_class(engine)
-            batcher: Batcher[Any, Any] = Batcher(handler.run, thread, batch_size, batch_wait_s, on_batch)
-            self._kinds[request] = _Kind(handler, batcher)
+        self._handlers = {request: handler(engine) for request, handler in HANDLERS.items()}
+        self._batchers: dict[type[PromptRequest[Any]], Batcher[Any, Any]] = {
+            request: Batcher(handler.run, thread, batch_size, batch_wait_s, on_batch)
+            for request, handler in self._handlers.items()
+        }
 
     @property
     def batchers(self) -> Sequence[Batcher[Any, Any]]:
         """The batchers, in which prompts wait for the model."""
-        return [kind.batcher for kind in self._kinds.values()]
+        return list(self._batchers.values())
 
     async def answer(
         self, key: ImageKey, image: HotImage, request: PromptRequest[Any], deadline: float | None
     ) -> tuple[bytes, Stages]:
         """Input of `results.load_results`, and the seconds of queue, prompt and post. Raises DeadlineExceeded."""
-        kind = self._kinds[type(request)]
-        item, prompts = kind.handler.item(key, image, request)
+        handler = self._handlers[type(request)]
+        item, prompts = handler.item(key, image, request)
         started = time.monotonic()
-        found, queue_s = await kind.batcher.submit(item, prompts, deadline)
+        found, queue_s = await self._batchers[type(request)].submit(item, prompts, deadline)
         modelled = time.monotonic()
-        kind.handler.keep(key, request, found)
-        if kind.handler.masks(found) * image.size.height * image.size.width <= self._at_once:
-            data = _pack(kind.handler, found, image.size, request)
+        handler.keep(key, request, found)
+        if handler.masks(found) * image.size.height * image.size.width <= self._at_once:
+            data = _pack(handler, found, image.size, request)
         else:
             loop = asyncio.get_running_loop()
-            data = await loop.run_in_executor(self._post, _pack, kind.handler, found, image.size, request)
+            data = await loop.run_in_executor(self._post, _pack, handler, found, image.size, request)
         return data, {
             "queue": queue_s,
             "prompt": modelled - started - queue_s,
@@ -97,8 +88,8 @@ class PromptRunner:
 
     def forget(self, key: ImageKey) -> None:
         """Drop all data kept of requests for an image."""
-        for kind in self._kinds.values():
-            kind.handler.forget(key)
+        for handler in self._handlers.values():
+            handler.forget(key)
 
 
 def _pack(handler: Handler[Any, Any, Any], found: Any, size: ImageSize, request: PromptRequest[Any]) -> bytes:

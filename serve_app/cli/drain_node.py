@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 POLL_S = 0.5
+REASON = "DRAIN_NODE_REASON_PREEMPTION"
 REPLICA, PROXY = "SERVE_REPLICA::", "SERVE_PROXY_ACTOR"
 """Prefixes of the names of Serve's actors on a node. Serve's controller runs on the head only."""
 
@@ -57,7 +58,7 @@ def serving_on(node_id: str) -> list[str]:
 
 def _announce(node_id: str, seconds: float) -> None:
     command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--node-id", node_id]
-    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "its pod is being stopped"]
+    reason = ["--reason", REASON, "--reason-message", "its pod is being stopped"]
     deadline = ["--deadline-remaining-seconds", str(int(seconds))]
     done = subprocess.run([*command, *reason, *deadline], capture_output=True, text=True, env=os.environ)
     if done.returncode:

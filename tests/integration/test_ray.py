@@ -13,6 +13,7 @@ from deployments.ray.actors import placement, restarted
 from deployments.ray.nodes import cpus, metrics_addresses, with_labels
 from deployments.ray.objects import IN_PLASMA, settled
 from harness.waiting import wait_until
+from serve_app.cli.drain_node import REPLICA, serving_on
 from serve_app.cli.haproxy import LOOPBACK
 
 LABELS = {"sam3/pool": "true"}
@@ -99,6 +100,14 @@ def test_an_actor_knows_whether_it_was_started_again() -> None:
             return False
 
     wait_until(back)
+
+
+def test_serves_actors_are_found_by_their_node_and_name() -> None:
+    (node,) = with_labels({})
+    replica, other = started(name=f"{REPLICA}sam3#X#y"), started(name="other")
+    ray.get([replica.node.remote(), other.node.remote()], timeout=60)
+    assert serving_on(node) == [f"{REPLICA}sam3#X#y"]
+    assert serving_on("a" * 56) == []
 
 
 @ray.remote

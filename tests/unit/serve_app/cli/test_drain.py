@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.cli.drain import CLOSE, command, drain, under_way
+from serve_app.cli.drain import CLOSE, FRONT_END, command, drain, under_way
+from tests.support.haproxy import written_by_serve
 
 STATISTICS = """# pxname,svname,qcur,qmax,scur,smax,slim
 http_frontend,FRONTEND,,,4,9,4096
@@ -82,3 +83,7 @@ def test_without_haproxy_there_is_nothing_to_wait_for(tmp_path: Path, path: Path
     assert drain(tmp_path, 30)
     with pytest.raises(OSError):
         command(path, "show stat")
+
+
+def test_serve_names_the_front_end_so(tmp_path: Path) -> None:
+    assert f"frontend {FRONT_END}\n" in written_by_serve(tmp_path, 9001, []).read_text()

@@ -92,7 +92,7 @@ def _how_to_get_access(hub: str, repository: str, has_token: bool) -> str:
 
 def _how_to_work_offline(hub: str, wanted: str, reason: str) -> str:
     return (
-        f"{wanted} is not on this machine and could not be had from {hub}: {reason}. "
+        f"{wanted} is not on this machine and could not be downloaded from {hub}: {reason}. "
         "Check the network (or HF_ENDPOINT) and try again: a download goes on where it stopped. "
         "Or copy the file here and give its path as the checkpoint."
     )

@@ -107,7 +107,7 @@ class ModelCalls:
         except ImageTooLarge as error:
             return unanswerable(str(error), 413)
         except (UnreadableImage, KeyError, TypeError, ValueError) as error:
-            return unanswerable(f"SAM 3 was asked what it cannot answer: {error}", 400)
+            return unanswerable(f"SAM 3 cannot answer this step: {error}", 400)
         except Exception as error:
             self.failure = self.failure or error
             return unanswerable("SAM 3 did not answer", 500)
@@ -127,7 +127,7 @@ class ModelCalls:
 
     def _file(self, number: Any) -> FileSource:
         if not isinstance(number, int) or not 0 <= number < len(self._files):
-            raise ValueError("there is no such image in this run")
+            raise ValueError("this run has no image of this number")
         return self._files[number]
 
 

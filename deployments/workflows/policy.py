@@ -72,7 +72,7 @@ class Policy:
                 f"step {name!r}: type {kind[:100]!r} does not run on this server. Of models it has SAM 3 alone "
                 f"({', '.join(SAM3)}); beside them steps that only compute. Models of other kinds, steps that "
                 "reach files, networks, secrets or the environment, custom code and nested workflows are refused. "
-                "GET /workflows/blocks/describe lists what runs",
+                "GET /workflows/blocks/describe lists the allowed types",
                 (name, kind[:100]),
             )
 

@@ -54,8 +54,8 @@ def keys() -> None:
 @click.option(
     "--cache",
     type=Size(),
-    help="Most that the server keeps of this tenant's images, such as 2GiB: so much for embeddings, and so much "
-    "for image files. Without it a tenant gets what others leave.",
+    help="Most bytes that the server keeps of this tenant's embeddings, such as 2GiB, and as many again of its "
+    "image files. Without it, only the limits for all tenants together apply.",
 )
 @StdinOption
 @FileOption
@@ -69,7 +69,7 @@ def add(name: str, rate: float | None, cache: int | None, from_stdin: bool, path
 @keys.command()
 @click.argument("name")
 @click.option(
-    "--grace-hours", type=click.FloatRange(0), default=0.0, help="Let the old key live on for so long."
+    "--grace-hours", type=click.FloatRange(0), default=0.0, help="Hours for which the old key stays valid."
 )
 @StdinOption
 @FileOption

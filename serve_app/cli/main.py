@@ -91,7 +91,7 @@ def config(as_json: bool, **options: Any) -> None:
 @click.option(
     "--every", "every_s", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Seconds."
 )
-@click.option("--once", is_flag=True, help="Print it once, as also happens where there is no terminal.")
+@click.option("--once", is_flag=True, help="Print the figures once and exit; the default without a terminal.")
 def top(url: str | None, every_s: float, once: bool) -> None:
     """Watch a running server: requests, latency, replicas, queues, cache.
 
@@ -107,7 +107,7 @@ def top(url: str | None, every_s: float, once: bool) -> None:
 @main.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--text", multiple=True, metavar="PHRASE", help="Find every instance of this. May be repeated.")
-@click.option("--like", multiple=True, type=BOX, help="Find everything that looks like what this box shows.")
+@click.option("--like", multiple=True, type=BOX, help="Find every object like the one in this box.")
 @click.option("--unlike", multiple=True, type=BOX, help="... and not like this one.")
 @click.option("--box", type=BOX, help="Find the one object in this box.")
 @click.option("--point", multiple=True, type=POINT, help="Find the one object at these points.")

@@ -52,7 +52,7 @@ def run(settings: Settings) -> None:
                     show("")
                     welcome(console, settings, time.monotonic() - started, run_dir)
                     stop.wait()
-                    show("answering what is under way (the next Ctrl-C does not wait)")
+                    show("answering requests under way (the next Ctrl-C does not wait)")
                     drain(run_dir / PROXY_DIR, settings.request_timeout_s)
                 show("stopping")
         except DeploymentFailed as error:

@@ -103,9 +103,9 @@ class ImageFetcher:
         if response.status != 200:
             raise BadImage(f"image URL: its server answered {response.status}")
         if not response.content_type.startswith("image/"):
-            raise BadImage("image URL refused: what it answers is not an image")
+            raise BadImage("image URL refused: the answer is not an image")
         if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-            raise BadImage("image URL refused: its server compresses what was asked for uncompressed")
+            raise BadImage("image URL refused: its server compresses the answer")
         limit = self._settings.url_max_bytes
         too_large = BadImage(f"image URL refused: the file is larger than {limit} bytes")
         if (response.content_length or 0) > limit:

@@ -239,7 +239,7 @@ EXAMPLES: dict[str, Any] = {
         "value": {"image": IMAGE, "prompts": [{"type": "text", "text": "red circle"}]},
     },
     "exemplar": {
-        "summary": "Everything like what a box shows",
+        "summary": "Every object like the one in a box",
         "value": {
             "image": IMAGE,
             "prompts": [

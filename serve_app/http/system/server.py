@@ -66,7 +66,7 @@ async def readiness(request: Request) -> JSONResponse:
     "/healthz",
     summary="Whether the server works",
     response_model=Status,
-    responses={503: {"model": Status, "description": "The server cannot reach what it is made of."}},
+    responses={503: {"model": Status, "description": "The server cannot reach its own processes."}},
 )
 async def healthz(request: Request) -> JSONResponse:
     """200 while the server can determine whether it is ready, else 503."""

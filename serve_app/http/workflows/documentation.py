@@ -56,7 +56,7 @@ _ANSWER = {
 _ERRORS = {
     **ERRORS,
     400: {
-        "description": "The definition is refused or does not compile, a step failed, or an image cannot be had."
+        "description": "The definition is refused or does not compile, a step failed, or an image cannot be read."
     },
     404: {"model": Message, "description": "There is no such saved workflow, or the model is not served."},
 }

@@ -1,13 +1,15 @@
 """A whole server as its users start it: `sam3-serve up` as a process, on ports and in a folder of its own."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +96,9 @@ def server_process(
     port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
     after = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
-    with output.open("w") as file:
+    with ExitStack() as starting:
+        starting.enter_context(one_start_at_a_time())
+        file = starting.enter_context(output.open("w"))
         process = psutil.Popen(
             command("up", *arguments, module=module, python=python),
             env={**environment(**settings), "PYTHONPATH": os.pathsep.join([str(root), *after])},
@@ -104,16 +108,26 @@ def server_process(
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
-    server = ServerProcess(process, f"http://127.0.0.1:{port}", output)
-    try:
-        wait_until_ready(server)
-        yield server
-    finally:
-        if process.is_running():
-            left = server.descendants()
-            server.stop()
-            _, alive = psutil.wait_procs(left, timeout=STOP_S)
-            assert not alive, alive
+        server = ServerProcess(process, f"http://127.0.0.1:{port}", output)
+        try:
+            wait_until_ready(server)
+            starting.close()
+            yield server
+        finally:
+            if process.is_running():
+                left = server.descendants()
+                server.stop()
+                _, alive = psutil.wait_procs(left, timeout=STOP_S)
+                assert not alive, alive
+
+
+@contextmanager
+def one_start_at_a_time() -> Iterator[None]:
+    """No other server of this user starts meanwhile: Ray (2.60) gives the start of a node 30 s, which two at once may
+    need on a small machine."""
+    with (Path(tempfile.gettempdir()) / f"sam3-serve-start-{os.getuid()}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def wait_until_ready(server: ServerProcess, seconds: float = START_S) -> None:

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 ALONE = ("unit", "contract")
 """Kinds whose tests leave each other alone; tests of the others share servers, or a module's."""
 KINDS = (*ALONE, "workflows", "integration", "e2e", "drill")
-SHARED = ("untrained_server", "tiny_server", "observed_server")
+SHARED = ("tiny_server", "untrained_server", "observed_server")
 DRILL_S = 3600
 
 
@@ -43,10 +43,10 @@ def _server_of(item: pytest.Item) -> str:
 
 
 def _place(item: pytest.Item) -> tuple[int, int]:
-    """By kind; tests of the shared servers begin where servers are started, as they take longest."""
+    """By kind. Tests of shared servers come last, one server after the other: each runs until the end."""
     kind = next((place for place, kind in enumerate(KINDS) if item.get_closest_marker(kind)), 0)
     server = _server_of(item)
-    return (len(ALONE), SHARED.index(server)) if server else (kind, len(SHARED))
+    return (len(KINDS), SHARED.index(server)) if server else (kind, 0)
 
 
 @pytest.fixture(scope="session")

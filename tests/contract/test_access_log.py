@@ -38,7 +38,9 @@ def post(url: str, route: str, **document: Any) -> requests.Response:
     return requests.post(url + route, json=document, headers={"X-Request-ID": "find-me"}, timeout=60)
 
 
-def test_one_line_says_how_a_request_went(start_server: ServerFactory, path: Path, lines) -> None:
+def test_one_line_says_how_a_request_went(
+    start_server: ServerFactory, path: Path, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
     with start_server(access_log=str(path)) as url:
         answer = post(url, CONCEPT, image=[IMAGE, IMAGE], prompts=[{"type": "text", "text": TEXT}] * 3)
         assert answer.status_code == 200
@@ -68,7 +70,12 @@ def test_one_line_says_how_a_request_went(start_server: ServerFactory, path: Pat
     ],
 )
 def test_a_failure_is_named_but_not_quoted(
-    start_server: ServerFactory, path: Path, lines, body: dict[str, Any], status: int, error: str
+    start_server: ServerFactory,
+    path: Path,
+    lines: Callable[[], list[dict[str, Any]]],
+    body: dict[str, Any],
+    status: int,
+    error: str,
 ) -> None:
     with start_server(access_log=str(path)) as url:
         assert post(url, CONCEPT, **body).status_code == status
@@ -77,7 +84,7 @@ def test_a_failure_is_named_but_not_quoted(
 
 
 def test_texts_of_clients_are_not_logged_by_default(
-    start_server: ServerFactory, tmp_path: Path, path: Path, lines
+    start_server: ServerFactory, tmp_path: Path, path: Path, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     keys = tmp_path / "keys.json"
     keyfile.add(keys, "acme", key=KEY)
@@ -108,14 +115,18 @@ def test_texts_of_clients_are_not_logged_by_default(
     assert [line["tenant"] for line in lines()] == ["acme"] * 6 + [None] * 3
 
 
-def test_texts_and_ids_are_logged_on_request(start_server: ServerFactory, path: Path, lines) -> None:
+def test_texts_and_ids_are_logged_on_request(
+    start_server: ServerFactory, path: Path, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
     with start_server(access_log=str(path), access_log_details=True) as url:
         post(url, CONCEPT, image=IMAGE, image_id=IMAGE_ID, prompts=[{"type": "text", "text": TEXT}])
     (line,) = lines()
     assert (line["texts"], line["image_ids"]) == ([TEXT], [IMAGE_ID])
 
 
-def test_half_a_surrogate_pair_is_logged_too(start_server: ServerFactory, path: Path, lines) -> None:
+def test_half_a_surrogate_pair_is_logged_too(
+    start_server: ServerFactory, path: Path, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
     with start_server(access_log=str(path), access_log_details=True) as url:
         answer = post(url, CONCEPT, image=IMAGE, prompts=[{"type": "text", "text": "red \ud800"}])
     (line,) = lines()
@@ -123,7 +134,9 @@ def test_half_a_surrogate_pair_is_logged_too(start_server: ServerFactory, path: 
     assert line["texts"] == ["red ?"] if answer.status_code == 200 else line["error"]
 
 
-def test_an_unforeseen_error_has_its_line(start_server: ServerFactory, path: Path, lines) -> None:
+def test_an_unforeseen_error_has_its_line(
+    start_server: ServerFactory, path: Path, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
     with start_server(FakeSegmenter(error=RuntimeError("boom")), access_log=str(path)) as url:
         post(url, CONCEPT, image=IMAGE, prompts=[{"type": "text", "text": TEXT}])
     assert [(line["status"], line["error"]) for line in lines()] == [(500, "RuntimeError")]
@@ -140,7 +153,9 @@ def test_off_is_off_and_stdout_is_standard_output(
     assert json.loads(capfd.readouterr().out)["route"] == "/info"
 
 
-def test_a_file_that_is_rotated_away_is_made_anew(start_server: ServerFactory, path: Path, lines) -> None:
+def test_a_file_that_is_rotated_away_is_made_anew(
+    start_server: ServerFactory, path: Path, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
     with start_server(access_log=str(path)) as url:
         for route in ("/info", "/readiness"):
             requests.get(url + route, timeout=60)

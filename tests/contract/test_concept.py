@@ -1,8 +1,11 @@
 """`POST /sam3/concept_segment`: what is asked for is found, in the documented form."""
 
+from typing import Any
+
 import pytest
 from pycocotools import mask as coco
 
+from sam3_engine.types import Box
 from tests.contract.conftest import Client, ServerFactory
 from tests.support.scenes import (
     CIRCLE,
@@ -24,11 +27,11 @@ BLUE = {"type": "text", "text": "blue square"}
 GOOD = 0.7  # IoU with the drawn box: a trained model is good, not exact
 
 
-def found_boxes(result):
+def found_boxes(result: Any) -> list[Box]:
     return [polygon_box(one["masks"]) for one in result["predictions"]]
 
 
-def assert_finds(result, *boxes):
+def assert_finds(result: Any, *boxes: Box) -> None:
     found = found_boxes(result)
     assert len(found) == len(boxes), found
     for box in boxes:
@@ -77,7 +80,7 @@ def test_an_absent_concept_is_an_empty_list(client: Client) -> None:
     ],
     ids=["xywh", "xyxy", "swapped"],
 )
-def test_exemplar_boxes_in_both_forms(client: Client, box) -> None:
+def test_exemplar_boxes_in_both_forms(client: Client, box: Any) -> None:
     prompt = {"type": "visual", "boxes": [box], "box_labels": [1]}
     answer = client.concept({"image": IMAGE, "prompts": [prompt]})
     result = answer["prompt_results"][0]
@@ -96,7 +99,7 @@ def test_text_and_exemplar_in_one_prompt(client: Client) -> None:
 
 
 @pytest.mark.parametrize("label", [0, False])
-def test_a_negative_label_takes_away(client: Client, label) -> None:
+def test_a_negative_label_takes_away(client: Client, label: Any) -> None:
     keep = dict(zip(("x0", "y0", "x1", "y1"), SQUARE, strict=True))
     drop = dict(zip(("x0", "y0", "x1", "y1"), CIRCLE, strict=True))
     prompt = {"type": "visual", "boxes": [keep, drop], "box_labels": [1, label]}
@@ -199,13 +202,13 @@ def test_null_means_the_same_as_a_missing_field(client: Client) -> None:
 
 
 @pytest.mark.parametrize("text", ["größe 猫 🐈", "\u202e\u0000 red", "a" * 1000, "red\ncircle"])
-def test_any_text_is_answered(client: Client, text) -> None:
+def test_any_text_is_answered(client: Client, text: str) -> None:
     answer = client.concept({"image": IMAGE, "prompts": [{"type": "text", "text": text}]})
     assert answer["prompt_results"][0]["echo"]["text"] == text
 
 
 @pytest.mark.parametrize("value", [1e9, -1e9])
-def test_coordinates_far_outside_are_answered(client: Client, value) -> None:
+def test_coordinates_far_outside_are_answered(client: Client, value: Any) -> None:
     boxes = [
         {"x0": -1e9, "y0": value, "x1": 1e9, "y1": 1e9},
         {"x": value, "y": value, "width": 1e9, "height": 1e9},

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ def curl(*arguments: str) -> tuple[int, str]:
     return int(status), body
 
 
-def test_json(server: str, tmp_path) -> None:
+def test_json(server: str, tmp_path: Path) -> None:
     body = {"image": as_json(encoded(scene())), "prompts": [{"type": "text", "text": "red circle"}]}
     (tmp_path / "body.json").write_text(json.dumps(body))
     status, text = curl(
@@ -33,7 +34,7 @@ def test_json(server: str, tmp_path) -> None:
     assert len(json.loads(text)["prompt_results"][0]["predictions"]) == 2
 
 
-def test_multipart(server: str, tmp_path) -> None:
+def test_multipart(server: str, tmp_path: Path) -> None:
     (tmp_path / "scene.png").write_bytes(encoded(scene()))
     request = json.dumps({"prompts": [{"text": "red circle"}]})
     status, text = curl(

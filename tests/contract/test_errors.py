@@ -3,7 +3,9 @@
 import asyncio
 import math
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
@@ -22,15 +24,15 @@ VISUAL = "/sam3/visual_segment"
 EMBED = "/sam3/embed_image"
 
 
-def concept(**fields):
+def concept(**fields: Any) -> dict[str, Any]:
     return {"image": IMAGE, "prompts": [RED], **fields}
 
 
-def prompt(**fields):
+def prompt(**fields: Any) -> dict[str, Any]:
     return concept(prompts=[fields])
 
 
-def visual(**fields):
+def visual(**fields: Any) -> dict[str, Any]:
     return {"image": IMAGE, "prompts": [{"points": [{"x": 1, "y": 1}]}], **fields}
 
 
@@ -170,7 +172,7 @@ def test_other_content_types_are_422(server: str, kind: str) -> None:
         (VISUAL, visual(format="png")),
     ],
 )
-def test_unsupported_formats_are_400_and_listed(client: Client, route: str, body) -> None:
+def test_unsupported_formats_are_400_and_listed(client: Client, route: str, body: Any) -> None:
     message = client.post(route, body, expect=400)["message"]
     assert repr(body["format"]) in message
     assert "rle" in message
@@ -201,7 +203,7 @@ def test_bodies_over_the_limit_are_413(start_server: ServerFactory) -> None:
         large = {"image": {"type": "base64", "value": "A" * 100_000}}
         assert "100000 bytes" in Client(url).embed(large, expect=413)["message"]
 
-        def chunks():
+        def chunks() -> Iterator[bytes]:
             yield b'{"image": {"type": "base64", "value": "'
             for _ in range(20):
                 yield b"A" * 10_000

@@ -1,6 +1,7 @@
 """What every answer carries: ids, timings, the model; compression and CORS where asked for."""
 
 import re
+from typing import Any
 
 import pytest
 import requests
@@ -31,7 +32,7 @@ HEADERS = ("X-Request-ID", "X-Processing-Time", "X-Model-Id", "Server-Timing")
         ("POST", "/sam3/concept_segment", {"image_id": "never seen", "prompts": PROMPTS}, 404),
     ],
 )
-def test_every_answer_has_the_headers(server: str, method: str, route: str, body, status: int) -> None:
+def test_every_answer_has_the_headers(server: str, method: str, route: str, body: Any, status: int) -> None:
     answer = requests.request(method, server + route, json=body, timeout=60)
     assert answer.status_code == status
     for name in HEADERS:

@@ -1,6 +1,7 @@
 """`POST /sam3/embed_image`, and what an `image_id` means afterwards."""
 
 import hashlib
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -74,5 +75,5 @@ def test_with_id_and_image_the_new_image_wins(client: Client) -> None:
 
 
 @pytest.mark.parametrize("image_id", ["", "x" * 513, 5, ["a"]])
-def test_malformed_image_ids_are_422(client: Client, image_id) -> None:
+def test_malformed_image_ids_are_422(client: Client, image_id: Any) -> None:
     client.embed({"image": as_json(numbered(7)), "image_id": image_id}, expect=422)

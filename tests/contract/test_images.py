@@ -162,7 +162,7 @@ def test_multipart_by_id_needs_no_image(client: Client, server: str) -> None:
         ([("image", ("a.png", b"GIF89a not really"))], "image"),
     ],
 )
-def test_bad_multipart_images_are_400(server: str, parts, say: str) -> None:
+def test_bad_multipart_images_are_400(server: str, parts: Any, say: str) -> None:
     answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=60)
     assert answer.status_code == 400
     assert say in answer.json()["message"]
@@ -178,7 +178,7 @@ def test_bad_multipart_images_are_400(server: str, parts, say: str) -> None:
     ],
     ids=["no-image", "no-json", "no-object", "image-twice"],
 )
-def test_malformed_multipart_is_422(server: str, parts) -> None:
+def test_malformed_multipart_is_422(server: str, parts: Any) -> None:
     answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=60)
     assert answer.status_code == 422, answer.text
 
@@ -214,7 +214,7 @@ def test_broken_multipart_is_422(server: str, body: bytes, boundary: str) -> Non
         ({"type": "", "value": "x"}, "not known"),
     ],
 )
-def test_images_that_are_refused(client: Client, image, say: str) -> None:
+def test_images_that_are_refused(client: Client, image: Any, say: str) -> None:
     message = client.embed({"image": image}, expect=400)["message"]
     assert say in message
     assert "root:" not in message
@@ -230,7 +230,7 @@ def test_truncated_files_are_400(client: Client, keep: int) -> None:
     "image",
     ["aGk=", 5, [], [[]], {"value": "aGk="}, {"type": 5, "value": "x"}, {"type": "base64", "value": 5}, None],
 )
-def test_images_of_a_wrong_form_are_422(client: Client, image) -> None:
+def test_images_of_a_wrong_form_are_422(client: Client, image: Any) -> None:
     client.embed({"image": image}, expect=422)
 
 

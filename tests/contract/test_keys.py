@@ -1,6 +1,7 @@
 """API keys, where a key file is configured."""
 
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,21 @@ def key_file(tmp_path: Path) -> Path:
     return tmp_path / "keys.json"
 
 
+Guarded = tuple[str, str, FakeSegmenter]
+"""A URL, the key of the tenant acme, and what answers there."""
+
+
 @pytest.fixture
-def guarded(key_file: Path, start_server: ServerFactory):
-    """(url, key of the tenant acme, what the segmenter was asked)."""
+def guarded(key_file: Path, start_server: ServerFactory) -> Iterator[Guarded]:
     key = keyfile.add(key_file, "acme")
     segmenter = FakeSegmenter()
     with start_server(segmenter, api_keys_file=key_file) as url:
         yield url, key, segmenter
 
 
-def ask(url: str, query: str | None = None, bearer: str | None = None, body: str | None = None):
+def ask(
+    url: str, query: str | None = None, bearer: str | None = None, body: str | None = None
+) -> requests.Response:
     return requests.post(
         url + EMBED,
         params={"api_key": query} if query is not None else None,
@@ -41,7 +47,7 @@ def ask(url: str, query: str | None = None, bearer: str | None = None, body: str
 
 
 @pytest.mark.parametrize("way", ["query", "bearer", "body"])
-def test_a_key_in_any_of_the_three_places(guarded, way: str) -> None:
+def test_a_key_in_any_of_the_three_places(guarded: Guarded, way: str) -> None:
     url, key, segmenter = guarded
     assert ask(url, **{way: key}).status_code == 200
     assert segmenter.tenants == ["acme"]
@@ -50,7 +56,7 @@ def test_a_key_in_any_of_the_three_places(guarded, way: str) -> None:
     assert wrong.json() == {"status": 401, "message": "Unauthorized api_key"}
 
 
-def test_the_first_place_decides(guarded) -> None:
+def test_the_first_place_decides(guarded: Guarded) -> None:
     url, key, _ = guarded
     assert ask(url, query=key, bearer=WRONG, body=WRONG).status_code == 200
     assert ask(url, bearer=key, body=WRONG).status_code == 200
@@ -58,7 +64,7 @@ def test_the_first_place_decides(guarded) -> None:
     assert ask(url, bearer=WRONG, body=key).status_code == 401
 
 
-def test_multipart_with_a_key(guarded) -> None:
+def test_multipart_with_a_key(guarded: Guarded) -> None:
     url, key, _ = guarded
     files = {"image": ("a.png", numbered(1)), "request": (None, f'{{"api_key": "{key}"}}')}
     assert requests.post(url + EMBED, files=files, timeout=60).status_code == 200
@@ -66,20 +72,20 @@ def test_multipart_with_a_key(guarded) -> None:
     assert requests.post(url + EMBED, files=files, timeout=60).status_code == 401
 
 
-def test_no_key_is_401_whatever_the_body_holds(guarded) -> None:
+def test_no_key_is_401_whatever_the_body_holds(guarded: Guarded) -> None:
     url, _, _ = guarded
     for raw in (b"{}", b"not json", b'{"api_key": 5}', b'{"api_key": ""}', b'{"api_key": null}'):
         headers = {"Content-Type": "application/json"}
         assert requests.post(url + EMBED, data=raw, headers=headers, timeout=60).status_code == 401
 
 
-def test_the_servers_own_routes_need_no_key(guarded) -> None:
+def test_the_servers_own_routes_need_no_key(guarded: Guarded) -> None:
     url, _, _ = guarded
     for route in ("/", "/info", "/docs", "/openapi.json", "/readiness", "/healthz"):
         assert requests.get(url + route, timeout=60).status_code == 200
 
 
-def test_tenants_share_nothing(guarded, key_file: Path) -> None:
+def test_tenants_share_nothing(guarded: Guarded, key_file: Path) -> None:
     """An id, and even equal content, means nothing outside its tenant."""
     url, key, segmenter = guarded
     other = keyfile.add(key_file, "other")
@@ -94,7 +100,7 @@ def test_tenants_share_nothing(guarded, key_file: Path) -> None:
     assert segmenter.encoded == encoded_before + 1
 
 
-def test_keys_count_without_a_restart(guarded, key_file: Path) -> None:
+def test_keys_count_without_a_restart(guarded: Guarded, key_file: Path) -> None:
     url, old, _ = guarded
     new = keyfile.rotate(key_file, "acme")
     wait_for(lambda: ask(url, query=new).status_code == 200)
@@ -103,7 +109,7 @@ def test_keys_count_without_a_restart(guarded, key_file: Path) -> None:
     wait_for(lambda: ask(url, query=new).status_code == 401)
 
 
-def test_a_broken_or_missing_key_file_refuses_all_keys(guarded, key_file: Path) -> None:
+def test_a_broken_or_missing_key_file_refuses_all_keys(guarded: Guarded, key_file: Path) -> None:
     url, key, _ = guarded
     text = key_file.read_text()
     key_file.write_text("{broken")
@@ -128,7 +134,7 @@ def test_an_open_server_takes_any_key(server: str) -> None:
     assert ask(server, query="<YOUR_API_KEY>", bearer="x", body="y").status_code == 200
 
 
-def wait_for(condition) -> None:
+def wait_for(condition: Callable[[], bool]) -> None:
     """The server looks at the file once a second."""
     for _ in range(100):
         if condition():

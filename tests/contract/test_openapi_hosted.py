@@ -98,19 +98,19 @@ def takes(hosted: dict[str, Any], mine: dict[str, Any], place: str) -> bool:
     return True
 
 
-def test_version(ours) -> None:
+def test_version(ours: dict[str, Any]) -> None:
     assert ours["openapi"].startswith("3.1")
     assert ours["openapi"] == HOSTED["openapi"]
 
 
-def test_paths(ours) -> None:
+def test_paths(ours: dict[str, Any]) -> None:
     assert set(ours["paths"]) - NEW_PATHS == set(HOSTED["paths"])
     for path, operations in HOSTED["paths"].items():
         assert set(ours["paths"][path]) == set(operations)
 
 
 @pytest.mark.parametrize("path", HOSTED["paths"])
-def test_parameters(ours, path: str) -> None:
+def test_parameters(ours: dict[str, Any], path: str) -> None:
     mine = {one["name"]: one for one in ours["paths"][path]["post"]["parameters"]}
     documented = HOSTED["paths"][path]["post"]["parameters"]
     assert set(mine) - NEW_PARAMETERS == {one["name"] for one in documented}
@@ -121,7 +121,7 @@ def test_parameters(ours, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", HOSTED["paths"])
-def test_bodies_and_answers(ours, path: str) -> None:
+def test_bodies_and_answers(ours: dict[str, Any], path: str) -> None:
     documented, mine = HOSTED["paths"][path]["post"], ours["paths"][path]["post"]
     assert mine["requestBody"]["required"] == documented["requestBody"]["required"]
     content = mine["requestBody"]["content"]
@@ -135,7 +135,7 @@ def test_bodies_and_answers(ours, path: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_schemas(ours, name: str) -> None:
+def test_schemas(ours: dict[str, Any], name: str) -> None:
     hosted, mine = SCHEMAS[name], ours["components"]["schemas"][name]
     assert mine["type"] == hosted["type"] == "object"
     assert sorted(mine.get("required", [])) == sorted(hosted.get("required", []))
@@ -148,7 +148,7 @@ def test_schemas(ours, name: str) -> None:
             assert mine["properties"][field].get("default") is None
 
 
-def test_the_list_of_differences_is_current(ours) -> None:
+def test_the_list_of_differences_is_current(ours: dict[str, Any]) -> None:
     """An addition that went away is taken off the lists above."""
     mine = ours["components"]["schemas"]
     for name, fields in NEW_PROPERTIES.items():
@@ -162,13 +162,13 @@ def test_the_list_of_differences_is_current(ours) -> None:
         assert all(any(f'"{key}": {value}' in text for text in texts) for key, value in bounds.items()), place
 
 
-def test_every_reference_is_defined(ours) -> None:
+def test_every_reference_is_defined(ours: dict[str, Any]) -> None:
     text = json.dumps(ours)
     names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert names <= set(ours["components"]["schemas"])
 
 
-def test_every_route_has_an_example_that_works(ours, server: str) -> None:
+def test_every_route_has_an_example_that_works(ours: dict[str, Any], server: str) -> None:
     tried = 0
     for path, operations in ours["paths"].items():
         if "delete" in operations:
@@ -185,7 +185,7 @@ def test_every_route_has_an_example_that_works(ours, server: str) -> None:
     assert tried >= 6
 
 
-def test_the_examples_find_something(ours, server: str) -> None:
+def test_the_examples_find_something(ours: dict[str, Any], server: str) -> None:
     route = "/sam3/concept_segment"
     example = ours["paths"][route]["post"]["requestBody"]["content"]["application/json"]["examples"]["text"]
     answer = requests.post(server + route, json=example["value"], timeout=60).json()

@@ -1,6 +1,8 @@
 """inference-sdk, unmodified: the client that our users already have."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ def client(server: str) -> InferenceHTTPClient:
     return InferenceHTTPClient(api_url=server)
 
 
-def call(client: InferenceHTTPClient, way: str, name: str, *arguments, **options):
+def call(client: InferenceHTTPClient, way: str, name: str, *arguments: Any, **options: Any) -> Any:
     """Call a method of the SDK, or its async twin."""
     if way == "sync":
         return getattr(client, name)(*arguments, **options)
@@ -42,7 +44,7 @@ both_ways = pytest.mark.parametrize("way", ["sync", "async"])
 
 
 @both_ways
-def test_concept_segment(client: InferenceHTTPClient, image, way: str) -> None:
+def test_concept_segment(client: InferenceHTTPClient, image: Any, way: str) -> None:
     answer = call(client, way, "sam3_concept_segment", image, RED)
     predictions = answer["prompt_results"][0]["predictions"]
     assert len(predictions) == 2
@@ -50,7 +52,7 @@ def test_concept_segment(client: InferenceHTTPClient, image, way: str) -> None:
 
 
 @both_ways
-def test_concept_segment_with_everything(client: InferenceHTTPClient, image, way: str) -> None:
+def test_concept_segment_with_everything(client: InferenceHTTPClient, image: Any, way: str) -> None:
     box = {"x": CIRCLE[0], "y": CIRCLE[1], "width": 80, "height": 80}
     prompts = [
         {"type": "text", "text": "red circle", "output_prob_thresh": 0.3},
@@ -65,21 +67,21 @@ def test_concept_segment_with_everything(client: InferenceHTTPClient, image, way
 
 @both_ways
 @pytest.mark.parametrize(("prompts", "box"), [(CLICK, CIRCLE), (BOX, SQUARE)], ids=["click", "box"])
-def test_visual_segment(client: InferenceHTTPClient, image, way: str, prompts, box) -> None:
+def test_visual_segment(client: InferenceHTTPClient, image: Any, way: str, prompts: Any, box: Any) -> None:
     answer = call(client, way, "sam3_visual_segment", image, prompts)
     (one,) = answer["predictions"]
     assert box_iou(box, polygon_box(one["masks"])) > 0.7
 
 
 @both_ways
-def test_visual_segment_without_prompts(client: InferenceHTTPClient, image, way: str) -> None:
+def test_visual_segment_without_prompts(client: InferenceHTTPClient, image: Any, way: str) -> None:
     options = {"multimask_output": False, "mask_input_format": "rle"}
     answer = call(client, way, "sam3_visual_segment", image, None, **options)
     assert len(answer["predictions"]) == 1
 
 
 @both_ways
-def test_embed_image(client: InferenceHTTPClient, image, way: str) -> None:
+def test_embed_image(client: InferenceHTTPClient, image: Any, way: str) -> None:
     answer = call(client, way, "sam3_embed_image", image)
     assert answer["image_id"]
     assert call(client, way, "sam3_embed_image", image, image_id="by-sdk")["image_id"] == "by-sdk"
@@ -87,7 +89,7 @@ def test_embed_image(client: InferenceHTTPClient, image, way: str) -> None:
 
 @both_ways
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_lists_of_images(client: InferenceHTTPClient, image, way: str, batch: int) -> None:
+def test_lists_of_images(client: InferenceHTTPClient, image: Any, way: str, batch: int) -> None:
     """With max_batch_size above 1 the SDK posts JSON lists."""
     client.configure(InferenceConfiguration(max_batch_size=batch, max_concurrent_requests=2))
     answers = call(client, way, "sam3_concept_segment", [image, image[:, ::-1].copy(), image], RED)
@@ -103,7 +105,7 @@ def test_lists_of_images(client: InferenceHTTPClient, image, way: str, batch: in
 
 
 @both_ways
-def test_every_kind_of_input(client: InferenceHTTPClient, tmp_path, way: str) -> None:
+def test_every_kind_of_input(client: InferenceHTTPClient, tmp_path: Path, way: str) -> None:
     path = tmp_path / "scene.png"
     path.write_bytes(encoded(scene()))
     for given in (str(path), scene(), np.asarray(scene())):
@@ -111,7 +113,7 @@ def test_every_kind_of_input(client: InferenceHTTPClient, tmp_path, way: str) ->
 
 
 @both_ways
-def test_refusals_are_call_errors(client: InferenceHTTPClient, image, way: str) -> None:
+def test_refusals_are_call_errors(client: InferenceHTTPClient, image: Any, way: str) -> None:
     with pytest.raises(HTTPCallErrorError) as raised:
         call(client, way, "sam3_concept_segment", image, RED, format="png")
     assert raised.value.status_code == 400
@@ -123,7 +125,7 @@ def test_refusals_are_call_errors(client: InferenceHTTPClient, image, way: str) 
 
 
 @both_ways
-def test_a_short_overload_is_not_noticed(start_server: ServerFactory, image, way: str) -> None:
+def test_a_short_overload_is_not_noticed(start_server: ServerFactory, image: Any, way: str) -> None:
     """The SDK tries three times."""
     segmenter = FakeSegmenter(error=Overloaded(), failures=2)
     with start_server(segmenter) as url:
@@ -131,7 +133,7 @@ def test_a_short_overload_is_not_noticed(start_server: ServerFactory, image, way
     assert len(segmenter.asked) == 3
 
 
-def test_a_long_overload_is_a_call_error(start_server: ServerFactory, image) -> None:
+def test_a_long_overload_is_a_call_error(start_server: ServerFactory, image: Any) -> None:
     """Not tried with the async client: its version 1.8.3 breaks off with a KeyError of its own."""
     with start_server(FakeSegmenter(error=Overloaded())) as url, pytest.raises(HTTPCallErrorError) as raised:
         InferenceHTTPClient(api_url=url).sam3_embed_image(image)
@@ -140,7 +142,9 @@ def test_a_long_overload_is_a_call_error(start_server: ServerFactory, image) -> 
 
 @both_ways
 @pytest.mark.parametrize("transport", [None, "legacy", "header", "both"])
-def test_keys(tmp_path, start_server: ServerFactory, image, way: str, transport: str | None) -> None:
+def test_keys(
+    tmp_path: Path, start_server: ServerFactory, image: Any, way: str, transport: str | None
+) -> None:
     key = keyfile.add(tmp_path / "keys.json", "acme")
     with start_server(api_keys_file=tmp_path / "keys.json") as url:
         for given, ok in ((key, True), ("s3k_wrong-wrong-wrong", False)):

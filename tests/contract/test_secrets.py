@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ PROMPTS = [{"type": "text", "text": "red"}]
 
 
 @pytest.fixture
-def logs():
+def logs() -> Iterator[io.StringIO]:
     """All that any logger of this process writes, access logs included."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trustme
@@ -63,7 +64,9 @@ async def site(
 
 
 @asynccontextmanager
-async def fetching(lookup=None, tls=None, **settings) -> AsyncIterator[ImageFetcher]:
+async def fetching(
+    lookup: Any = None, tls: ssl.SSLContext | None = None, **settings: Any
+) -> AsyncIterator[ImageFetcher]:
     options = {"url_https_only": False, "url_allow_private": True, "url_cache_s": 0, **settings}
     fetcher = ImageFetcher(Settings(**options), tls=tls, **({"lookup": lookup} if lookup else {}))
     yield fetcher

@@ -94,7 +94,7 @@ def world() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def lenient(world: str):
+def lenient(world: str) -> Iterator[Client]:
     """A server that fetches from loopback by plain http, with small limits."""
     options = {"url_https_only": False, "url_allow_private": True, "url_cache_s": 0}
     with own_server(url_max_bytes=100_000, url_timeout_s=1.0, url_max_redirects=2, **options) as url:

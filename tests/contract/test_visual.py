@@ -1,6 +1,7 @@
 """`POST /sam3/visual_segment`: one mask per prompt, from clicks and boxes, in every form that clients send."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ IMAGE = as_json(encoded(scene()))
 GOOD = 0.7
 
 
-def centre(box):
+def centre(box: Any) -> dict[str, float]:
     return {"x": (box[0] + box[2]) / 2, "y": (box[1] + box[3]) / 2}
 
 
-def centred(box):
+def centred(box: Any) -> dict[str, float]:
     return {**centre(box), "width": box[2] - box[0], "height": box[3] - box[1]}
 
 
@@ -25,7 +26,7 @@ CLICK = {"points": [{**centre(CIRCLE), "positive": True}]}
 BOX = {"box": centred(SQUARE)}
 
 
-def assert_shows(prediction, box):
+def assert_shows(prediction: Any, box: Any) -> None:
     assert box_iou(box, polygon_box(prediction["masks"])) > GOOD
 
 
@@ -67,26 +68,26 @@ def test_several_prompts_of_mixed_kinds_answer_in_order(client: Client) -> None:
     [{"prompts": [CLICK]}, [CLICK], CLICK],
     ids=["set", "list", "one"],
 )
-def test_every_form_of_prompts(client: Client, prompts) -> None:
+def test_every_form_of_prompts(client: Client, prompts: Any) -> None:
     answer = client.visual({"image": IMAGE, "prompts": prompts})
     (one,) = answer["predictions"]
     assert_shows(one, CIRCLE)
 
 
 @pytest.mark.parametrize("prompts", [None, [], {}, {"prompts": []}, {"prompts": None}, [{}]])
-def test_no_prompt_at_all_is_one_mask(client: Client, prompts) -> None:
+def test_no_prompt_at_all_is_one_mask(client: Client, prompts: Any) -> None:
     assert len(client.visual({"image": IMAGE, "prompts": prompts})["predictions"]) == 1
     assert len(client.visual({"image": IMAGE})["predictions"]) == 1
 
 
 @pytest.mark.parametrize("multimask", [True, False])
-def test_multimask_still_answers_one_mask_per_prompt(client: Client, multimask) -> None:
+def test_multimask_still_answers_one_mask_per_prompt(client: Client, multimask: Any) -> None:
     answer = client.visual({"image": IMAGE, "prompts": [CLICK, BOX], "multimask_output": multimask})
     assert len(answer["predictions"]) == 2
 
 
 @pytest.mark.parametrize("positive", [{}, {"positive": True}, {"positive": 1}])
-def test_points_are_positive_by_default(client: Client, positive) -> None:
+def test_points_are_positive_by_default(client: Client, positive: Any) -> None:
     prompt = {"points": [{**centre(CIRCLE), **positive}]}
     assert_shows(client.visual({"image": IMAGE, "prompts": [prompt]})["predictions"][0], CIRCLE)
 
@@ -137,7 +138,7 @@ def test_nothing_to_load_is_not_an_error(client: Client) -> None:
 
 
 @pytest.mark.parametrize("version", ["hiera_tiny", "no such version", None])
-def test_sam2_version_id_is_ignored(client: Client, version) -> None:
+def test_sam2_version_id_is_ignored(client: Client, version: Any) -> None:
     client.visual({"image": IMAGE, "prompts": [CLICK], "sam2_version_id": version})
 
 

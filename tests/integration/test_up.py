@@ -6,12 +6,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 
-from harness.server import ROOT, STOP_S, ServerProcess, command, environment, get, wait_until_ready
+from harness.server import (
+    ROOT,
+    STOP_S,
+    ServerProcess,
+    command,
+    environment,
+    get,
+    one_start_at_a_time,
+    wait_until_ready,
+)
 from serve_app.cli.addresses import free_ports
 
 
@@ -20,22 +29,24 @@ def make_serve(folder: Path) -> Iterator[ServerProcess]:
     """`make serve` on a port of its own, in the environment that runs the tests."""
     (port,) = free_ports(1)
     output = folder / "output.txt"
-    with output.open("w") as log:
+    with ExitStack() as starting:
+        starting.enter_context(one_start_at_a_time())
         process = psutil.Popen(
             ["make", "serve", f"VENV={sys.prefix}", f"PORT={port}"],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=starting.enter_context(output.open("w")),
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    running = ServerProcess(process, f"http://localhost:{port}", output)
-    try:
-        wait_until_ready(running)
-        yield running
-    finally:
-        if process.is_running():
-            control_c(running)
+        running = ServerProcess(process, f"http://localhost:{port}", output)
+        try:
+            wait_until_ready(running)
+            starting.close()
+            yield running
+        finally:
+            if process.is_running():
+                control_c(running)
 
 
 def control_c(server: ServerProcess) -> None:
@@ -74,7 +85,8 @@ def assert_it_says_why_it_cannot_load_its_model(port: str, folder: Path) -> None
     checkpoint = folder / "sam3.pt"
     checkpoint.write_bytes(b"not a checkpoint")
     settings = environment(model="tiny", checkpoint=str(checkpoint), port=port)
-    done = subprocess.run(command("up"), env=settings, capture_output=True, text=True, check=False)
+    with one_start_at_a_time():
+        done = subprocess.run(command("up"), env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "could not start" in done.stderr
     assert "sam3.pt is no checkpoint" in done.stderr

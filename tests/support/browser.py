@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Download, Page, expect,
 from tests.support.scenes import encoded, scene
 
 CHROMIUM = "/usr/bin/chromium"
-WAIT_MS = 60_000
+WAIT_MS = 180_000
 """How long a condition is waited for: a busy machine is slow, and a failure waits once."""
 
 

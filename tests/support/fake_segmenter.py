@@ -5,6 +5,7 @@ asked.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,7 @@ from tests.support.scenes import COLOURS
 Mask = npt.NDArray[np.bool_]
 LOW_RES = 64
 MIN_AREA = 20
+POLL_S = 0.02
 MAX_KEPT_PIXELS = 4_000_000
 SHAPE_FILL = {"square": (0.9, 1.01), "circle": (0.7, 0.9), "triangle": (0.45, 0.6), "star": (0.0, 0.45)}
 
@@ -48,6 +50,8 @@ class FakeSegmenter:
     failures: float = float("inf")
     """...so many times."""
     delay_s: float = 0.0
+    hurried: bool = False
+    """Delays are over, those of requests under way included."""
     asked: list[PromptRequest[Any] | None] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
     quotas: list[int | None] = field(default_factory=list)
@@ -98,7 +102,9 @@ class FakeSegmenter:
         self.asked.append(request)
         self.tenants.append(image.tenant)
         self.quotas.append(image.quota)
-        await asyncio.sleep(self.delay_s)
+        end = time.monotonic() + self.delay_s
+        while time.monotonic() < end and not self.hurried:
+            await asyncio.sleep(min(POLL_S, self.delay_s))
         if self.error is not None and self.failures > 0:
             self.failures -= 1
             raise self.error

@@ -10,6 +10,8 @@ from tests.support.browser import Playground, chromium
 from tests.support.fake_segmenter import FakeSegmenter
 
 Opener = Callable[..., Playground]
+UNTIL_CANCELLED_S = 600.0
+"""How long an answer takes that nobody waits for."""
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +47,7 @@ def fake() -> FakeSegmenter:
 def server(fake: FakeSegmenter) -> Iterator[str]:
     with own_server(fake) as url:
         yield url
+        fake.hurried = True
 
 
 @pytest.fixture

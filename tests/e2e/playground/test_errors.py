@@ -5,11 +5,12 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from deployments.protocol import Overloaded
+from harness.waiting import wait_until
 from serve_app.http.app import create_app
 from serve_app.http.tenants import keyfile
 from serve_app.settings import Settings
 from tests.contract.conftest import own_server
-from tests.e2e.playground.conftest import Opener
+from tests.e2e.playground.conftest import UNTIL_CANCELLED_S, Opener
 from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
@@ -112,7 +113,7 @@ def give_key(playground: Playground, key: str) -> None:
 
 def test_requests_that_nobody_waits_for_are_cancelled(playground: Playground, fake: FakeSegmenter) -> None:
     playground.load()
-    fake.delay_s = 3
+    fake.delay_s = UNTIL_CANCELLED_S
     playground.page.fill("#concept", "red")
     with playground.page.expect_request("**/concept_segment"):
         playground.page.press("#concept", "Enter")
@@ -127,10 +128,11 @@ def test_requests_that_nobody_waits_for_are_cancelled(playground: Playground, fa
 def test_a_late_answer_to_an_old_question_is_not_shown(playground: Playground, fake: FakeSegmenter) -> None:
     """The second click is asked while the first has no answer yet."""
     playground.load()
-    fake.delay_s = 0.6
+    fake.delay_s, before = UNTIL_CANCELLED_S, len(fake.asked)
     with playground.page.expect_event("requestfailed") as cancelled:
         playground.page.mouse.click(*playground.place(70, 80))
-        playground.page.wait_for_selector("body[data-state=busy]")
+        wait_until(lambda: len(fake.asked) > before)
+        fake.delay_s = 0
         playground.page.mouse.click(*playground.place(230, 70))  # no shape holds both
     assert cancelled.value.url.endswith("/visual_segment")
     playground.settle()

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Route
 
+from harness.waiting import wait_until
 from serve_app.http.app import create_app
 from serve_app.http.reading.digest import content_digest_off_loop
 from serve_app.http.reading.url_cache import FetchedImage
 from serve_app.settings import Settings
-from tests.e2e.playground.conftest import Opener
+from tests.e2e.playground.conftest import UNTIL_CANCELLED_S, Opener
 from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
@@ -86,14 +88,15 @@ def test_every_sample_is_there(playground: Playground) -> None:
 
 
 def test_only_the_last_of_two_images_counts(playground: Playground, fake: FakeSegmenter) -> None:
-    fake.delay_s = 0.5
     playground.find("red")
+    fake.delay_s = UNTIL_CANCELLED_S
     with playground.page.expect_event("requestfailed") as cancelled:
         playground.page.set_input_files(
             "#file", {"name": "a.png", "mimeType": "image/png", "buffer": encoded(scene())}
         )
-        playground.page.wait_for_selector("body[data-state=busy]")
+        wait_until(lambda: bool(fake.asked))
         playground.page.wait_for_selector("#picker", state="hidden")
+        fake.delay_s = 0
         playground.load(encoded(ring()), "b.png")
     assert cancelled.value.url.endswith("/sam3/embed_image")
     assert playground.prompts() == {"red": 1}
@@ -137,7 +140,7 @@ def test_a_link_whose_host_lets_pages_read_it(linked: Playground) -> None:
 
 
 def test_a_link_whose_host_does_not(linked: Playground) -> None:
-    def answer(route) -> None:
+    def answer(route: Route) -> None:
         if route.request.headers.get("origin"):
             route.abort()
         else:

@@ -7,7 +7,7 @@ import pytest
 from sam3_engine.decode_masks import decode_masks
 from sam3_engine.encode_masks import encode
 from sam3_engine.regions import RegionMask
-from sam3_engine.types import ImageSize
+from sam3_engine.types import ImageSize, MaskFormat
 from tests.unit.sam3_engine.mask_cases import SIZES, random_mask
 
 # pycocotools.mask.decode knows no numpy 2 yet.
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.mark.parametrize("mask_format", ["polygon_holes", "rle", "binary"])
 @pytest.mark.parametrize("size", SIZES)
-def test_decoding_returns_the_encoded_mask(mask_format, size: tuple[int, int]) -> None:
+def test_decoding_returns_the_encoded_mask(mask_format: MaskFormat, size: tuple[int, int]) -> None:
     for seed in range(6):
         region = RegionMask.from_full(random_mask(seed, size))
         decoded = decode_masks(encode(region, mask_format), mask_format, region.size)
@@ -34,7 +34,7 @@ def test_plain_polygons_come_back_without_their_holes() -> None:
 
 
 @pytest.mark.parametrize("mask_format", ["rle", "binary"])
-def test_masks_of_another_image_are_refused(mask_format) -> None:
+def test_masks_of_another_image_are_refused(mask_format: MaskFormat) -> None:
     region = RegionMask.from_full(np.ones((4, 6), dtype=np.bool_))
     with pytest.raises(ValueError, match="the mask is 4 x 6, the image 6 x 4"):
         decode_masks(encode(region, mask_format), mask_format, ImageSize(6, 4))

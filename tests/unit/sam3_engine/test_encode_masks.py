@@ -9,7 +9,7 @@ from sam3_engine.encode_masks import TRANSFER, concept_instances, encode, visual
 from sam3_engine.polygons import to_polygons, to_polygons_with_holes
 from sam3_engine.regions import RegionMask, region_mask
 from sam3_engine.rle import from_rle
-from sam3_engine.types import ImageSize
+from sam3_engine.types import ImageSize, MaskFormat
 from tests.unit.sam3_engine.mask_cases import smooth_logits
 
 # pycocotools.mask.decode knows no numpy 2 yet.
@@ -33,7 +33,7 @@ def logits_of(seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("mask_format", ["polygon", "polygon_holes", "rle", "binary"])
-def test_every_format_tells_of_the_same_mask(mask_format) -> None:
+def test_every_format_tells_of_the_same_mask(mask_format: MaskFormat) -> None:
     logits = logits_of(3)
     region = region_mask(logits, SIZE)
     ((instance,),) = concept_instances([detections([logits], [0.75])], SIZE, mask_format, None)
@@ -66,7 +66,7 @@ def test_prompts_stay_apart_and_in_order() -> None:
 
 
 @pytest.mark.parametrize("mask_format", ["polygon", "rle"])
-def test_nms_reaches_across_prompts(mask_format) -> None:
+def test_nms_reaches_across_prompts(mask_format: MaskFormat) -> None:
     same, other = logits_of(1), -logits_of(1)
     found = [detections([same], [0.7]), detections([same, other], [0.9, 0.6])]
     instances = concept_instances(found, SIZE, mask_format, 0.5)

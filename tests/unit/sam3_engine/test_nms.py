@@ -69,7 +69,7 @@ def test_lists_of_unequal_length_are_refused() -> None:
     ),
     threshold=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
 )
-def test_is_greedy_by_definition(bars, threshold) -> None:
+def test_is_greedy_by_definition(bars: list[tuple[int, int, float]], threshold: float) -> None:
     masks = [bar(start, start + length) for start, length, _ in bars]
     scores = [score for _, _, score in bars]
     assert keep_by_mask_iou(scores, rles(masks), threshold) == by_definition(scores, masks, threshold)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,7 @@ CLICKED = VisualPrompt((Point(1, 2), Point(3, 4, False)))
 @pytest.mark.parametrize(
     "prompts", [CLICK, [CLICK], {"prompts": [CLICK]}, {"prompts": CLICK}, CLICKED, [CLICKED], (CLICK,)]
 )
-def test_one_visual_prompt_in_every_form(prompts) -> None:
+def test_one_visual_prompt_in_every_form(prompts: Any) -> None:
     assert visual_prompts(prompts) == [CLICKED]
 
 
@@ -65,7 +67,7 @@ def test_visual_prompts_keep_their_order() -> None:
 @pytest.mark.parametrize(
     "prompts", [None, [], {}, {"prompts": []}, {"prompts": None}, [{}], {"points": None, "box": None}]
 )
-def test_a_call_without_prompts_becomes_one_empty_prompt(prompts) -> None:
+def test_a_call_without_prompts_becomes_one_empty_prompt(prompts: Any) -> None:
     assert visual_prompts(prompts) == [VisualPrompt()]
 
 
@@ -74,7 +76,7 @@ def test_a_click_is_positive_unless_said_otherwise() -> None:
 
 
 @pytest.mark.parametrize("prompts", [["click"], [3], "click"])
-def test_visual_prompts_of_no_known_form(prompts) -> None:
+def test_visual_prompts_of_no_known_form(prompts: Any) -> None:
     with pytest.raises(ValueError, match="expected a prompt"):
         visual_prompts(prompts)
 

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ def assert_equals_reference(logits: torch.Tensor, size: ImageSize, inclusive: bo
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("make", [smooth_logits, rough_logits])
-def test_equals_thresholding_the_full_map(size: tuple[int, int], make) -> None:
+def test_equals_thresholding_the_full_map(
+    size: tuple[int, int], make: Callable[[int, int, int], torch.Tensor]
+) -> None:
     for seed in range(3):
         assert_equals_reference(make(seed, 64, 64), ImageSize(*size), inclusive=seed % 2 == 1)
 
@@ -37,7 +40,9 @@ def test_equals_thresholding_the_full_map(size: tuple[int, int], make) -> None:
     density=st.floats(0, 1),
     inclusive=st.booleans(),
 )
-def test_equals_thresholding_the_full_map_for_any_shape(seed, cells, size, density, inclusive) -> None:
+def test_equals_thresholding_the_full_map_for_any_shape(
+    seed: int, cells: tuple[int, int], size: tuple[int, int], density: float, inclusive: bool
+) -> None:
     logits = rough_logits(seed, *cells)
     # Push most cells below the threshold, so that the region is smaller than the image.
     logits[torch.rand(cells, generator=torch.Generator().manual_seed(seed)) > density] = -3.0

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_equal_bytes_of_another_shape_are_another_picture() -> None:
 
 
 @pytest.mark.parametrize("channels", ["bgr", "rgb"])
-def test_the_order_of_an_arrays_colours(channels) -> None:
+def test_the_order_of_an_arrays_colours(channels: Literal["bgr", "rgb"]) -> None:
     red = np.zeros((4, 4, 4), dtype=np.uint8)
     red[..., 0 if channels == "rgb" else 2] = 255
     red[..., 3] = 255

@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 
@@ -6,7 +7,7 @@ from deployments.protocol import CacheTier, Timings
 from serve_app.http.around.exchange import Exchange, request_id_of
 
 
-def exchange(**timings) -> Exchange:
+def exchange(**timings: Any) -> Exchange:
     return Exchange(Timings("id", **timings), model_id="sam3/sam3_final")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def instance(score: float = 0.5, masks: object = None) -> Instance:
     return Instance(score, (1.0, 2.0, 3.0, 4.0), 7, masks if masks is not None else [[[1, 2], [3, 4]]])
 
 
-def decoded(bodies, listed: bool = False):
+def decoded(bodies: Any, listed: bool = False) -> Any:
     return json.loads(bytes(answer_json(bodies, listed).body))
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -122,7 +123,7 @@ def test_fill() -> None:
         fill("{{z}}", {})
 
 
-def test_the_version_follows_the_content(tmp_path) -> None:
+def test_the_version_follows_the_content(tmp_path: Path) -> None:
     for name, text in (("index.html", "x"), ("main.js", "1")):
         (tmp_path / name).write_text(text)
     first = Playground(tmp_path).version

@@ -1,5 +1,6 @@
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_revoke_removes_the_tenant(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [keyfile.rotate, keyfile.revoke])
-def test_unknown_tenants_and_missing_files(path: Path, change) -> None:
+def test_unknown_tenants_and_missing_files(path: Path, change: Callable[[Path, str], object]) -> None:
     with pytest.raises(KeyFileError, match="no key file"):
         change(path, "acme")
     keyfile.add(path, "acme")

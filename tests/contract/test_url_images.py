@@ -122,7 +122,7 @@ def test_an_image_behind_a_url(lenient: Client, world: str, path: str) -> None:
         ("/lie.png", "not an image"),
         ("/untyped", "not an image"),
         ("/empty.png", "empty"),
-        ("/gzip.png", "compresses"),
+        ("/gzip.png", "compress"),
         ("/large.png", "larger than 100000 bytes"),
         ("/endless.png", "larger than 100000 bytes"),
         ("/slow.png", "no answer within 1 s"),

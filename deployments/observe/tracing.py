@@ -92,7 +92,7 @@ def enabled() -> bool:
 def trace(name: str, traceparent: str | None) -> AbstractContextManager[Span | None]:
     """A request's outermost span, in the trace of the client's header where that is valid. Gives None where it is not
     recorded."""
-    return _open(name, _remote(traceparent), SpanKind.SERVER)
+    return _open(name, _remote(traceparent), SpanKind.SERVER) if enabled() else nullcontext()
 
 
 def span(name: str, traceparent: str | None = None) -> AbstractContextManager[Span | None]:

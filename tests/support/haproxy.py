@@ -44,7 +44,7 @@ def written_by_serve(
         servers=[
             ServerConfig(name=f"s{place}", host=LOOPBACK, port=server) for place, server in enumerate(servers)
         ],
-        fallback_server=stand_in and ServerConfig(name="stand-in", host=LOOPBACK, port=stand_in),
+        fallback_server=ServerConfig(name="stand-in", host=LOOPBACK, port=stand_in) if stand_in else None,
     )
     HAProxyApi(config, {"app": backend} if servers else {}, str(target))._generate_config_file_internal()
     return target

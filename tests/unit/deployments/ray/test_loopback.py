@@ -4,13 +4,13 @@ import inspect
 from importlib import import_module
 from typing import Any
 
-import grpc
 import psutil
 import pytest
 
 from deployments.ray.loopback import EVERY_INTERFACE, stay_on_loopback
 
 replica: Any = import_module("ray.serve._private.replica")
+grpc: Any = import_module("grpc")
 
 
 async def address_of_a_server(monkeypatch: pytest.MonkeyPatch, node: str) -> str:

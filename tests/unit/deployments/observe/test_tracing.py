@@ -37,6 +37,7 @@ async def test_spans_of_several_processes_are_one_trace(collected: Receiver) -> 
             pass
 
     with tracing.trace("POST /sam3/visual_segment", CLIENT) as opened:
+        assert opened is not None
         opened.set_attribute("sam3.tenant", "acme")
         assert tracing.trace_id() == CLIENT_TRACE
         with tracing.span("decode"):

@@ -1,6 +1,7 @@
 """The ingress: the HTTP application inside a Serve replica. This process never imports torch."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -10,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
 from deployments.ingress.decoders import ServeDecoders
-from deployments.ingress.service import SegmentationService, ServiceConfig
+from deployments.ingress.service import SegmentationService
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
@@ -51,18 +52,17 @@ class Ingress(AnswersHttp):
             settings.retry_after_s,
             may_sleep=settings.scale_to_zero_after_s > 0,
         )
-        threads = settings.ingress_threads
+        auto = min(os.cpu_count() or 1, MOST_DECODE_THREADS)
+        threads = auto if settings.ingress_threads == "auto" else settings.ingress_threads
         self._metrics = ServeMetrics()
         self._metrics.set(NAMES.processes, 1, part="ingress")
         self._cluster = ClusterMetrics(metrics_addresses)
         self._service = SegmentationService(
             decoders,
             EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s),
-            ServiceConfig(
-                max_image_pixels=settings.max_image_pixels,
-                threads=min(os.cpu_count() or 1, MOST_DECODE_THREADS) if threads == "auto" else threads,
-            ),
             self._metrics,
+            ThreadPoolExecutor(threads, thread_name_prefix="decode-image"),
+            settings.max_image_pixels,
         )
         self._workflows = ServeWorkflows(workflows, settings.retry_after_s) if workflows else None
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from deployments.decoder.concept import ConceptHandler
@@ -51,9 +52,7 @@ class PromptRunner:
         self._post = post
         self._at_once = AT_ONCE_PIXELS if engine.device.type == "cpu" else 0
 
-        def on_batch(prompts: int) -> None:
-            metrics.observe(NAMES.batch_size, prompts, stage="prompt")
-
+        on_batch = partial(metrics.observe, NAMES.batch_size, stage="prompt")
         self._handlers = {request: handler(engine) for request, handler in HANDLERS.items()}
         self._batchers: dict[type[PromptRequest[Any]], Batcher[Any, Any]] = {
             request: Batcher(handler.run, thread, batch_size, batch_wait_s, on_batch)
@@ -107,10 +106,6 @@ def warm_up_encoding(engine: "Engine") -> None:
     found = ConceptDetections(
         np.ones(1, np.float32), np.zeros((1, 4), np.float32), torch.ones(1, side, side, device=engine.device)
     )
+    handler, size = ConceptHandler(engine), ImageSize(side, side)
     for mask_format in get_args(MaskFormat):
-        _pack(
-            ConceptHandler(engine),
-            [found],
-            ImageSize(side, side),
-            ConceptRequest((), 0.5, mask_format=mask_format),
-        )
+        _pack(handler, [found], size, ConceptRequest((), 0.5, mask_format=mask_format))

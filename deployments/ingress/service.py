@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor
 from typing import Any, Literal, TypeVar
 
 from deployments.ingress.backends import DecoderClient, PoolClient
@@ -29,15 +28,6 @@ LARGE = 256 * 1024
 """Results of more bytes than this are unpacked in a thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceConfig:
-    """The ingress's part of the settings."""
-
-    max_image_pixels: int
-    threads: int
-    """Images decoded at once."""
-
-
 class SegmentationService:
     """`deployments.protocol.Segmenter`."""
 
@@ -45,16 +35,16 @@ class SegmentationService:
         self,
         decoder: DecoderClient,
         pool: PoolClient,
-        config: ServiceConfig,
         metrics: Metrics,
-        executor: Executor | None = None,
+        executor: Executor,
+        max_image_pixels: int,
     ) -> None:
+        """executor: decodes images of at most `max_image_pixels`, as many at once as it has threads."""
         self._decoder = decoder
         self._pool = pool
-        self._config = config
         self._metrics = metrics
-        self._executor = executor or ThreadPoolExecutor(config.threads, thread_name_prefix="decode-image")
-        self._dispatcher = Dispatcher(decoder, pool, self._executor, config.max_image_pixels)
+        self._executor = executor
+        self._dispatcher = Dispatcher(decoder, pool, executor, max_image_pixels)
 
     async def answer(
         self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings

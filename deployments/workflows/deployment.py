@@ -1,5 +1,6 @@
 """The deployment that runs workflows. Its replicas hold no model: they call the decoders, as an ingress does."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
 from deployments.ingress.decoders import ServeDecoders
-from deployments.ingress.service import SegmentationService, ServiceConfig
+from deployments.ingress.service import SegmentationService
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
@@ -67,8 +68,9 @@ class WorkflowRunner:
         service = SegmentationService(
             ServeDecoders(decoder, encoder, config.retry_after_s),
             EmbeddingPoolClient(pool, metrics, config.retry_after_s),
-            ServiceConfig(config.limits.max_image_pixels, config.decode_threads),
             metrics,
+            ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode-image"),
+            config.limits.max_image_pixels,
         )
         self._runs = Runs(service, Workers(self._sandbox, config.workers), config.limits)
 

@@ -17,6 +17,9 @@ LOOPBACK = "127.0.0.1"
 AS_SERVE_SAYS = ""
 """The HOST that leaves the front end where Serve has put it."""
 
+REFUSED = ".refused"
+"""Ending of the file beside CONFIG that holds the message, for `sam3-serve up`: Serve only logs it, and tries again."""
+
 Rule = tuple[str, str, str]
 """What it achieves, the line as a regular expression, and what takes its place, as `re.sub` takes it."""
 _DEFAULTS = (
@@ -82,7 +85,10 @@ def main(path: str, *values: str) -> None:
     try:
         config = corrected(config, *values)
     except ValueError as error:
-        sys.exit(f"HAProxy is not started, as Serve's configuration of it is not as expected. {error}")
+        reason = f"HAProxy is not started, as Serve's configuration of it is not as expected. {error}"
+        with open(path + REFUSED, "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(reason)
+        sys.exit(reason)
     with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(config)
 

@@ -1,9 +1,11 @@
 """`sam3-serve up`: the whole server in the foreground, on a Ray cluster of its own."""
 
+import os
 import re
 import time
 import uuid
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
@@ -13,7 +15,8 @@ from rich.console import Console
 from serve_app.cli.addresses import url_of
 from serve_app.cli.drain import drain
 from serve_app.cli.greeting import welcome
-from serve_app.cli.janitor import janitor, keep_folder
+from serve_app.cli.haproxy_rules import REFUSED
+from serve_app.cli.janitor import MARK, janitor, keep_folder
 from serve_app.cli.preflight import refuse_unwise, weights
 from serve_app.cli.progress import Progress, progress
 from serve_app.cli.ray_head import PROXY_DIR, logs_in, new_run_dir, ray_head
@@ -85,7 +88,10 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
         raise DeploymentFailed(str(error)) from error
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     readiness = f"{url_of(settings.host, settings.port)}/readiness"
+    refused = Path(os.environ[MARK] + REFUSED)
     while not stop.wait(POLL_S):
+        if refused.exists():
+            raise DeploymentFailed(refused.read_text())
         application = serve.status().applications.get(APP_NAME)
         if application is None:
             continue

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from deployments.ingress.service import SegmentationService, ServiceConfig
+from deployments.ingress.service import SegmentationService
 from deployments.keys import content_digest, derived_id
 from deployments.messages import Expired, PromptJob, Reply
 from deployments.observe.metrics import LocalMetrics
@@ -39,8 +39,7 @@ def metrics() -> LocalMetrics:
 @pytest.fixture
 def service(decoders: FakeDecoders, pool: FakePool, metrics: LocalMetrics) -> Iterator[SegmentationService]:
     with ThreadPoolExecutor(2) as executor:
-        config = ServiceConfig(max_image_pixels=10_000, threads=2)
-        yield SegmentationService(decoders, pool, config, metrics, executor)
+        yield SegmentationService(decoders, pool, metrics, executor, max_image_pixels=10_000)
 
 
 def image(

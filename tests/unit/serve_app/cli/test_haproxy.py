@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.cli.haproxy import install, install_for_pods, program
-from serve_app.cli.haproxy_rules import rules
+from serve_app.cli.haproxy_rules import REFUSED, rules
 from serve_app.settings import Settings
 from tests.support.haproxy import written_by_serve
 
@@ -92,6 +92,7 @@ def refused(folder: Path, change: Callable[[str], str]) -> str:
     done = run(folder, config)
     assert (done.returncode, done.stdout) == (1, ""), "the real HAProxy is not started"
     assert config.read_text() == change(text)
+    assert Path(f"{config}{REFUSED}").read_text() == done.stderr.strip(), "where `sam3-serve up` looks for it"
     return done.stderr
 
 

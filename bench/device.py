@@ -1,6 +1,6 @@
-"""Encoding in batches: images a second, memory, and the fraction of the rate at which this device multiplies matrices.
+"""Measures encoding in batches: images per second, memory, and the fraction of the device's matrix-multiply rate.
 
-Meant for a GPU and the full-size model with random weights; runs at any size on a CPU, so that tests can run it.
+Meant for a GPU and the full-size model with random weights. Also runs on a CPU at any size, so that tests can run it.
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.official import Official
 from bench.timing import side_by_side
+from harness.official import Official
 from sam3_engine.engine import Engine
 from sam3_engine.spec import ModelSpec
 
 BATCHES = (1, 2, 4, 8, 16)
 SIDE = 8192
-"""Of the matrices on a GPU; a CPU multiplies smaller ones."""
+"""Rows and columns of the matrices on a GPU; a CPU multiplies smaller ones."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch size. fraction: of `matmul_rate`."""
+    """The figures of one batch size. fraction: achieved rate divided by `matmul_rate`."""
 
     compiled: bool
     images: int
@@ -32,23 +32,23 @@ class Batch:
     tflops: float
     fraction: float
     memory_gib: float | None
-    """Most that was allocated on the GPU; None on a CPU."""
+    """Peak memory allocated on the GPU; None on a CPU."""
 
 
 @dataclass(frozen=True)
 class DeviceFigures:
-    """One device, one model."""
+    """The figures of one device and one model."""
 
     device: str
     dtype: str
     matmul_tflops: float
     official_images_per_s: float
-    """The package's path, one image at a time, as it has no batches of PIL images with prompts."""
+    """The package's path, one image at a time: it has no batches of PIL images with prompts."""
     batches: list[Batch]
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, side: int, seconds: float) -> float:
-    """Multiplications and additions a second of square matrices of `side`, measured."""
+    """Measured floating-point operations per second of multiplying square matrices of `side`."""
     a = torch.randn(side, side, device=device, dtype=dtype)
     b = torch.randn(side, side, device=device, dtype=dtype)
     return 2 * side**3 / side_by_side({"matmul": lambda: a @ b}, seconds)["matmul"].wall

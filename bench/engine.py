@@ -1,6 +1,6 @@
-"""The engine's calls against the `sam3` package's own path, on the same weights and threads, in turns.
+"""Measures the engine's calls and the `sam3` package's own path in turns, on the same weights and threads.
 
-Encode, concepts, a click, and from mask logits to polygons of an image's own pixels.
+The tasks: an encode, concepts, a click, and mask logits to polygons in the image's own pixels.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from bench.official import Official, prediction
 from bench.timing import Call, Cost, side_by_side
+from harness.official import Official, prediction
 from sam3_engine.encode_masks import concept_instances
 from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem
 from sam3_engine.images import decode_image
@@ -25,12 +25,12 @@ MEGAPIXELS = (0.5, 12.0, 24.0)
 INSTANCES = (1, 20, 100)
 PHOTO = ImageSize(480, 640)
 MOST_BYTES = 2 * 2**30
-"""Memory that the package's path may take for one measurement: it holds all masks at full size."""
+"""Most memory of one measurement of the package's path, which holds all masks at full size."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One task: ours, theirs (None where it was not run, and why)."""
+    """One task: our cost and theirs (None, with the reason, where it was not measured)."""
 
     task: str
     ours: Cost
@@ -39,7 +39,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times faster ours is, by the wall clock."""
+        """Their wall-clock time divided by ours: above 1, ours is faster."""
         return self.theirs.wall / self.ours.wall if self.theirs else None
 
 
@@ -51,7 +51,7 @@ def scene_file(size: ImageSize, seed: int = 1) -> bytes:
 
 
 def model_rows(engine: Engine, seconds: float, prompts: Sequence[int] = PROMPTS) -> list[Row]:
-    """Encode (JPEG decoding in both), concepts and a click on one image of 640 x 480."""
+    """An encode (including JPEG decoding), concepts and a click on one image of 640 x 480."""
     official = Official(engine)
     file = scene_file(PHOTO)
     picture = Image.fromarray(render(draw_scene(1, PHOTO)))
@@ -97,7 +97,7 @@ def mask_rows(
     megapixels: Sequence[float] = MEGAPIXELS,
     instances: Sequence[int] = INSTANCES,
 ) -> list[Row]:
-    """From low-resolution logits to polygons: ours, and full-size maps as the package makes them."""
+    """Low-resolution logits to polygons: our region masks, and full-size maps as in the package."""
     rows = []
     for mp in megapixels:
         size = photo(mp)
@@ -137,7 +137,7 @@ def _theirs(logits: torch.Tensor, size: ImageSize) -> Call:
 
 
 def photo(megapixels: float) -> ImageSize:
-    """A 4:3 image of so many million pixels."""
+    """Size of a 4:3 image of `megapixels` million pixels."""
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     return ImageSize(height, round(height * 4 / 3))
 

@@ -1,6 +1,6 @@
-"""How costs grow: against prompts, clicks, instances, image size, cached images, and processes that work side by side.
+"""Measures how costs grow with prompts, clicks, instances, image size, cached images and concurrent processes.
 
-Each is a table of sizes and costs with the fitted exponent: 1 is proportional, 0 constant.
+Each measurement is a table of sizes and costs, and the fitted exponent: 1 means proportional, 0 constant.
 """
 
 import uuid
@@ -35,7 +35,7 @@ class Growth:
 
     @property
     def exponent(self) -> float:
-        """Of the best fit."""
+        """The exponent k of the best fit of cost = c * size ** k."""
         return exponent(self.sizes, self.costs)
 
 
@@ -46,7 +46,7 @@ def growth(what: str, unit: str, calls: dict[float, Call], seconds: float) -> Gr
 
 
 def engine_growth(engine: Engine, seconds: float, *, small: bool = False) -> list[Growth]:
-    """In this process."""
+    """The growth of the engine's calls, measured in this process."""
     size = ImageSize(480, 640)
     features = [engine.expand(engine.encode([_square(engine, seed)])[0]) for seed in range(2 if small else 8)]
     texts = [str(concept) for concept in ALL_CONCEPTS]
@@ -88,7 +88,7 @@ class _Weightless:
 
 
 def cached_images(counts: Sequence[int], seconds: float) -> Growth:
-    """Finding one of so many images in a decoder's hot tier, a thousand times."""
+    """A thousand lookups in a decoder's hot tier, by the number of images in it."""
 
     def look_up(count: int) -> Call:
         cache: HotCache[int, _Weightless] = HotCache(budget=10 * count)
@@ -101,8 +101,8 @@ def cached_images(counts: Sequence[int], seconds: float) -> Growth:
 
 
 def processes(counts: Sequence[int], seconds: float, folder: Path) -> Growth:
-    """Seconds an answer of so many processes that click side by side, one thread each: the machine's own limit
-    for replicas of a decoder."""
+    """Seconds per answer of concurrent processes that click, with one thread each: the machine's limit for
+    decoder replicas."""
     costs = []
     for count in counts:
         plan = Plan("", "click", seconds, clients=1, pictures=2, run=uuid.uuid4().hex)

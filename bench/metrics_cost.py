@@ -1,7 +1,7 @@
-"""What reporting costs a request: `python -m bench.metrics_cost`.
+"""Measures the cost of metrics and logs per request: `python -m bench.metrics_cost`.
 
-Side by side in one run: the CPU time of all processes of a server for one click on a hot image, and that of what is
-counted, logged and reported because of it, in the process itself and in Ray's agent, which keeps the figures.
+Side by side in one run: the CPU time of all of a server's processes for one click on a hot image, and the part of it
+for counting, logging and reporting the click, in the process itself and in Ray's agent, which collects the metrics.
 """
 
 import io
@@ -51,7 +51,7 @@ def main() -> None:
 
 def in_process() -> tuple[float, float]:
     """CPU seconds of counting one click, and of logging it."""
-    metrics = ServeMetrics(interval_s=3600)  # what it hands over to Ray is measured in the server
+    metrics = ServeMetrics(interval_s=3600)  # never reports to Ray here: that part is measured in the server
     report = RequestMetrics(metrics, by_tenant=True)
     timings = Timings("0" * 32, cache="hot", stages=dict.fromkeys(STAGES, 0.004))
     exchange = Exchange(timings, "m", tenant="default", prompts=1)
@@ -79,7 +79,7 @@ def _cpu(call: Callable[[], None]) -> float:
 
 
 def of_a_click(server: ServerProcess) -> tuple[float, float]:
-    """CPU seconds of one click in all processes, and in Ray's agent; what they use without clicks is taken off."""
+    """CPU seconds of one click in all processes, and in Ray's agent, after subtracting the use without clicks."""
     with requests.Session() as session:
         image = {"image": as_json(drawing(1))}
         image_id = session.post(f"{server.url}/sam3/embed_image", json=image).json()["image_id"]
@@ -97,7 +97,7 @@ def of_a_click(server: ServerProcess) -> tuple[float, float]:
         at = time.monotonic()
         for _ in range(CLICKS):
             click()
-        time.sleep(3)  # until it has been reported
+        time.sleep(3)  # until the processes have reported their metrics
         busy, busy_s = used(server), time.monotonic() - at
     found = []
     for which in ("", AGENT):

@@ -1,7 +1,7 @@
-"""How many files and functions of the project one request passes: `python -m bench.request_path [--root CHECKOUT]`.
+"""Counts the project's files and functions that one request passes: `python -m bench.request_path [--root CHECKOUT]`.
 
-A function counts when every one of several like requests enters it, in whatever process: what runs beside the requests,
-health checks and reports, does not.
+A function counts when each of several similar requests enters it, in any process. So functions that run beside the
+requests, such as health checks and reports, do not count.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from harness.server import ROOT, server_process
 
 REPEATS = 8
 SETTLE_S = 0.3
-"""Processes look for the file this much more often than that, and write within it."""
+"""Seconds to wait for the recorders: processes check for the file several times within it."""
 HOOK = Path(__file__).with_name("call_recorder")
 
 
@@ -52,7 +52,7 @@ class Client:
         self._session = requests.Session()
 
     def embed(self) -> None:
-        """Encode the image that clicks are for."""
+        """Encode the image for clicks."""
         self._post("embed_image", {"image": as_json(drawing(0)), "image_id": "known"})
 
     def click(self) -> None:
@@ -70,7 +70,7 @@ class Client:
 
 
 def passed(folder: Path, ask: Callable[[int], None]) -> set[tuple[str, str]]:
-    """Files and functions that every one of several requests enters."""
+    """Files and functions that each of several requests enters."""
     every: list[set[tuple[str, str]]] = []
     for number in range(REPEATS):
         (folder / "on").touch()

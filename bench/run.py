@@ -1,4 +1,4 @@
-"""The engine's benchmark: `make bench`. Prints tables and leaves them in reports/bench.md and bench.json."""
+"""The engine's benchmark: `make bench`. Prints tables and writes them to reports/bench.md and bench.json."""
 
 import argparse
 import json
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _device(asked: argparse.Namespace) -> DeviceFigures | None:
     if torch.cuda.is_available():
         return device_figures(SAM3, device="cuda", dtype="bfloat16", seconds=asked.seconds)
-    if asked.small:  # so that it does not rot where there is no GPU
+    if asked.small:  # so that tests run this code without a GPU
         device_figures(
             TINY, device="cpu", dtype="float32", batches=(1, 2), compiled=(False,), matrix=64, seconds=0.1
         )

@@ -1,6 +1,6 @@
-"""How many torch threads serve one process best here: `python -m bench.threads tiny` prints 1 or the cores.
+"""Finds the best number of torch threads for one process: `python -m bench.threads tiny` prints 1 or the cores.
 
-More threads than free cores make a small model slower, by far on a busy machine; a baseline gets what suits it.
+More threads than free cores make a small model slower, and far slower on a busy machine. Baselines get the best number.
 """
 
 import sys

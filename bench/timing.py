@@ -1,4 +1,4 @@
-"""Durations of function calls: side by side in turns, and how they grow."""
+"""Measures durations of function calls, several functions in turns, and fits their growth."""
 
 import math
 import time
@@ -12,12 +12,12 @@ from harness.figures import ms
 
 Call = Callable[[], object]
 LEAST = 5
-"""Calls of each, at least."""
+"""Fewest calls of each function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Medians over calls, in seconds. cpu: of the whole process, over all its threads."""
+    """Medians over calls, in seconds. cpu: CPU time of the whole process, all threads together."""
 
     wall: float
     cpu: float
@@ -28,10 +28,10 @@ class Cost:
 
 
 def side_by_side(calls: Mapping[str, Call], seconds: float) -> dict[str, Cost]:
-    """Call them in turns for about `seconds` in all; what disturbs the machine meanwhile disturbs all of them."""
+    """Call the functions in turns, for about `seconds` in all, so that a disturbance of the machine affects all."""
     walls: dict[str, list[float]] = {name: [] for name in calls}
     cpus: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():  # what is made at the first call is not what is measured
+    for call in calls.values():  # the first call may load and compile, so it is not measured
         call()
         _synchronise()
     end = time.perf_counter() + seconds

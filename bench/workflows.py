@@ -1,8 +1,8 @@
-"""What a workflow costs beyond the model, next to the direct route.
+"""Measures the cost of a workflow beyond the model, next to the direct route.
 
     python -m bench.workflows
 
-Starts a server with the bundled model and sends one client's requests for one known image of 640 x 480, in turn.
+Starts a server with the bundled model. One client sends each kind of request in turn, for one known image of 640 x 480.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main() -> None:
         }
         seconds: dict[str, list[float]] = {name: [] for name in calls}
         for number in range(count + 20):
-            for name, call in calls.items():  # in turn, so that what disturbs the machine disturbs all
+            for name, call in calls.items():  # in turn, so that a disturbance affects all of them
                 started = time.perf_counter()
                 call()
                 if number >= 20:

@@ -1,4 +1,4 @@
-"""How many replicas a deployment should have: one policy, for encoders (images) and decoders (prompts).
+"""How many replicas a deployment should have: one policy, for encoders (images) and decoders (prompts). No Ray.
 
 `decide` is a pure step in time, so that it can be tested on recorded loads:
 
@@ -16,16 +16,8 @@ fewer busy replicas (ROOMY) than growing does (FULL): the gap between the two ke
 """
 
 import math
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-from deployments.model.batcher import Batcher
-from deployments.model.thread import ModelThread
-
-if TYPE_CHECKING:
-    from ray.serve.config import AutoscalingConfig, AutoscalingContext
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 FULL = 0.8
 """Share of its time that a replica's model may be busy before another replica is wanted."""
@@ -33,10 +25,8 @@ ROOMY = 0.7
 """Share of their time that the models of one replica less would be busy at most after scaling down."""
 GROWTH_WINDOW_S = 2.0
 """Over how long the growth of the queue is measured."""
-LOOK_BACK = 3
-"""Reports over which Serve averages."""
 QUEUED, OLDEST, BUSY = "queued", "oldest_s", "busy"
-"""What a replica reports: items waiting, seconds that the oldest has waited, share of time in the model."""
+"""A replica's reports: items waiting, seconds that the oldest has waited, share of time in the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,86 +113,3 @@ def _expected(rules: Rules, samples: Sequence[tuple[float, float]]) -> float:
     queued = samples[-1][1]
     growth = max(0.0, queued - samples[0][1]) / GROWTH_WINDOW_S
     return queued + min(queued, growth * rules.horizon_s)
-
-
-class HotPolicy:
-    """`decide` as Serve's controller calls it, ten times a second: one object for each deployment."""
-
-    def __init__(self, **rules: Any) -> None:
-        """rules: the fields of Rules."""
-        self._rules = Rules(**rules)
-        self._memory = Memory()
-
-    def __call__(self, ctx: "AutoscalingContext") -> tuple[int, dict[str, Any]]:
-        """The target, and no state for Serve to keep."""
-        target, self._memory = decide(
-            self._rules,
-            float(ctx.current_time or 0.0),
-            load_of(ctx),
-            ctx.current_num_replicas,
-            ctx.target_num_replicas,
-            self._memory,
-        )
-        return target, {}
-
-
-def load_of(ctx: "AutoscalingContext") -> Load:
-    """What callers and replicas last reported."""
-    raw = ctx.raw_metrics or {}
-    waiting_in_callers = float(ctx.total_queued_requests)
-    return Load(
-        queued=waiting_in_callers + sum(_last(raw, QUEUED)),
-        oldest_s=max(_last(raw, OLDEST), default=0.0),
-        busy=sum(_means(raw, BUSY)),
-        ongoing=float(ctx.total_num_requests),
-    )
-
-
-def _last(raw: Mapping[str, Mapping[Any, Any]], name: str) -> list[float]:
-    return [float(series[-1].value) for series in raw.get(name, {}).values() if series]
-
-
-def _means(raw: Mapping[str, Mapping[Any, Any]], name: str) -> list[float]:
-    each = [[float(point.value) for point in series] for series in raw.get(name, {}).values() if series]
-    return [sum(values) / len(values) for values in each]
-
-
-def report(batchers: Sequence[Batcher[Any, Any]], thread: ModelThread) -> dict[str, float]:
-    """What a replica tells the policy; Serve asks for it by `record_autoscaling_stats`."""
-    return {
-        QUEUED: float(sum(batcher.waiting_weight for batcher in batchers)),
-        OLDEST: oldest_s(batchers),
-        BUSY: thread.busy_share(),
-    }
-
-
-def oldest_s(batchers: Sequence[Batcher[Any, Any]]) -> float:
-    """Seconds that the oldest item has waited in any of them."""
-    return max((batcher.oldest_s for batcher in batchers), default=0.0)
-
-
-def serve_options(rules: Rules) -> dict[str, Any]:
-    """The options of a Serve deployment that follows the rules."""
-    if rules.fixed:
-        return {"num_replicas": rules.hot}
-    return {"autoscaling_config": _config(rules)}
-
-
-def _config(rules: Rules) -> "AutoscalingConfig":
-    from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
-
-    with warnings.catch_warnings():
-        # `metrics_interval_s` is called deprecated; what is to replace it has no effect yet (ray 2.60).
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return AutoscalingConfig(
-            min_replicas=0 if rules.zero_after_s else rules.hot,
-            initial_replicas=rules.hot,
-            max_replicas=rules.most,
-            # The policy decides alone: no delays and no factors on top of it.
-            upscale_delay_s=0.0,
-            downscale_delay_s=0.0,
-            metrics_interval_s=rules.interval_s,
-            look_back_period_s=LOOK_BACK * rules.interval_s,
-            aggregation_function="max",
-            policy=AutoscalingPolicy(policy_function=HotPolicy, policy_kwargs=asdict(rules)),
-        )

@@ -4,7 +4,6 @@ answer."""
 from dataclasses import dataclass
 
 from deployments.observe.tracing import TracingConfig
-from deployments.pool.directory import Budget
 
 ENCODER = "ImageEncoder"
 DECODER = "PromptDecoder"
@@ -23,6 +22,17 @@ class EngineConfig:
     dtype: str
     compile: bool
     threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bytes that one shard may hold, and how long it holds what nobody asks for."""
+
+    warm_bytes: int
+    """Embeddings in the object store."""
+    cold_bytes: int
+    """Source images in this process, the copies for its neighbour included."""
+    idle_ttl_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,14 @@
-"""What ingress, decoder, pool and encoder say to each other inside the cluster. No torch, no Ray.
+"""Messages between ingress, decoder, pool and encoder. No torch, no Ray.
 
-Pixels and embeddings travel as references, wrapped in a list so that Ray hands the reference on instead of fetching
-its value for the receiver. What holds one may only be sent as an argument or a result of an actor's task: see
-`deployments.ray.router.call`.
+Pixels and embeddings are sent as references. A list around the reference makes Ray pass the reference itself, not its
+value. A message that holds a reference may only be an argument or a result of an actor's task: see
+`deployments.ray.calls.call`.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from deployments.keys import ImageKey
-from deployments.pool.names import Binding
 from deployments.protocol import CacheTier, PromptRequest
 from sam3_engine.types import ImageSize
 
@@ -23,7 +22,7 @@ class Warm:
     size: ImageSize
     """Of the upright original image."""
     generation: int
-    """Which encode made it, so that a report of its loss cannot hit its successor."""
+    """Number of the encode that made it. A report of its loss carries this number, and so cannot drop a newer one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +30,11 @@ class _EncoderInput:
     """What an encoder is told of an image in either form."""
 
     model: str
-    """What the embedding is for: the model part of its key."""
+    """The model that the embedding is for: the model part of its key."""
     size: ImageSize
     """Of the upright original image."""
     deadline: float | None = None
-    """`time.time()` after which it need not be encoded."""
+    """`time.time()` after which nobody needs the embedding."""
     traceparent: str | None = None
     """See `deployments.observe.tracing`."""
 
@@ -60,13 +59,23 @@ class PixelsLost(Exception):
 
 
 class OtherModel(Exception):
-    """The encoders that were asked have another model than the decoder that needs the embedding: they are being
-    replaced."""
+    """The encoder has another model than the decoder that needs the embedding: an update is replacing them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What an id names. `version` grows with each change of the id, so that a late copy of an older one is
+    known as such. `received`: when the ingress received the request that made it."""
+
+    digest: str
+    version: int
+    received: float
+    used: float
 
 
 @dataclass(frozen=True, slots=True)
 class NameCopy:
-    """An id, for the other shard that holds it."""
+    """An id, copied to the other shard that holds it."""
 
     tenant: str
     image_id: str
@@ -75,7 +84,7 @@ class NameCopy:
 
 @dataclass(frozen=True, slots=True)
 class ImageCopy:
-    """A source image, for the other shard that holds it. `received`: see `pool.deletions`."""
+    """A source image, copied to the other shard that holds it. `received`: see `pool.deletions`."""
 
     key: ImageKey
     size: ImageSize
@@ -85,7 +94,7 @@ class ImageCopy:
 
 @dataclass(frozen=True, slots=True)
 class NameQuestion:
-    """Which digest an id names; with `digest`, the id is bound to it first. `received`: see `pool.deletions`."""
+    """Asks which digest an id names. `digest`: bind the id to it first. `received`: see `pool.deletions`."""
 
     tenant: str
     image_id: str
@@ -97,16 +106,16 @@ class NameQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The answer. digest: None when the id names nothing."""
+    """The answer to a NameQuestion. digest: None when the id names nothing."""
 
     digest: str | None
     lease_s: float = 0.0
-    """For how long, from when it was asked, the asker is told before the id names something else."""
+    """Seconds from the question on. Within them, the shard notifies the holder before it binds the id anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """What one shard holds of an image. Bytes are 0 for what it does not hold."""
+    """The parts of an image that one shard holds. A part that it does not hold has 0 bytes."""
 
     digest: str
     size: ImageSize
@@ -121,14 +130,14 @@ class Ensured:
 
     warm: Warm
     tier: CacheTier
-    """miss: encoded for this caller; joined: another caller's encode; warm: it was there already."""
+    """miss: encoded for this caller; joined: another caller's encode; warm: it was in the object store already."""
     encode_s: float
     """Seconds this caller waited for the encoder, its queue included."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptJob:
-    """One request as the decoder sees it. `request` None asks to have the image ready, no more."""
+    """One request to the decoder. `request` None only makes the image's features hot."""
 
     tenant: str
     image_id: str
@@ -136,15 +145,15 @@ class PromptJob:
     """Known when the request brought the image."""
     request: PromptRequest[Any] | None
     deadline: float | None = None
-    """`time.time()` after which nobody waits."""
+    """`time.time()` after which the client no longer waits."""
     received: float = float("inf")
     """`time.time()` at which the ingress received the request: see `pool.deletions`."""
     warm: Warm | None = None
-    """Known when the image was ensured a moment ago."""
+    """Set when the pool has just ensured the image."""
     bound: bool = False
-    """Whether the pool has bound the id to the digest for this request already."""
+    """Whether the pool has already bound the id to the digest for this request."""
     elsewhere: int = 0
-    """How many decoders need not be asked again: counted up, the job meets another one."""
+    """Number of decoders to skip: each increment routes the job to another one."""
     traceparent: str | None = None
     """See `deployments.observe.tracing`."""
 
@@ -155,7 +164,7 @@ class Answered:
 
     size: ImageSize
     results: bytes
-    """What `results.load_results` reads."""
+    """The input of `results.load_results`."""
     cache: CacheTier
     stages: dict[str, float] = field(default_factory=dict)
 
@@ -165,17 +174,17 @@ class NeedImage:
     """The decoder cannot find the image: send it, resized to a square of `image_size` pixels."""
 
     model: str
-    """The model part of its key."""
+    """The model part of the image's key."""
     image_size: int
 
     def key(self, tenant: str, digest: str) -> ImageKey:
-        """The key to ensure the image under."""
+        """The key under which the pool ensures the image."""
         return ImageKey(tenant, self.model, digest)
 
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The deadline passed before the model got to it."""
+    """The request's deadline passed before the model began with it."""
 
 
 Reply = Answered | NeedImage | Expired

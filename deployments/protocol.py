@@ -1,4 +1,4 @@
-"""What the HTTP layer and the deployments say to each other. No torch, no Ray, no HTTP."""
+"""The interface between the HTTP layer and the deployments. No torch, no Ray, no HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,44 +11,44 @@ Results = TypeVar("Results")
 
 
 class ImageSource(Protocol):
-    """An image that a request brought, not yet read: base64 text, a multipart part or a URL."""
+    """An image that a request brought and nobody has read yet: base64 text, a multipart part or a URL."""
 
     async def content_id(self) -> str:
-        """Hex digest of the image file's bytes. May be known without reading them (a URL fetched a moment ago)."""
+        """Hex digest of the image file's bytes, often known without reading them (cached URLs). Raises as `content`."""
         ...
 
     async def content(self) -> bytes:
-        """The image file's bytes, not decoded. Raises what reading them raises (see serve_app.http.errors)."""
+        """The image file's bytes, not decoded. Raises the errors of `serve_app.http.reading`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """Which image a request is about: its tenant, and the image, its id, or both."""
+    """The image of a request: its tenant, and its source, its id, or both."""
 
     tenant: str
     source: ImageSource | None = None
     image_id: str | None = None
     quota: int | None = None
-    """Most bytes kept of this tenant in each of the tiers warm and cold; None: what was said last."""
+    """Most bytes kept of this tenant in each of the tiers warm and cold; None: the last quota given stays."""
 
 
 HITS = ("hot", "warm")
-"""Cache tiers that spare a request an encode. With the others, the image was encoded or waited for."""
+"""Cache tiers that need no encode. In the other cases the request encoded the image, or waited for its encode."""
 
 
 @dataclass(slots=True)
 class Timings:
-    """How one request was served: filled on its way, read by headers, logs and metrics."""
+    """Cache tier and seconds of one request. The service fills them; headers, logs and metrics read them."""
 
     request_id: str
     deadline: float | None = None
-    """`time.time()` after which nobody waits for the answer."""
+    """`time.time()` after which the client no longer waits for the answer."""
     cache: CacheTier | None = None
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds by stage: decode, queue, encode, transfer, prompt, post."""
     waited_s: float = 0.0
-    """Seconds until encoder and decoder were free for it, and those of the encode itself."""
+    """Seconds spent waiting for a free encoder and decoder, and for the encode itself."""
 
     def add(self, stages: Mapping[str, float]) -> None:
         """Add seconds by stage."""
@@ -56,7 +56,7 @@ class Timings:
             self.stages[stage] = self.stages.get(stage, 0.0) + seconds
 
     def merge(self, parts: Sequence["Timings"]) -> None:
-        """Sum up how the parts of this request were served. A hit only if all of them were."""
+        """Add up the timings of this request's parts. The request counts as a hit only if every part was one."""
         for part in parts:
             self.add(part.stages)
         tiers = [part.cache for part in parts]
@@ -65,21 +65,21 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptRequest(Generic[Results]):
-    """A kind of question to the model; `Results` are what it is answered with.
+    """Base of all requests to the model; `Results` is the type of the answer's results.
 
-    Each kind has a route in `serve_app.http.sam3` and a handler in `deployments.decoder.handlers`.
+    Each subclass has a route in `serve_app.http.sam3` and a handler in `deployments.decoder.prompts.HANDLERS`.
     """
 
     mask_format: MaskFormat = "polygon"
     as_json: bool = False
-    """Have `Instance.masks` as `results.JsonText`, for an answer that is only sent on."""
+    """Return `Instance.masks` as `results.JsonText`, for a caller that only sends the answer on."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptRequest(PromptRequest[Sequence[Sequence[Instance]]]):
     """Every instance of each concept: one list per prompt, in prompt order; instances by score, highest first.
 
-    `nms_iou_threshold`: mask IoU beyond which the instance with the lower score goes; None keeps all.
+    `nms_iou_threshold`: mask IoU beyond which the instance with the lower score is dropped; None keeps all.
     """
 
     prompts: Sequence[ConceptPrompt]
@@ -90,9 +90,9 @@ class ConceptRequest(PromptRequest[Sequence[Sequence[Instance]]]):
 class VisualRequest(PromptRequest[Sequence[Instance]]):
     """One mask per prompt of clicks and a box, in prompt order.
 
-    Each mask carries its `low_res_logits` when `mask_format` is binary. `multimask`: propose three masks per prompt
-    instead of one; the best is answered either way. `save_logits` keeps the chosen low-resolution logits;
-    `load_logits` refines those of the best matching earlier one.
+    Each mask carries its `low_res_logits` when `mask_format` is binary. `multimask`: the model proposes three masks
+    per prompt, not one; either way the answer holds the best. `save_logits` keeps the low-resolution logits of the
+    answer; `load_logits` starts from the kept logits of the earlier prompt that matches best.
     """
 
     prompts: Sequence[VisualPrompt]
@@ -103,7 +103,7 @@ class VisualRequest(PromptRequest[Sequence[Instance]]):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Results]):
-    """What the model answered about an image. `size`: of the upright original."""
+    """The model's answer about an image. `size`: of the upright original, in pixels."""
 
     image_id: str
     size: ImageSize
@@ -117,13 +117,13 @@ class KeptImage:
     image_id: str
     size: ImageSize
     source_bytes: int
-    """The image file as it came; 0 when it is not kept any more."""
+    """Size of the original image file; 0 when the server no longer keeps the file."""
     embedding_bytes: int
-    """In the object store; 0 when it is not kept there."""
+    """Size of the embedding in the object store; 0 when there is none."""
     tier: Literal["hot", "warm", "cold"]
-    """The fastest one that has it."""
+    """The fastest tier that holds the image."""
     age_s: float
-    """Since it was first sent."""
+    """Seconds since the image was first sent."""
 
 
 class UnknownImage(Exception):
@@ -135,7 +135,7 @@ class UnknownImage(Exception):
 
 
 class Overloaded(Exception):
-    """Too many requests wait already; try again after `retry_after_s` seconds."""
+    """Too many requests are waiting; the client may try again after `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: float = 1.0) -> None:
         super().__init__("the server is busy: too many requests are waiting")
@@ -147,23 +147,23 @@ class DeadlineExceeded(Exception):
 
 
 class Segmenter(Protocol):
-    """What the HTTP layer needs. `deployments.ingress.service.SegmentationService` is the real one."""
+    """The service that the HTTP layer calls. `deployments.ingress.service.SegmentationService` implements it."""
 
     async def answer(
         self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings
     ) -> Answer[Results]:
-        """What the model says about an image. `request` None: have the image encoded, so that later requests find it.
+        """The model's answer about an image. `request` None only encodes the image, for later requests.
 
-        Raises UnknownImage, Overloaded, DeadlineExceeded, and what reading the image raises.
+        Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageSource.content`.
         """
         ...
 
     async def images(self, tenant: str) -> Sequence[KeptImage]:
-        """The tenant's images, newest first; one that has several ids once for each."""
+        """The tenant's images, newest first. An image with several ids appears once for each id."""
         ...
 
     async def delete(self, tenant: str, image_id: str) -> None:
-        """Forget the image that an id names: everywhere, and under all of its ids. Raises UnknownImage."""
+        """Delete the image that an id names, in every process and under all of its ids. Raises UnknownImage."""
         ...
 
     async def ready(self) -> bool:

@@ -1,8 +1,8 @@
-"""Results as they travel from a decoder to the ingress: pickled once, off the event loop.
+"""The encoding of results between a decoder and the ingress: pickled once, off the event loop.
 
-Masks are packed bits, or, where the request asks for it, the JSON text that an answer is to hold: written once, in the
-decoder, from arrays, and put into the answer as it is. A polygon of a photo has thousands of points; as lists they
-would be made, pickled, made again and written one by one.
+Masks are packed bits or, where the request asks for `as_json`, JSON text. The decoder writes this text once, from
+arrays, and the ingress puts it into the answer unchanged. A polygon of a photo has thousands of points: as lists, each
+point would be built, pickled, built again and written as an object of its own.
 """
 
 import pickle
@@ -18,7 +18,7 @@ from sam3_engine.types import Instance
 
 @dataclass(frozen=True, slots=True)
 class JsonText:
-    """What `Instance.masks` describes, written as JSON."""
+    """The value of `Instance.masks`, written as JSON."""
 
     text: bytes
 
@@ -29,19 +29,19 @@ class PackedMask:
 
     shape: tuple[int, int]
     bits: bytes
-    """Rows run together, eight pixels a byte, deflated: a photo's mask is kilobytes."""
+    """Rows one after the other, eight pixels per byte, deflated: a photo's mask takes kilobytes."""
 
 
 def dump_results(results: Any, *, as_json: bool = False) -> bytes:
-    """A request's results as bytes: instances and plain values, in lists however deep.
+    """A request's results as bytes: instances and plain values, in lists of any depth.
 
-    as_json: with masks as JsonText; their contours may be integer arrays [N, 2].
+    as_json: write masks as JsonText; their contours may be integer arrays [N, 2].
     """
     return pickle.dumps(_each(results, _write if as_json else _pack), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def load_results(data: bytes) -> Any:
-    """The inverse of `dump_results`. For bytes of this application's own processes only."""
+    """The inverse of `dump_results`. Only for bytes from this application's own processes: it unpickles."""
     return _each(pickle.loads(data), _unpack)  # noqa: S301 - written by `dump_results` in a decoder of this cluster
 
 

@@ -1,7 +1,7 @@
-"""The engine's bare loop in one process, (`loadtest.workers` starts it): the same requests as a load
-generator sends, answered by function calls one after another. What serving adds is the difference to this.
+"""The engine alone in one process, which `loadtest.workers` starts. It answers the requests of a load generator by
+function calls, one after another; the server's additional time is the cost of serving.
 
-A request's image is decoded, encoded once and kept; prompts become masks, masks become JSON. Nothing is sent.
+Each image is decoded, encoded once and kept. Prompts become masks, and masks become JSON, which is not sent.
 """
 
 import random
@@ -26,13 +26,13 @@ from sam3_engine.types import ConceptPrompt, ImageSize, Instance, Point, VisualP
 
 @dataclass
 class Bare:
-    """Answers requests by the engine alone."""
+    """Answers requests by calls of the engine."""
 
     engine: Engine
     _known: dict[bytes | str, tuple[Features, ImageSize]] = field(default_factory=dict)
 
     def answer(self, ask: Ask) -> bytes:
-        """The body that a server would send."""
+        """The body of the answer."""
         started = time.perf_counter()
         bodies = []
         for file in ask.files:
@@ -42,7 +42,7 @@ class Bare:
         return orjson.dumps(bodies if len(bodies) > 1 else bodies[0])
 
     def warm(self, corpus: Corpus) -> None:
-        """Know what a server knows after the quiet reference: the pictures by name, the images of `concept-hot`."""
+        """Encode the images that the server has after the quiet reference: the pictures and those of `concept-hot`."""
         for picture in corpus.pictures:
             self._image(picture.name, picture.file(picture.name))
         for number in range(KNOWN):
@@ -92,7 +92,7 @@ def _prediction(instance: Instance) -> dict[str, Any]:
 
 
 def drive(plan: Plan, bare: Bare) -> list[Record]:
-    """The plan's sessions, one request after another, without thinking."""
+    """The plan's sessions, one request after another, without think time."""
     traffic = Traffic(plan.corpus(), plan.run, random.Random(f"{plan.run} sessions"))
     reference = read_reference(plan.reference)
     bare.warm(traffic.corpus)

@@ -1,11 +1,11 @@
-"""The server beside what it is to be measured against: same weights, same cores, same requests, in turns in one run.
+"""Measures the server and its baselines in turns in one run: same weights, same cores, same requests.
 
     served   sam3-serve, over HTTP
     bare     the engine's calls in one process, one request after another: no server
     naive    one FastAPI process around the `sam3` package with a lock; encodes the image of every request
     peer     the same, with a cache of the full state of named images for clicks only
 
-Each figure has its CPU time beside it: on a machine that others use, too, waiting varies and work does not.
+Each figure has its CPU time beside it: on a machine with other load, latency varies and CPU time does not.
 """
 
 import uuid
@@ -23,52 +23,52 @@ from loadtest.scenarios import CONCEPT, VISUAL
 from loadtest.workers import baseline_server, worker
 
 ALONE = ("click", "one-prompt", "sixteen-prompts", "concept")
-"""One client: what serving costs."""
+"""Scenarios with one client, which show the cost of serving."""
 CROWD = ("click", "concept-hot", "concept", "annotator")
-"""Eight clients: what the cores yield."""
+"""Scenarios with eight clients, which show the throughput of the cores."""
 CLIENTS = 8
 HEAD = ("scenario", "clients", "", "p50", "p99", "answers/s", "CPU/answer", "refused", "failed")
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One of those that are measured."""
+    """The server, or one of its baselines."""
 
     name: str
     run: Callable[[Plan], list[Record]]
     url: str
     by_id: tuple[str, ...]
-    """Routes on which it knows images by their names."""
+    """Routes on which it accepts an image's name alone."""
     processes: Processes
     quiet: Quiet
-    """Its reference."""
+    """Its reference answers."""
     parallel: bool = True
-    """Whether it takes more than one request at a time."""
+    """Whether it accepts several requests at a time."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One contender on one scenario with so many clients."""
+    """The figures of one contender in one scenario with one number of clients."""
 
     scenario: str
     clients: int
     name: str
     figures: Figures
     per_s: float
-    """Requests with a right answer a second."""
+    """Correctly answered requests per second."""
     cpu_ms: float
-    """CPU time of all of its processes for each of them."""
+    """CPU time of all its processes for each of these requests."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of them. agreement: for how many prompts each baseline server finds the same masks as ours."""
+    """All cells. agreement: the share of prompts for which each baseline finds the same masks as our server."""
 
     cells: Sequence[Cell]
     agreement: dict[str, float]
 
     def ratios(self) -> dict[str, float]:
-        """The figures that the design sets targets for, and those against the baselines."""
+        """The figures that have targets in the design, and the ratios to the baselines."""
         at = {(cell.scenario, cell.clients, cell.name): cell for cell in self.cells}
         found: dict[str, float] = {}
         for (scenario, clients, name), other in at.items():
@@ -115,13 +115,13 @@ class Comparison:
         return [*((name, f"{value:.2f}") for name, value in self.ratios().items()), *agree]
 
     def tables(self) -> str:
-        """Everything, as Markdown."""
+        """All figures, as Markdown."""
         return f"{table(HEAD, self.rows())}\n\n{table(('ratio', ''), self.summary())}\n"
 
 
 @contextmanager
 def contenders(url: str, quiet: Quiet, plan: Plan, folder: Path, threads: int) -> Iterator[list[Contender]]:
-    """Start them all. quiet: our server's reference; threads: of torch, for each of the others."""
+    """Start all baselines. quiet: our server's reference; threads: torch's threads in each baseline."""
     model = ("--model", "tiny", "--threads", str(threads))
     with ExitStack() as stack:
         generator = stack.enter_context(worker(folder, "loadtest.drive"))
@@ -148,7 +148,7 @@ def compare(
     alone: Sequence[str] = ALONE,
     crowd: Sequence[str] = CROWD,
 ) -> Comparison:
-    """Measure all of them in turns, `seconds` at a time. plan: the pictures and the key."""
+    """Measure all contenders in turns, for `seconds` each. plan: gives the pictures and the key."""
     for one in each:
         one.quiet.write(folder / f"{one.name}.reference")
     gathered: dict[tuple[str, int, str], tuple[list[Record], float, float]] = {}
@@ -168,7 +168,7 @@ def compare(
             reference=str(folder / f"{one.name}.reference"),
         )
 
-    for one in each:  # the bare loop gets to know the images that the server knows; caches fill
+    for one in each:  # the bare engine encodes the images that the server has; caches fill
         one.run(planned(one, asked[0][0], 1, min(1.0, seconds)))
     for _ in range(rounds):
         for scenario, clients in asked:

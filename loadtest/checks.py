@@ -1,7 +1,7 @@
-"""Whether an answer is right, not only 200: its form, and its masks against those given before the load began.
+"""Checks the form of an answer, and compares its masks with the server's reference.
 
-The reference of a server is what it answered, one request at a time, for the same pixels and prompts. Batching
-changes the last bits of a score, so an instance at the threshold may come or go; everything else must stay.
+The reference is the server's own answer to the same pixels and prompts before the load, one request at a time. Batching
+changes the last bits of a score, so an instance at the threshold may appear or disappear. Other changes are errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ from loadtest.scenarios import EMBED, VISUAL, Ask
 
 THRESHOLD = 0.5
 SCORE, PIXELS, AREA = 0.02, 1.5, 0.02
-"""How far a score, a box's corner (pixels) and an area (share, beyond 4 pixels) may be from the reference."""
+"""Tolerances of a score, of a box's corner (in pixels) and of an area (as a share, beyond 4 pixels)."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """One mask, in short."""
+    """The score, box and area of one mask."""
 
     score: float
     box: tuple[float, float, float, float]
     area: int
 
     def same(self, other: "Found") -> bool:
-        """Whether both are the same mask, as far as arithmetic allows."""
+        """Whether both are the same mask, within the tolerances."""
         return (
             abs(self.score - other.score) <= SCORE
             and all(abs(a - b) <= PIXELS for a, b in zip(self.box, other.box, strict=True))
@@ -36,11 +36,11 @@ class Found:
 
 
 Reference = Mapping[str, Sequence[Found]]
-"""What each prompt on each picture finds, by `key`."""
+"""The masks of each prompt on each picture, by `key`."""
 
 
 class Wrong(Exception):
-    """An answer that is not what it has to be."""
+    """An answer is wrong: its form, or its masks."""
 
 
 def key(picture: Picture, prompt: Mapping[str, Any]) -> str:
@@ -50,7 +50,7 @@ def key(picture: Picture, prompt: Mapping[str, Any]) -> str:
 
 
 def answers(ask: Ask, body: bytes) -> dict[str, list[Found]]:
-    """What an answer's masks are, by prompt. Raises Wrong where its form is not the contract's."""
+    """The masks of an answer, by prompt. Raises Wrong for a wrong form."""
     try:
         document = orjson.loads(body)
         if ask.route == EMBED:
@@ -67,7 +67,7 @@ def answers(ask: Ask, body: bytes) -> dict[str, list[Found]]:
 
 
 def check(ask: Ask, body: bytes, reference: Reference) -> None:
-    """Raises Wrong where an answer's form or masks are wrong. Prompts without a reference are not compared."""
+    """Raises Wrong when an answer's form or masks are wrong. Prompts without a reference are not compared."""
     for name, found in answers(ask, body).items():
         if name in reference:
             _compare(name, found, reference[name])
@@ -115,7 +115,7 @@ def _compare(name: str, found: Sequence[Found], expected: Sequence[Found]) -> No
 
 
 VISUAL_KEY = " [("
-"""In the keys of clicks: theirs is one mask whatever its score."""
+"""Part of every click's key. A click has exactly one mask, whatever its score."""
 
 
 def _expect(holds: bool, problem: str) -> None:

@@ -1,7 +1,7 @@
-"""Two versions of this server in turns, in one run: `python -m loadtest.compare --before COMMIT`.
+"""Measures two versions of this server in turns, in one run: `python -m loadtest.compare --before COMMIT`.
 
-The earlier one runs from a checkout of its own, with the environment of this one; both answer the same requests, and
-the answers of each are checked.
+The earlier version runs from a checkout of its own, in this version's Python environment. Both get the same requests,
+and their answers are checked.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from loadtest.workers import worker
 
 @contextmanager
 def checkout(commit: str, folder: Path) -> Iterator[Path]:
-    """The files of a commit, in a folder that is there as long as the block runs."""
+    """The files of a commit, in a folder that is deleted at the end of the block."""
     at = folder / "before"
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(at), commit], check=True)

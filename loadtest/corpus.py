@@ -1,8 +1,7 @@
-"""The images that a load is made of: drawn scenes as JPEG files, any number of distinct files from a few scenes.
+"""The images of a load: drawn scenes as JPEG files, with any number of distinct files from a few scenes.
 
-A file that no server has seen costs one comment segment (JPEG's COM) in front of a drawn scene's data: other bytes, so
-another image to every cache, and the same pixels, so that every answer can be compared with the one that was
-given for those pixels before the load began.
+A new file is a drawn scene with another comment segment (JPEG's COM). Its bytes are new, so every cache treats it as a
+new image. Its pixels are the same, so every answer can be compared with the reference for these pixels.
 """
 
 import random
@@ -17,7 +16,7 @@ from training.scenes import Scene, draw_scene, render
 
 QUALITY = 90
 CONCEPTS = tuple(str(concept) for concept in ALL_CONCEPTS) + OTHER_WORDS[:4]
-"""What may be asked: everything that `tiny` was taught, and some of what it was not."""
+"""The concepts of requests: all that `tiny` has learnt, and some that it has not."""
 _START = b"\xff\xd8"
 _COMMENT = b"\xff\xfe"
 
@@ -32,7 +31,7 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """The `image_id` under which a server knows it from the beginning of a load."""
+        """The `image_id` under which a server keeps it from the beginning of a load."""
         return f"loadtest-{self.scene.seed}-{self.scene.size.width}"
 
     @cached_property
@@ -43,12 +42,12 @@ class Picture:
 
     @cached_property
     def present(self) -> tuple[str, ...]:
-        """The concepts that name something in the scene."""
+        """The concepts that name a shape of the scene."""
         shapes = self.scene.shapes
         return tuple(str(c) for c in ALL_CONCEPTS if any(c.matches(s.colour, s.shape) for s in shapes))
 
     def file(self, comment: str) -> bytes:
-        """The scene as a file that differs from all others in its comment."""
+        """The scene as a file with this comment."""
         return commented(self.jpeg, comment)
 
 
@@ -60,13 +59,13 @@ class Corpus:
 
     @classmethod
     def draw(cls, seed: int, count: int, size: ImageSize) -> "Corpus":
-        """The same seed draws the same scenes, in whatever process."""
+        """Draw scenes. The same seed draws the same scenes in every process."""
         numbers = random.Random(seed).sample(range(10**9), count)
         return cls(tuple(_draw(index, number, size) for index, number in enumerate(numbers)))
 
 
 def commented(jpeg: bytes, comment: str) -> bytes:
-    """A JPEG file with a comment segment (ITU T.81, B.2.4.5). Raises ValueError for what is no JPEG."""
+    """A JPEG file with a comment segment (ITU T.81, B.2.4.5). Raises ValueError for other files."""
     if not jpeg.startswith(_START):
         raise ValueError("not a JPEG file")
     text = comment.encode()

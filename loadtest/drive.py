@@ -1,12 +1,11 @@
-"""The load generator, a process of its own (`loadtest.workers` starts it): sends what plans say, and writes down what
-came.
+"""The load generator: sends the requests of plans and records the answers. `loadtest.workers` starts it as a process
+of its own, because Locust patches the standard library for gevent when it is imported.
 
-Locust patches the standard library for gevent when it is imported, so no other process of ours imports it.
-Two modes. open: sessions begin at the times of a Poisson process, whatever happened to earlier ones, and each request
-is timed from the moment it was due. closed: a fixed number of clients, each with one request at a time.
+Two modes. open: sessions begin at the times of a Poisson process, whatever happened to earlier sessions, and each
+request is timed from the moment when it was due. closed: a fixed number of clients, each with one request at a time.
 """
 
-# First: it patches what the others import.
+# Import Locust first: it patches modules that the other imports use.
 from locust import FastHttpUser, task  # isort: split
 
 import random
@@ -25,11 +24,11 @@ from loadtest.scenarios import Ask, Traffic
 from loadtest.traffic import poisson
 
 GRACE_S = 30.0
-"""How long answers are awaited after the last session began."""
+"""Seconds to wait for answers after the last session began."""
 
 
 class Client(FastHttpUser):
-    """Sends sessions and writes down what becomes of them."""
+    """Sends sessions and records their requests' results."""
 
     abstract = True
     connection_timeout = 30.0
@@ -45,7 +44,7 @@ class Client(FastHttpUser):
         return time.perf_counter() - self.began
 
     def play(self, due: float) -> None:
-        """One session. An answer that is wrong ends it: what follows would build on it."""
+        """Send one session. A wrong answer ends it, because later requests depend on earlier answers."""
         for ask in self.traffic.session(self.plan.scenario):
             if self.plan.clients and self.now() > self.plan.seconds:
                 return
@@ -57,7 +56,7 @@ class Client(FastHttpUser):
             due = self.now()
 
     def send(self, ask: Ask, due: float) -> bool:
-        """One request; whether the right answer came."""
+        """Send one request; returns whether the answer is correct."""
         if ask.route not in self.plan.by_id:
             ask = ask.whole()
         data, headers = _body(ask, self.plan)
@@ -100,7 +99,7 @@ class Closed(Client):
 
     @task
     def session(self) -> None:
-        """The next session follows the last one at once."""
+        """Send the next session, at once after the last one."""
         if self.now() < self.plan.seconds:
             self.play(self.now())
         else:
@@ -108,14 +107,14 @@ class Closed(Client):
 
 
 class Open(Client):
-    """All clients of an open loop: greenlets that begin when they are due."""
+    """All clients of an open loop: each session is a greenlet that begins when it is due."""
 
     concurrency = 10_000
     fixed_count = 1
 
     @task
     def arrivals(self) -> None:
-        """Every session of the plan, once."""
+        """Send every session of the plan once."""
         sessions = Group()
         for due in poisson(self.plan.rate, self.plan.seconds, random.Random(self.plan.run)):
             gevent.sleep(max(0.0, due - self.now()))
@@ -146,7 +145,7 @@ def _body(ask: Ask, plan: Plan) -> tuple[bytes, dict[str, str]]:
 
 
 def drive(plan: Plan) -> list[Record]:
-    """Send what the plan says; the records."""
+    """Send the plan's requests; returns their records."""
     kind: type[Client] = Closed if plan.clients else Open
     Client.plan, Client.reference, Client.records = plan, read_reference(plan.reference), []
     Client.traffic = Traffic(plan.corpus(), plan.run, random.Random(f"{plan.run} sessions"))

@@ -1,9 +1,9 @@
-"""The servers that ours is measured against, each one FastAPI process around the `sam3` package with a lock.
+"""The baseline servers for comparison with ours: one FastAPI process around the `sam3` package with a lock.
 
     python -m loadtest.naive --port 9100             encodes the image of every request
     python -m loadtest.naive --port 9100 --cache     keeps the full state of named images for clicks, as the peer does
 
-Same weights, same routes, same answers' form; what is missing (keys, limits, errors) only makes them faster.
+They have the same weights, routes and form of answers. They lack keys, limits and errors, which makes them faster.
 """
 
 import argparse
@@ -20,11 +20,11 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from PIL import Image
 
-from bench.official import Official, prediction
+from harness.official import Official, prediction
 from sam3_engine.engine import Engine
 
 STATES = 256
-"""Images whose state the cache keeps."""
+"""Most images whose state the cache keeps."""
 
 
 class Model:
@@ -72,7 +72,7 @@ class Model:
         }
 
     def embed(self, fields: dict[str, Any], file: bytes) -> dict[str, Any]:
-        """Keeps the state, where states are kept."""
+        """Encode an image, and keep its state if this server has a cache."""
         started = time.perf_counter()
         with self._lock:
             self._state(fields["image_id"], file)

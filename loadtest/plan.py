@@ -1,4 +1,4 @@
-"""What a load generator is to do, as a file."""
+"""The plan of a load, which a load generator reads from a file."""
 
 import json
 import sys
@@ -21,25 +21,25 @@ class Plan:
     scenario: str
     seconds: float
     clients: int = 0
-    """Closed loop: how many, each with one request at a time."""
+    """Closed loop: number of clients, each with one request at a time."""
     rate: float = 0.0
-    """Open loop: sessions a second."""
+    """Open loop: sessions per second."""
     seed: int = 0
-    """Draws the pictures."""
+    """Seed of the pictures."""
     pictures: int = 16
     height: int = 480
     width: int = 640
     run: str = ""
-    """Makes the files new to the server, and draws the sessions."""
+    """Name of the run: makes its files new to the server, and is the seed of its sessions."""
     think: bool = True
-    """Whether people think between clicks."""
+    """Whether annotators pause between clicks."""
     by_id: tuple[str, ...] = (VISUAL,)
     """Routes whose requests may name a known image instead of sending it."""
     multipart: bool = True
-    """How images are sent: as files, or as base64 in JSON."""
+    """Whether images are sent as files, or else as base64 in JSON."""
     api_key: str = ""
     reference: str = ""
-    """File of the masks that are right; empty: only the form of answers is checked."""
+    """File of the reference masks; empty: only the form of answers is checked."""
     out: str = ""
     """File for the records."""
 
@@ -50,11 +50,11 @@ class Plan:
         return cls(**{**fields, "by_id": tuple(fields["by_id"])})
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the plan as JSON."""
         path.write_text(json.dumps(asdict(self)))
 
     def corpus(self) -> Corpus:
-        """The pictures."""
+        """The plan's pictures."""
         return Corpus.draw(self.seed, self.pictures, ImageSize(self.height, self.width))
 
 
@@ -67,7 +67,7 @@ def read_reference(path: str) -> dict[str, list[Found]]:
 
 
 def serve_plans(drive: Callable[[Plan], list[Record]]) -> None:
-    """Work off the plans whose files are named on standard input, one a line; "done" on standard output after each."""
+    """Drive the plans whose files standard input names, one per line; prints "done" after each."""
     print("ready", flush=True)
     for line in sys.stdin:
         plan = Plan.read(Path(line.strip()))

@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG that an HTML page takes as it is."""
+"""The plots of a report, as SVG to embed into an HTML page."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ mpl.rcParams.update(
 
 
 def plots(result: Result) -> dict[str, str]:
-    """Titles and pictures; those without anything to show are left out."""
+    """Pictures by title; a plot without data is left out."""
     found = {}
     if result.records:
         found["Latency of the steady load, by second"] = _over_time(result.records)

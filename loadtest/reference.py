@@ -1,4 +1,4 @@
-"""What is right: each prompt's answer on each picture, asked one request at a time before the load begins."""
+"""The reference answers: each prompt's answer on each picture, one request at a time before the load begins."""
 
 import json
 from collections.abc import Iterator
@@ -20,20 +20,20 @@ PROMPTS = 16
 
 @dataclass(frozen=True)
 class Quiet:
-    """The reference of one server, and how well it agrees with the drawings."""
+    """The reference of one server, and its agreement with the drawings."""
 
     found: dict[str, list[Found]]
     click_iou: float
     """Mean IoU of the clicked masks with the drawn shapes."""
 
     def write(self, path: Path) -> None:
-        """For the load generator."""
+        """Write the masks to a file, for the load generator."""
         plain = {name: [(f.score, f.box, f.area) for f in found] for name, found in self.found.items()}
         path.write_text(json.dumps(plain))
 
 
 def ask_quietly(url: str, corpus: Corpus, api_key: str = "") -> Quiet:
-    """Every prompt that a scenario may send, on every picture. Raises Wrong, and httpx's errors."""
+    """Send every prompt of the scenarios for every picture. Raises Wrong, and httpx's errors."""
     found: dict[str, list[Found]] = {}
     overlaps: list[float] = []
     with _client(url, api_key) as client:
@@ -70,7 +70,7 @@ def _asks(picture: Picture) -> Iterator[Ask]:
 
 
 def _overlaps(picture: Picture, body: bytes) -> list[float]:
-    """IoU of each clicked mask with the shape that was clicked on."""
+    """IoU of each click's mask with the clicked shape."""
     found = []
     for index, result in enumerate(orjson.loads(body)["prompt_results"]):
         drawn = picture.scene.mask(index, picture.scene.size)

@@ -1,4 +1,4 @@
-"""Writes a load test down: one self-contained page, and the same as JSON."""
+"""Writes the report of a load test: one self-contained page, and the same data as JSON."""
 
 import html
 import json
@@ -21,7 +21,7 @@ code { background: #f3f3f3; padding: .1rem .3rem }
 
 
 def write(result: Result, folder: Path, name: str) -> Path:
-    """Write NAME.html and NAME.json into a folder; the page's path."""
+    """Write NAME.html and NAME.json into a folder; returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / f"{name}.html"
     page.write_text(_page(result), encoding="utf-8")
@@ -30,7 +30,7 @@ def write(result: Result, folder: Path, name: str) -> Path:
 
 
 def as_dict(result: Result) -> dict[str, object]:
-    """Everything but the single requests."""
+    """The result without the records of single requests."""
     return {
         "scenario": result.scenario,
         "command": result.command,

@@ -1,4 +1,4 @@
-"""What a load test found, before it is written down."""
+"""The result of a load test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,25 +12,25 @@ from loadtest.baselines import Comparison
 
 @dataclass(frozen=True)
 class Point:
-    """One load, held for a while. Rates in requests a second."""
+    """The figures of one constant load. Rates are in requests per second."""
 
     clients: int
     """Closed loop; 0 in an open one."""
     sessions_per_s: float
     """Open loop."""
     offered: float
-    """Due while the load lasted."""
+    """Rate of requests that were due during the load."""
     achieved: float
-    """Answered, and rightly, while it lasted."""
+    """Rate of correct answers during the load."""
     latency: Latency
     refused: int
     failed: int
-    """Neither refused nor answered rightly."""
+    """Number of requests without a correct answer that were not refused either."""
     late_s: float
-    """99th percentile of how much later than due the generator sent: its own part of the latency."""
+    """99th percentile of the generator's delay after a request was due: its own part of the latency."""
 
     def meets(self, objective_s: float) -> bool:
-        """Whether the server kept up with what was offered: all answered rightly, p99 within the objective."""
+        """Whether the server kept up with the offered load: all answers correct, p99 within the objective."""
         if not self.offered:  # a low rate for a short time
             return True
         if self.refused or self.failed:
@@ -75,23 +75,23 @@ class Result:
     settings: dict[str, Any]
     objective_s: float
     click_iou: float
-    """Mean IoU of clicked masks with the drawing, on the quiet server."""
+    """Mean IoU of the clicks' masks with the drawings, in the reference."""
     checked: int
-    """Prompts on pictures whose answers were compared with the quiet server's."""
+    """Number of prompts on pictures whose answers were compared with the reference."""
     sweep: list[Point] = field(default_factory=list)
     ramp: list[Point] = field(default_factory=list)
     steady: Point | None = None
     steady_s: float = 0.0
     records: list[Record] = field(default_factory=list)
-    """Of the steady load."""
+    """Records of the steady load."""
     usage: Usage = field(default_factory=Usage)
     tiers: dict[str, float] = field(default_factory=dict)
-    """Lookups during the steady load, by tier; empty where the server does not tell."""
+    """Lookups during the steady load, by tier; empty if the server does not report them."""
     comparison: Comparison | None = None
 
     @property
     def knee(self) -> Point | None:
-        """Of the ramp."""
+        """The knee of the ramp."""
         return knee(self.ramp, self.objective_s)
 
     def by_kind(self) -> dict[str, Figures]:

@@ -34,11 +34,11 @@ from loadtest.workers import Worker, best_threads, worker
 
 CLIENTS = (1, 2, 4, 8, 16)
 RAMP = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
-"""Offered loads, as shares of the sessions a second that the closed loop got."""
+"""Offered loads, as shares of the closed loop's sessions per second."""
 STEADY = 0.7
 """The steady load, as a share of the knee."""
 SETTLE_S, PATIENCE_S = 2.5, 30.0
-"""How long a server's metrics stand still when they tell of the last request, and how long that is waited for."""
+"""Seconds without a change after which a server's metrics are complete, and the most seconds to wait for that."""
 TIERS = re.compile(r'^(?:ray_)?sam3_cache_lookups_total\{[^}]*tier="(\w+)"[^}]*\} ([\d.e+]+)', re.MULTILINE)
 
 
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 @contextmanager
 def server(url: str, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """The server to load, and what is known of its settings."""
+    """The URL of the server to load, and its known settings."""
     if url:
         yield url.rstrip("/"), {"server": "was up already", **(get(url.rstrip("/") + "/info") or {})}
         return
@@ -90,7 +90,7 @@ def server(url: str, folder: Path) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def sweep(generator: Worker, plan: Plan, seconds: float) -> list[Point]:
-    """Closed loop, more and more clients."""
+    """Closed loops with growing numbers of clients."""
     points = []
     for clients in CLIENTS:
         mine = replace(plan, clients=clients, seconds=seconds, think=False, run=uuid.uuid4().hex)
@@ -100,7 +100,7 @@ def sweep(generator: Worker, plan: Plan, seconds: float) -> list[Point]:
 
 
 def ramp(generator: Worker, plan: Plan, seconds: float, most: float, objective_s: float) -> list[Point]:
-    """Open loop, up to `most` sessions a second; ends after a load that the server does not keep up with."""
+    """Open loops with up to `most` sessions per second. Ends after the first load that misses the objective."""
     points: list[Point] = []
     for share in RAMP:
         mine = replace(plan, rate=share * most, seconds=seconds, run=uuid.uuid4().hex)
@@ -138,7 +138,7 @@ def load(asked: argparse.Namespace, url: str, settings: dict[str, object], folde
         result.sweep = sweep(generator, plan, step)
         steady = replace(plan, run=uuid.uuid4().hex)
         fastest = max(result.sweep, key=lambda one: one.achieved)
-        if asked.scenario == "bulk":  # nobody waits for a single answer: as fast as it goes
+        if asked.scenario == "bulk":  # bulk has no latency objective: only throughput counts
             steady = replace(steady, clients=fastest.clients)
         else:
             most = fastest.achieved / _requests(plan)
@@ -152,13 +152,13 @@ def load(asked: argparse.Namespace, url: str, settings: dict[str, object], folde
 
 
 def _requests(plan: Plan) -> float:
-    """Mean requests of a session."""
+    """Mean number of requests in a session."""
     traffic = Traffic(plan.corpus(), "")
     return sum(len(traffic.session(plan.scenario)) for _ in range(500)) / 500
 
 
 def _steady(result: Result, generator: Worker, plan: Plan) -> None:
-    """The steady load, watched."""
+    """Run the steady load, and record usage, processes and cache tiers."""
     print(f"steady for {plan.seconds:.0f} s", flush=True)
     before = settled_tiers(plan.url)
     with watched(server_behind(plan.url)) as result.usage:
@@ -171,7 +171,7 @@ def _steady(result: Result, generator: Worker, plan: Plan) -> None:
 
 
 def tiers(url: str) -> dict[str, float]:
-    """Cache lookups by tier so far, as the server's metrics tell."""
+    """Cache lookups by tier so far, from the server's metrics."""
     counts: dict[str, float] = {}
     try:
         text = httpx.get(f"{url}/metrics", timeout=10.0).text
@@ -183,14 +183,14 @@ def tiers(url: str) -> dict[str, float]:
 
 
 def settled_tiers(url: str, other_than: dict[str, float] | None = None) -> dict[str, float]:
-    """`tiers`, once they stand still, and differ from `other_than`; after PATIENCE_S, as they are then."""
+    """`tiers`, once they no longer change and differ from `other_than`, or else after PATIENCE_S."""
     return settled(lambda: tiers(url), SETTLE_S, PATIENCE_S, lambda found: not found or found != other_than)
 
 
 def baselines(
     asked: argparse.Namespace, url: str, quiet: Quiet, plan: Plan, folder: Path
 ) -> Comparison | None:
-    """The comparison; None where it is not wanted, or would compare machines or weights."""
+    """The comparison; None if it is switched off, or would compare different machines or weights."""
     if (
         asked.baselines == "none"
         or not server_behind(url)()
@@ -208,7 +208,7 @@ def baselines(
 
 
 def command(asked: argparse.Namespace) -> str:
-    """What reproduces the run."""
+    """The command line that repeats the run."""
     variables = [f"{name}={shlex.quote(value)}" for name, value in _variables().items()]
     words = [
         f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
@@ -219,7 +219,7 @@ def command(asked: argparse.Namespace) -> str:
 
 
 def _variables() -> dict[str, str]:
-    """The settings that the environment gives, keys left out."""
+    """The settings of the environment, without keys."""
     return {name: v for name, v in os.environ.items() if name.startswith("SAM3_") and "KEY" not in name}
 
 
@@ -233,7 +233,7 @@ def _say(one: Point) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, report; 1 when a request of the steady load failed. Being refused is an answer, of a full server."""
+    """Run and report. Returns 1 when a request of the steady load failed; refused requests do not count as failed."""
     asked = parse(arguments)
     with (
         tempfile.TemporaryDirectory(prefix="sam3-loadtest-") as name,

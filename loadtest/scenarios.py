@@ -1,12 +1,12 @@
-"""What people do with the server: each scenario draws sessions, and a session is a few requests in order.
+"""The scenarios of a load: each draws sessions, and a session is a few requests in order.
 
-    annotator    opens a new image and clicks on it, thinking between clicks
-    concept      asks for two concepts in an image that is new to the server
-    concept-hot  asks for one to four concepts in one of a hundred known images, some asked for far more often
-    bulk         works through a folder: lists of eight new images, two concepts each
+    annotator    a new image, then clicks on it with a pause between clicks
+    concept      two concepts in an image that is new to the server
+    concept-hot  one to four concepts in one of a hundred known images, some of which are used far more often
+    bulk         a folder of images: lists of eight new images, with two concepts each
     mixed        of ten sessions, six annotators, three concept-hot, one concept
 
-And single kinds of requests on known images, named by id, for comparisons: click, one-prompt, sixteen-prompts.
+For comparisons, three scenarios of one request for a known image by its id: click, one-prompt, sixteen-prompts.
 """
 
 import base64
@@ -21,9 +21,9 @@ from loadtest.traffic import Zipf
 
 CLICKS = 5
 THINK_S = 1.0
-"""Mean time that an annotator looks at a mask before the next click."""
+"""Mean seconds that an annotator looks at a mask before the next click."""
 KNOWN = 100
-"""Images of `concept-hot`, of which Zipf's law chooses."""
+"""Number of images of `concept-hot`; their popularity follows Zipf's law."""
 LIST = 8
 """Images in one request of `bulk`."""
 CONCEPT, VISUAL, EMBED = "/sam3/concept_segment", "/sam3/visual_segment", "/sam3/embed_image"
@@ -31,10 +31,10 @@ CONCEPT, VISUAL, EMBED = "/sam3/concept_segment", "/sam3/visual_segment", "/sam3
 
 @dataclass(frozen=True)
 class Ask:
-    """One request. `pictures`: what it is about, for its answer to be checked."""
+    """One request. `pictures`: the pictures of its images, to check the answer."""
 
     kind: str
-    """Under which name it is reported: embed, click, concept, concept-hot, bulk."""
+    """Name of its kind in the report: embed, click, concept, concept-hot, bulk."""
     route: str
     fields: dict[str, Any]
     """The JSON fields, without the image."""
@@ -42,9 +42,9 @@ class Ask:
     files: tuple[bytes, ...]
     """The images' files."""
     send: bool = True
-    """Whether the image goes with it; else its `image_id` alone."""
+    """Whether the image is sent, or else its `image_id` alone."""
     think_s: float = 0.0
-    """How long after the answer before it is sent."""
+    """Seconds between the answer before it and this request."""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -55,13 +55,13 @@ class Ask:
         return {**self.fields, "image": images if len(images) > 1 else images[0]}
 
     def whole(self) -> "Ask":
-        """The same with its image, for servers that remember none."""
+        """The same request with its image, for servers without a cache."""
         return Ask(self.kind, self.route, self.fields, self.pictures, self.files, True, self.think_s)
 
 
 @dataclass
 class Traffic:
-    """Draws sessions over one corpus. `run` makes its files unlike those of any other run."""
+    """Draws sessions over one corpus. `run` makes its files differ from those of any other run."""
 
     corpus: Corpus
     run: str
@@ -71,7 +71,7 @@ class Traffic:
         self._zipf = Zipf(KNOWN)
 
     def session(self, scenario: str) -> list[Ask]:
-        """The requests of one session, the first without thinking before it."""
+        """The requests of one session; the first has no pause before it."""
         return SCENARIOS[scenario](self)
 
     def annotator(self) -> list[Ask]:
@@ -86,12 +86,12 @@ class Traffic:
         return asks
 
     def concept(self) -> list[Ask]:
-        """Two concepts, one of them in the image, in a new image."""
+        """Two concepts in a new image, which shows at least one of them."""
         picture, _, file = self._new()
         return [concept("concept", picture, file, self._texts(picture, 2))]
 
     def concept_hot(self) -> list[Ask]:
-        """Some concepts in a known image, whose file comes along as most clients send it."""
+        """Some concepts in a known image; its file is sent too, as most clients do."""
         picture, file = known(self.corpus, self._zipf.draw(self.rng))
         return [concept("concept-hot", picture, file, self._texts(picture, self.rng.randint(1, 4)))]
 
@@ -153,13 +153,13 @@ SCENARIOS: dict[str, Callable[[Traffic], list[Ask]]] = {
 
 
 def known(corpus: Corpus, number: int) -> tuple[Picture, bytes]:
-    """One of the images that `concept-hot` asks about: `embed` sends them all before the load."""
+    """One of the images of `concept-hot`. `embed` sends all of them before the load."""
     picture = corpus.pictures[number % len(corpus.pictures)]
     return picture, picture.file(f"known {number}")
 
 
 def embed(picture: Picture, file: bytes, name: str) -> Ask:
-    """Have an image encoded under a name."""
+    """A request to encode an image under a name."""
     return Ask("embed", EMBED, {"image_id": name}, (picture,), (file,))
 
 

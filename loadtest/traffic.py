@@ -1,4 +1,4 @@
-"""When requests come, and which images they are about."""
+"""Random arrival times of requests, and random choices of images."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from itertools import accumulate
 
 
 def poisson(rate: float, seconds: float, rng: random.Random) -> Iterator[float]:
-    """Arrival times within `seconds` of a Poisson process of `rate` a second."""
+    """Arrival times, from 0 to `seconds`, of a Poisson process with `rate` arrivals per second."""
     due = rng.expovariate(rate)
     while due < seconds:
         yield due

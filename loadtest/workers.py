@@ -21,7 +21,7 @@ START_S = 400.0
 
 
 def best_threads(model: str) -> int:
-    """What `bench.threads` finds, in a process of its own."""
+    """The result of `bench.threads`, which runs in a process of its own."""
     found = subprocess.run(
         [sys.executable, "-m", "bench.threads", model],
         cwd=ROOT,
@@ -39,14 +39,14 @@ def _environment() -> dict[str, str]:
 
 @dataclass
 class Worker:
-    """Works off plans, one at a time."""
+    """A process that drives plans, one at a time."""
 
     process: psutil.Popen
     folder: Path
     _plans: int = 0
 
     def run(self, plan: Plan) -> list[Record]:
-        """What became of a plan's requests. Raises RuntimeError when the worker ends."""
+        """Drive a plan; returns its requests' records. Raises RuntimeError when the worker ends."""
         self._plans += 1
         path = self.folder / f"{self.process.pid}-{self._plans}.json"
         plan = replace(plan, out=str(path.with_suffix(".records")))
@@ -65,7 +65,7 @@ class Worker:
 
 @contextmanager
 def worker(folder: Path, module: str, *arguments: str) -> Iterator[Worker]:
-    """Start one: `loadtest.drive`, or `loadtest.bare` with its threads and model."""
+    """Start a worker: `loadtest.drive`, or `loadtest.bare` with its threads and model."""
     process = psutil.Popen(
         [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
@@ -86,7 +86,7 @@ def worker(folder: Path, module: str, *arguments: str) -> Iterator[Worker]:
 
 @contextmanager
 def baseline_server(*arguments: str) -> Iterator[tuple[str, int]]:
-    """Start `loadtest.naive`; its URL and process id."""
+    """Start `loadtest.naive`; yields its URL and process id."""
     (port,) = free_ports(1)
     process = psutil.Popen(
         [sys.executable, "-m", "loadtest.naive", "--port", str(port), *arguments],

@@ -7,7 +7,7 @@ Nothing heavy is imported here, so that processes without torch (the ingress) ca
 import warnings
 
 # The sam3 package decorates with CUDA autocast and torch.jit at import, and enters CUDA autocast in every decoder
-# layer; on a machine without CUDA each says so every time.
+# layer. On a machine without CUDA, each of these warns every time.
 warnings.filterwarnings("ignore", message="CUDA is not available or torch_xla is imported")
 warnings.filterwarnings("ignore", message="User provided device_type of 'cuda', but CUDA is not available")
 warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")

@@ -1,8 +1,8 @@
 """The bundled checkpoint of the `tiny` model: one safetensors file in half precision.
 
-Half of the model's parameters are the text encoder's token table, of which a vocabulary of shapes and colours
-uses a few dozen rows. So the file holds these rows with their ids, and one row that stands for all the others:
-the model is trained to read every word outside its vocabulary the same way.
+Half of the model's parameters are the text encoder's token table. A vocabulary of shapes and colours uses only a
+few dozen of its rows. The file holds these rows with their ids, and one row that stands for all the others: the
+model is trained to read every word outside its vocabulary the same way.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,10 +30,10 @@ def save_bundled(
 ) -> None:
     """Write a state dict, keeping only the given rows of the token table.
 
-    Floats become float16. Buffers that the model computes when it is built are left out; integers stay as
-    they are. The file appears whole or not at all. Raises ValueError for token ids outside the vocabulary, none
-    or all, for a state without the token table or whose other rows differ, and for values that are not finite in
-    float16.
+    Floats become float16; integers keep their type. Buffers that the model computes when it is built are left out.
+    The file is written under another name and then renamed. Raises ValueError for no token ids, ids outside the
+    vocabulary, or ids of every row; for a state without the token table, or whose remaining rows are not all equal;
+    and for values that are not finite in float16.
     """
     table = model_state.get(TOKEN_TABLE)
     if table is None or table.shape[0] != VOCABULARY:
@@ -58,10 +58,10 @@ def save_bundled(
 
 
 def load_bundled(path: str | PathLike[str] = BUNDLED_TINY) -> State:
-    """Read such a file: the state dict under the model's names, floats as float32, the token table in full.
+    """Read a file of `save_bundled`: a state dict under the model's names, floats as float32, all token rows.
 
-    For `weights.apply`, which leaves computed buffers as the model made them. Raises CheckpointError for a
-    file that cannot be opened, WrongCheckpoint for one of another kind.
+    Load it with `weights.apply`, which leaves computed buffers as the model made them. Raises CheckpointError for
+    a file that cannot be opened, WrongCheckpoint for a file of another kind.
     """
     try:
         stored = load_file(path)

@@ -1,4 +1,4 @@
-"""Between features on a device and compact embeddings in host memory."""
+"""Conversion between features on a device and compact embeddings in host memory."""
 
 import warnings
 
@@ -27,7 +27,7 @@ def pack(features: ImageFeatures, version: str, dtype: torch.dtype) -> list[Embe
 def unpack(embedding: Embedding, version: str, device: torch.device) -> Features:
     """The embedding on the device, with a batch dimension of one.
 
-    On the CPU the tensors share the embedding's memory. Raises StaleEmbedding when it is of another version.
+    On the CPU the tensors share the embedding's memory. Raises StaleEmbedding for an embedding of another version.
     """
     if embedding.version != version:
         raise StaleEmbedding(f"embedding of {embedding.version!r} cannot be used by {version!r}")

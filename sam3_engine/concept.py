@@ -22,7 +22,7 @@ from sam3_engine.types import ConceptPrompt, ImageSize
 
 @dataclass(frozen=True, slots=True)
 class TextFeatures:
-    """tokens: [L, N, d_model]; padding: bool [N, L], True where there is no token. N phrases."""
+    """Features of N phrases. tokens: [L, N, d_model]; padding: bool [N, L], True where there is no token."""
 
     tokens: torch.Tensor
     padding: torch.Tensor
@@ -30,7 +30,8 @@ class TextFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Exemplars:
-    """boxes: [K, P, 4] normalised (cx, cy, w, h); labels: long [K, P], 1 = like this; padding: bool [P, K]."""
+    """Example boxes of P prompts, at most K each. boxes: [K, P, 4] normalised (cx, cy, w, h);
+    labels: long [K, P], 1 for "like this", 0 for "unlike this"; padding: bool [P, K], True where there is no box."""
 
     boxes: torch.Tensor
     labels: torch.Tensor
@@ -39,10 +40,10 @@ class Exemplars:
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
-    """What the decoder found for P prompts with Q queries each, over D layers (the last one is the answer).
+    """The decoder's output for P prompts with Q queries each, over D layers (the last one is the answer).
 
     logits: [D, P, Q]; boxes: [D, P, Q, 4] normalised (x0, y0, x1, y1); presence: [D, P]; queries: [P, Q, C] of the
-    last layer; the rest is what the mask head needs.
+    last layer. hidden, prompt and prompt_padding are inputs of the mask head.
     """
 
     logits: torch.Tensor
@@ -55,12 +56,12 @@ class Grounding:
 
     @property
     def scores(self) -> torch.Tensor:
-        """Probability of each query of the last layer, [P, Q]: its own times the concept's presence."""
+        """Probability of each query of the last layer, [P, Q]: its own, times that of the concept's presence."""
         return self.logits[-1].sigmoid() * self.presence[-1].sigmoid().unsqueeze(-1)
 
 
 def encode_text(model: Sam3Image, phrases: Sequence[str]) -> TextFeatures:
-    """Features of N phrases. They depend on the text alone."""
+    """Features of N phrases; they depend on no image."""
     device = model.device
     out = model.backbone.forward_text(list(phrases), device=device)
     return TextFeatures(out["language_features"], out["language_mask"])
@@ -69,7 +70,7 @@ def encode_text(model: Sam3Image, phrases: Sequence[str]) -> TextFeatures:
 def exemplars(
     prompts: Sequence[ConceptPrompt], sizes: Sequence[ImageSize], device: torch.device
 ) -> Exemplars:
-    """The prompts' boxes, normalised by their image's size and right-padded to the longest."""
+    """The prompts' boxes, normalised by their image's size and padded to the prompt with the most boxes."""
     longest = max((len(prompt.boxes) for prompt in prompts), default=0)
     boxes = torch.zeros(longest, len(prompts), 4)
     labels = torch.zeros(longest, len(prompts), dtype=torch.long)
@@ -93,7 +94,7 @@ def ground(
 ) -> Grounding:
     """Find the instances of P prompts in B images.
 
-    image_ids, text_ids: long [P], which image of `pyramid` and which phrase of `text` each prompt is about.
+    image_ids, text_ids: long [P], each prompt's index into the images of `pyramid` and the phrases of `text`.
     """
     stage = FindStage(
         img_ids=image_ids,

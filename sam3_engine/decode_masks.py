@@ -1,4 +1,4 @@
-"""The way back from an answer's masks to pixels, for whoever draws or measures them. Free of torch."""
+"""Decodes an answer's masks to pixels, so that a client can draw or measure them. Needs no torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from sam3_engine.types import ImageSize, MaskFormat
 def decode_masks(masks: Any, mask_format: MaskFormat, size: ImageSize) -> RegionMask:
     """The mask that `encode_masks.encode` turned into `masks`; holes are lost in the plain format "polygon".
 
-    Raises ValueError for a format that there is not, and for masks of another size.
+    Raises ValueError for an unknown format, and for a mask whose size is not `size`.
     """
     match mask_format:
         case "polygon":
@@ -36,8 +36,8 @@ def decode_masks(masks: Any, mask_format: MaskFormat, size: ImageSize) -> Region
 
 
 def _fill(parts: Sequence[Sequence[Polygon]], size: ImageSize) -> RegionMask:
-    """Fill each part, its borders by the even-odd rule: what lies within an odd number of them, and the
-    borders."""
+    """Fill each part by the even-odd rule: the pixels within an odd number of its borders, and the borders
+    themselves."""
     canvas = np.zeros(size, dtype=np.uint8)
     for borders in parts:
         filled = [np.array(border, dtype=np.int32).reshape(-1, 2) for border in borders if border]

@@ -1,4 +1,4 @@
-"""Where and how precisely to compute."""
+"""The device and the dtype that the model computes with, and the fingerprint of its weights."""
 
 import hashlib
 
@@ -7,17 +7,17 @@ from torch import nn
 
 
 def choose_device(name: str) -> torch.device:
-    """The device: "auto" is CUDA where there is one, else the CPU. Raises ValueError for one that is not there."""
+    """The device: "auto" means CUDA where torch sees it, else the CPU. Raises ValueError for CUDA without CUDA."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} was asked for, but torch sees no CUDA device")
+        raise ValueError(f"device {name!r} is not available: torch sees no CUDA device")
     return device
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The type: "auto" is bfloat16 on CUDA and float32 elsewhere. Raises ValueError for other names."""
+    """The dtype: "float32", "bfloat16", or "auto" (bfloat16 on CUDA, float32 elsewhere). Raises ValueError."""
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" else "float32"
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16}

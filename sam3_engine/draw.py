@@ -1,4 +1,4 @@
-"""Instances drawn over their image: filled, outlined and labelled, one colour per concept. Free of torch."""
+"""Draws instances over their image: filled, outlined and labelled, one colour per concept. Needs no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ PALETTE: tuple[Colour, ...] = (
     (23, 190, 207),
     (188, 189, 34),
 )
-"""Told apart by colour-blind people too (the first seven: Okabe and Ito, "Color Universal Design", 2008)."""
+"""Colour-blind people can tell the first seven apart (Okabe and Ito, "Color Universal Design", 2008)."""
 
 FILL = 0.45
 """Share of the colour in a filled pixel."""
@@ -34,7 +34,7 @@ FILL = 0.45
 
 @dataclass(frozen=True, slots=True)
 class LabelledMask:
-    """A mask, the concept that it is an instance of (its label), and its score."""
+    """A mask, its label (the concept) and its score."""
 
     concept: str
     score: float
@@ -42,11 +42,11 @@ class LabelledMask:
 
 
 def draw_instances(image: Image.Image, instances: Sequence[LabelledMask]) -> Image.Image:
-    """The image in RGB with the instances drawn over it; the given one stays as it is.
+    """A copy of the image in RGB with the instances drawn over it.
 
-    Large instances are drawn first, so that they hide no small ones, and labels last, best score first: each
-    at its instance, moved where another label is in its place. Raises ValueError for masks of another image
-    size.
+    Large instances are drawn first, so that they hide no small ones. Labels are drawn last, best score first:
+    each at its instance, or further away where another label is in its place. Raises ValueError for a mask whose
+    size is not the image's.
     """
     pixels = np.array(image.convert("RGB"))
     for instance in instances:
@@ -81,7 +81,7 @@ def _fill(pixels: npt.NDArray[np.uint8], mask: RegionMask, colour: Colour) -> No
 
 
 def _outline(pixels: npt.NDArray[np.uint8], mask: RegionMask, colour: Colour, line: int) -> None:
-    """A line in the concept's colour on a wider dark one, which shows on any background."""
+    """A line in the concept's colour on a wider dark line, which is visible on any background."""
     borders = [
         np.array(border, dtype=np.int32)
         for part in to_polygons_with_holes(mask)
@@ -110,8 +110,8 @@ def _label(
 def _place(
     mask: RegionMask, width: int, height: int, image_size: tuple[int, int], taken: Sequence[Rectangle]
 ) -> Rectangle:
-    """Above the mask, or else inside it at the top, or further down; always within the image where it
-    fits."""
+    """A rectangle for a label: above the mask, else inside it at the top, else further down. A label that fits
+    into the image lies within it."""
     x0, y0, _, y1 = (int(side) for side in mask.box)
     places = []
     for y in (y0 - height, y0, *range(y0 + height, y1 + height + 1, height)):

@@ -1,4 +1,4 @@
-"""The compact embedding: what is kept of an image between requests. numpy only, so that any process can hold it."""
+"""The compact embedding, which the service keeps of an image between requests. Needs numpy only, in any process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Embedding:
     """One image's trunk output and interactive (PVS) features.
 
     arrays: "trunk" [vit_dim, g, g], "pvs_fine" [d/8, 4g, 4g], "pvs_middle" [d/4, 2g, 2g], "pvs_coarse" [d, g, g],
-    float32, or bfloat16 seen as uint16 (numpy has no bfloat16; the view is what makes reads from shared memory
-    zero-copy). They may be read-only. At the official size in bfloat16 that is 21 MB; keeping both pyramids as the
-    package does takes 223 MB.
+    float32, or bfloat16 viewed as uint16 (numpy has no bfloat16; with the view, reads from shared memory copy
+    nothing). Arrays may be read-only. At the official size in bfloat16 they take 21 MB; both pyramids, which the
+    package keeps, take 223 MB.
 
     `version` names the model, its weights and this layout; an engine refuses embeddings of another version.
     """

@@ -1,7 +1,7 @@
-"""The step from what the engine returns (low-resolution mask logits) to instances that can be sent as JSON.
+"""Turns the engine's low-resolution mask logits into instances that can be sent as JSON.
 
-Instances are up-sampled and encoded one at a time, so at most one full-size mask exists at any moment (the
-format "binary" aside, whose answer is the masks themselves).
+Instances are up-sampled and encoded one at a time, so at most one full-size mask exists at any moment. The format
+"binary" is the exception: its answer consists of full-size masks.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def concept_instances(
 ) -> list[list[Instance]]:
     """The instances of each prompt of one image, in the order of the detections (highest score first).
 
-    nms_iou_threshold: drop an instance that overlaps one of a higher score, of whatever prompt, by more than
+    nms_iou_threshold: drop an instance that overlaps an instance of a higher score, of any prompt, by more than
     this mask IoU; None keeps all. arrays: polygons as integer arrays [N, 2], not lists. `Instance.box` is the
-    model's own box. A mask is where its logits are above zero.
+    model's own box. A mask covers the pixels whose logits are above zero.
     """
     per_prompt: list[list[Instance]] = []
     scores: list[float] = []
@@ -66,8 +66,8 @@ def concept_instances(
 def visual_instance(
     mask: VisualMask, size: ImageSize, mask_format: MaskFormat, *, arrays: bool = False
 ) -> Instance:
-    """The instance of one click or box prompt. `Instance.box` is the mask's own; a mask is where logits are
-    >= 0."""
+    """The instance of one click or box prompt. `Instance.box` is the mask's bounding box. The mask covers the
+    pixels whose logits are >= 0."""
     region = mask_of_array(next(_rows(mask.mask_logits.unsqueeze(0))), size, inclusive=True)
     masks = encode(region, mask_format, arrays=arrays)
     return Instance(mask.score, region.box, region.area, masks, mask.low_res_logits)

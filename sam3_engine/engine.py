@@ -1,11 +1,11 @@
-"""The model on a device, with its pure calls: images to embeddings, embeddings and prompts to masks.
+"""The model on a device, with its pure functions: images to embeddings, embeddings and prompts to masks.
 
     engine = Engine.load("tiny")
     embedding = engine.encode([square])[0]
     features = engine.expand(embedding)
     found = engine.segment_concepts([ConceptItem(features, size, [ConceptPrompt("star")])])[0][0]
 
-No call changes what another one sees, so any number of threads may share an engine.
+No call affects the result of another, so any number of threads may share an engine.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 VISUAL_TEXT = "visual"
 """The text that the package pairs with prompts that have boxes only."""
 MAX_PROMPTS_AT_ONCE = 16
-"""Concept prompts in one pass of the decoder: bounds the memory of a batch (about 0.2 GB a prompt at full size)."""
+"""Concept prompts in one decoder pass. This bounds a batch's memory (about 0.2 GB per prompt at full size)."""
 LOGIT_LIMIT = 32.0
 """Low-resolution logits are clamped to this before they are handed out for refinement, as SAM does."""
 
@@ -55,7 +55,7 @@ class VisualItem:
 
 @dataclass(frozen=True, slots=True)
 class ConceptDetections:
-    """What one concept prompt found, highest score first.
+    """The N instances that one concept prompt found, highest score first.
 
     scores: float32 [N]; boxes: float32 [N, 4] (x0, y0, x1, y1) in pixels of the original;
     mask_logits: float32 [N, 4g, 4g] on the device, for the whole image.
@@ -68,7 +68,7 @@ class ConceptDetections:
 
 @dataclass(frozen=True, slots=True)
 class VisualMask:
-    """The proposal with the highest predicted IoU.
+    """The mask proposal with the highest predicted IoU.
 
     mask_logits: float32 [4g, 4g] on the device; low_res_logits: the same on the host, clamped for refinement.
     """
@@ -108,7 +108,7 @@ class Engine:
         HF_TOKEN). device: "auto", "cpu", "cuda", "cuda:1". dtype: "auto" (bfloat16 autocast on CUDA, float32
         elsewhere), "float32", "bfloat16". threads: torch's threads in this whole process.
 
-        Raises ValueError for an unknown model and CheckpointError when the weights cannot be had.
+        Raises ValueError for an unknown model and CheckpointError when the weights are missing or do not fit.
         """
         from sam3_engine.assembly import build_model
         from sam3_engine.loading import load_weights
@@ -128,7 +128,7 @@ class Engine:
 
     @classmethod
     def random(cls, spec: ModelSpec, *, seed: int = 0, device: str = "auto", dtype: str = "auto") -> "Engine":
-        """Random weights, for tests and benchmarks of shapes and speed."""
+        """An engine with random weights, for tests and benchmarks of shapes and speed."""
         from sam3_engine.assembly import build_model
 
         on = choose_device(device)
@@ -165,7 +165,7 @@ class Engine:
     def segment_concepts(self, items: Sequence[ConceptItem]) -> list[list[ConceptDetections]]:
         """All instances of each prompt's concept: per item a list with one entry per prompt.
 
-        Prompts of all items share the decoder's passes; masks are computed only for what passed its threshold.
+        Prompts of all items share the decoder's passes. Masks are computed only for instances above the threshold.
         """
         asked = [(index, prompt) for index, item in enumerate(items) for prompt in item.prompts]
         answers: list[list[ConceptDetections]] = [[] for _ in items]
@@ -231,7 +231,7 @@ class Engine:
     def segment_visual(self, items: Sequence[VisualItem]) -> list[list[VisualMask]]:
         """One mask per click or box prompt: per item a list in the order of its prompts.
 
-        Prompts of all items that have as many points share a pass; no answer depends on what else is in the batch.
+        Prompts with equal numbers of points share a pass. No answer depends on the other prompts of the batch.
         """
         asked = [(row, place) for row, item in enumerate(items) for place in range(len(item.prompts))]
         answers: dict[tuple[int, int], VisualMask] = {}
@@ -270,8 +270,8 @@ class Engine:
     def warm_up(self, images: int = 1, prompts: int = 1) -> None:
         """Run every path once, so that the first request pays for no lazy initialisation.
 
-        On a GPU also with every batch of up to so many images and prompts: there the first call of each shape
-        chooses its kernels, compiles and allocates. On a CPU the size of a batch makes no difference.
+        On a GPU, run every batch size up to `images` and `prompts` too: there the first call of each shape chooses
+        kernels, compiles and allocates. On a CPU the size of a batch makes no difference.
         """
         side = self.spec.image_size
         size = ImageSize(side, side)

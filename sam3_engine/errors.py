@@ -1,4 +1,4 @@
-"""What can go wrong in the engine, each with a message that says what to do. No HTTP here."""
+"""The errors that the engine raises; each message says what to do. No HTTP here."""
 
 
 class EngineError(Exception):
@@ -14,11 +14,11 @@ class ImageTooLarge(EngineError):
 
 
 class CheckpointError(EngineError):
-    """The weights cannot be found, reached or used; the message says how to get them."""
+    """The weights cannot be found, downloaded or used; the message says how to get them."""
 
 
 class GatedAccess(CheckpointError):
-    """The Hub refuses: no token, or its owner has not been granted access."""
+    """The Hub refuses the download: no token was sent, or the token's owner has not been granted access."""
 
 
 class Offline(CheckpointError):
@@ -30,4 +30,4 @@ class WrongCheckpoint(CheckpointError):
 
 
 class StaleEmbedding(EngineError):
-    """The embedding was made by another model or layout than this engine's."""
+    """The embedding was made by another model, other weights or another layout than this engine's."""

@@ -1,8 +1,8 @@
-"""Image features: what the encoder computes once per image and every prompt shares.
+"""Image features, which the encoder computes once per image and all prompts share.
 
-The trunk's output is the source of two pyramids. The interactive one (PVS) is small after the mask decoder's own 1x1
-convolutions; the concept one (PCS) is large and cheap to make again on a GPU. So the compact embedding keeps the trunk
-and the PVS features, and the PCS pyramid is made where a concept prompt first needs it.
+Two pyramids are computed from the trunk's output. The interactive one (PVS) is small after the mask decoder's own 1x1
+convolutions; the concept one (PCS) is large, and cheap to compute again on a GPU. So the compact embedding keeps the
+trunk's output and the PVS features, and the first concept prompt computes the PCS pyramid.
 """
 
 import threading
@@ -52,9 +52,9 @@ def concept_pyramid(model: Sam3Image, trunk: torch.Tensor) -> Pyramid:
 
 @dataclass(slots=True)
 class Features:
-    """One image's features on the device, ready for prompts: what a decoder keeps hot.
+    """One image's features on the device, ready for prompts. A decoder keeps these in its hot tier.
 
-    Shapes as in ImageFeatures with B = 1. The PCS pyramid is filled at the first concept prompt and then kept.
+    Shapes as in ImageFeatures with B = 1. The PCS pyramid is computed at the first concept prompt and then kept.
     """
 
     image: ImageFeatures
@@ -62,7 +62,7 @@ class Features:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def pyramid(self, model: Sam3Image) -> Pyramid:
-        """The PCS pyramid, computed once however many threads ask."""
+        """The PCS pyramid, computed once even when several threads call this at the same time."""
         with self._lock:
             if self._pyramid is None:
                 self._pyramid = concept_pyramid(model, self.image.trunk)

@@ -1,8 +1,8 @@
-"""Where the official weights are: a path on this machine, or else the Hugging Face Hub. Free of torch.
+"""Finds the official weights: at a path on this machine, or else on the Hugging Face Hub. Needs no torch.
 
-The Hub's own settings apply: HF_TOKEN, HF_HOME (where downloads are kept), HF_ENDPOINT, HF_HUB_OFFLINE. A
-download shows the Hub client's progress bar, is checked for its size, goes on where it was interrupted, and
-is made once per machine.
+The Hub client's settings apply: HF_TOKEN, HF_HOME (where downloads are kept), HF_ENDPOINT, HF_HUB_OFFLINE. A
+download is made once per machine: the client shows a progress bar, checks the size, and continues where an earlier
+download was interrupted.
 """
 
 from os import PathLike
@@ -23,9 +23,9 @@ def resolve_checkpoint(
 ) -> Path:
     """The path of the official checkpoint on this machine.
 
-    checkpoint: a file, or a directory that holds `sam3.pt`; None takes it from the Hub (or its cache here),
-    for which `token`, `endpoint` and `cache_dir` replace the Hub's settings. Raises CheckpointError for a
-    path that is not there, GatedAccess and Offline when the Hub does not give the file.
+    checkpoint: a file, or a directory that holds `sam3.pt`; None takes it from the Hub or the Hub's local cache.
+    token, endpoint, cache_dir: replace the Hub client's settings. Raises CheckpointError for a path that does not
+    exist, GatedAccess when the Hub refuses, Offline when the Hub cannot be reached.
     """
     if checkpoint is None:
         return download(token=token, endpoint=endpoint, cache_dir=cache_dir)
@@ -50,8 +50,8 @@ def download(
     endpoint: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
 ) -> Path:
-    """Take a file from the Hub's cache on this machine, or else from the Hub. Raises GatedAccess and
-    Offline."""
+    """Take a file from the Hub's cache on this machine, or else from the Hub. Raises CheckpointError,
+    GatedAccess and Offline."""
     import httpx
     from huggingface_hub import constants, errors, get_token, hf_hub_download
 
@@ -66,7 +66,7 @@ def download(
             cache_dir=None if cache_dir is None else Path(cache_dir),
         )
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
-        # The client looks into its cache when the Hub refuses, and then tells of the cache alone.
+        # When the Hub refuses, the client looks into its cache, and its error then mentions only the cache.
         refusal = error if isinstance(error, errors.HfHubHTTPError) else error.__cause__
         status = refusal.response.status_code if isinstance(refusal, errors.HfHubHTTPError) else None
         if status in (401, 403):
@@ -92,7 +92,7 @@ def _how_to_get_access(hub: str, repository: str, has_token: bool) -> str:
 
 def _how_to_work_offline(hub: str, wanted: str, reason: str) -> str:
     return (
-        f"{wanted} is not on this machine and could not be had from {hub}: {reason}. "
+        f"{wanted} is not on this machine and could not be downloaded from {hub}: {reason}. "
         "Check the network (or HF_ENDPOINT) and try again: a download goes on where it stopped. "
         "Or copy the file here and give its path as the checkpoint."
     )

@@ -1,8 +1,7 @@
-"""From the bytes of an image file to what the model takes in: an upright RGB square of uint8. Free of torch.
+"""Decodes the bytes of an image file to the model's input: an upright RGB square of uint8. Needs no torch.
 
-The pixel count in the header is checked before anything is decoded. Only raster formats that people send are
-opened: Pillow's other readers (EPS, PSD, ...) run interpreters or are rarely looked at. Of an animation, the
-first frame.
+The pixel count in the header is checked before anything is decoded. Only common raster formats are opened: Pillow's
+other readers (EPS, PSD, ...) run interpreters or are rarely audited. An animation counts as its first frame.
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.types import ImageSize
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-"""Readable formats. Pillow opens a JPEG of several pictures (MPO, as phones write) by way of "JPEG"."""
+"""Readable formats. "JPEG" includes MPO, a JPEG of several pictures, which phones write."""
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -27,7 +26,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes an image upright, by its EXIF orientation (CIPA DC-008, 4.6.4 A); 1 is upright already."""
+"""The transposition that makes an image upright, by EXIF orientation (CIPA DC-008, 4.6.4 A); 1 is upright."""
 
 
 _JPEG = ("JPEG", "MPO")
@@ -35,7 +34,7 @@ _JPEG = ("JPEG", "MPO")
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What the header tells. `format` is one of FORMATS, or "MPO"; `size` is that of the upright image."""
+    """Contents of an image's header. `format` is one of FORMATS, or "MPO"; `size` is that of the upright image."""
 
     format: str
     size: ImageSize
@@ -43,17 +42,17 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """`size` of the upright original in pixels; `square`: uint8 [S, S, 3] RGB, all of it resized to the
-    square."""
+    """A decoded image. size: of the upright original, in pixels; square: uint8 [S, S, 3] RGB, the whole image
+    resized to a square."""
 
     size: ImageSize
     square: npt.NDArray[np.uint8]
 
 
 def lift_pillow_limit() -> None:
-    """Have `max_pixels` decide alone in this process: Pillow itself warns beyond 89 and refuses beyond 179 megapixels.
+    """Switch Pillow's own pixel limit off in this process: Pillow warns beyond 89 and refuses beyond 179 megapixels.
 
-    For a process that reads images for others, and always with a limit of its own.
+    Only for a process that always passes `max_pixels`, such as the server.
     """
     Image.MAX_IMAGE_PIXELS = None
 
@@ -61,7 +60,7 @@ def lift_pillow_limit() -> None:
 def probe(content: bytes) -> ImageInfo:
     """Format and size from the header; nothing is decoded.
 
-    The orientation of a PNG whose EXIF follows its pixels is not known yet. Raises UnreadableImage, and
+    A PNG may hold its EXIF orientation behind its pixels; then it is ignored here. Raises UnreadableImage, and
     ImageTooLarge beyond Pillow's own limit (see `lift_pillow_limit`).
     """
     with _open(content) as image:
@@ -71,9 +70,9 @@ def probe(content: bytes) -> ImageInfo:
 def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> DecodedImage:
     """Decode an image file and resize it to the model's square of side `target`.
 
-    A JPEG of at least twice the target is scaled while it is decoded, which saves most of the work. See
-    `to_square` for the rest. Raises UnreadableImage (empty, unknown, broken or truncated) and, before
-    decoding, ImageTooLarge for more than `max_pixels` pixels, and beyond Pillow's own limit (see `lift_pillow_limit`).
+    A JPEG of at least twice the target is scaled while it is decoded, which saves most of the work; `to_square` does
+    the rest. Raises UnreadableImage for an empty, unknown, broken or truncated file. Raises ImageTooLarge, before
+    decoding, beyond `max_pixels` pixels and beyond Pillow's own limit (see `lift_pillow_limit`).
     """
     with _open(content, max_pixels) as image:
         stored = image.size
@@ -85,17 +84,17 @@ def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> Deco
 
 
 def open_upright(content: bytes, *, max_pixels: int | None = None) -> Image.Image:
-    """Decode an image file at its own size: upright, RGB. Raises as `decode_image`."""
+    """Decode an image file at its own size: upright, RGB. Raises the errors of `decode_image`."""
     with _open(content, max_pixels) as image:
         orientation = _load(image)
         return _upright(_flatten(_eight_bit(image)), orientation)
 
 
 def to_square(image: Image.Image, target: int) -> npt.NDArray[np.uint8]:
-    """Resize a picture of any mode to uint8 [target, target, 3] RGB, as it lies (its EXIF is not looked at).
+    """Resize a picture of any mode to uint8 [target, target, 3] RGB. Its EXIF orientation is ignored.
 
     Antialiased bilinear on uint8, as torchvision's v2.Resize in the package's Sam3Processor: equal to within
-    a grey level, rarely two. Transparency is laid over white. 16-bit greyscale keeps its upper 8 bits; 32-bit
+    one grey level, rarely two. Transparency is laid over white. 16-bit greyscale keeps its upper 8 bits; 32-bit
     and float greyscale, which have no standard range, are stretched from their minimum to their maximum.
     """
     return np.array(_resize(image, target))
@@ -125,7 +124,7 @@ def _open(content: bytes, max_pixels: int | None = None) -> Image.Image:
 
 
 def _load(image: Image.Image) -> int:
-    """Decode the pixels; returns the orientation that they still have."""
+    """Decode the pixels; returns their EXIF orientation, which is still to be undone."""
     try:
         image.load()
     except MemoryError:
@@ -136,12 +135,12 @@ def _load(image: Image.Image) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":  # Pillow turns these itself, their size included
+    if image.format == "TIFF":  # Pillow makes a TIFF upright itself, its size included
         return 1
     try:
         # The base class's method: PngImageFile's would decode the pixels to look for EXIF behind them.
         return int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a broken remark about the picture does not break the picture
+    except Exception:  # broken metadata does not make the picture unreadable
         return 1
 
 
@@ -156,7 +155,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _resize(image: Image.Image, target: int) -> Image.Image:
-    # With the gap, large images are first averaged by a whole number: faster, and still within a grey level.
+    # The gap makes Pillow first average a large image by a whole factor: faster, and still within a grey level.
     scaled = _eight_bit(image).resize((target, target), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return _flatten(scaled)
 

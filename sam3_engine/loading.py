@@ -1,4 +1,4 @@
-"""Which weights a model gets: the bundled ones, a file, or the Hub's."""
+"""Loads a model's weights: the bundled ones, a file, or the Hub's."""
 
 from sam3.model.sam3_image import Sam3Image
 
@@ -9,7 +9,7 @@ from sam3_engine.weights import apply, load_state
 
 
 def load_weights(model: Sam3Image, spec: ModelSpec, checkpoint: str | None) -> None:
-    """Fill a model in place. Raises CheckpointError (see `sam3_engine.errors`), and then changes nothing.
+    """Fill a model in place. Raises CheckpointError (see `sam3_engine.errors`) and then leaves the model unchanged.
 
     checkpoint: a file or a directory with `sam3.pt` in it. None means the bundled file for `tiny` and the Hub for
     `sam3`.

@@ -9,8 +9,8 @@ from pycocotools import mask as coco
 from sam3_engine.rle import Rle
 
 BLOCK = 128
-"""Candidates compared at once: bounds the IoU matrix, and keeps the number of times an RLE is parsed
-small."""
+"""Candidates compared at once. This bounds the size of the IoU matrix; a larger block parses each RLE fewer
+times."""
 
 
 def keep_by_mask_iou(scores: Sequence[float], rles: Sequence[Rle], iou_threshold: float) -> list[int]:

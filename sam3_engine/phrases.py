@@ -1,4 +1,4 @@
-"""Text features, computed once per phrase: they depend on the text alone, and the text encoder is deep."""
+"""A cache of text features: they depend on the text alone, and the text encoder is slow."""
 
 import threading
 from collections import OrderedDict

@@ -1,7 +1,7 @@
 """Masks as polygons in the original's pixels (OpenCV's border following, Suzuki and Abe 1985).
 
-A polygon runs through the centres of its border pixels, given by their integer coordinates: one pixel gives
-one point, a line two. Filling a polygon and drawing its outline (`cv2.fillPoly`) gives the mask back.
+A polygon runs through the centres of its border pixels, given by their integer coordinates: a mask of one pixel
+has one point, a line has two. `cv2.fillPoly`, which fills a polygon and draws its outline, gives the mask back.
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,15 @@ class PolygonWithHoles(TypedDict):
 def to_polygons(mask: RegionMask, *, arrays: bool = False) -> list[Polygon]:
     """The outer border of each connected part; holes are lost. Equal to cv2.findContours on the full mask.
 
-    arrays: each polygon as int32 [N, 2] instead, for whoever writes JSON from arrays: many points, few objects.
+    arrays: each polygon as int32 [N, 2], not as a list; a JSON writer that reads arrays then meets fewer objects.
     """
     contours, _ = _find(mask, cv2.RETR_EXTERNAL)
     return [_points(contour, arrays) for contour in contours]
 
 
 def to_polygons_with_holes(mask: RegionMask, *, arrays: bool = False) -> list[PolygonWithHoles]:
-    """The borders of each connected part with those of its holes. A part inside a hole is a part of its
-    own. arrays: as in `to_polygons`."""
+    """The outer border of each connected part, and the borders of its holes. A part inside a hole counts as
+    another part. arrays: as in `to_polygons`."""
     contours, hierarchy = _find(mask, cv2.RETR_CCOMP)
     parts: list[PolygonWithHoles] = []
     part_of: dict[int, PolygonWithHoles] = {}

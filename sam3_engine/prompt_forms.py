@@ -1,7 +1,7 @@
-"""Prompts as the documented Python SDK writes them, turned into the engine's own. Free of torch.
+"""Converts prompts as the documented Python SDK writes them into the engine's own. Needs no torch.
 
-Coordinates are pixels of the upright original. Mind the boxes: the x, y of a concept prompt's box is its
-top-left corner, that of a visual prompt's box is its centre. So it is in the API that this follows.
+Coordinates are pixels of the upright original. Mind the boxes, which follow Roboflow's API: x, y is the top-left
+corner of a concept prompt's box, and the centre of a visual prompt's box.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from sam3_engine.types import Box, ConceptPrompt, Point, VisualPrompt
 
 @dataclass(frozen=True, slots=True)
 class Sam3Prompt:
-    """A concept prompt: a text, example boxes, or both. `type` is a hint only: what the prompt holds decides.
+    """A concept prompt: a text, example boxes, or both. `type` has no effect: the other fields decide.
 
     boxes: {"x", "y", "width", "height"} with x, y the top-left corner, or {"x0", "y0", "x1", "y1"}.
     box_labels: 1 or True for "like this", 0 or False for "unlike this"; left out, all are like this.
@@ -31,12 +31,12 @@ class Sam3Prompt:
 
     @classmethod
     def of(cls, prompt: "Sam3Prompt | Mapping[str, Any]") -> "Sam3Prompt":
-        """The same, from a dict too. Raises TypeError for fields that there are not."""
+        """The prompt itself, or one made from a dict of its fields. Raises TypeError for unknown fields."""
         return prompt if isinstance(prompt, Sam3Prompt) else cls(**prompt)
 
     def concept(self, output_prob_thresh: float) -> ConceptPrompt:
-        """For the engine. Raises ValueError for a prompt without content, or labels that do not fit its
-        boxes."""
+        """The engine's form of this prompt. Raises ValueError without text and boxes, or when the numbers of labels
+        and boxes differ."""
         boxes = tuple(corner_box(box) for box in self.boxes or ())
         labels = tuple(bool(label) for label in self.box_labels) if self.box_labels else (True,) * len(boxes)
         own = self.output_prob_thresh
@@ -45,7 +45,7 @@ class Sam3Prompt:
 
 
 def corner_box(box: Mapping[str, float]) -> Box:
-    """(x0, y0, x1, y1) of a concept prompt's box. Raises ValueError for one of neither form."""
+    """(x0, y0, x1, y1) of a concept prompt's box. Raises ValueError when fields are missing."""
     if {"x0", "y0", "x1", "y1"} <= box.keys():
         x0, x1 = sorted((float(box["x0"]), float(box["x1"])))
         y0, y1 = sorted((float(box["y0"]), float(box["y1"])))
@@ -55,8 +55,8 @@ def corner_box(box: Mapping[str, float]) -> Box:
 
 
 def centre_box(box: Mapping[str, float]) -> Box:
-    """(x0, y0, x1, y1) of a visual prompt's box, whose x, y is its centre. Raises ValueError for another
-    form."""
+    """(x0, y0, x1, y1) of a visual prompt's box, whose x, y is its centre. Raises ValueError when fields are
+    missing."""
     x, y, width, height = _sides(box, "x, y (its centre), width, height")
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
@@ -73,10 +73,10 @@ VisualForm = VisualPrompt | Mapping[str, Any]
 def visual_prompts(
     prompts: VisualForm | Sequence[VisualForm] | None, mask_input: npt.ArrayLike | None = None
 ) -> list[VisualPrompt]:
-    """The visual prompts of a call, in order; never none: without any, one prompt without content.
+    """The visual prompts of a call, in order. A call without prompts gives one prompt without points and box.
 
     prompts: {"prompts": [...]}, a list, one prompt, or None. A prompt: {"points": [{"x", "y", "positive"}],
-    "box": {"x", "y", "width", "height"}}, either may be left out. mask_input: low-resolution logits of an
+    "box": {"x", "y", "width", "height"}}; either may be left out. mask_input: low-resolution logits of an
     earlier answer to refine, one per prompt: [N, h, w], [N, 1, h, w] or, for one prompt, [h, w]. Raises
     ValueError for prompts or logits of another form.
     """

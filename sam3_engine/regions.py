@@ -1,10 +1,9 @@
-"""From low-resolution mask logits to masks in the original's pixels, without full-resolution float maps.
+"""Up-samples low-resolution mask logits to masks in the original's pixels, without full-resolution float maps.
 
 Up-sampling is bilinear with `align_corners=False`, as the sam3 package does it: an output pixel is a convex
 combination of the four low-resolution cells around it, so only pixels that touch a cell above the threshold
-can be in the mask. The bilinear map is evaluated for their bounding rectangle alone, some rows at a time.
-
-Tensors are only read here, so that this module and those on it need no torch.
+can be in the mask. The bilinear map is computed for the bounding rectangle of these pixels alone, some rows at a
+time. Tensors are only read here, so this module does not import torch.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
 
 PIXELS_AT_ONCE = 1 << 16
-"""Pixels evaluated at once (16 bytes each): bounds the working memory and stays in the CPU's cache."""
+"""Pixels computed at once (16 bytes each): few enough to stay in the CPU's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class RegionMask:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Sampling along one axis: output pixel i mixes cells lower[i] and upper[i], the latter by weight[i]."""
+    """Bilinear sampling along one axis: output pixel i mixes cells lower[i] and upper[i] (weight[i] for upper)."""
 
     lower: IntArray
     upper: IntArray
@@ -74,8 +73,8 @@ class _Axis:
 
     @classmethod
     def of(cls, cells: int, pixels: int) -> _Axis:
-        # In float32 and in torch's own order (aten/native/UpSample.h), so that the weights agree to the last
-        # bits: logits are steep, and an error of 1e-5 cells would already show.
+        # In float32 and in torch's own order of operations (aten/native/UpSample.h), so that the weights agree to
+        # the last bits: logits are steep, and an error of 1e-5 cells would already change pixels.
         scale = np.float32(cells) / np.float32(pixels)
         source = scale * (np.arange(pixels, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
         source = np.maximum(source, np.float32(0.0))
@@ -97,10 +96,10 @@ def region_mask(logits: torch.Tensor, size: ImageSize, *, inclusive: bool = Fals
     """Up-sample one instance's logits to the original's pixels and threshold them at zero.
 
     logits: [h, w], any float dtype, any device, for the whole image. The mask is logits > 0 (`inclusive`: >=
-    0) after bilinear up-sampling (align_corners=False) to `size`. Equals thresholding
-    `torch.nn.functional.interpolate`'s full map, pixels within rounding (1e-4) of the threshold aside.
-    Memory: one byte per pixel of the region and a bounded working set. Raises ValueError for logits of
-    another rank or an empty image.
+    0) after bilinear up-sampling (align_corners=False) to `size`. The result equals thresholding the full map of
+    `torch.nn.functional.interpolate`, except for pixels within rounding (1e-4) of the threshold. Memory: one
+    byte per pixel of the region and a bounded working set. Raises ValueError for logits of another rank and for
+    an empty image.
     """
     if logits.ndim != 2 or min(logits.shape) < 1:
         raise ValueError(f"expected mask logits of shape [h, w], got {tuple(logits.shape)}")
@@ -132,7 +131,7 @@ def _upsample_above(logits: Float32Array, rows: _Axis, cols: _Axis, inclusive: b
     for start in range(0, crop.shape[0], step):
         band = rows.within(slice(start, start + step))
         first, last = int(band.lower[0]), int(band.upper[-1])
-        # Columns first: the band's few cell rows are widened once, each output row then mixes two.
+        # Columns first: the band's few cell rows are widened once, and each output row then mixes two of them.
         cells = logits[first : last + 1]
         wide = cells.take(cols.lower, axis=1) * (np.float32(1.0) - cols.weight)
         wide += cells.take(cols.upper, axis=1) * cols.weight
@@ -151,7 +150,7 @@ def _tight(size: ImageSize, y0: int, x0: int, crop: BoolArray) -> RegionMask:
     if rows.size == 0:
         return _empty(size)
     part = crop[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    # A copy where it is smaller, so that the larger array is not kept alive.
+    # Where the tight crop is smaller, a copy: a view would keep the larger array alive.
     tight = part if part.shape == crop.shape else part.copy()
     return RegionMask(size, x0 + int(cols[0]), y0 + int(rows[0]), np.ascontiguousarray(tight))
 

@@ -21,7 +21,7 @@ class Rle(TypedDict):
 
 
 def to_rle(mask: RegionMask) -> Rle:
-    """Encode a mask. Touches only its region: no array of the whole image is made."""
+    """Encode a mask from its region, without an array of the whole image."""
     height, width = mask.size
     edges = np.concatenate(([0], _edges(mask), [height * width]))
     counts = np.diff(edges)
@@ -42,8 +42,8 @@ def _edges(mask: RegionMask) -> npt.NDArray[np.int64]:
     change[-1] = mask.crop[-1]
     y, x = np.divmod(np.flatnonzero(change), cols)
     edges = np.sort((mask.x0 + x) * mask.size.height + (mask.y0 + y))
-    # A run that reaches the bottom goes on at the top of the next column: its end and start are one index, no
-    # edge.
+    # A run that reaches the bottom continues at the top of the next column. There the end of one run and the start
+    # of the next are the same index, which is no edge.
     same = edges[1:] == edges[:-1]
     joined = np.zeros(len(edges), dtype=np.bool_)
     joined[1:] |= same

@@ -1,13 +1,13 @@
-"""The Python interface that users of Roboflow's `inference` package know, on this engine.
+"""The Python interface of SAM 3 in Roboflow's `inference` package, on this engine.
 
     model = SegmentAnything3(model="tiny")
     response = model.segment_image("shapes.png", prompts=[Sam3Prompt(type="text", text="star")])
     for prediction in response.prompt_results[0].predictions:
         print(prediction.confidence, prediction.masks)
 
-Objects keep the embeddings of their last images; their methods may be called from several threads. Everything
-raises UnreadableImage and ImageTooLarge for images, CheckpointError for weights, and ValueError for prompts
-of a wrong form.
+Objects keep the embeddings of their last images; their methods may be called from several threads. They raise
+UnreadableImage and ImageTooLarge for images, CheckpointError for weights, and ValueError for prompts of a wrong
+form.
 """
 
 import time
@@ -77,7 +77,7 @@ class SegmentationResponse:
 
 
 class _Sdk:
-    """What both classes share: an engine, and the embeddings of the last images."""
+    """The common part of both classes: an engine, and the embeddings of the last images."""
 
     def __init__(
         self,
@@ -90,11 +90,11 @@ class _Sdk:
         array_channels: ChannelOrder = "bgr",
         max_pixels: int | None = None,
     ) -> None:
-        """Load a model, or share the one of `engine`.
+        """Load a model, or use `engine`, which other objects may use too.
 
         model: "sam3" (the official weights: from `checkpoint`, a `sam3.pt` or its directory, else from the
-        Hub with HF_TOKEN) or "tiny" (bundled; knows coloured shapes only). model_id: the one public name of
-        both. array_channels: how the colours of image arrays are ordered. max_pixels: refuse larger images.
+        Hub with HF_TOKEN) or "tiny" (bundled; knows coloured shapes only). model_id: "sam3/sam3_final" for
+        either. array_channels: the order of the colours in image arrays. max_pixels: refuse larger images.
         """
         if not model_id.startswith("sam3/"):
             raise ValueError(f"unknown model_id {model_id!r}: expected sam3/sam3_final")
@@ -118,8 +118,8 @@ class SegmentAnything3(_Sdk):
         """Segment an image: a path, URL, array, Pillow image or file's bytes, or the `image_id` of an earlier
         one.
 
-        Instances with a confidence below `output_prob_thresh` are left out, and, where `nms_iou_threshold` is
-        given, those that overlap a more confident one of any prompt by more than this mask IoU. format:
+        Instances with a confidence below `output_prob_thresh` are left out. With `nms_iou_threshold`, an instance is
+        also left out when it overlaps a more confident instance, of any prompt, by more than this mask IoU. format:
         polygon (or json), polygon_holes, rle or binary.
         """
         start = time.perf_counter()
@@ -156,8 +156,8 @@ class Sam3ForInteractiveImageSegmentation(_Sdk):
         """Encode an image once: returns its embedding, its size (height, width) and its id for
         `segment_image`.
 
-        Without an `image_id` the id follows from the content. An id given again with another image names that
-        one.
+        Without an `image_id`, the id is derived from the content. An id that is given again with another image
+        names the new image.
         """
         embedded = self._images.get(image, image_id)
         return embedded.embedding, (embedded.size.height, embedded.size.width), embedded.image_id
@@ -173,8 +173,8 @@ class Sam3ForInteractiveImageSegmentation(_Sdk):
         """One mask per prompt, in order: masks bool [N, H, W], scores float32 [N], low-res logits float32 [N,
         h, w].
 
-        See `prompt_forms.visual_prompts` for what prompts and mask_input may be. multimask_output: choose the
-        best of three proposals instead of making one.
+        prompts, mask_input: as in `prompt_forms.visual_prompts`. multimask_output: return the best of three
+        proposals; otherwise the model makes only one.
         """
         asked = visual_prompts(prompts, mask_input)
         embedded = self._images.get(image, image_id)

@@ -1,7 +1,7 @@
-"""The ways in which a Python caller may hand over an image. Free of torch.
+"""The kinds of image source that a Python caller may pass. Needs no torch.
 
-A source is read in two steps, so that an image that is known already is never decoded: its content first (the
-bytes of a file, or a picture in memory), from which follows its id, and only then its pixels.
+A source is read in two steps, so that an image that is embedded already is never decoded. The first step reads the
+content (the bytes of a file, or a picture in memory), from which the id is derived. The second decodes the pixels.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ ImageSource = str | PathLike[str] | bytes | bytearray | Image.Image | npt.NDArra
 4]."""
 
 ChannelOrder = Literal["bgr", "rgb"]
-"""How the colours of an array are ordered; OpenCV's is "bgr". Alpha comes last in either."""
+"""The order of the colours in an array; OpenCV uses "bgr". Alpha comes last in both."""
 
 Content = bytes | Image.Image
 
@@ -33,10 +33,10 @@ TIMEOUT_S = 30.0
 
 
 def read_content(source: ImageSource, channels: ChannelOrder = "bgr") -> Content:
-    """The bytes of an image file, or a picture that is in memory.
+    """The bytes of an image file, or a picture in memory.
 
-    Raises TypeError and ValueError for arrays and objects of another kind, OSError for a path that cannot be
-    read, and UnreadableImage or ImageTooLarge for a URL that does not give an image file.
+    Raises TypeError for an object of another kind, ValueError for an array of another dtype or shape, OSError for a
+    path that cannot be read, and UnreadableImage or ImageTooLarge for a URL that gives no image file.
     """
     if isinstance(source, Image.Image):
         return source
@@ -52,19 +52,19 @@ def read_content(source: ImageSource, channels: ChannelOrder = "bgr") -> Content
 
 
 def content_id(content: Content) -> str:
-    """An id that follows from the content alone: 32 hex digits."""
+    """An id derived from the content alone: 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(content, bytes):
         digest.update(content)
-    else:  # equal pixel bytes of another shape or mode are another picture
+    else:  # equal pixel bytes with another shape or mode are another picture
         digest.update(f"{content.mode} {content.size}".encode())
         digest.update(content.tobytes())
     return digest.hexdigest()
 
 
 def decode(content: Content, target: int, max_pixels: int | None = None) -> DecodedImage:
-    """The picture, resized to the model's square. A file is turned upright; a Pillow image is taken as it
-    lies.
+    """The picture, resized to the model's square. A file is turned upright; the EXIF orientation of a Pillow image
+    is ignored.
 
     Raises UnreadableImage and ImageTooLarge as `images.decode_image`.
     """
@@ -97,7 +97,7 @@ def _picture(array: npt.NDArray[Any], channels: ChannelOrder) -> Image.Image:
 
 
 def _download(url: str) -> bytes:
-    # The caller is a program on this machine that may open any address; the server has its own, guarded way.
+    # The caller is a program on this machine and may open any address. The server has a guarded fetch of its own.
     request = Request(url, headers={"User-Agent": "sam3-engine"})  # noqa: S310 (http and https only, see above)
     try:
         with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Everything that `assembly.build_model` needs to know.
+    """The parameters of `assembly.build_model`.
 
     The defaults are those of `facebook/sam3` as `sam3.model_builder.build_sam3_image_model` sets them.
     """
@@ -30,7 +30,7 @@ class ModelSpec:
     geometry_layers: int = 3
     queries: int = 200
     click_heads: int = 8
-    """Attention heads of the click decoder; its cross-attention halves the width, so a narrow model needs few."""
+    """Attention heads of the click decoder. Its cross-attention halves the width, so a narrow model needs few heads."""
     one_to_many: bool = True
     """Whether training adds one-to-many queries (DAC); inference never uses them."""
     text_dim: int = 1024
@@ -38,7 +38,7 @@ class ModelSpec:
     text_layers: int = 24
     dropout: float = 0.1
     layout: int = 1
-    """Version of the compact embedding's layout: a change makes every stored embedding a miss."""
+    """Version of the compact embedding's layout. A change makes every stored embedding unusable."""
 
     @property
     def grid(self) -> int:

@@ -1,4 +1,4 @@
-"""What goes into the model and what comes out of it, without torch.
+"""The model's prompts and results. Needs no torch.
 
 Coordinates are pixels of the upright original image throughout: x to the right, y down, (0, 0) the top-left
 corner of the first pixel. Boxes are (x0, y0, x1, y1). Nothing here is normalised or resized; the engine does that.
@@ -23,7 +23,7 @@ class ImageSize(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConceptPrompt:
-    """Ask for every instance of one concept (promptable concept segmentation, SAM 3 paper, section 2).
+    """A prompt for every instance of one concept (promptable concept segmentation, SAM 3 paper, section 2).
 
     `text` names it, `boxes` show examples of it; `box_labels[i]` is True for "like this" and False for "unlike
     this". A prompt with boxes and no text uses the model's own text "visual".
@@ -42,7 +42,7 @@ class ConceptPrompt:
 
 
 class Point(NamedTuple):
-    """A click: `positive` says whether the pixel belongs to the object."""
+    """A click, x and y in pixels; `positive` says whether this pixel belongs to the object."""
 
     x: float
     y: float
@@ -51,9 +51,9 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VisualPrompt:
-    """Ask for one object by clicks and/or a box (promptable visual segmentation).
+    """A prompt for one object by clicks and/or a box (promptable visual segmentation).
 
-    Neither points nor a box is allowed: the model then gets one padding point, as in SAM.
+    A prompt may have neither points nor a box: the model then gets one padding point, as in SAM.
     `previous_logits`: low-resolution mask logits of an earlier answer, float32 [h, w], to be refined.
     """
 
@@ -64,7 +64,7 @@ class VisualPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One mask with its score, encoded as `masks` says.
+    """One mask with its score. `masks` depends on the mask format:
 
     polygon: list of polygons, each a list of [x, y] integers. polygon_holes: list of {"outer", "holes"}.
     rle: {"size": [h, w], "counts": str} (COCO compressed, column-major). binary: bool array [H, W].

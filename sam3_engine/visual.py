@@ -2,7 +2,7 @@
 
 The steps are those of `SAM3InteractiveImagePredictor.predict`, batched over prompts and images. Prompts are grouped by
 their number of points: padding would add tokens that every point attends to, and a prompt's answer must not depend on
-what else is in the batch.
+the other prompts of the batch.
 """
 
 from collections import defaultdict
@@ -34,7 +34,7 @@ class Clicks:
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """logits: [P, M, 4g, 4g] mask logits; quality: [P, M] predicted IoU. M = 3 or 1."""
+    """M = 1 or 3 masks for each of P prompts. logits: [P, M, 4g, 4g] mask logits; quality: [P, M] predicted IoU."""
 
     logits: torch.Tensor
     quality: torch.Tensor
@@ -62,14 +62,14 @@ def propose(
 
 
 def _per_prompt(level: torch.Tensor, image_ids: torch.Tensor) -> torch.Tensor:
-    """One row per prompt; a view, not a copy, when all prompts are about the same single image."""
+    """One row per prompt; a view, not a copy, when there is a single image."""
     if level.shape[0] == 1:
         return level.expand(len(image_ids), -1, -1, -1)
     return level[image_ids]
 
 
 def group_prompts(prompts: Sequence[VisualPrompt]) -> list[list[int]]:
-    """Indices of the prompts that can share a batch: as many points, and logits to refine or not."""
+    """Indices of the prompts that can share a batch: equal numbers of points, and all or none with logits to refine."""
     groups: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
     for index, prompt in enumerate(prompts):
         groups[len(prompt.points), prompt.box is not None, prompt.previous_logits is not None].append(index)
@@ -79,7 +79,7 @@ def group_prompts(prompts: Sequence[VisualPrompt]) -> list[list[int]]:
 def clicks(
     prompts: Sequence[VisualPrompt], sizes: Sequence[ImageSize], image_size: int, device: torch.device
 ) -> Clicks:
-    """Tensors of prompts that `group_prompts` put together; pixels of the original become the model's pixels."""
+    """Tensors of one group of `group_prompts`; pixels of the original become the model's pixels."""
     points, labels = [], []
     for prompt, size in zip(prompts, sizes, strict=True):
         corners = np.array(prompt.box, dtype=np.float64).reshape(2, 2) if prompt.box else np.empty((0, 2))

@@ -1,4 +1,4 @@
-"""Official checkpoints: reading the file, naming its keys as the model does, and putting them into the
+"""Official checkpoints: reads the file, renames its keys to the model's, and copies its tensors into the
 model."""
 
 import pickle
@@ -15,7 +15,7 @@ from sam3_engine.errors import CheckpointError, WrongCheckpoint
 State = dict[str, torch.Tensor]
 
 PREFIXES = {"detector.": "", "tracker.": "inst_interactive_predictor.model."}
-"""How `sam3.model_builder._load_checkpoint` turns the file's names into those of `Sam3Image`."""
+"""Prefixes of the file's keys and of `Sam3Image`'s, as in `sam3.model_builder._load_checkpoint`."""
 
 COMPUTED = ("freqs_cis", "freqs_cos", "freqs_sin", "relative_coords")
 """Buffers that the model computes when it is built: a checkpoint may leave them out."""
@@ -29,7 +29,7 @@ def load_state(path: str | PathLike[str]) -> State:
 
     Only tensors are unpickled: a file with code in it is refused. A state dict under the key "model" is
     unwrapped, as the package does. Raises CheckpointError for a file that cannot be opened, WrongCheckpoint
-    for what is none.
+    for a file that is no checkpoint.
     """
     path = Path(path)
     try:
@@ -61,8 +61,8 @@ def _tensors(content: object, path: Path) -> State:
 
 
 def model_keys(state: Mapping[str, torch.Tensor]) -> State:
-    """The same tensors under the names of `Sam3Image`; a state dict that has these names already stays as it
-    is."""
+    """The same tensors under the names of `Sam3Image`; a state dict that has these names already is returned
+    unchanged."""
     if not any(key.startswith(tuple(PREFIXES)) for key in state):
         return dict(state)
     return {
@@ -74,11 +74,11 @@ def model_keys(state: Mapping[str, torch.Tensor]) -> State:
 
 
 def apply(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
-    """Copy a checkpoint's tensors into the model, in the model's own dtype; returns the keys that it has no
-    use for.
+    """Copy a checkpoint's tensors into the model, in the model's own dtype; returns the keys that the model does
+    not have.
 
-    state: with the names of the file or of the model. Superfluous keys are fine (the official file serves
-    video too). Raises WrongCheckpoint, and changes nothing, when keys are missing or shapes differ.
+    state: with the names of the file or of the model. Superfluous keys are allowed (the official file serves
+    video too). Raises WrongCheckpoint, and leaves the model unchanged, when keys are missing or shapes differ.
     """
     given = model_keys(state)
     wanted = model.state_dict()

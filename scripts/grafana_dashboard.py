@@ -1,4 +1,4 @@
-"""Writes k8s/monitoring/dashboard.json: `python -m scripts.grafana_dashboard`. The panels are this table."""
+"""Writes k8s/monitoring/dashboard.json: `python -m scripts.grafana_dashboard`. The table below lists the panels."""
 
 import json
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def quantiles(series: str, by: str) -> tuple[tuple[str, str], ...]:
 
 
 def objective(name: str) -> tuple[tuple[str, str], ...]:
-    """The share that missed an objective, over two windows."""
+    """The share of requests that missed an objective, over two windows."""
     return tuple((f"sam3:{name}:ratio{window}", window) for window in ("5m", "1h"))
 
 
@@ -196,7 +196,7 @@ def _graph(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
 
 
 def text() -> str:
-    """What the file holds."""
+    """The content of the file."""
     return json.dumps(dashboard(), indent=1) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Write what k8s/ needs of the application's own settings; `--check` only looks whether it is there.
+"""Writes the files of k8s/ that depend on the application's settings; `--check` only compares.
 
 `serve.yaml` of the base and of overlays: the Serve configuration (serveConfigV2) of that variant's settings.
 `base/environment.env`: the environment of Ray and Serve, as `sam3-serve up` sets it, for pods.
@@ -18,7 +18,7 @@ import yaml
 from deployments.config import DECODER, ENCODER, INGRESS
 from deployments.resources import Machine, Share, plan
 from serve_app.builder import APP_NAME, wishes
-from serve_app.cli.ray_environment import SERVING, proxy
+from serve_app.cli.ray_environment import PODS, SERVING, proxy
 from serve_app.settings import Settings
 
 K8S = Path(__file__).resolve().parents[1] / "k8s"
@@ -31,8 +31,8 @@ INGRESS_LABEL, ENCODER_LABEL, DECODER_LABEL, POOL_LABEL = (
 )
 """Labels of nodes that take ingress replicas, encoders, decoders, shards of the pool."""
 NOWHERE = Machine(node_cpus=(), gpus=0, object_store_bytes=0)
-"""What the cluster has when the application is built: perhaps no worker yet. So no setting may be `auto` that
-depends on it."""
+"""The cluster when the application is built: there may be no worker yet. So a setting whose `auto` depends on the
+machine must have a value."""
 
 GPU: dict[str, Any] = {
     "model": "sam3",
@@ -50,17 +50,8 @@ GPU: dict[str, Any] = {
 }
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a pod, behind its network policy
-
-PODS = {
-    # The program that keeps HAProxy's statistics on loopback (serve_app/cli/haproxy.py); the image has it there.
-    "RAY_SERVE_HAPROXY_BINARY_PATH": "/usr/local/bin/sam3-haproxy",
-    # HAProxies of other nodes go on sending requests until they have heard that an ingress is stopping.
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
-    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "10",
-    # Weights come from the volume, whatever a setting says: GPU pods reach no network.
-    "HF_HUB_OFFLINE": "1",
-}
-"""What pods need besides."""
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+"""Weights come from the volume, with any settings: GPU pods reach no network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +89,7 @@ VARIANTS = (
             "warm_bytes": "36GiB",
         },
     ),
-    # A node that holds embeddings is not idle for Ray's autoscaler: they go when the replicas do.
+    # Ray's autoscaler does not count a node with embeddings as idle. Embeddings are deleted with the replicas.
     Variant("overlays/scale-to-zero", {**ONE_POOL, "scale_to_zero_after_s": IDLE_S, "idle_ttl_s": IDLE_S}),
     Variant("overlays/air-gapped", {**ONE_POOL, "image_urls": False}),
     Variant(
@@ -120,7 +111,7 @@ VARIANTS = (
 
 @contextmanager
 def no_settings_in_environment() -> Iterator[None]:
-    """What is written must not depend on who writes it."""
+    """Removes settings from the environment, so that the written files depend on the variant alone."""
     kept = dict(os.environ)
     for name in [name for name in kept if name.upper().startswith("SAM3_")]:
         del os.environ[name]
@@ -137,7 +128,7 @@ def settings_of(variant: Variant) -> Settings:
 
 
 def serve_config(variant: Variant) -> dict[str, Any]:
-    """What `serveConfigV2` says: the application, its settings as arguments, and which nodes take what."""
+    """The content of `serveConfigV2`: the application, its settings as arguments, and the nodes of each deployment."""
     settings = settings_of(variant)
     parts = plan(wishes(settings), NOWHERE)
     return {
@@ -165,7 +156,7 @@ def _deployment(name: str, share: Share, label: str) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Several lines as a block."""
+    """Dumps text of several lines as a block."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -198,12 +189,12 @@ def patch(variant: Variant) -> str:
 def environment() -> str:
     """The pods' environment, as a file of lines."""
     with no_settings_in_environment():
-        variables = {**SERVING, **proxy(Settings()), **PODS}
+        variables = {**SERVING, **proxy(Settings()), **PODS, **OFFLINE}
     return HEAD + "".join(f"{name}={value}\n" for name, value in sorted(variables.items()))
 
 
 def rules() -> str:
-    """The Prometheus rules as the object that its operator reads."""
+    """The Prometheus rules as an object of the Prometheus operator."""
     groups = yaml.safe_load((K8S / "monitoring" / "rules.yaml").read_text(encoding="utf-8"))
     head = "# Written by `python -m scripts.k8s_config` from rules.yaml.\n"
     kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
@@ -211,7 +202,7 @@ def rules() -> str:
 
 
 def files() -> dict[Path, str]:
-    """Every file that is written, and its text."""
+    """Every file to write, and its text."""
     written = {K8S / variant.folder / "serve.yaml": patch(variant) for variant in VARIANTS}
     return {
         **written,

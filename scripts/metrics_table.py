@@ -9,7 +9,7 @@ BEGIN, END = "<!-- metrics: written by scripts/metrics_table.py -->\n", "<!-- /m
 
 
 def written(document: str) -> str:
-    """The document with the table of today."""
+    """The document with the current table."""
     head, _, rest = document.partition(BEGIN)
     _, _, tail = rest.partition(END)
     rows = [

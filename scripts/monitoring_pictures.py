@@ -1,7 +1,7 @@
-"""Draws what docs/monitoring.md shows: `python -m scripts.monitoring_pictures`.
+"""Draws the pictures of docs/monitoring.md: `python -m scripts.monitoring_pictures`.
 
-Starts a server and a Prometheus, loads the server for some minutes in three steps, and draws every panel of the
-dashboard from Prometheus' own answers, and one screen of `sam3-serve top`.
+Starts a server and a Prometheus, and loads the server for some minutes in three steps. Draws every panel of the
+dashboard from Prometheus' answers, and one screen of `sam3-serve top`.
 """
 
 import base64
@@ -28,7 +28,7 @@ from serve_app.cli.top_figures import figures
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SHAPES = IMAGES / "shapes.jpg"
 STEPS = ((1, 60.0), (3, 80.0), (1, 60.0))
-"""Clients at once, and for how many seconds."""
+"""For each step the number of clients and its seconds."""
 TOP_SPAN_S = 15.0
 DISTINCT = 60
 COLUMNS = 3
@@ -37,7 +37,7 @@ COLUMNS = 3
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # Little room for embeddings, so that something is dropped and made again.
+        # Little room for embeddings, so that some are evicted and made again.
         with (
             server_process(folder, model="tiny", warm_bytes="12MiB", hot_bytes="24MiB") as server,
             prometheus(folder, server.url) as watching,
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def load(url: str, clients: int, seconds: float) -> None:
-    """Clicks and concepts on images of which some are asked for more often than others."""
+    """Clicks and concepts, on some images more often than on others."""
     end = time.monotonic() + seconds
 
     def client(number: int) -> None:
@@ -98,7 +98,7 @@ def top(url: str) -> None:
 
 
 def draw(watching: Prometheus, start: float, end: float) -> None:
-    """docs/images/dashboard.png: every panel, from what Prometheus answers."""
+    """docs/images/dashboard.png: every panel, from Prometheus' answers."""
     panels = [panel for row in ROWS.values() for panel in row]
     rows = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(5 * COLUMNS, 2.6 * rows), layout="constrained")

@@ -68,7 +68,7 @@ def phone(playground: Playground) -> None:
 
 
 class Film:
-    """Frames of one tab, with a pointer drawn in, for a screenshot shows none."""
+    """Frames of one tab. A pointer is drawn into them, because screenshots show none."""
 
     def __init__(self, playground: Playground) -> None:
         self.playground = playground
@@ -111,7 +111,7 @@ class Film:
             self.shoot(70)
 
     def drag(self, x0: float, y0: float, x1: float, y1: float) -> None:
-        """Between two pixels of the image."""
+        """Drag between two pixels of the image."""
         place, mouse = self.playground.place, self.playground.page.mouse
         self.go(*place(x0, y0))
         mouse.down()
@@ -137,7 +137,7 @@ class Film:
 
 
 def film(browser: Browser, url: str) -> None:
-    """A sample, words, a threshold, an example, clicks, undo."""
+    """Film a sample, words, a threshold, an example, clicks and undo."""
     playground = Playground(browser.new_context(**CAPTURE), url)
     film = Film(playground)
     film.shoot(900)

@@ -15,10 +15,10 @@ from training.concepts import HUES
 
 FOLDER = Path(__file__).resolve().parents[1] / "serve_app" / "playground" / "samples"
 WIDTH, HEIGHT = 960, 720
-FINE = 3  # drawn so much larger, then reduced
+FINE = 3  # drawn larger by this factor, then reduced
 Ground = tuple[tuple[int, int, int], tuple[int, int, int]]
 
-# name: seed, the ground's colours from the top left to the bottom right, the shapes
+# name: seed, the background's colours from the top left to the bottom right, the shapes
 SCENES: dict[str, tuple[int, Ground, list[str]]] = {
     "dusk": (4, ((38, 44, 72), (96, 74, 108)), ["yellow star"] * 3 + ["red circle"] * 2 + ["green star"] * 2),
     "paper": (
@@ -66,7 +66,7 @@ def places(rng: random.Random, count: int) -> list[tuple[float, float, float]]:
         if all(math.hypot(x - a, y - b) > radius + r + 26 for a, b, r in found):
             found.append((x, y, radius))
         elif rng.random() < 0.003:
-            found.clear()  # no room left: begin again
+            found.clear()  # no room left: start again
     return found
 
 

@@ -15,7 +15,7 @@ END = "<!-- /settings -->"
 
 
 def show_default(field: FieldInfo) -> str:
-    """The default as one would write it in the environment."""
+    """The default in the form of an environment variable."""
     value = field.get_default(call_default_factory=True)
     if value is None or value is PydanticUndefined or value == () or value == "":
         return ""
@@ -45,7 +45,7 @@ def table(settings: type[Settings] = Settings) -> str:
 
 
 def with_table(text: str) -> str:
-    """`text` with what lies between the markers replaced. Raises ValueError without both markers."""
+    """`text` with a new table between the markers. Raises ValueError without both markers."""
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
     return head + table() + tail

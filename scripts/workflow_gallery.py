@@ -1,8 +1,8 @@
-"""Run the workflows of docs/workflows.md on a server and write the pictures that stand below them.
+"""Run the workflows of docs/workflows.md on a server and write the pictures below them.
 
     python -m scripts.workflow_gallery http://localhost:9001
 
-Each JSON block of the document that is followed by a picture is a workflow whose output `output` is that picture.
+A JSON block of the document with a picture below it is a workflow; its output `output` is the picture.
 """
 
 import base64
@@ -20,7 +20,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 SHAPES = DOCS / "images/shapes.jpg"
 BLOCK = re.compile(r"^```json\n(?P<json>.*?)^```$(?:\n\n!\[[^\]]*\]\((?P<picture>[^)]+)\))?", re.M | re.S)
 WIDTH = 480
-"""Of the pictures, in pixels."""
+"""Width of the pictures, in pixels."""
 
 
 def workflows() -> list[tuple[dict[str, Any], str | None]]:

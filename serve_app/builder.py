@@ -12,11 +12,12 @@ from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 
-from deployments.autoscaling import Rules, serve_options
+from deployments.autoscaling import Rules
 from deployments.config import (
     DECODER,
     ENCODER,
     INGRESS,
+    Budget,
     DecoderConfig,
     EncoderConfig,
     EngineConfig,
@@ -25,7 +26,8 @@ from deployments.config import (
 from deployments.decoder.deployment import PromptDecoder
 from deployments.encoder.deployment import ImageEncoder
 from deployments.observe.tracing import TracingConfig
-from deployments.pool.directory import Budget
+from deployments.ray.autoscaling import serve_options
+from deployments.ray.nodes import cpus
 from deployments.ray.router import ROUTER
 from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
 from serve_app.ingress import Ingress
@@ -34,14 +36,14 @@ from serve_app.workflows import workflow_runner
 
 APP_NAME = "sam3"
 DRAIN_POLL_S = 0.25
-"""How often a replica that is being stopped looks whether its requests are finished."""
+"""Seconds between a stopping replica's checks whether its requests are finished."""
 LOGGING = {"enable_access_log": False}
-"""Serve's own line per request: the application writes one (`serve_app/http/around/access_log.py`)."""
+"""Switches Serve's own log line per request off: `serve_app/http/around/access_log.py` writes one."""
 
 
 def build_app(args: Settings) -> Application:
-    """The application: an ingress in front of encoders and decoders. `args`: settings, the environment's
-    included."""
+    """The application: an ingress in front of encoders and decoders. `args`: settings; the environment gives
+    all others."""
     machine = cluster()
     parts = plan(wishes(args), machine)
     pool = pool_config(args, machine)
@@ -89,7 +91,7 @@ def build_app(args: Settings) -> Application:
 
 
 def lifecycle(settings: Settings) -> dict[str, Any]:
-    """How replicas are watched, and how long they may take to finish their requests when they are to stop."""
+    """Options of every deployment: health checks, and the time that a stopping replica has to finish requests."""
     return {
         "health_check_period_s": settings.health_check_s,
         "health_check_timeout_s": settings.health_check_timeout_s,
@@ -103,18 +105,17 @@ def _per_node(most: int | None) -> dict[str, Any]:
 
 
 def cluster() -> Machine:
-    """What Ray has, where it runs; else this machine."""
+    """The resources of the Ray cluster if one is running, else of this machine."""
     import ray
 
     if not ray.is_initialized():
         return Machine.local()
     total: dict[str, float] = ray.cluster_resources()
-    cpus = tuple(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
-    return Machine(cpus, total.get("GPU", 0.0), int(total.get("object_store_memory", 2**30)))
+    return Machine(cpus(), total.get("GPU", 0.0), int(total.get("object_store_memory", 2**30)))
 
 
 def wishes(settings: Settings) -> Wishes:
-    """The settings that say who gets what: room for as many replicas as there may be."""
+    """The resources that the settings ask for, for the largest allowed number of replicas."""
     given = {name: getattr(settings, name) for name in Wishes.__dataclass_fields__}
     most = {f"{which}_replicas": rules(settings, which).most for which in ("encoder", "decoder")}
     most["workflow_replicas"] = settings.workflow_replicas if settings.workflows else 0
@@ -122,7 +123,7 @@ def wishes(settings: Settings) -> Wishes:
 
 
 def rules(settings: Settings, which: Literal["encoder", "decoder"]) -> Rules:
-    """The numbers of the autoscaling policy."""
+    """The parameters of the autoscaling policy."""
     hot: int = getattr(settings, f"{which}_replicas")
     most: Auto | int = getattr(settings, f"{which}_max_replicas")
     return Rules(
@@ -150,7 +151,7 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
 
 
 def tracing(settings: Settings) -> TracingConfig | None:
-    """Where spans go."""
+    """The destination of spans; None switches tracing off."""
     return TracingConfig(settings.otlp_endpoint, settings.trace_ratio) if settings.otlp_endpoint else None
 
 
@@ -183,7 +184,7 @@ def _engine(settings: Settings, share: Share) -> EngineConfig:
     return EngineConfig(
         model=settings.model,
         checkpoint=str(settings.checkpoint) if settings.checkpoint else None,
-        device="cuda" if share.num_gpus else "cpu",  # the GPU that Ray gives the replica is its first
+        device="cuda" if share.num_gpus else "cpu",  # a replica sees only the GPU that Ray gives it
         dtype=settings.dtype,
         compile=settings.compile,
         threads=share.threads,

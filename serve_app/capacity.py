@@ -1,9 +1,9 @@
-"""How much hardware a load needs: arithmetic on measured costs. No Ray, no torch.
+"""Computes the hardware that a load needs, from measured costs. No Ray, no torch.
 
-A request of a known image (a click, or a concept on an image that is held) costs the ingress a little and a
-decoder its share; one with a new image costs reading it, an encode, and expanding the features once as well.
-Work is counted in seconds of a *device*: a GPU, or a core where the model runs on CPUs. Devices are planned to
-be busy for UTILISATION of the time, which is what leaves queues short.
+A request for a known image (a click, or a concept on a kept image) costs a little time of the ingress and some of a
+decoder. A request with a new image also costs reading the image, an encode, and expanding its features once. Work is
+counted in seconds of a *device*: a GPU, or a core where the model runs on CPUs. Devices are planned to be busy for the
+share UTILISATION of the time, so that queues stay short.
 """
 
 import json
@@ -17,17 +17,17 @@ from deployments.resources import STORE_SHARE
 
 UTILISATION = 0.7
 FORECAST_FACTOR = 1.5
-"""So far the work of a load may lie from what is foretold, up or down: tests hold it against loads of `tiny`."""
+"""Measured work may differ from the forecast by this factor, up or down; tests compare both for `tiny`."""
 COPIES = 2
 """Shards that keep an image's compressed source."""
 DECODERS_PER_GPU = 4
 INGRESS_CORES = 1.5
-"""What one ingress replica is booked with on a cluster."""
+"""Cores that Ray books for one ingress replica on a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one request's parts cost on some hardware, and where the figures come from."""
+    """The costs of one request's parts on some hardware, and the source of the figures."""
 
     name: str
     model: str
@@ -35,29 +35,29 @@ class Costs:
     source: Literal["measured", "estimated"]
     where: str
     known_core_s: float
-    """CPU seconds of the ingress and the proxy for a request of a known image."""
+    """CPU seconds of the ingress and the proxy for a request for a known image."""
     new_core_s: float
-    """... for a request with a new image: reading and resizing it, and the pool's part."""
+    """CPU seconds of the same for a request with a new image, its reading, resizing and the pool's part included."""
     encode_s: float
     """Device seconds for one image."""
     expand_s: float
-    """Device seconds to make a decoder hold an image: once per image."""
+    """Device seconds to expand an image's features in a decoder: once per image."""
     click_s: float
     """Device seconds for one click."""
     concept_s: float
     """Device seconds for one concept prompt, its masks included."""
     embedding_bytes: int
-    """One image in the object store."""
+    """Bytes of one image's embedding in the object store."""
     hot_bytes: int
-    """One image in a decoder's device memory."""
+    """Bytes of one image's features in a decoder's device memory."""
     model_bytes: int
-    """Device memory of an encoder or a decoder without images: weights and working space."""
+    """Bytes of device memory of an encoder or a decoder without images: weights and working space."""
     image_bytes: int = 512 * 1024
-    """One image as it came."""
+    """Bytes of one original image file."""
     idle_ingress: float = 0.0
-    """Cores that ingress, proxy and pool use while nobody asks."""
+    """Cores that ingress, proxy and pool use without requests."""
     idle_model: float = 0.0
-    """... and an encoder, and a decoder, where the model runs on CPUs."""
+    """Cores that an encoder, and a decoder, use without requests where the model runs on CPUs."""
 
     def __post_init__(self) -> None:
         figures = [
@@ -76,7 +76,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A load at its peak. Raises ValueError for what is no load."""
+    """A load at its peak. Raises ValueError for a rate of 0, negative values, and shares beyond 1."""
 
     rps: float
     click_share: float = 0.5
@@ -86,7 +86,7 @@ class Demand:
     prompts: float = 1.0
     """Prompts of one concept request; 0 where the image is only embedded."""
     keep_s: float = 600.0
-    """How long an image is worked on after it came."""
+    """Seconds for which an image is in use after its first request."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.rps) and self.rps > 0 and self.prompts >= 0 and self.keep_s >= 0):
@@ -111,13 +111,13 @@ class Demand:
 
     @property
     def images(self) -> int:
-        """Images that are worked on at once."""
+        """Images that are in use at the same time."""
         return math.ceil(self.new_images * self.keep_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Seconds of work in a second: of cores by the ingress, of devices by encoders and decoders."""
+    """Seconds of work per second: of cores for the ingress, of devices for encoders and decoders."""
 
     ingress: float
     encoders: float
@@ -125,13 +125,13 @@ class Load:
 
     @property
     def total(self) -> float:
-        """Of all of them, where they share their devices."""
+        """The sum, for machines where all share the same devices."""
         return self.ingress + self.encoders + self.decoders
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What to run. Replicas and devices for the peak; bytes for the images that are worked on."""
+    """The hardware for a load. Replicas and devices are for the peak; bytes are for the images in use."""
 
     load: Load
     ingress_replicas: int
@@ -140,19 +140,19 @@ class Sizing:
     devices: int
     """GPUs when encoders and decoders have their own, or cores of a CPU-only cluster, the ingress's included."""
     shared_devices: int
-    """GPUs when one holds an encoder and decoders."""
+    """GPUs when each GPU holds an encoder and decoders."""
     images: int
     warm_bytes: int
     object_store_bytes: int
-    """Of the encoders' nodes together."""
+    """Object store of all encoders' nodes together."""
     cold_bytes: int
-    """Of the pool's nodes together, copies included."""
+    """Source images on all pool nodes together, copies included."""
     hot_bytes: int
-    """Of the decoders together, were all images hot."""
+    """Device memory of all decoders together, if every image in use is hot."""
 
 
 def load(costs: Costs, *demands: Demand) -> Load:
-    """The work of one second of all the demands together."""
+    """The work of all demands together."""
     new = sum(demand.new_images for demand in demands)
     known = sum(demand.rps for demand in demands) - new
     clicks = sum(demand.clicks for demand in demands)
@@ -165,7 +165,7 @@ def load(costs: Costs, *demands: Demand) -> Load:
 
 
 def size(costs: Costs, demand: Demand) -> Sizing:
-    """What the demand needs; at least one replica of everything."""
+    """The hardware for the demand: at least one replica of each deployment."""
     work = load(costs, demand)
     on_gpu = costs.device == "gpu"
     encoders, decoders = _count(work.encoders), _count(work.decoders)
@@ -188,7 +188,7 @@ def size(costs: Costs, demand: Demand) -> Sizing:
 
 
 def most_rps(costs: Costs, mix: Demand, cores: float, utilisation: float = UTILISATION) -> float:
-    """The rate of a mix (whatever its own rate) that a CPU-only machine can carry. Raises ValueError for GPUs."""
+    """The highest rate of a mix (its own rate is ignored) that a CPU-only machine can serve. Raises ValueError."""
     if costs.device != "cpu":
         raise ValueError("only where everything runs on the same cores")
     idle = load(costs).total
@@ -200,12 +200,12 @@ def _count(work: float) -> int:
 
 
 def known_costs() -> dict[str, Costs]:
-    """The figures that come with this package, by name."""
+    """The costs that come with this package, by name."""
     return _parse(files("serve_app").joinpath("capacity.json").read_text(encoding="utf-8"))
 
 
 def read_costs(path: str) -> dict[str, Costs]:
-    """Figures of your own, in the form of `capacity.json`. Raises OSError and ValueError."""
+    """Costs from a file in the form of `capacity.json`, by name. Raises OSError and ValueError."""
     return _parse(Path(path).read_text(encoding="utf-8"))
 
 

@@ -1,13 +1,11 @@
 """The ingress: the HTTP application inside a Serve replica. This process never imports torch."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from ray import serve
-from ray.serve._private.logging_utils import get_serve_logs_dir  # Serve has no public name for it
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
@@ -16,10 +14,12 @@ from deployments.ingress.service import SegmentationService, ServiceConfig
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
-from deployments.observe.scrape import ClusterMetrics, node_addresses
+from deployments.observe.scrape import ClusterMetrics
 from deployments.pool.client import EmbeddingPoolClient
+from deployments.ray.calls import connect
+from deployments.ray.hooks import AnswersHttp, logs_directory
 from deployments.ray.loopback import stay_on_loopback
-from deployments.ray.router import connect
+from deployments.ray.nodes import metrics_addresses
 from deployments.workflows.client import ServeWorkflows
 from sam3_engine.images import lift_pillow_limit
 from serve_app.http.app import create_app
@@ -29,8 +29,8 @@ MOST_DECODE_THREADS = 4
 
 
 @serve.ingress()
-class Ingress:
-    """A Serve deployment. Answers as soon as it is up; whether the model is ready, `/readiness` says."""
+class Ingress(AnswersHttp):
+    """A Serve deployment. It answers as soon as it runs; `/readiness` says whether the model is ready."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Ingress:
         threads = settings.ingress_threads
         self._metrics = ServeMetrics()
         self._metrics.set(NAMES.processes, 1, part="ingress")
-        self._cluster = ClusterMetrics(node_addresses)
+        self._cluster = ClusterMetrics(metrics_addresses)
         self._service = SegmentationService(
             decoders,
             EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s),
@@ -66,20 +66,20 @@ class Ingress:
         )
         self._workflows = ServeWorkflows(workflows, settings.retry_after_s) if workflows else None
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        """Called by Serve, after the constructor."""
-        # Serve answers with the request id itself.
+    def application(self) -> FastAPI:
+        """The routes."""
+        # Serve sets the header with the request id itself.
         app = create_app(
             self._service,
             self._settings,
             answer_request_id=False,
             metrics=self._metrics,
-            log_directory=Path(get_serve_logs_dir()),
+            log_directory=logs_directory(),
             workflows=self._workflows,
         )
         app.add_api_route("/metrics", self._exposition, include_in_schema=False)
         return app
 
     async def _exposition(self) -> Response:
-        """All nodes' figures, for Prometheus."""
+        """The metrics of all nodes, for Prometheus."""
         return Response(await self._cluster.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Named sets of defaults, for `SAM3_PROFILE` and `sam3-serve up --profile`. What is set explicitly wins over them."""
+"""Named sets of defaults, for `SAM3_PROFILE` and `sam3-serve up --profile`. Explicit settings take precedence."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -8,14 +8,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 Profile = Literal["", "laptop", "serverless", "always-hot", "gpu-node"]
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    # One process of each kind and little memory: somebody works on this machine.
+    # One process of each kind and little memory: the machine is used for other work too.
     "laptop": {
         "object_store_bytes": "1GiB",
         "hot_bytes": "256MiB",
         "cold_bytes": "128MiB",
         "max_in_flight": 64,
     },
-    # As many replicas as there is work, none when there is none for a quarter of an hour.
+    # Replicas follow the load; after a quarter of an hour without requests there are none.
     "serverless": {
         "encoder_max_replicas": 4,
         "decoder_max_replicas": 8,
@@ -23,7 +23,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "scale_down_step_s": 10,
         "scale_to_zero_after_s": 900,
     },
-    # Two of each, so that a death or an update costs no warm-up; more under load, and slow to let go of them.
+    # Two of each, so that a failure or an update costs no warm-up; more under load, stopped slowly.
     "always-hot": {
         "ingress_replicas": 2,
         "encoder_replicas": 2,
@@ -33,7 +33,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "scale_down_after_s": 600,
         "scale_down_step_s": 60,
     },
-    # A machine for nothing else, with one GPU or several: the work is on the GPU, the cores read images.
+    # A machine for nothing else, with one GPU or several: the GPU runs the model, the cores read images.
     "gpu-node": {
         "device": "cuda",
         "ingress_replicas": 4,
@@ -47,7 +47,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 
 
 class ProfileSource(PydanticBaseSettingsSource):
-    """Gives the values of the profile that the sources before it chose. It comes last."""
+    """Settings source with the values of the profile that the earlier sources chose. It must come last."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
@@ -61,5 +61,5 @@ class ProfileSource(PydanticBaseSettingsSource):
         return dict(self._values())
 
     def _values(self) -> Mapping[str, Any]:
-        # An unknown name has none: the field `profile` refuses it.
+        # An unknown profile has no values: the field `profile` refuses its name.
         return PROFILES.get(str(self.current_state.get("profile", "")), {})

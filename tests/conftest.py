@@ -21,6 +21,7 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark by folder, so that `-m integration` works, and order the kinds from quick to slow, so that a simple mistake
     shows first. Of several pytest-xdist workers, one runs all tests of a server."""

@@ -1,1 +1,1 @@
-"""How the bundled `tiny` checkpoint is made: drawn scenes, the recipe and its evaluation. Not shipped."""
+"""Trains and evaluates the bundled `tiny` checkpoint on drawn scenes. Not shipped."""

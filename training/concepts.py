@@ -1,4 +1,4 @@
-"""What `tiny` is taught to name: coloured shapes, and which words do not name any."""
+"""The concepts that `tiny` learns: coloured shapes, and words that name none of them."""
 
 import random
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ OTHER_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """A colour, a shape, or both. None stands for any."""
+    """A colour, a shape, or both. None means any."""
 
     colour: str | None
     shape: str | None
@@ -47,7 +47,7 @@ ALL_CONCEPTS = tuple(
 
 
 def phrase(concept: Concept, rng: random.Random) -> str:
-    """A way to say the concept: mostly the bare words, sometimes with an article or in the plural."""
+    """A random phrase for the concept: mostly the bare words, sometimes with an article or in the plural."""
     text = str(concept)
     style = rng.random()
     if style < 0.1:
@@ -58,6 +58,6 @@ def phrase(concept: Concept, rng: random.Random) -> str:
 
 
 def known_phrases() -> Sequence[str]:
-    """Phrases whose tokens cover everything that the model is taught."""
+    """Phrases whose tokens cover the model's whole vocabulary."""
     texts = [str(concept) for concept in ALL_CONCEPTS]
     return [VISUAL, *texts, *(f"a {text}" for text in texts), *(f"{shape}s" for shape in SHAPES)]

@@ -1,7 +1,7 @@
-"""Auxiliary heads that give every patch of an image something to learn: they exist during training only.
+"""Auxiliary heads with a loss for every patch of an image. They exist during training only.
 
-The trunk learns shapes, colours and extents; prompt and image features learn to lie close where the prompt means the
-patch; the fusion encoder learns which patches a prompt means. Set prediction alone teaches all of this slowly.
+The trunk learns shapes, colours and extents. The features of a prompt and of the patches that it means learn to be
+similar. The fusion encoder learns which patches a prompt means. Set prediction alone teaches all of this slowly.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from training.concepts import ALL_CONCEPTS, COLOURS, SHAPES
 from training.scenes import Scene
 
 _SUB = 4
-"""Cells per patch and side, so that the grid is that of the mask logits."""
+"""Cells per side of a patch, so that the grid equals that of the mask logits."""
 
 
 class DenseHead(nn.Module):
-    """Per cell of a patch: which shape (or none) and which colour. Per patch: the sides of the object under it, and
-    whether a prompt means it.
+    """Predicts for each cell of a patch the shape (or none) and the colour, and for each patch the sides of its object
+    and whether a prompt means it.
     """
 
     def __init__(self, width: int, fused_width: int) -> None:
@@ -42,7 +42,7 @@ class DenseHead(nn.Module):
 def dense_loss(
     head: DenseHead, trunk: torch.Tensor, scenes: Sequence[Scene], coverage: Sequence[np.ndarray]
 ) -> torch.Tensor:
-    """coverage: per scene float [N, 4g, 4g]."""
+    """The loss of shapes, colours and sides. coverage: per scene float [N, 4g, 4g]."""
     logits, sides = head(trunk)
     grid = trunk.shape[-1]
     shapes = torch.zeros(len(scenes), grid * _SUB, grid * _SUB, dtype=torch.long)
@@ -89,7 +89,7 @@ def phrase_loss(
     scenes: Sequence[Scene],
     coverage: Sequence[np.ndarray],
 ) -> torch.Tensor:
-    """Whether each phrase points to each patch of every image, before any fusion.
+    """The loss on whether each phrase means each patch of every image, before any fusion.
 
     text: the features of ALL_CONCEPTS' phrases in their order, then of words that name nothing; patches: [B, C, g, g].
     """
@@ -108,7 +108,7 @@ def phrase_loss(
 def aligned_loss(
     head: DenseHead, found: Grounding, patches: torch.Tensor, coverage: torch.Tensor
 ) -> torch.Tensor:
-    """Whether a prompt's pooled features (text and exemplars) point to the patches that it means.
+    """The loss on whether a prompt's pooled features (text and exemplars) point to the patches that it means.
 
     patches: [P, C, g, g] concept features of each prompt's image; coverage as in `meant_loss`.
     """
@@ -126,7 +126,7 @@ def _pointing(head: DenseHead, directions: torch.Tensor, patches: torch.Tensor) 
 
 
 def meant_loss(head: DenseHead, hidden: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
-    """Whether each patch belongs to what its prompt asks for.
+    """The loss on whether each patch belongs to its prompt's targets.
 
     hidden: [g * g, P, C] fused features; coverage: float [P, 4g, 4g] of all the prompt's targets together.
     """

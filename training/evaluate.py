@@ -1,7 +1,7 @@
-"""What the bundled model can do, on held-out scenes: `make eval`.
+"""Evaluates the bundled model on held-out scenes: `make eval`.
 
-Scenes are rendered at 480 pixels and resized by the same code that serves requests, so the figures are those of the
-product and not of the training loop.
+Scenes are rendered at 480 pixels and resized by the same code that serves requests, so the figures describe the product
+and not the training loop.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from training.samples import box_prompt, correction, exemplar, matching, one_cli
 from training.scenes import Scene, draw_scene, render
 
 HELD_OUT = 10_000_000
-"""Seeds from here on are never trained on."""
+"""First seed of the held-out scenes, which training never uses."""
 GATE = {
     "concept F1": 0.92,
     "presence accuracy": 0.97,
@@ -39,14 +39,14 @@ GATE = {
 
 @dataclass(slots=True)
 class Tally:
-    """Found, wanted and right instances at IoU 0.5."""
+    """Numbers of found, expected and correct instances at IoU 0.5."""
 
     right: int = 0
     found: int = 0
     wanted: int = 0
 
     def add(self, masks: Sequence[npt.NDArray[np.bool_]], truth: Sequence[npt.NDArray[np.bool_]]) -> None:
-        """Greedy one-to-one matching in the order of the scores."""
+        """Count a prompt's masks, by greedy one-to-one matching in the order of the scores."""
         free = list(truth)
         for mask in masks:
             ious = [iou(mask, other) for other in free]
@@ -72,7 +72,7 @@ class Report:
     def add_masks(
         self, name: str, masks: Sequence[npt.NDArray[np.bool_]], truth: Sequence[npt.NDArray[np.bool_]]
     ) -> None:
-        """The IoU of each mask with the object that was clicked on."""
+        """Add the IoU of each mask with its clicked object."""
         self.ious.setdefault(name, []).extend(map(iou, masks, truth))
 
     def figures(self) -> dict[str, float]:
@@ -95,7 +95,7 @@ def iou(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
 
 
 def evaluate(engine: Engine, scenes: int = 200) -> dict[str, float]:
-    """Figures on the first `scenes` held-out scenes; the prompts follow from the seeds too."""
+    """Figures on the first `scenes` held-out scenes; the seeds determine the prompts too."""
     report = Report()
     for seed in range(HELD_OUT, HELD_OUT + scenes):
         rng = random.Random(seed)

@@ -38,7 +38,7 @@ def match(
 def grounding_losses(
     found: Grounding, targets: list[torch.Tensor]
 ) -> tuple[dict[str, torch.Tensor], tuple[torch.Tensor, ...]]:
-    """Class, box and presence losses averaged over the decoder's layers; and the last layer's matches."""
+    """Class, box and presence losses, averaged over the decoder's layers, and the last layer's matches."""
     present = torch.tensor([len(wanted) > 0 for wanted in targets])
     layers = found.logits.shape[0]
     total = {name: found.logits.new_zeros(()) for name in ("class", "l1", "giou", "presence")}
@@ -64,8 +64,8 @@ def varifocal(
     queries: torch.Tensor,
     quality: torch.Tensor,
 ) -> torch.Tensor:
-    """Varifocal loss (Zhang et al. 2021) on the prompts whose concept is present: a matched query's target is the
-    quality of its box, so that scores above one half mean what they say; the others are weighed by their own score.
+    """Varifocal loss (Zhang et al. 2021) on the prompts whose concept is present. A matched query's target is the
+    quality of its box, so that scores are calibrated. The other queries are weighted by their own score.
     """
     target = torch.zeros_like(logits)
     target[prompts, queries] = quality
@@ -81,7 +81,7 @@ def mask_losses(logits: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
     overlap = (probability * coverage).sum(1)
     dice = 1 - (2 * overlap + 1) / (probability.sum(1) + coverage.sum(1) + 1)
     entropy = F.binary_cross_entropy_with_logits(logits, coverage, reduction="none")
-    # Half of the weight around the object, so that a small one is not lost in its background.
+    # The object's surroundings get half of the weight, so that the background does not outweigh a small object.
     inside = coverage.sum(1).clamp(min=1)
     weight = 1 + coverage * (coverage[0].numel() / inside / 4)[:, None].clamp(max=20)
     return dice + 2 * (entropy * weight).sum(1) / weight.sum(1)

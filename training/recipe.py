@@ -1,4 +1,4 @@
-"""One training step: scenes in, the sum of all losses out."""
+"""The losses of one training step."""
 
 import random
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StepSize:
-    """How much one step looks at."""
+    """Numbers of prompts and images in one step."""
 
     scenes: int = 4
     concepts_per_scene: int = 4
@@ -74,7 +74,7 @@ def draw_batch(spec: ModelSpec, seeds: Sequence[int]) -> Batch:
 def dense_step(
     model: Sam3Image, head: DenseHead, batch: Batch, rng: random.Random
 ) -> dict[str, torch.Tensor]:
-    """The warm-up: image and text features get to know shapes, colours and words. Cheap, so it sees many scenes."""
+    """Losses of the warm-up: image and text features learn shapes, colours and words, on many scenes at low cost."""
     neck = model.backbone.vision_backbone
     trunk = neck.trunk(normalise(batch.pictures))[-1]
     coarse = neck.convs[2](trunk)
@@ -164,7 +164,7 @@ class _Clicked:
 def click_losses(
     spec: ModelSpec, model: Sam3Image, pvs: Pyramid, batch: Batch, size: StepSize, rng: random.Random
 ) -> dict[str, torch.Tensor]:
-    """One click, a box, several clicks; then one of these refined by a correction and its own logits."""
+    """Losses of one click, a box and several clicks, and of one of these refined by a correction and its own logits."""
     positives, negatives = rng.randint(1, 3), rng.randint(0, 2)
     makers = [one_click, box_prompt, lambda s, i, r: several_clicks(s, i, positives, negatives, r)]
     clicked, answers = [], []

@@ -1,4 +1,4 @@
-"""Prompts for a scene, with what each should find. One training batch is many prompts on few images."""
+"""Prompts for a scene, each with its targets. One training batch has many prompts on few images."""
 
 import random
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def present_text(scene: Scene, rng: random.Random) -> ConceptSample:
 
 
 def absent_text(scene: Scene, rng: random.Random) -> ConceptSample:
-    """A phrase that names nothing here: mostly a near miss, sometimes another word."""
+    """A phrase that names nothing in the scene: mostly a near miss, sometimes another word."""
     if rng.random() < 0.15:
         return ConceptSample(ConceptPrompt(text=rng.choice(OTHER_WORDS)), ())
     absent = [concept for concept in ALL_CONCEPTS if not matching(scene, concept)]
@@ -44,7 +44,7 @@ def absent_text(scene: Scene, rng: random.Random) -> ConceptSample:
 def exemplar(scene: Scene, rng: random.Random) -> ConceptSample:
     """Boxes that show a kind (colour and shape), perhaps with one of another kind marked as unlike it, or with a text.
 
-    A text with a negative box excludes that box's kind from what the text names.
+    A negative box excludes its kind from the text's targets.
     """
     example = rng.choice(scene.shapes)
     kind = Concept(example.colour, example.shape)
@@ -82,7 +82,7 @@ def one_click(scene: Scene, index: int, rng: random.Random) -> VisualPrompt:
 def several_clicks(
     scene: Scene, index: int, positives: int, negatives: int, rng: random.Random
 ) -> VisualPrompt:
-    """Clicks on the object and outside of it (half of them on another object, where there is one)."""
+    """Clicks on the object and outside of it; half of those outside are on another object, if there is one."""
     others = [i for i in range(len(scene.shapes)) if i != index]
     points = [_inside(scene, index, rng) for _ in range(positives)]
     for _ in range(negatives):
@@ -101,7 +101,7 @@ def box_prompt(scene: Scene, index: int, rng: random.Random) -> VisualPrompt:
 def correction(
     scene: Scene, wrong: npt.NDArray[np.bool_], target: npt.NDArray[np.bool_], rng: random.Random
 ) -> Point | None:
-    """A click on a pixel that the mask got wrong; both masks are bool [cells, cells]. None where nothing is wrong."""
+    """A click on a wrong pixel of the mask; both masks are bool [cells, cells]. None when no pixel is wrong."""
     ys, xs = np.nonzero(wrong)
     if len(ys) == 0:
         return None

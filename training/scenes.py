@@ -1,7 +1,7 @@
 """Scenes of coloured shapes with exact masks, drawn from a seed.
 
-A scene is a description in the pixels of a canvas; it can be rendered at any size, so the same scene serves training
-(the model's square) and evaluation (an ordinary photo's size).
+A scene describes shapes in the pixels of a canvas and can be rendered at any size: at the model's square for training,
+and at an ordinary photo's size for evaluation.
 """
 
 import colorsys
@@ -52,7 +52,7 @@ class Scene:
         return canvas > 127
 
     def coverage(self, index: int, cells: int) -> npt.NDArray[np.float32]:
-        """How much of each cell of a `cells` x `cells` grid the object covers, float [cells, cells] in [0, 1]."""
+        """The share of each cell of a grid that the object covers, float [cells, cells] in [0, 1]."""
         fine = self.mask(index, ImageSize(4 * cells, 4 * cells)).astype(np.float32)
         return fine.reshape(cells, 4, cells, 4).mean(axis=(1, 3))
 
@@ -61,7 +61,7 @@ class Scene:
 
 
 def draw_scene(seed: int, size: ImageSize | None = None, max_shapes: int = 7) -> Scene:
-    """A scene of 1 to `max_shapes` shapes; kinds repeat often, so that exemplars have something to find."""
+    """A scene of 1 to `max_shapes` shapes. Kinds often repeat, so that exemplars have other instances to find."""
     rng = random.Random(seed)
     if size is None:
         size = ImageSize(240, round(240 * rng.uniform(0.8, 1.4)))
@@ -127,7 +127,7 @@ def _shade(colour: str, rng: random.Random) -> Colour:
 
 
 def _fill(picture: npt.NDArray[Any], outline: npt.NDArray[np.float64], value: Colour | int) -> None:
-    # Pixel centres are at integers in OpenCV and at halves here.
+    # Pixel centres are at integers in OpenCV and at half-integers here.
     fixed = np.round((outline - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     colour = value if isinstance(value, tuple) else (value,)
     line = cv2.LINE_AA if picture.ndim == 3 else cv2.LINE_8

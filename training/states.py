@@ -1,4 +1,4 @@
-"""From a training state to a model that can be used."""
+"""Builds a usable model from a training state."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Train the few token embeddings that the vocabulary of shapes needs, not 49,408 of them."""
+"""A token table for training with only the few rows that the vocabulary of shapes uses, of 49,408."""
 
 import torch
 from sam3.model.sam3_image import Sam3Image
@@ -19,7 +19,7 @@ def known_token_ids(model: Sam3Image) -> list[int]:
 
 
 class CompactEmbedding(nn.Module):
-    """Stands in for the token table during training: known ids have their own row, all others share the last one."""
+    """Replaces the token table during training: each known id has a row, all others share the last one."""
 
     row_of: torch.Tensor
 

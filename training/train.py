@@ -1,6 +1,6 @@
 """Train `tiny` from scratch on drawn scenes: `python -m training.train`. Resumes from its last state.
 
-Data parallel over processes, one thread each: at this size that uses cores far better than threads inside operators.
+Data-parallel over processes of one thread each: at this size, that uses cores far better than threads inside operators.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from training.tokens import compact_tokens
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole recipe in numbers."""
+    """The hyperparameters of the recipe."""
 
     steps: int = 6600
     dense_steps: int = 2000
@@ -40,7 +40,7 @@ class Plan:
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
     average: float = 0.998
-    """Decay of the weights' moving average, which is what is exported."""
+    """Decay of the weights' moving average, which `training.export` writes."""
 
 
 class Trainee(nn.Module):
@@ -57,7 +57,7 @@ class Trainee(nn.Module):
         self.model.inst_interactive_predictor.model.sam_mask_decoder.train()
 
     def trained(self) -> list[nn.Parameter]:
-        """Parameters that images use; what serves video only is left alone."""
+        """The parameters that images use. Parameters for video are not trained."""
         tracker = "model.inst_interactive_predictor.model."
         video = tuple(
             tracker + part
@@ -74,7 +74,7 @@ class Trainee(nn.Module):
 
 
 def spread_reference_points(model: Any) -> None:
-    """Start the decoder's reference boxes on a grid over the image: localisation is learnt many times faster."""
+    """Initialise the decoder's reference boxes as a grid over the image: the model learns to localise much faster."""
     side = math.isqrt(TINY.queries)
     places = (torch.arange(side) + 0.5) / side
     y, x = torch.meshgrid(places, places, indexing="ij")
@@ -86,10 +86,10 @@ def spread_reference_points(model: Any) -> None:
 
 
 def attend_by_place(model: Any) -> None:
-    """Let the click decoder's cross-attention start where the click is.
+    """Initialise the click decoder's cross-attention so that it attends to the click's position.
 
-    Queries and keys get the same projection, so that equal position encodings match; otherwise a click is ignored for
-    thousands of steps.
+    Queries and keys get the same projection, so that equal position encodings match. Otherwise the model ignores clicks
+    for thousands of steps.
     """
     transformer = model.inst_interactive_predictor.model.sam_mask_decoder.transformer
     crossings = [transformer.final_attn_token_to_image]
@@ -104,7 +104,7 @@ def attend_by_place(model: Any) -> None:
 
 
 def learning_rate(plan: Plan, step: int) -> float:
-    """Linear warm-up (again where the full recipe begins), then a cosine to zero."""
+    """Linear warm-up (and another when the full recipe begins), then a cosine to zero."""
     since = step if step < plan.dense_steps else step - plan.dense_steps
     warm = min(1.0, (since + 1) / plan.warm_up_steps)
     return plan.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / plan.steps)))
@@ -169,7 +169,7 @@ def run(rank: int, processes: int, plan: Plan, folder: Path, threads: int, port:
 def average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
     if processes == 1:
         return
-    # A parameter without a gradient in one process may have one in the other: all must take part.
+    # A parameter without a gradient in one process may have one in another: all processes must take part.
     grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([grad.flatten() for grad in grads])
     dist.all_reduce(flat)
@@ -181,7 +181,7 @@ def average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
 def resume(
     path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer, average: dict[str, torch.Tensor]
 ) -> int:
-    """The step to go on from; loads the state in place."""
+    """Load the last state in place; returns the step to continue from."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
@@ -198,7 +198,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     average: dict[str, torch.Tensor],
 ) -> None:
-    """Write to the side, then rename: a stop in between leaves the last state whole."""
+    """Write a state under another name, then rename it: an interruption leaves the last state complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".part")
     state = {
@@ -226,7 +226,7 @@ def main() -> None:
     if args.processes == 1:
         run(0, *job)
     else:
-        # A terminated parent must end its workers: they are daemons, which only an orderly exit stops.
+        # A terminated parent must stop its workers: they are daemons, and only an orderly exit stops these.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         multiprocessing.spawn(run, job, nprocs=args.processes, daemon=True)  # type: ignore[attr-defined]
 

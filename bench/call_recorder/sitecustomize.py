@@ -1,7 +1,7 @@
-"""Python imports this first where this folder is on its path: records which functions of the project are called.
+"""Records the project's functions that are called. Python imports this module first if its folder is on the path.
 
-While the file `on` exists in the folder that CALL_RECORDER names, each process notes every Python function of the
-project that it enters; when the file goes, it writes them down beside it. For `bench.request_path`.
+While the file `on` exists in the folder CALL_RECORDER, each process records every Python function of the project that
+it enters. When the file is deleted, the process writes the list into this folder. For `bench.request_path`.
 """
 
 import os
@@ -30,7 +30,7 @@ class Recorder:
             self.entered.add((frame.f_code.co_filename.removeprefix(ROOT), frame.f_code.co_qualname))
 
     def watch(self) -> None:
-        """Begin and end with the file."""
+        """Start recording when the file `on` appears, and stop when it is deleted."""
         while True:
             time.sleep(POLL_S)
             wanted = (FOLDER / "on").exists()

@@ -31,7 +31,7 @@ class ConceptHandler(Handler[ConceptRequest, "ConceptItem", "Detections"]):
         return self._engine.segment_concepts(items)
 
     def masks(self, found: "Detections") -> int:
-        """Of all prompts together."""
+        """Number of masks, of all prompts together."""
         return sum(len(one.scores) for one in found)
 
     def instances(

@@ -1,5 +1,5 @@
-"""The prompt decoder: answers from features it holds, fetches those it does not, and says when it needs the
-image."""
+"""The prompt decoder's deployment. It answers prompts from an image's features: from its hot tier, else from the
+pool; where neither has them, it replies NeedImage."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from ray import serve
 
-from deployments.autoscaling import oldest_s, report
 from deployments.config import DecoderConfig
 from deployments.decoder.features import FeatureLoader, HotImage
 from deployments.decoder.hot import HotCache, Weighed
@@ -17,6 +15,7 @@ from deployments.decoder.job import JobRunner
 from deployments.decoder.prompts import PromptRunner, warm_up_encoding
 from deployments.keys import ImageKey
 from deployments.messages import Answered, PromptJob, Reply
+from deployments.model.load import oldest_s, report
 from deployments.model.loading import hot_budget, load_engine
 from deployments.model.thread import Canary, ModelThread
 from deployments.observe import tracing
@@ -25,7 +24,7 @@ from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.pool.lessee import LeasedNames
 from deployments.pool.names import Names
-from deployments.ray import ring
+from deployments.ray.hooks import HasPlace, ReportsLoad
 from deployments.ray.loopback import stay_on_loopback
 from sam3_engine.embedding import Embedding
 from sam3_engine.types import ImageSize, Point, VisualPrompt
@@ -35,10 +34,10 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 100_000
 GPU_POST_THREADS = 4
-"""Masks encoded at once where the model runs on a GPU; on a CPU, as many as torch has threads."""
+"""Threads that encode masks where the model runs on a GPU; on a CPU there are as many as torch has."""
 
 
-class PromptDecoder:
+class PromptDecoder(ReportsLoad, HasPlace):
     """A Serve deployment. Ready once the model is loaded and warmed up."""
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -81,7 +80,7 @@ class PromptDecoder:
         metrics.set(NAMES.processes, 1, part="decoder")
 
     async def run(self, job: PromptJob) -> Reply:
-        """Answer a job, or say that the image is needed."""
+        """Answer a job, or reply NeedImage or Expired."""
         with tracing.span("decoder.run", job.traceparent):
             reply = await self._jobs.run(job)
             if isinstance(reply, Answered):
@@ -89,7 +88,7 @@ class PromptDecoder:
             return reply
 
     async def forget(self, tenant: str, digest: str) -> bool:
-        """Drop an image and all that is kept of it. Whether it was here."""
+        """Drop an image and its data. Returns whether this replica had it."""
         return self._jobs.forget(tenant, digest)
 
     async def hot_images(self, tenant: str) -> list[str]:
@@ -101,18 +100,14 @@ class PromptDecoder:
         return await self._pool.ready()
 
     async def check_health(self) -> None:
-        """Called by Serve: clicks on an image whose mask is known."""
+        """Called by Serve: drops idle hot images, reports the tier's size, and runs a click whose result is known."""
         self._hot.drop_idle()
         self._metrics.set(NAMES.pool_bytes, self._hot.used, tier="hot")
         self._metrics.set(NAMES.pool_entries, len(self._hot), tier="hot")
         await self._canary.check()
 
-    def record_replica_metadata(self) -> dict[str, float]:
-        """Called by Serve once, for the routers."""
-        return ring.metadata(serve.get_replica_context().rank.rank)
-
-    def record_autoscaling_stats(self) -> dict[str, float]:
-        """Called by Serve, for the autoscaling policy."""
+    def load(self) -> dict[str, float]:
+        """The load that the autoscaling policy reads."""
         return report(self._prompts.batchers, self._thread)
 
     async def _expand(self, embedding: Embedding) -> Weighed:
@@ -128,7 +123,7 @@ class PromptDecoder:
 
 
 def canary_click(engine: "Engine") -> Any:
-    """One click on a fixed image, whose features are made here: a function that gives the mask's logits."""
+    """Encode a fixed image; returns a function that runs one click on it and returns the mask's logits."""
     from sam3_engine.engine import VisualItem
 
     side = engine.spec.image_size
@@ -143,5 +138,5 @@ def canary_click(engine: "Engine") -> Any:
 
 
 def _own(embedding: Embedding) -> Embedding:
-    """A copy in this process's memory: features on a CPU would otherwise pin the object store's."""
+    """A copy in this process's memory: on a CPU, features would otherwise pin the embedding in the object store."""
     return Embedding(embedding.version, {name: array.copy() for name, array in embedding.arrays.items()})

@@ -19,6 +19,9 @@ from sam3_engine.embedding import Embedding
 from sam3_engine.errors import StaleEmbedding
 from sam3_engine.types import ImageSize
 
+FIND_TRIES = 2
+"""Embeddings of one image that are read, where the first one was lost: docs/retries.md."""
+
 
 @dataclass(slots=True)
 class HotImage:
@@ -113,7 +116,7 @@ class FeatureLoader:
         if found := self.hot(key):
             return found
         tier: CacheTier = "warm"
-        for _ in range(2):
+        for _ in range(FIND_TRIES):
             if warm is None:
                 answer = await self._pool.lookup(key, deadline)
                 if answer is None:

@@ -1,4 +1,4 @@
-"""What a decoder does for one kind of request, from its prompts to its masks. No torch here."""
+"""The interface of a handler, which serves one kind of request in a decoder. No torch here."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 Asked = TypeVar("Asked", bound=PromptRequest[Any])
 Item = TypeVar("Item")
-"""What the engine takes for one request."""
+"""The engine's input for one request."""
 Found = TypeVar("Found")
-"""What the engine gives for one request."""
+"""The engine's output for one request."""
 
 
 class Handler(ABC, Generic[Asked, Item, Found]):
-    """The part of a decoder that knows one kind of request. Its row in `deployments.decoder.prompts` makes it known."""
+    """Turns one kind of request into engine calls and results. `deployments.decoder.prompts.HANDLERS` lists them."""
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
 
     @abstractmethod
     def item(self, key: ImageKey, image: "HotImage", request: Asked) -> tuple[Item, int]:
-        """What the engine is asked, and how many prompts that is."""
+        """The engine's input, and its number of prompts."""
 
     @abstractmethod
     def run(self, items: Sequence[Item]) -> Sequence[Found]:
-        """Ask the engine, in the thread of the model: one result per item."""
+        """Call the engine, in the model's thread: one result per item."""
 
     @abstractmethod
     def masks(self, found: Found) -> int:
-        """How many masks are to be encoded."""
+        """Number of masks to encode."""
 
     @abstractmethod
     def instances(self, found: Found, size: ImageSize, request: Asked) -> Any:
-        """The request's `Results`, masks encoded. Called in a thread where there are many pixels."""
+        """The request's `Results`, with encoded masks. Called in a thread when there are many pixels."""
 
     def keep(self, key: ImageKey, request: Asked, found: Found) -> None:
-        """Keep what later requests for the image may start from."""
+        """Keep data that later requests for the image may start from, such as logits."""
 
     def forget(self, key: ImageKey) -> None:
-        """Drop what is kept of an image's requests."""
+        """Drop the data that `keep` kept for an image."""

@@ -1,10 +1,9 @@
-"""Prompts on images whose features are at hand: batched through the model, masks encoded, results packed."""
+"""Runs prompts on hot images: batches them through the model, encodes their masks and packs the results."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from deployments.decoder.concept import ConceptHandler
@@ -28,24 +27,16 @@ HANDLERS: dict[type[PromptRequest[Any]], type[Handler[Any, Any, Any]]] = {
     ConceptRequest: ConceptHandler,
     VisualRequest: VisualHandler,
 }
-"""Every kind of request that the model answers."""
+"""The handler of each kind of request."""
 
 AT_ONCE_PIXELS = 2**20
-"""Masks of so many pixels together are encoded on the event loop: a thread would take longer to wake up. Not those of a
-GPU, which is to be waited for in a thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """One kind of request, and the batches that its prompts go through."""
-
-    handler: Handler[Any, Any, Any]
-    batcher: Batcher[Any, Any]
+"""Masks with at most this many pixels together are encoded on the event loop: waking a thread would take longer. On a
+GPU all masks are encoded in a thread, because encoding waits for the device."""
 
 
 class PromptRunner:
-    """The model's side of a decoder. Each kind of request has batches of its own, so a click waits for one pass at
-    most."""
+    """Runs requests through the model. Each kind of request has its own batches, so a click waits for at most one
+    pass of another kind."""
 
     def __init__(
         self,
@@ -56,39 +47,39 @@ class PromptRunner:
         batch_size: int,
         batch_wait_s: float,
     ) -> None:
-        """post: where masks are up-sampled and encoded. batch_size: most prompts in one call of the model."""
+        """post: the executor that up-samples and encodes masks. batch_size: most prompts in one call of the model."""
         self._post = post
         self._at_once = AT_ONCE_PIXELS if engine.device.type == "cpu" else 0
 
         def on_batch(prompts: int) -> None:
             metrics.observe(NAMES.batch_size, prompts, stage="prompt")
 
-        self._kinds: dict[type[PromptRequest[Any]], _Kind] = {}
-        for request, handler_class in HANDLERS.items():
-            handler = handler_class(engine)
-            batcher: Batcher[Any, Any] = Batcher(handler.run, thread, batch_size, batch_wait_s, on_batch)
-            self._kinds[request] = _Kind(handler, batcher)
+        self._handlers = {request: handler(engine) for request, handler in HANDLERS.items()}
+        self._batchers: dict[type[PromptRequest[Any]], Batcher[Any, Any]] = {
+            request: Batcher(handler.run, thread, batch_size, batch_wait_s, on_batch)
+            for request, handler in self._handlers.items()
+        }
 
     @property
     def batchers(self) -> Sequence[Batcher[Any, Any]]:
-        """Where prompts wait for the model."""
-        return [kind.batcher for kind in self._kinds.values()]
+        """The batchers, in which prompts wait for the model."""
+        return list(self._batchers.values())
 
     async def answer(
         self, key: ImageKey, image: HotImage, request: PromptRequest[Any], deadline: float | None
     ) -> tuple[bytes, Stages]:
-        """What `results.load_results` reads, and the seconds of queue, prompt and post. Raises DeadlineExceeded."""
-        kind = self._kinds[type(request)]
-        item, prompts = kind.handler.item(key, image, request)
+        """Input of `results.load_results`, and the seconds of queue, prompt and post. Raises DeadlineExceeded."""
+        handler = self._handlers[type(request)]
+        item, prompts = handler.item(key, image, request)
         started = time.monotonic()
-        found, queue_s = await kind.batcher.submit(item, prompts, deadline)
+        found, queue_s = await self._batchers[type(request)].submit(item, prompts, deadline)
         modelled = time.monotonic()
-        kind.handler.keep(key, request, found)
-        if kind.handler.masks(found) * image.size.height * image.size.width <= self._at_once:
-            data = _pack(kind.handler, found, image.size, request)
+        handler.keep(key, request, found)
+        if handler.masks(found) * image.size.height * image.size.width <= self._at_once:
+            data = _pack(handler, found, image.size, request)
         else:
             loop = asyncio.get_running_loop()
-            data = await loop.run_in_executor(self._post, _pack, kind.handler, found, image.size, request)
+            data = await loop.run_in_executor(self._post, _pack, handler, found, image.size, request)
         return data, {
             "queue": queue_s,
             "prompt": modelled - started - queue_s,
@@ -96,9 +87,9 @@ class PromptRunner:
         }
 
     def forget(self, key: ImageKey) -> None:
-        """Drop what is kept of an image's requests."""
-        for kind in self._kinds.values():
-            kind.handler.forget(key)
+        """Drop all data kept of requests for an image."""
+        for handler in self._handlers.values():
+            handler.forget(key)
 
 
 def _pack(handler: Handler[Any, Any, Any], found: Any, size: ImageSize, request: PromptRequest[Any]) -> bytes:
@@ -106,7 +97,7 @@ def _pack(handler: Handler[Any, Any, Any], found: Any, size: ImageSize, request:
 
 
 def warm_up_encoding(engine: "Engine") -> None:
-    """Encode a mask in every format, so that no request pays for importing what that needs."""
+    """Encode a mask in every format, so that no request pays for the imports."""
     import numpy as np
     import torch
 

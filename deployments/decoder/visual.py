@@ -53,7 +53,7 @@ class VisualHandler(Handler[VisualRequest, "VisualItem", "list[VisualMask]"]):
         return instances
 
     def keep(self, key: ImageKey, request: VisualRequest, found: "list[VisualMask]") -> None:
-        """The chosen logits, where the request says so."""
+        """Keep the answer's logits if the request has `save_logits`."""
         if request.save_logits:
             self._logits.save(key, request.prompts, [mask.low_res_logits for mask in found])
 

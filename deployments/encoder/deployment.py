@@ -1,4 +1,4 @@
-"""The image encoder: pixels in, compact embeddings out, batched. Its caller owns what it returns."""
+"""The image encoder's deployment: pixels in, compact embeddings out, in batches."""
 
 import asyncio
 from typing import Any
@@ -7,15 +7,16 @@ import numpy as np
 import numpy.typing as npt
 from ray.exceptions import RayError
 
-from deployments.autoscaling import report
 from deployments.config import EncoderConfig
 from deployments.messages import OtherModel, PixelsLost, Source, Square
 from deployments.model.batcher import Batcher
+from deployments.model.load import report
 from deployments.model.loading import load_engine
 from deployments.model.thread import Canary, ModelThread
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
+from deployments.ray.hooks import ReportsLoad
 from deployments.ray.loopback import stay_on_loopback
 from sam3_engine.embedding import Embedding
 from sam3_engine.images import decode_image, lift_pillow_limit
@@ -23,7 +24,7 @@ from sam3_engine.images import decode_image, lift_pillow_limit
 Pixels = npt.NDArray[np.uint8]
 
 
-class ImageEncoder:
+class ImageEncoder(ReportsLoad):
     """A Serve deployment. Ready once the model is loaded and warmed up."""
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -53,15 +54,15 @@ class ImageEncoder:
             return embedding
 
     async def ready(self) -> bool:
-        """Answers when the replica does."""
+        """True, as soon as the replica answers at all."""
         return True
 
     async def check_health(self) -> None:
         """Called by Serve: runs the model on an image whose embedding is known."""
         await self._canary.check()
 
-    def record_autoscaling_stats(self) -> dict[str, float]:
-        """Called by Serve, for the autoscaling policy."""
+    def load(self) -> dict[str, float]:
+        """The load that the autoscaling policy reads."""
         return report([self._batcher], self._thread)
 
     def _on_batch(self, images: int) -> None:
@@ -90,7 +91,7 @@ async def referenced(reference: list[Any], timeout_s: float) -> Any:
 
 
 def _values(embedding: Embedding) -> npt.NDArray[Any]:
-    """The coarsest features as numbers; bfloat16 seen as uint16 is read as the upper half of float32."""
+    """The coarsest features as float32; uint16 holds bfloat16, which is the upper half of a float32."""
     array = embedding.arrays["pvs_coarse"]
     if array.dtype == np.uint16:
         array = (array.astype(np.uint32) << 16).view(np.float32)

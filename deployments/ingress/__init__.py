@@ -1,1 +1,1 @@
-"""In an ingress: the service behind HTTP, and the decoders and the pool as it sees them."""
+"""The ingress process: the service behind HTTP, and its clients of decoders and pool."""

@@ -1,6 +1,6 @@
-"""Decoders and pool, as a request needs them. No torch, no Ray.
+"""The interfaces of decoders and pool that the ingress calls. No torch, no Ray.
 
-`deployments.ingress.decoders` and `deployments.pool.client` are the real ones.
+`deployments.ingress.decoders` and `deployments.pool.client` implement them.
 """
 
 from typing import Protocol
@@ -14,27 +14,27 @@ from sam3_engine.types import ImageSize
 
 
 class DecoderClient(Protocol):
-    """The decoders, seen from the ingress."""
+    """The ingress's client of the decoders."""
 
     async def run(self, job: PromptJob) -> Reply:
-        """The reply of the replica that most likely has the image hot. Raises Overloaded, OtherModel."""
+        """The reply of the replica most likely to hold the image hot. Raises Overloaded, OtherModel."""
         ...
 
     async def ready(self) -> bool:
-        """Whether a decoder and an encoder would answer now."""
+        """Whether a decoder, an encoder and the pool answer now."""
         ...
 
     async def forget(self, tenant: str, digest: str) -> bool:
-        """Drop an image in every replica. Whether one had it. Raises Overloaded when not all confirm."""
+        """Drop an image in every replica; returns whether one had it. Raises Overloaded when not all confirm."""
         ...
 
     async def hot_images(self, tenant: str) -> set[str]:
-        """Digests of a tenant's images that some replica has in its memory."""
+        """Digests of a tenant's images that any replica holds hot."""
         ...
 
 
 class PoolClient(Protocol):
-    """The embedding pool, seen from the ingress."""
+    """The ingress's client of the embedding pool."""
 
     async def ensure(
         self,
@@ -46,10 +46,10 @@ class PoolClient(Protocol):
         received: float,
         quota: int | None,
     ) -> Ensured:
-        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB.
+        """Have an image encoded, only once for any number of callers. square: uint8 [S, S, 3] RGB.
 
-        Raises Overloaded, OtherModel, and DeadlineExceeded when the encode's turn came after the deadline of whoever
-        started it.
+        Raises Overloaded and OtherModel. Raises DeadlineExceeded when the deadline of the caller that started the
+        encode passed first; that may be another caller's.
         """
         ...
 
@@ -58,9 +58,9 @@ class PoolClient(Protocol):
         ...
 
     async def delete(self, tenant: str, digest: str, at: float) -> bool:
-        """Forget an image in every shard. Whether one had it. Raises Overloaded when not all confirm."""
+        """Delete an image in every shard; returns whether one had it. Raises Overloaded when not all confirm."""
         ...
 
     async def images(self, tenant: str) -> list[tuple[StoredImage, list[str]]]:
-        """What is held of a tenant's images, and their ids; newest first. Raises Overloaded."""
+        """A tenant's images in the pool and the ids of each, newest first. Raises Overloaded."""
         ...

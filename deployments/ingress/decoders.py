@@ -1,4 +1,4 @@
-"""The decoders as the ingress sees them."""
+"""The ingress's client of the decoders, on Serve's handles."""
 
 import asyncio
 import math
@@ -6,18 +6,19 @@ import time
 from typing import Any
 
 from ray.exceptions import RayActorError
-from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.keys import affinity
 from deployments.messages import PromptJob, Reply
 from deployments.protocol import Overloaded
-from deployments.ray.router import call
+from deployments.ray.calls import call, call_all
 
 READY_TIMEOUT_S = 2.0
 BROADCAST_S = 10.0
+FORGET_TRIES = 2
+"""Rounds in which all replicas are told of a deletion: docs/retries.md."""
 READY_FOR_S = 1.0
-"""How long a good answer to "are you ready?" is believed."""
+"""Seconds for which a positive readiness check is cached."""
 
 
 class ServeDecoders:
@@ -30,8 +31,8 @@ class ServeDecoders:
         retry_after_s: float,
         may_sleep: bool = False,
     ) -> None:
-        """may_sleep: whether all replicas may be stopped when idle. Asking them whether they are ready would wake
-        them, so once they were ready, the service stays so: a request is what wakes them."""
+        """may_sleep: whether idle replicas may all be stopped. A readiness check would start them again, so after the
+        first positive check the service counts as ready; the next request starts them."""
         self._may_sleep = may_sleep
         self._decoder = decoder
         self._encoder = encoder
@@ -39,7 +40,7 @@ class ServeDecoders:
         self._ready_until = 0.0
 
     async def run(self, job: PromptJob) -> Reply:
-        """One hop, to the replica that this image id hashes to. Raises Overloaded."""
+        """Call the replica that this image id hashes to. Raises Overloaded, OtherModel."""
         reply: Reply = await call(
             self._decoder,
             "run",
@@ -51,36 +52,25 @@ class ServeDecoders:
         return reply
 
     async def forget(self, tenant: str, digest: str) -> bool:
-        """Drop an image in every replica that runs. Whether one had it. Raises Overloaded when not all
+        """Drop an image in every running replica; returns whether one had it. Raises Overloaded when not all
         confirm."""
         held = False
-        for last in (False, True):
-            answers = await self._every("forget", tenant, digest)
+        for left in reversed(range(FORGET_TRIES)):
+            answers = await call_all(self._decoder, "forget", tenant, digest, timeout_s=BROADCAST_S)
             held = held or any(one is True for one in answers)
             # A replica that died has dropped everything.
             errors = [one for one in answers if isinstance(one, Exception)]
             unsure = [error for error in errors if not isinstance(error, RayActorError)]
             if not unsure:
                 return held
-            if last:
+            if not left:
                 raise Overloaded(self._retry_after_s) from unsure[0]
         raise AssertionError("unreachable")
 
     async def hot_images(self, tenant: str) -> set[str]:
-        """Digests of a tenant's images that some replica has in its memory, as far as replicas answer."""
-        answers = await self._every("hot_images", tenant)
+        """Digests of a tenant's images that any replica holds hot. Replicas that do not answer count as empty."""
+        answers = await call_all(self._decoder, "hot_images", tenant, timeout_s=BROADCAST_S)
         return {digest for answer in answers if isinstance(answer, list) for digest in answer}
-
-    async def _every(self, method: str, *args: Any) -> list[Any]:
-        """Every replica's answer, or the error instead of it."""
-        try:
-            return await self._decoder.broadcast(method, *args).results_async(
-                timeout_s=BROADCAST_S, return_exceptions=True
-            )
-        except DeploymentUnavailableError:
-            return []  # no replica, so nothing is held
-        except TimeoutError as error:
-            return [error]
 
     async def ready(self) -> bool:
         """Whether a decoder, an encoder and the pool answer now."""
@@ -89,7 +79,7 @@ class ServeDecoders:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await asyncio.gather(call(self._decoder, "ready"), call(self._encoder, "ready"))
-        except Exception:  # not ready, whatever the reason
+        except Exception:  # any failure means "not ready"
             return False
         self._ready_until = math.inf if self._may_sleep else time.monotonic() + READY_FOR_S
         return True

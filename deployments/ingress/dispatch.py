@@ -1,7 +1,8 @@
-"""The way of a request between decoder and pool. No torch, no Ray.
+"""Dispatches a request between decoder and pool. No torch, no Ray.
 
-The decoder is asked first, with nothing but the image's name and digest; only when it does not know the image
-is the image read, decoded and resized, off the event loop, and handed to the pool. Then it is asked again.
+The decoder first gets the image's id and digest alone. When it replies NeedImage, the image is read, decoded and
+resized off the event loop, and the pool has it encoded. Then the decoder gets the request again.
+docs/retries.md sets these retries beside all others.
 """
 
 import asyncio
@@ -28,16 +29,16 @@ from deployments.protocol import (
 from sam3_engine.images import DecodedImage, decode_image
 
 ATTEMPTS = 3
-"""How often an image is sent again when its embedding is lost between the pool and the decoder."""
+"""Most times that an image is encoded because its embedding was lost between the pool and the decoder."""
 UPDATE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Between the attempts to find a decoder and an encoder of one model, while an update replaces them."""
+"""Pauses between attempts to find a decoder and an encoder with the same model, while an update replaces them."""
 WORK = {"transfer", "prompt", "post"}
-"""A decoder's stages in which it works on the request; the rest of its time the request waits."""
+"""The decoder's stages that work on the request; in the rest of the decoder's time, the request waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """Brings each request to a decoder that can answer it. `executor`: decodes images of at most `max_image_pixels`."""
+    """Sends each request to a decoder that can answer it. `executor`: decodes images of at most `max_image_pixels`."""
 
     decoder: DecoderClient
     pool: PoolClient
@@ -47,9 +48,9 @@ class Dispatcher:
     async def answer(
         self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
     ) -> tuple[str, Answered]:
-        """The image's id and the decoder's answer. `request` None: have the image ready.
+        """The image's id and the decoder's answer. `request` None only encodes the image.
 
-        Raises UnknownImage, Overloaded, DeadlineExceeded, and what reading the image raises.
+        Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageSource.content`.
         """
         received = time.time()
         digest = await image.source.content_id() if image.source else None
@@ -81,7 +82,7 @@ class Dispatcher:
                     case NeedImage():
                         job = await self._encode(image, job, reply, timings)
                         image_id = job.image_id
-                        lost += 1  # if it is asked for again
+                        lost += 1  # counts only if the decoder needs the image again
             except OtherModel:
                 if (pause := next(pauses, None)) is None:
                     raise Overloaded from None
@@ -89,7 +90,7 @@ class Dispatcher:
                     await asyncio.sleep(pause)
                 job = replace(job, elsewhere=job.elsewhere + 1)
             except DeadlineExceeded:
-                # It may have been that of another request, whose encode this one had joined.
+                # This request may have joined another request's encode, whose deadline has passed.
                 if timings.deadline is not None and timings.deadline <= time.time():
                     raise
                 lost += 1
@@ -98,7 +99,7 @@ class Dispatcher:
     async def _encode(
         self, image: ImageReference, job: PromptJob, need: NeedImage, timings: Timings
     ) -> PromptJob:
-        """Read, decode and resize the image, and have it encoded. The job that names the result."""
+        """Read, decode and resize the image, and have it encoded. Returns the job with the embedding's reference."""
         assert image.source is not None
         content = await image.source.content()
         digest = await image.source.content_id()  # a URL may have changed since its id was last known

@@ -1,4 +1,4 @@
-"""What the HTTP layer asks of the model, answered by decoders and pool. No torch, no Ray: both are small protocols."""
+"""The service behind the HTTP layer. It calls decoders and pool through their protocols: no torch, no Ray."""
 
 import asyncio
 import time
@@ -26,12 +26,12 @@ from deployments.results import load_results
 T = TypeVar("T")
 
 LARGE = 256 * 1024
-"""Bytes of results beyond which they are unpacked in a thread."""
+"""Results of more bytes than this are unpacked in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """What the ingress needs of the settings."""
+    """The ingress's part of the settings."""
 
     max_image_pixels: int
     threads: int
@@ -59,7 +59,7 @@ class SegmentationService:
     async def answer(
         self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings
     ) -> Answer[Results]:
-        """What the model says about an image. `request` None: encode the image, so that later requests find it."""
+        """The model's answer about an image. `request` None only encodes the image, for later requests."""
         try:
             work = self._dispatcher.answer(image, request, timings)
             image_id, answered = await _before(timings.deadline, work)
@@ -70,14 +70,14 @@ class SegmentationService:
         return Answer(image_id, answered.size, await self._results(answered))
 
     async def images(self, tenant: str) -> list[KeptImage]:
-        """The tenant's images, newest first; one that has several ids once for each."""
+        """The tenant's images, newest first. An image with several ids appears once for each id."""
         hot, stored = await asyncio.gather(self._decoder.hot_images(tenant), self._pool.images(tenant))
         return [_kept(image_id, image, hot) for image, ids in stored for image_id in ids]
 
     async def delete(self, tenant: str, image_id: str) -> None:
-        """Forget the image that an id names: everywhere, and under all of its ids. Raises UnknownImage.
+        """Delete the image that an id names, in every process and under all of its ids. Raises UnknownImage.
 
-        The pool first: afterwards no decoder can get it there, so what decoders then drop stays dropped.
+        The pool deletes first. Afterwards no decoder can fetch the image again once it has dropped it.
         """
         at = time.time()
         digest = await self._pool.resolve(tenant, image_id, None, at)
@@ -89,7 +89,7 @@ class SegmentationService:
             raise UnknownImage(image_id)
 
     async def ready(self) -> bool:
-        """Whether a request sent now would be answered."""
+        """Whether the service can answer requests now."""
         return await self._decoder.ready()
 
     async def _results(self, answered: Answered) -> Any:

@@ -15,15 +15,15 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deployments.observe.metrics import NAMES, RAYS, Across, Metric, RayMetric
+from deployments.observe.metrics import NAMES, Across, Metric
+from deployments.ray.metrics import PREFIX, RAYS, RayMetric, node_of
 
 OURS: dict[str, Metric] = {
     metric.name: metric for metric in (getattr(NAMES, field.name) for field in fields(NAMES))
 }
-_PREFIX = "ray_"
 _PART = re.compile(r"(_bucket|_sum|_count)_total$")
 _RAYS = "|".join(ray.name for ray in RAYS)
-_WANTED = re.compile(rf"(?:# (?:HELP|TYPE) )?(?:ray_sam3_|(?:{_RAYS})[ {{])")
+_WANTED = re.compile(rf"(?:# (?:HELP|TYPE) )?(?:{PREFIX}sam3_|(?:{_RAYS})[ {{])")
 _BY_RAY_NAME = {ray.name: ray for ray in RAYS}
 
 Labels = tuple[tuple[str, str], ...]
@@ -60,7 +60,7 @@ class Merged:
                         ray.across,
                     )
                 else:
-                    self._read_ours(sample.name.removeprefix(_PREFIX), sample.labels, sample.value)
+                    self._read_ours(sample.name.removeprefix(PREFIX), sample.labels, sample.value)
 
     def _read_ours(self, name: str, labels: dict[str, str], value: float) -> None:
         part = _PART.search(name)
@@ -68,7 +68,7 @@ class Merged:
         metric = OURS.get(base)
         if metric is None or (metric.kind == "histogram") != bool(part):
             return  # of a newer or older version of this application
-        kept = {"node": _node(labels)}
+        kept = {"node": node_of(labels)}
         for label in (*metric.labels, "deployment", "le"):
             if labels.get(label):
                 kept[label] = labels[label]
@@ -122,11 +122,7 @@ def merge(expositions: Iterable[str]) -> bytes:
 
 def _labels(labels: dict[str, str], ray: RayMetric) -> dict[str, str]:
     kept = {ours: labels[theirs] for theirs, ours in ray.labels if labels.get(theirs)}
-    return {**kept, "node": _node(labels)}
-
-
-def _node(labels: dict[str, str]) -> str:
-    return labels.get("NodeAddress") or labels.get("ip", "")
+    return {**kept, "node": node_of(labels)}
 
 
 def _in_order(item: tuple[tuple[str, Labels], float]) -> tuple[Labels, str, float]:

@@ -1,14 +1,18 @@
 """The one place that names metrics. Units are in the names; label values come from small sets.
 
-Serve's deployments report through `ray.serve.metrics` (see `serve_metrics`), Ray exports it on every node, and
+Serve's deployments report through `ray.serve.metrics` (see `report`), Ray exports it on every node, and
 `exposition` makes one answer of it, in which these names have the label `node`, and `deployment` where a replica
 reported.
 """
 
-from collections import defaultdict
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import Metric as Family
+from prometheus_client.samples import Sample
 
 Kind = Literal["counter", "gauge", "histogram"]
 Across = Literal["sum", "max"]
@@ -99,40 +103,6 @@ class _Names:
 NAMES = _Names()
 
 
-@dataclass(frozen=True, slots=True)
-class RayMetric:
-    """A family of Ray's own that is worth having beside ours, under Ray's name and with the label `node`.
-
-    labels: others that are kept, by Ray's name for them, and what they are called here. across: what becomes of
-    samples that differ in nothing else.
-    """
-
-    name: str
-    labels: tuple[tuple[str, str], ...] = ()
-    across: Across = "sum"
-
-
-_DEPLOYMENT = (("deployment", "deployment"),)
-_GPU = (("GpuIndex", "gpu"),)
-
-RAYS = (
-    RayMetric("ray_serve_deployment_queued_queries", _DEPLOYMENT),
-    RayMetric("ray_serve_num_ongoing_requests_at_replicas", _DEPLOYMENT),
-    RayMetric("ray_serve_deployment_replica_starts_total", _DEPLOYMENT),
-    RayMetric("ray_serve_autoscaling_target_replicas", _DEPLOYMENT, "max"),
-    RayMetric("ray_object_store_used_memory"),
-    RayMetric("ray_object_store_available_memory"),
-    RayMetric("ray_spill_manager_objects_bytes", (("State", "state"),)),
-    RayMetric("ray_node_cpu_utilization", across="max"),
-    RayMetric("ray_node_mem_used", across="max"),
-    RayMetric("ray_node_mem_available", across="max"),
-    RayMetric("ray_node_gpus_utilization", _GPU, "max"),
-    RayMetric("ray_node_gram_used", _GPU, "max"),
-    RayMetric("ray_node_gram_available", _GPU, "max"),
-)
-"""What dashboards and alerts need of Serve's and Ray's own figures; the rest is on the nodes' own ports."""
-
-
 class Metrics(Protocol):
     """Where figures are reported to."""
 
@@ -154,28 +124,63 @@ class Metrics(Protocol):
 
 
 class LocalMetrics:
-    """Keeps the figures in this process, for tests and for use without Ray."""
+    """Keeps the figures in a registry of this process. For any thread."""
 
     def __init__(self) -> None:
-        self.values: defaultdict[str, float] = defaultdict(float)
+        self.registry = CollectorRegistry()
+        self._families: dict[str, Any] = {}
+        self._series: dict[tuple[Any, ...], Any] = {}
+        """A family's part by the labels it was asked for with: prometheus_client takes longer to find it."""
+        self._making = threading.Lock()
 
     def add(self, metric: Metric, value: float = 1, **labels: str) -> None:
         """Increase a counter."""
-        self.values[_series(metric, labels)] += value
+        self._of(metric, labels).inc(value)
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """Set a gauge."""
-        self.values[_series(metric, labels)] = value
+        self._of(metric, labels).set(value)
 
     def follow(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
-        """Set a gauge to what it is now."""
-        self.set(metric, read(), **labels)
+        """Have a gauge be what `read` gives, in the thread that collects, each time it does."""
+        self._of(metric, labels).set_function(read)
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Count an observation under `<name>_count`."""
-        self.values[_series(metric, labels, "_count")] += 1
+        """Put one value into a histogram."""
+        self._of(metric, labels).observe(value)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Each series as `name{labels}` and its value; of a histogram just the count."""
+        found = {}
+        for _, sample in self.samples():
+            if not sample.name.endswith(("_bucket", "_sum")):
+                inner = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+                found[f"{sample.name}{{{inner}}}" if inner else sample.name] = sample.value
+        return found
+
+    def samples(self) -> Iterator[tuple[Family, Sample]]:
+        """All series; those of a histogram are the counters that it consists of: `_bucket`, `_sum`, `_count`."""
+        for family in self.registry.collect():
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):
+                    yield family, sample
+
+    def _of(self, metric: Metric, labels: dict[str, str]) -> Any:
+        key = metric.name, *labels.items()
+        return self._series.get(key) or self._make(metric, labels, key)
+
+    def _make(self, metric: Metric, labels: dict[str, str], key: tuple[Any, ...]) -> Any:
+        with self._making:
+            family = self._families.get(metric.name)
+            if family is None:
+                buckets = {"buckets": metric.boundaries} if metric.boundaries else {}
+                family = _FAMILIES[metric.kind](
+                    metric.name, metric.description, metric.labels, registry=self.registry, **buckets
+                )
+                self._families[metric.name] = family
+            self._series[key] = family.labels(**labels) if metric.labels else family
+            return self._series[key]
 
 
-def _series(metric: Metric, labels: dict[str, str], suffix: str = "") -> str:
-    inner = ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
-    return f"{metric.name}{suffix}{{{inner}}}" if inner else metric.name + suffix
+_FAMILIES: dict[Kind, Any] = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}

@@ -8,11 +8,12 @@ consist of (`deployments.observe.exposition` makes histograms of them again), an
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 
-from deployments.observe.metrics import Metric
-from deployments.observe.tallies import Change, Tallies
+from prometheus_client.core import Metric
+from prometheus_client.samples import Sample
+
+from deployments.observe.metrics import LocalMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -20,57 +21,31 @@ INTERVAL_S = 1.0
 """The shortest that Ray's own interval can be, so each of its reports finds every gauge set."""
 
 
-class ServeMetrics:
+class ServeMetrics(LocalMetrics):
     """`deployments.observe.metrics.Metrics` inside a replica or an actor; one per process.
 
     A gauge of two objects of this class in one process would be the last one's.
     """
 
     def __init__(self, interval_s: float = INTERVAL_S) -> None:
+        super().__init__()
         self._interval_s = interval_s
-        self._tallies = Tallies()
-        self._followed: list[tuple[Metric, dict[str, str], Callable[[], float]]] = []
+        self._told: dict[tuple[Any, ...], float] = {}
+        """Values of counters when Ray last heard of them."""
         self._instruments: dict[str, Any] = {}
-        self._reporter: threading.Thread | None = None
-        self._starting = threading.Lock()
-
-    def add(self, metric: Metric, value: float = 1, **labels: str) -> None:
-        """Increase a counter."""
-        self._tallies.add(metric, value, labels)
-        self._report_regularly()
-
-    def set(self, metric: Metric, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        self._tallies.set(metric, value, labels)
-        self._report_regularly()
-
-    def follow(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
-        """Set a gauge to what `read` gives, in the thread that reports, before each report."""
-        self._followed.append((metric, labels, read))
-        self._report_regularly()
-
-    def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Put one value into a histogram."""
-        self._tallies.observe(metric, value, labels)
-        self._report_regularly()
+        threading.Thread(target=self._run, name="report-metrics", daemon=True).start()
 
     def report(self) -> None:
-        """Hand over to Ray what has changed."""
-        for metric, labels, read in tuple(self._followed):
-            self._tallies.set(metric, read(), labels)
-        for change in self._tallies.take():
-            instrument = self._instrument(change)
-            if change.metric.kind == "gauge":
-                instrument.set(change.value, tags=change.labels)
-            elif change.value > 0:
-                instrument.inc(change.value, tags=change.labels)
-
-    def _report_regularly(self) -> None:
-        if self._reporter is None:
-            with self._starting:
-                if self._reporter is None:
-                    self._reporter = threading.Thread(target=self._run, name="report-metrics", daemon=True)
-                    self._reporter.start()
+        """Hand over to Ray what counters have gained since the last time, and every gauge."""
+        for family, sample in self.samples():
+            if family.type == "gauge":
+                self._instrument(family, sample).set(sample.value, tags=sample.labels)
+                continue
+            series = sample.name, *sample.labels.values()
+            gained = sample.value - self._told.get(series, 0.0)
+            if gained > 0:
+                self._told[series] = sample.value
+                self._instrument(family, sample).inc(gained, tags=sample.labels)
 
     def _run(self) -> None:
         pause = threading.Event()
@@ -80,14 +55,12 @@ class ServeMetrics:
             except Exception:
                 logger.exception("metrics cannot be reported")
 
-    def _instrument(self, change: Change) -> Any:
-        name = change.metric.name + change.suffix
-        found = self._instruments.get(name)
+    def _instrument(self, family: Metric, sample: Sample) -> Any:
+        found = self._instruments.get(sample.name)
         if found is None:
             from ray.serve import metrics
 
-            kind: Any = metrics.Gauge if change.metric.kind == "gauge" else metrics.Counter
-            labels = (*change.metric.labels, "le") if change.suffix == "_bucket" else change.metric.labels
-            found = kind(name, description=change.metric.description, tag_keys=labels)
-            self._instruments[name] = found
+            kind: Any = metrics.Gauge if family.type == "gauge" else metrics.Counter
+            found = kind(sample.name, description=family.documentation, tag_keys=tuple(sample.labels))
+            self._instruments[sample.name] = found
         return found

@@ -55,13 +55,6 @@ class ClusterMetrics:
         return await asyncio.to_thread(_merged, texts)
 
 
-def node_addresses() -> list[tuple[str, int]]:
-    """Where the nodes of this process's Ray cluster that count as alive export their metrics."""
-    import ray
-
-    return [(node["NodeManagerAddress"], node["MetricsExportPort"]) for node in ray.nodes() if node["Alive"]]
-
-
 async def _text(session: aiohttp.ClientSession, host: str, port: int) -> str | None:
     authority = f"[{host}]" if ":" in host else host
     try:

@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry over the stages of a request, across processes. Off by default: then nothing is imported.
+"""Spans of OpenTelemetry over the stages of a request, across processes. Off by default: then nothing is recorded.
 
 The ingress opens a trace, or goes on with the one of the client's `traceparent` header. Messages between processes
 carry the span that they belong to in the same form, and each process sends its own spans to the collector:
@@ -17,9 +17,21 @@ Without a trace around it (a trace that is not recorded, a health check) nothing
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NoOpTracer,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    format_trace_id,
+    get_current_span,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 SERVICE = "sam3-serve"
 HEADER = "traceparent"
@@ -42,16 +54,16 @@ class TracingNotInstalled(Exception):
         super().__init__("SAM3_OTLP_ENDPOINT needs the extra: pip install 'sam3-serve[otel]'")
 
 
-_tracer: Any = None
+_tracer: Tracer = NoOpTracer()
 _provider: Any = None
-_current: ContextVar[Any] = ContextVar("sam3-span", default=None)
-"""The span that this task works in."""
+"""The SDK's, once tracing is on."""
+_propagator = TraceContextTextMapPropagator()
 
 
 def configure(config: TracingConfig | None, part: str) -> None:
     """Switch tracing on in this process, once. part: what the process is. Raises TracingNotInstalled."""
     global _tracer, _provider
-    if config is None or _tracer is not None:
+    if config is None or _provider is not None:
         return
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -74,47 +86,44 @@ def configure(config: TracingConfig | None, part: str) -> None:
 
 def enabled() -> bool:
     """Whether this process traces."""
-    return _tracer is not None
+    return _provider is not None
 
 
-def trace(name: str, traceparent: str | None) -> AbstractContextManager[Any]:
-    """A request's outermost span, in the trace of the client's header where that is valid. Gives the span, or None."""
-    if _tracer is None:
-        return nullcontext()
-    return _open(name, _remote(traceparent), server=True)
+def trace(name: str, traceparent: str | None) -> AbstractContextManager[Span | None]:
+    """A request's outermost span, in the trace of the client's header where that is valid. Gives None where it is not
+    recorded."""
+    return _open(name, _remote(traceparent), SpanKind.SERVER) if enabled() else nullcontext()
 
 
-def span(name: str, traceparent: str | None = None) -> AbstractContextManager[Any]:
-    """A part of the work, within the span that another process names, else this task's. Gives the span, or None."""
-    if _tracer is None:
-        return nullcontext()
-    parent = _remote(traceparent) if traceparent else _current.get()
-    return nullcontext() if parent is None else _open(name, parent)
+def span(name: str, traceparent: str | None = None) -> AbstractContextManager[Span | None]:
+    """A part of the work, within the span that another process names, else this task's. Gives None where there is none
+    or it is not recorded."""
+    if traceparent:
+        return _open(name, _remote(traceparent))
+    return _open(name) if get_current_span().is_recording() else nullcontext()
 
 
 def traceparent() -> str | None:
     """This task's span, for a message to another process. None when there is nothing to record."""
-    here = _current.get()
-    if here is None:
-        return None
-    context = here.get_span_context()
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    carrier: dict[str, str] = {}
+    if get_current_span().is_recording():
+        _propagator.inject(carrier)
+    return carrier.get(HEADER)
 
 
 def trace_id() -> str | None:
-    """The trace that this task works in, as 32 hex digits."""
-    here = _current.get()
-    return None if here is None else f"{here.get_span_context().trace_id:032x}"
+    """The trace that this task works in, as 32 hex digits. None when it is not recorded."""
+    here = get_current_span()
+    return format_trace_id(here.get_span_context().trace_id) if here.is_recording() else None
 
 
 def stages(seconds: Mapping[str, float]) -> None:
     """Spans for stages that are over, of which only the durations are known: laid end to end, the last one ends now."""
-    parent = _current.get()
-    if parent is None:
+    if not get_current_span().is_recording():
         return
     at = time.time_ns() - int(sum(seconds.values()) * 1e9)
     for name, duration in seconds.items():
-        child = _tracer.start_span(name, context=_context(parent), start_time=at)
+        child = _tracer.start_span(name, start_time=at)
         at += int(duration * 1e9)
         child.end(at)
 
@@ -130,40 +139,24 @@ def stop() -> None:
     global _tracer, _provider
     if _provider is not None:
         _provider.shutdown()
-    _tracer = _provider = None
+    _tracer, _provider = NoOpTracer(), None
 
 
 @contextmanager
-def _open(name: str, parent: Any, *, server: bool = False) -> Iterator[Any]:
-    from opentelemetry.trace import SpanKind, Status, StatusCode
-
-    opened = _tracer.start_span(
-        name, context=_context(parent), kind=SpanKind.SERVER if server else SpanKind.INTERNAL
-    )
-    recorded = opened if opened.is_recording() else None
-    token = _current.set(recorded)
-    try:
-        yield recorded
-    except BaseException as error:
-        opened.set_status(Status(StatusCode.ERROR, type(error).__name__))  # its text may quote a client
-        raise
-    finally:
-        _current.reset(token)
-        opened.end()
+def _open(
+    name: str, within: Context | None = None, kind: SpanKind = SpanKind.INTERNAL
+) -> Iterator[Span | None]:
+    """within: None is this task's context."""
+    with _tracer.start_as_current_span(
+        name, within, kind, record_exception=False, set_status_on_exception=False
+    ) as opened:
+        try:
+            yield opened if opened.is_recording() else None
+        except BaseException as error:
+            opened.set_status(Status(StatusCode.ERROR, type(error).__name__))  # its text may quote a client
+            raise
 
 
-def _remote(traceparent: str | None) -> Any:
-    """The span that a header names; None for what is none."""
-    from opentelemetry.trace import get_current_span
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    context = TraceContextTextMapPropagator().extract({HEADER: traceparent or ""}, context=_context(None))
-    found = get_current_span(context)
-    return found if found.get_span_context().is_valid else None
-
-
-def _context(parent: Any) -> Any:
-    from opentelemetry.context import Context
-    from opentelemetry.trace import set_span_in_context
-
-    return Context() if parent is None else set_span_in_context(parent, Context())
+def _remote(traceparent: str | None) -> Context:
+    """The context that a header names; an empty one, which starts a trace, for what names none."""
+    return _propagator.extract({HEADER: traceparent}, Context()) if traceparent else Context()

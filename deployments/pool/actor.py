@@ -6,20 +6,9 @@ nothing with it.
 """
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
 from functools import cache, partial
-from typing import Any
 
-import ray
-from ray import serve
-from ray.exceptions import RayActorError, RayError
-from ray.experimental.locations import get_local_object_locations
-from ray.serve.exceptions import BackPressureError, RayServeException
-from ray.serve.handle import DeploymentHandle
-
-from deployments.config import ENCODER, PoolConfig
+from deployments.config import PoolConfig
 from deployments.keys import ImageKey
 from deployments.messages import (
     Ensured,
@@ -27,9 +16,6 @@ from deployments.messages import (
     NameCopy,
     Named,
     NameQuestion,
-    OtherModel,
-    PixelsLost,
-    Source,
     Square,
     StoredImage,
     Warm,
@@ -38,19 +24,16 @@ from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.deletions import TenantDigest
-from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
+from deployments.pool.embedding_pool import EmbeddingPool
+from deployments.pool.encoders import Encoders
 from deployments.pool.leases import Leases, Name
 from deployments.pool.lessor import Lessor
 from deployments.pool.peer import RemoteShard
 from deployments.pool.replication import Handover, Replication
-from deployments.protocol import CacheTier, DeadlineExceeded
+from deployments.protocol import CacheTier
+from deployments.ray.actors import restarted
 
 SWEEP_S = 5.0
-CONNECT_S = 1.0
-ENCODERS_ASKED = 4
-"""For one image, while an update replaces them by others."""
-IN_PLASMA = 100 * 1024
-"""Results of this size are in the object store; smaller ones, errors among them, come by value."""
 
 
 class PoolShard:
@@ -61,16 +44,17 @@ class PoolShard:
         tracing.configure(config.tracing, "pool")
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="pool")
-        self._pool = EmbeddingPool(self._encode, config.budget, metrics, config.max_encodes, copy=self._copy)
+        self._encoders = Encoders(config.app, config.max_encodes)
+        self._pool = EmbeddingPool(
+            self._encoders.encode, config.budget, metrics, config.max_encodes, copy=self._copy
+        )
         self._replication = Replication(
             self._pool, shard, config.shards, cache(partial(RemoteShard, config.app))
         )
         self._leases = Leases()
-        if ray.get_runtime_context().was_current_actor_reconstructed:
+        if restarted():
             self._leases.expect_unknown()
         self._lessor = Lessor(self._pool, self._replication, self._leases)
-        self._encoder: DeploymentHandle[Any] | None = None
-        self._waiters = ThreadPoolExecutor(config.max_encodes, thread_name_prefix="await-encode")
         self._recovered: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -169,7 +153,7 @@ class PoolShard:
         if self._recovered is None:
             self._recovered = asyncio.create_task(self._replication.recover())
             self._sweeper = asyncio.create_task(self._sweep())
-            self._connecting = asyncio.create_task(self._connect_early())
+            self._connecting = asyncio.create_task(self._encoders.connect())
         await asyncio.shield(self._recovered)
 
     async def _sweep(self) -> None:
@@ -179,57 +163,5 @@ class PoolShard:
             self._leases.sweep()
             self._pool.sweep()
 
-    async def _connect(self) -> DeploymentHandle[Any]:
-        """Have the encoders' handle. Raises RayServeException while they are not deployed."""
-        handle = await asyncio.to_thread(serve.get_deployment_handle, ENCODER, self._config.app)
-        self._encoder = handle.options(method_name="encode", _by_reference=True)
-        return self._encoder
-
-    async def _connect_early(self) -> None:
-        """Before the first image comes: maybe then the head is away, whom the handle has to ask once."""
-        while self._encoder is None:
-            with suppress(RayServeException, RayError):
-                await self._connect()
-            await asyncio.sleep(CONNECT_S)
-
     async def _copy(self, copy: NameCopy | ImageCopy) -> None:
         await self._replication.send(copy)
-
-    async def _encode(self, image: Square | Source) -> tuple[Any, int]:
-        """One encoder call; a second one when the encoder dies, some more while others have the wanted model. The
-        reference is this process's own."""
-        encoder = self._encoder or await self._connect()
-        image = replace(image, traceparent=tracing.traceparent())
-        died = False
-        for left in reversed(range(ENCODERS_ASKED)):
-            response: Any = encoder.remote(image)
-            try:
-                reference = await response._to_object_ref()
-                return reference, await self._settled(reference)
-            except BackPressureError:
-                raise PoolBusy from None
-            except DeadlineExceeded:
-                raise DeadlineExceeded from None  # without Ray's wrapping, as it goes one hop further
-            except PixelsLost:
-                raise PixelsLost from None
-            except asyncio.CancelledError:
-                response.cancel()
-                raise
-            except OtherModel:
-                if not left:
-                    raise OtherModel from None
-            except RayActorError:
-                if died or not left:
-                    raise
-                died = True
-        raise AssertionError("unreachable")
-
-    async def _settled(self, reference: Any) -> int:
-        """Wait for an object without fetching it; its bytes. Raises the error, if it turned out to be one."""
-        wait = partial(ray.wait, [reference], fetch_local=False)
-        await asyncio.get_running_loop().run_in_executor(self._waiters, wait)
-        size = get_local_object_locations([reference]).get(reference, {}).get("object_size")
-        if size and size > IN_PLASMA:
-            return int(size)
-        value = await reference  # small, so kept by value: an error, or a very small embedding
-        return int(value.nbytes)

@@ -7,9 +7,9 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from deployments.config import Budget
 from deployments.keys import ImageKey
 from deployments.pool.states import Entry, State
 from deployments.pool.tier_usage import TierUsage
@@ -18,17 +18,6 @@ from sam3_engine.types import ImageSize
 Tier = Literal["warm", "cold"]
 Reason = Literal["budget", "idle", "lost", "deleted"]
 """Why an embedding or a source image left its tier."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Bytes that one shard may hold, and how long it holds what nobody asks for."""
-
-    warm_bytes: int
-    """Embeddings in the object store."""
-    cold_bytes: int
-    """Source images in this process, the copies for its neighbour included."""
-    idle_ttl_s: float
 
 
 class Directory:

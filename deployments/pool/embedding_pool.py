@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from deployments.config import Budget
 from deployments.keys import ImageKey
 from deployments.messages import Ensured, ImageCopy, NameCopy, PixelsLost, Source, Square, StoredImage, Warm
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.deletions import Deletions
-from deployments.pool.directory import Budget, Directory
+from deployments.pool.directory import Directory
 from deployments.pool.names import Names
 from deployments.pool.states import Entry, State
 from deployments.protocol import CacheTier

@@ -3,7 +3,7 @@
 A call goes to the home of what it is about. While it waits, the home is asked now and then whether it is
 there; when it is not, or dies, the call goes to the shard that holds the copies, and so do those after it
 until the home is back. So no call waits for a dead shard for longer than PATIENCE_S + PING_S, and an encode
-may take as long as it takes.
+may take as long as it takes. docs/retries.md sets this beside all other retries.
 """
 
 import asyncio

@@ -12,6 +12,7 @@ from deployments.pool.leases import Name
 from deployments.protocol import Overloaded
 
 RETRY_S = 1.0
+"""Between two attempts to listen to a shard that is away: docs/retries.md."""
 
 
 class Shards(Protocol):

@@ -3,20 +3,10 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deployments.keys import digest_in
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """What an id names. `version` grows with each change of the id, so that a late copy of an older one is
-    known as such. `received`: when the ingress received the request that made it."""
-
-    digest: str
-    version: int
-    received: float
-    used: float
+from deployments.messages import Binding
 
 
 class Names:

@@ -4,6 +4,6 @@
                     ^------------------------- a SAM 3 step asks for masks (provider.py)
                     '-> SegmentationService, as the HTTP routes do (models.py)
 
-A worker holds one run at a time, has no network, no environment and no key, and is killed when its run takes too
-long. It is forked from a process that has imported the engine once (zygote.py).
+A worker executes one run at a time. It has no network, no environment variables and no API key, and is killed when
+its run takes too long. It is forked from the zygote, a process that has imported the engine once (zygote.py).
 """

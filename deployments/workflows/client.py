@@ -1,11 +1,11 @@
-"""The workflow runners as an ingress sees them."""
+"""The ingress's client of the workflow runners."""
 
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
-from deployments.ray.router import call
+from deployments.ray.calls import call
 from deployments.workflows.messages import Done, Job, Reply
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong
 
@@ -23,7 +23,7 @@ class ServeWorkflows:
         return await self._answer(job, timings)
 
     async def ask(self, question: Question, document: dict[str, Any], timings: Timings) -> WorkflowAnswer:
-        """What the engine says about a definition, or about itself. Raises Overloaded, DeadlineExceeded."""
+        """The engine's answer about a definition, or about itself. Raises Overloaded, DeadlineExceeded."""
         return await self._answer(Job(question, document, "", timings.request_id, timings.deadline), timings)
 
     async def _answer(self, job: Job, timings: Timings) -> WorkflowAnswer:

@@ -1,5 +1,5 @@
-"""The engine's own switches, all of them off. Process-wide in the engine: install before anything else of it is
-imported."""
+"""Turns off every optional capability of the engine. The switches are process-wide: call `configure` before any
+other module of the engine is imported."""
 
 
 def configure() -> None:

@@ -1,10 +1,10 @@
 """Saved workflows: JSON files, found by tenant, workspace and id.
 
     <workflows_dir>/<tenant>/<workspace>/<id>.json
-    <workflows_dir>/<tenant>/<workspace>/<id>@<version>.json    asked for by workflow_version_id
+    <workflows_dir>/<tenant>/<workspace>/<id>@<version>.json    for a request with workflow_version_id
 
-A file holds the definition itself, or {"specification": definition} as Roboflow exports it. A tenant reads its own
-folder only; where no keys are configured everybody is the tenant `default`.
+A file holds the definition itself, or {"specification": definition} as Roboflow exports it. A tenant can read only
+its own folder. Without configured keys, every client is the tenant `default`.
 """
 
 import re
@@ -24,11 +24,11 @@ _TENANT = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")
 
 
 class UnknownWorkflow(Exception):
-    """There is no such workflow for this tenant, or its file cannot be read."""
+    """The tenant has no workflow of this id, or its file cannot be read."""
 
 
 class Definitions:
-    """Reads definitions. Those asked for with `use_cache` are read again after `cache_s`. For any thread."""
+    """Reads definitions. With `use_cache`, a file is read again only after `cache_s` seconds. Safe for any thread."""
 
     def __init__(
         self, folder: Path | None, cache_s: float, *, clock: Callable[[], float] = time.monotonic
@@ -70,7 +70,7 @@ class Definitions:
 
 
 def _read(home: Path, path: Path) -> dict[str, Any]:
-    """Raises OSError, and ValueError for what is not a definition or lies outside the tenant's folder."""
+    """Raises OSError, and ValueError for a file that is no definition or lies outside the tenant's folder."""
     real = path.resolve(strict=True)
     if not real.is_relative_to(home.resolve(strict=True)):
         raise ValueError("a link leads out of the tenant's folder")

@@ -1,4 +1,4 @@
-"""The deployment that runs workflows. Its replicas hold no model: they ask the decoders, as an ingress does."""
+"""The deployment that runs workflows. Its replicas hold no model: they call the decoders, as an ingress does."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,8 @@ from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
+from deployments.ray.calls import connect
 from deployments.ray.loopback import stay_on_loopback
-from deployments.ray.router import connect
 from deployments.workflows.limits import Limits
 from deployments.workflows.messages import Done, Job, NotDone, Reply
 from deployments.workflows.policy import Policy
@@ -28,7 +28,7 @@ WORKFLOWS = "WorkflowRunner"
 
 @dataclass(frozen=True, slots=True)
 class WorkflowConfig:
-    """What the runner needs of the settings."""
+    """The workflow runner's part of the settings."""
 
     limits: Limits
     policy: Policy
@@ -38,7 +38,7 @@ class WorkflowConfig:
     retry_after_s: float
 
     def sandbox(self) -> dict[str, Any]:
-        """What every worker is told."""
+        """The settings that every worker gets."""
         return {
             "max_steps": self.policy.max_steps,
             "more_steps": self.policy.more_steps,
@@ -73,7 +73,7 @@ class WorkflowRunner:
         self._runs = Runs(service, Workers(self._sandbox, config.workers), config.limits)
 
     async def run(self, job: Job) -> Reply:
-        """Answer a job. Errors that the ingress knows come back as what they are called."""
+        """Answer a job. Overloaded, DeadlineExceeded and WorkflowTooLong are returned by name, as NotDone."""
         timings = Timings(job.request_id, job.deadline)
         try:
             answer = await self._answer(job, timings)
@@ -91,7 +91,7 @@ class WorkflowRunner:
         return await self._runs.run(WorkflowRun(job.tenant, job.document, job.places, job.files), timings)
 
     async def check_health(self) -> None:
-        """Called by Serve. A replica without its engine is replaced."""
+        """Called by Serve, which replaces the replica after an error: here, when the engine's process has ended."""
         if not self._sandbox.alive:
             raise SandboxFailed("the workflow engine's process has ended")
 

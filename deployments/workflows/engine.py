@@ -1,6 +1,6 @@
-"""Roboflow's execution engine, asked one question at a time. Imported by workers alone, after `configure()`.
+"""Calls Roboflow's execution engine for one question at a time. Only workers import this, after `configure()`.
 
-Requests, answers and errors are those of the package's own http_contract, but for the stack traces of its errors.
+Requests, answers and errors are those of the package's own http_contract, except that errors have no stack traces.
 """
 
 import copy
@@ -38,7 +38,7 @@ CONCURRENT_STEPS = 4
 
 @dataclass(frozen=True, slots=True)
 class EngineSetup:
-    """What every run of this server has in common."""
+    """The settings that all runs of this server share."""
 
     policy: Policy
     model_ids: Sequence[str]
@@ -48,9 +48,9 @@ class EngineSetup:
 def answer(
     setup: EngineSetup, header: dict[str, Any], files: Sequence[bytes], ask: Ask, steps: StepPool
 ) -> tuple[int, bytes]:
-    """Status and JSON body. Never raises: what is unforeseen is a 500 that says no more than the error's text.
+    """Status and JSON body. Never raises: an unexpected error becomes a 500 that holds only the error's text.
 
-    steps: of CONCURRENT_STEPS threads; nothing runs in them any more when this returns.
+    steps: a pool of CONCURRENT_STEPS threads, all idle again when this returns.
     """
     images = RunImages(files, setup.max_image_pixels)
     provider = Sam3Provider(ask, images, setup.model_ids)
@@ -106,7 +106,7 @@ def _describe_interface(setup: EngineSetup, header: dict[str, Any], *_: Any) -> 
 
 
 def _describe_blocks(setup: EngineSetup, header: dict[str, Any], *_: Any) -> Any:
-    """The package's description of what setup.policy allows."""
+    """The package's description of the blocks that setup.policy allows."""
     document = header["document"]
     if document.get("dynamic_blocks_definitions"):
         raise RefusedDefinition("custom Python blocks (dynamic_blocks_definitions) do not run on this server")
@@ -143,7 +143,7 @@ def _engine(
     definition: dict[str, Any], provider: Sam3Provider, steps: StepPool, workflow_id: str | None = None
 ) -> Any:
     return ExecutionEngine.init(
-        workflow_definition=copy.deepcopy(definition),  # the engine keeps what it compiled
+        workflow_definition=copy.deepcopy(definition),  # the engine caches the compiled object
         init_parameters={
             "workflows_core.model_manager": provider,
             "workflows_core.api_key": None,

@@ -1,5 +1,5 @@
-"""Messages between the runner and its workers: JSON with binary parts, length first. No pickles: a worker runs
-what strangers compose, so nothing that it sends may become code here."""
+"""Messages between the runner and its workers: the length, then JSON with binary parts. They are not pickled: a
+worker runs definitions of strangers, so nothing that it sends may be executed in the runner."""
 
 import struct
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ class BrokenFrame(ValueError):
 
 
 def pack(header: Header, parts: Sequence[bytes | memoryview] = ()) -> bytes:
-    """A message, its length in front."""
+    """A message with its length in front."""
     text = orjson.dumps([header, [len(part) for part in parts]], option=orjson.OPT_SERIALIZE_NUMPY)
     size = LENGTH.size + len(text) + sum(len(part) for part in parts)
     return b"".join([LENGTH.pack(size), LENGTH.pack(len(text)), text, *parts])
 
 
 def unpack(data: bytes) -> tuple[Header, list[bytes]]:
-    """The message that follows a length. Raises BrokenFrame."""
+    """The message in the bytes that follow a length. Raises BrokenFrame."""
     try:
         (length,) = LENGTH.unpack_from(data)
         header, sizes = orjson.loads(data[LENGTH.size : LENGTH.size + length])
@@ -42,7 +42,7 @@ def unpack(data: bytes) -> tuple[Header, list[bytes]]:
 
 
 def body_length(prefix: bytes) -> int:
-    """The length that a message's first bytes tell. Raises BrokenFrame."""
+    """The length of a message, from its first bytes. Raises BrokenFrame."""
     (length,) = LENGTH.unpack(prefix)
     if length > MOST_BYTES:
         raise BrokenFrame("a message is too long")

@@ -1,7 +1,7 @@
-"""The pixels of one run, in its worker: input files decoded, and every image named by what it shows.
+"""The images of one run, in its worker: decodes input files, and recognises their pixels by a digest.
 
-A SAM 3 step is given pixels. Those of an input file, whichever step hands them on, are asked about as that file, so
-that the embedding is the one that the other routes use; all others as pixels. A changed image has another name.
+A SAM 3 step receives pixels. When they are those of an input file, the runner is asked about this file, so that the
+embedding is the one that the other routes use. In every other case the pixels themselves are sent.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class RunImages:
-    """Input files are decoded once. Pixels are uint8 BGR [H, W, 3], as the engine wants them."""
+    """Decodes each input file once. Pixels are uint8 BGR [H, W, 3], the engine's order."""
 
     def __init__(self, files: Sequence[bytes], max_pixels: int) -> None:
         self._files = files
@@ -31,14 +31,14 @@ class RunImages:
         """A file's upright pixels. Raises UnreadableImage, ImageTooLarge."""
         if file not in self._decoded:
             image = open_upright(self._files[file], max_pixels=self._max_pixels)
-            content = bytearray(image.tobytes("raw", "BGR"))  # a block may paint on it
+            content = bytearray(image.tobytes("raw", "BGR"))  # writable: a block may draw on the image
             pixels = np.frombuffer(content, dtype=np.uint8).reshape(image.height, image.width, 3)
             self._decoded[file] = pixels
             self._file_of[_name(pixels)] = file
         return self._decoded[file]
 
     def describe(self, image: Any) -> tuple[Header, list[memoryview]]:
-        """How the runner is told of an image: its file, or its shape and pixels (RGB). Raises ValueError."""
+        """The message that describes an image to the runner: a file's number, or pixels. Raises ValueError."""
         pixels = _bgr(image)
         file = self._file_of.get(_name(pixels))
         if file is not None:
@@ -48,7 +48,7 @@ class RunImages:
 
 
 def _name(pixels: Pixels) -> bytes:
-    # Compared with the other images of one run alone, so nobody gains by making two names equal.
+    # Only images of the same run are compared, so a forged collision gains nothing.
     height, width = pixels.shape[:2]
     content = xxhash.xxh3_128(b"%dx%d:" % (height, width))
     content.update(np.ascontiguousarray(pixels).data)

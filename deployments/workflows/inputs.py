@@ -1,4 +1,4 @@
-"""The images among a workflow's inputs: found by what the definition declares, and put in their places."""
+"""Finds the images among a workflow's inputs, as the definition declares them, and replaces them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 IMAGE_TYPES = ("InferenceImage", "WorkflowImage")
 BATCH_TYPE = "WorkflowBatchInput"
 DEEPEST = 8
-"""Nested batches beyond this are left to the engine, which refuses them."""
+"""Depth of nested batches. The engine itself refuses deeper ones."""
 
 Path = tuple[str | int, ...]
 
 
 def image_names(definition: Mapping[str, Any]) -> list[str]:
-    """Names of the inputs that a definition declares as images. Malformed declarations are left to the engine."""
+    """Names of the inputs that a definition declares as images. The engine itself refuses malformed declarations."""
     declared = definition.get("inputs")
     if not isinstance(declared, list):
         return []
@@ -20,14 +20,14 @@ def image_names(definition: Mapping[str, Any]) -> list[str]:
 
 
 def images_in(definition: Mapping[str, Any], inputs: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
-    """Every image of a run: where it is, and how the client described it."""
+    """Each image of a run: its path in the inputs, and the value that the client sent."""
     for name in dict.fromkeys(image_names(definition)):
         if name in inputs:
             yield from _walk((name,), inputs[name])
 
 
 def put(inputs: Any, path: Path, value: Any) -> None:
-    """Set what a path leads to."""
+    """Set the value at a path."""
     for key in path[:-1]:
         inputs = inputs[key]
     inputs[path[-1]] = value

@@ -1,4 +1,4 @@
-"""What one run may use, and the walls of the process that it runs in."""
+"""The limits of one run, and the confinement of the process that it runs in."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ from typing import Any
 
 OPEN_FILES = 256
 FILE_BYTES = 16 * 2**20
-"""Largest file that a worker can write: one block writes a temporary icon."""
+"""Largest file that a worker can write; one block needs a temporary icon."""
 
 _NEVER = (
     "socket.",
@@ -27,21 +27,21 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one run."""
+    """The limits of one run."""
 
     timeout_s: float
     max_model_calls: int
     memory_bytes: int
-    """What a worker may allocate beyond the engine itself."""
+    """Most memory that a worker may allocate beyond the engine itself."""
     max_image_pixels: int
 
 
 class NotInHere(PermissionError):
-    """A block tried what no workflow may: a connection, a program, a file."""
+    """A block tried to open a connection, start a program or write a file. No workflow may."""
 
 
 def confine(memory_bytes: int) -> None:
-    """Put walls around this process, for good: memory, files, network, programs. For a worker alone."""
+    """Confine this process for good: limit memory, refuse files, network and programs. Only a worker may call it."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -69,5 +69,5 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
 
 def _within(path: Any, folder: str) -> bool:
     if isinstance(path, int):
-        return True  # a descriptor that is open already
+        return True  # the descriptor is open already
     return Path(os.path.realpath(os.fsdecode(path))).is_relative_to(folder)

@@ -1,4 +1,4 @@
-"""What an ingress and the workflow runner say to each other inside the cluster."""
+"""Messages between an ingress and the workflow runner, inside the cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The answer, and how the run's images were served."""
+    """The answer, and the timings of the run's images."""
 
     status: int
     body: bytes
@@ -33,11 +33,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class NotDone:
-    """Why there is no answer."""
+    """The reason why there is no answer."""
 
     reason: Literal["overloaded", "deadline", "too_long"]
     seconds: float = 0.0
-    """To wait before the next try, or the limit that was passed."""
+    """Seconds to wait before the next try, or the time limit that the run passed."""
 
 
 Reply = Done | NotDone

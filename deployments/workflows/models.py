@@ -1,5 +1,5 @@
-"""What a run's SAM 3 steps ask, answered by the same service as the HTTP routes: one encode per image, retries,
-tenants and affinity are its business. What a worker sends is checked here as a request from outside is."""
+"""Answers the calls of a run's SAM 3 steps by the service behind the HTTP routes, which does the retries, and encodes
+each image once. Messages of a worker are checked here like requests from outside."""
 
 import asyncio
 import io
@@ -38,16 +38,16 @@ FORMATS: dict[str | None, MaskFormat] = {None: "polygon", "polygon": "polygon", 
 
 
 class FileSource:
-    """An image file that came with the run. To be made in an event loop."""
+    """An image file that came with the run. Must be constructed in an event loop."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        # At once: the worker has yet to decode the file, so the digest is there when a step asks.
+        # Started at once: the digest is ready by the time that the worker has decoded the file.
         self._id = asyncio.ensure_future(asyncio.to_thread(content_digest, content))
 
     async def content_id(self) -> str:
-        """Digest of the file's bytes: the name that the HTTP routes give the same file."""
-        return await asyncio.shield(self._id)  # for other steps too: one that is cancelled leaves it be
+        """Digest of the file's bytes, the same as on the HTTP routes."""
+        return await asyncio.shield(self._id)  # shared by several steps: cancelling one must not cancel it
 
     async def content(self) -> bytes:
         """The bytes."""
@@ -55,7 +55,7 @@ class FileSource:
 
 
 class PixelSource:
-    """An image that a step made: a crop, a drawing. It becomes a file when somebody needs one."""
+    """An image that a step made, such as a crop or a drawing. `content` encodes it as a PNG when it is needed."""
 
     def __init__(self, height: int, width: int, pixels: bytes) -> None:
         if height * width * 3 != len(pixels) or not pixels:
@@ -79,8 +79,8 @@ class PixelSource:
 
 
 class ModelCalls:
-    """The questions of one run, in its event loop. `failure`: an error that is the server's, not the workflow's; it
-    fails the run."""
+    """Answers the model calls of one run, in its event loop. `failure`: a server error (not the workflow's fault),
+    which fails the run."""
 
     def __init__(self, segmenter: Segmenter, tenant: str, files: Sequence[bytes], limits: Limits) -> None:
         self._segmenter = segmenter
@@ -92,7 +92,7 @@ class ModelCalls:
         self.timings: list[Timings] = []
 
     async def answer(self, header: Header, parts: Sequence[bytes], timings: Timings) -> Header:
-        """What the worker is replied: results, or a message and a status."""
+        """The reply to the worker: results, or a message and an HTTP status."""
         self._count += 1
         if self._count > self._limits.max_model_calls:
             most = self._limits.max_model_calls
@@ -107,7 +107,7 @@ class ModelCalls:
         except ImageTooLarge as error:
             return unanswerable(str(error), 413)
         except (UnreadableImage, KeyError, TypeError, ValueError) as error:
-            return unanswerable(f"SAM 3 was asked what it cannot answer: {error}", 400)
+            return unanswerable(f"SAM 3 cannot answer this step: {error}", 400)
         except Exception as error:
             self.failure = self.failure or error
             return unanswerable("SAM 3 did not answer", 500)
@@ -127,7 +127,7 @@ class ModelCalls:
 
     def _file(self, number: Any) -> FileSource:
         if not isinstance(number, int) or not 0 <= number < len(self._files):
-            raise ValueError("there is no such image in this run")
+            raise ValueError("this run has no image of this number")
         return self._files[number]
 
 
@@ -136,7 +136,7 @@ def _request(header: Header) -> PromptRequest[Any]:
 
 
 def concept_request(header: Header) -> ConceptRequest:
-    """What a concept step asks. Raises ValueError, TypeError, KeyError."""
+    """The request of a concept step. Raises ValueError, TypeError and KeyError for a malformed header."""
     given = header["prompts"]
     if not 1 <= len(given) <= MOST_CONCEPTS:
         raise ValueError(f"it takes 1 to {MOST_CONCEPTS} classes at once, not {len(given)}")
@@ -151,7 +151,7 @@ def concept_request(header: Header) -> ConceptRequest:
 
 
 def visual_request(header: Header) -> VisualRequest:
-    """What an interactive step asks. Raises ValueError, TypeError, KeyError."""
+    """The request of an interactive step. Raises ValueError, TypeError and KeyError for a malformed header."""
     prompts = visual_prompts(header["prompts"])
     if len(prompts) > MOST_VISUAL:
         raise ValueError(f"it takes {MOST_VISUAL} points or boxes at once, not {len(prompts)}")

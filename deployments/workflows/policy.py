@@ -1,4 +1,4 @@
-"""Which definitions run: known steps only, of a bounded size, without code, other workflows or dynamic blocks."""
+"""The policy for definitions: known steps only, a bounded size, no code, no other workflows, no dynamic blocks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import orjson
 from deployments.workflows.steps import ALLOWED, SAM3
 
 MOST_BYTES = 256 * 1024
-"""Of a definition, as JSON."""
+"""Largest size of a definition, as JSON."""
 MOST_DECLARATIONS = 256
-"""Inputs, and outputs, of one definition."""
+"""Most inputs, and most outputs, of one definition."""
 
 
 class RefusedDefinition(Exception):
-    """The definition asks for what this server does not do. `step`: its name and type, where one is to blame."""
+    """The policy forbids the definition. `step`: name and type of the offending step, if there is one."""
 
     def __init__(self, message: str, step: tuple[str, str] | None = None) -> None:
         super().__init__(message)
@@ -37,18 +37,18 @@ class RefusedDefinition(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a definition may hold."""
+    """The steps that a definition may contain."""
 
     max_steps: int
     more_steps: tuple[str, ...] = ()
-    """Types that the operator allows beside those of steps.py."""
+    """Types of steps that the operator allows, in addition to steps.py."""
 
     def allows(self, kind: str) -> bool:
         """Whether steps of this type may run."""
         return kind in ALLOWED or kind in self.more_steps
 
     def check(self, definition: Any) -> None:
-        """Raises RefusedDefinition. What is merely malformed is left to the engine, which says what is wrong."""
+        """Raises RefusedDefinition. A malformed definition may pass: the engine refuses it with a better message."""
         if not isinstance(definition, Mapping):
             raise RefusedDefinition("a workflow definition is a JSON object")
         if len(orjson.dumps(definition)) > MOST_BYTES:
@@ -72,7 +72,7 @@ class Policy:
                 f"step {name!r}: type {kind[:100]!r} does not run on this server. Of models it has SAM 3 alone "
                 f"({', '.join(SAM3)}); beside them steps that only compute. Models of other kinds, steps that "
                 "reach files, networks, secrets or the environment, custom code and nested workflows are refused. "
-                "GET /workflows/blocks/describe lists what runs",
+                "GET /workflows/blocks/describe lists the allowed types",
                 (name, kind[:100]),
             )
 

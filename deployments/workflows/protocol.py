@@ -1,4 +1,4 @@
-"""What the HTTP layer and the workflow runner say to each other. No torch, no Ray, no HTTP, no engine."""
+"""The interface between the HTTP layer and the workflow runner. No torch, no Ray, no HTTP, no engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,25 +16,25 @@ HOW_TO_SWITCH_ON = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a run's inputs an image belongs, and which of its files it is."""
+    """The place of an image in a run's inputs, and the index of its file."""
 
     path: Sequence[str | int]
     """Keys and list indices, from the inputs down."""
     file: int
     extras: dict[str, Any] = field(default_factory=dict)
-    """What else the client said of the image: `video_metadata`, `parent_id`."""
+    """The client's other fields of the image: `video_metadata`, `parent_id`."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowRun:
-    """One run, as the ingress hands it on."""
+    """One run, as the ingress sends it to the runner."""
 
     tenant: str
     request: dict[str, Any]
-    """What the client sent, the definition under `specification`, its key and its images taken out."""
+    """The client's request without key and images; the definition is under `specification`."""
     places: Sequence[Place] = ()
     files: Sequence[bytes] = ()
-    """The image files, as they came or as they were fetched."""
+    """The image files' bytes, sent by the client or fetched from its URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,16 @@ class WorkflowAnswer:
 
 
 class WorkflowTooLong(DeadlineExceeded):
-    """The run took longer than one may, and was stopped."""
+    """The run passed the server's time limit and was stopped."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the workflow took longer than {seconds:g} s and was stopped")
 
 
 class Workflows(Protocol):
-    """What the HTTP layer needs. `deployments.workflows.runs.Runs` is the real one, wherever it runs.
+    """The interface that the HTTP layer calls. `deployments.workflows.runs.Runs` implements it.
 
-    Both raise Overloaded and DeadlineExceeded.
+    Both methods raise Overloaded and DeadlineExceeded.
     """
 
     async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
@@ -63,5 +63,5 @@ class Workflows(Protocol):
         ...
 
     async def ask(self, question: Question, document: dict[str, Any], timings: Timings) -> WorkflowAnswer:
-        """What the engine says about a definition, or about itself."""
+        """The engine's answer about a definition, or about itself."""
         ...

@@ -1,5 +1,5 @@
-"""The engine's port to models (`roboflow_workflows.prototypes.models_provider`), in a worker: SAM 3, asked of the
-runner. The answers have the attributes that the SAM 3 blocks read, `masks` as the HTTP routes encode them."""
+"""The engine's models provider (`roboflow_workflows.prototypes.models_provider`) in a worker: it sends SAM 3 calls to
+the runner. Answers have the attributes that the SAM 3 blocks read; `masks` are encoded as on the HTTP routes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from deployments.workflows.frames import Header
 from deployments.workflows.images import RunImages
 
 INTERACTIVE = "sam3/sam3_interactive"
-"""What the interactive block calls the model; the same one answers."""
+"""The interactive block's name for the model; it is the same model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +47,15 @@ class Masks:
 
 
 class Ask(Protocol):
-    """Ask the runner's models; blocks until it has answered. Raises ModelCallFailed."""
+    """A function that calls the runner's models and blocks until the answer is there. Raises ModelCallFailed."""
 
     def __call__(self, header: Header, parts: Sequence[bytes | memoryview]) -> Any:
-        """The results that the runner sends."""
+        """The results that the runner sent."""
         ...
 
 
 class ModelCallFailed(Exception):
-    """The runner refused a call, or could not answer it. `status`: of the HTTP answer."""
+    """The runner refused a call, or could not answer it. `status`: the HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ class ModelCallFailed(Exception):
 
 
 class Sam3Provider:
-    """SAM 3, and no other model. Safe for the threads that the engine runs steps in."""
+    """Provides SAM 3 and refuses every other model. Safe for the engine's threads."""
 
     content_addressed_artifact_cache = None
 
@@ -73,7 +73,7 @@ class Sam3Provider:
         self._model_ids = {*model_ids, INTERACTIVE}
 
     def add_model(self, model_id: str, api_key: str | None = None, *_: Any, **__: Any) -> None:
-        """Nothing is loaded: the replicas hold the model. Refuses models that this server does not serve."""
+        """Checks that this server serves the model. Loads nothing: the replicas hold the model."""
         if model_id not in self._model_ids:
             served = ", ".join(sorted(self._model_ids))
             raise _refusal(f"this server does not serve {str(model_id)[:100]!r}: it serves {served}", 404)

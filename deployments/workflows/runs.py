@@ -1,4 +1,4 @@
-"""Runs workflows: a worker for each, its model calls answered, its time bounded. Knows no Ray: the deployment
+"""Runs workflows: gives each run a worker, answers its model calls and bounds its time. Knows no Ray:
 `deployments.workflows.deployment` wraps it."""
 
 import asyncio
@@ -15,7 +15,7 @@ from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun
 from deployments.workflows.workers import Call, WorkerDied, Workers, unanswerable
 
 NEVER_CHANGE: tuple[Question, ...] = ("versions", "describe_blocks")
-"""Answers that depend on what is installed alone, where the question holds nothing."""
+"""Questions whose answer, if they have no arguments, depends only on the installed packages and is kept."""
 
 DIED = (
     b'{"message":"The workflow\'s process ended before it had answered: it may have needed more memory than one run '
@@ -34,7 +34,7 @@ class Runs:
         self._kept: dict[Question, WorkflowAnswer] = {}
 
     async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
-        """Run a workflow. Raises Overloaded, DeadlineExceeded, and what model calls raise that nobody foresaw."""
+        """Run a workflow. Raises Overloaded, DeadlineExceeded, and unexpected errors of model calls."""
         calls = ModelCalls(self._segmenter, run.tenant, run.files, self._limits)
 
         async def call(header: Header, parts: list[bytes]) -> Header:
@@ -51,7 +51,7 @@ class Runs:
         return answer
 
     async def ask(self, question: Question, document: dict[str, Any], timings: Timings) -> WorkflowAnswer:
-        """What the engine says about a definition, or about itself. Raises DeadlineExceeded."""
+        """The engine's answer about a definition, or about itself. Raises DeadlineExceeded."""
         lasting = question in NEVER_CHANGE and not document
         if lasting and question in self._kept:
             return self._kept[question]
@@ -63,7 +63,7 @@ class Runs:
     async def _in_time(
         self, header: Header, files: Sequence[bytes], call: Call, timings: Timings
     ) -> WorkflowAnswer:
-        """A worker's answer, or the end of it and of what it does."""
+        """A worker's answer. Raises WorkflowTooLong or DeadlineExceeded, and then the worker is killed."""
         own = self._limits.timeout_s
         left = own if timings.deadline is None else timings.deadline - time.time()
         try:

@@ -1,4 +1,4 @@
-"""The zygote as the runner sees it: started once, asked for workers, told to kill them."""
+"""The runner's client of the zygote: starts it once, and has it fork and kill workers."""
 
 import json
 import os
@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class SandboxFailed(RuntimeError):
-    """The zygote did not start, or is gone."""
+    """The zygote did not start, or has ended."""
 
 
 class Sandbox:
-    """Processes to run workflows in. Its methods block; they may be called from any thread."""
+    """Makes processes to run workflows in. Its methods block; they may be called from any thread."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        """Starts the zygote and waits until it has imported the engine. Raises SandboxFailed."""
+        """Start the zygote and wait until it has imported the engine. Raises SandboxFailed."""
         self._lock = Lock()
         self._scratch = tempfile.TemporaryDirectory(prefix="sam3-workflows-")
         self._errors = Path(self._scratch.name) / "errors"
@@ -39,7 +39,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
-                start_new_session=True,  # a Ctrl-C in the terminal is the runner's to handle
+                start_new_session=True,  # so that a Ctrl-C in the terminal reaches the runner alone
             )
         try:
             self._say(settings, START_S)
@@ -54,7 +54,7 @@ class Sandbox:
 
     @property
     def alive(self) -> bool:
-        """Whether workers can be had."""
+        """Whether the zygote runs."""
         return self._process.poll() is None
 
     def fork(self) -> tuple[int, socket.socket]:
@@ -102,7 +102,7 @@ class Sandbox:
 
 
 def _environment(scratch: str) -> dict[str, str]:
-    """All that the engine's processes learn of this one's environment: where Python finds modules."""
+    """The environment of the engine's processes. From this process's own it takes only the paths of modules."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
     return {

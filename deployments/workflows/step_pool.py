@@ -1,4 +1,4 @@
-"""The threads in which a worker's runs take their steps."""
+"""The threads in which a worker executes the steps of its runs."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class StepPool(ThreadPoolExecutor):
-    """Threads that outlive a run: starting new ones for each costs more than many a step. One run at a time."""
+    """Threads that outlive a run, because starting new ones costs more than most steps. For one run at a time."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads, thread_name_prefix="step")
@@ -22,7 +22,7 @@ class StepPool(ThreadPoolExecutor):
         return future
 
     def drain(self) -> None:
-        """Wait until nothing of a run is left: where one step fails, the engine leaves the others behind."""
+        """Wait until all steps of a run have ended: when one step fails, the engine does not wait for the others."""
         for future in self._submitted:
             future.cancel()
         wait(self._submitted)

@@ -1,7 +1,7 @@
-"""The types of steps that a workflow may consist of: what only computes. Everything else is refused.
+"""The types of steps that a workflow may contain: steps that only compute. All other types are refused.
 
-Taken from roboflow-workflows 0.2.14, whose blocks were searched for it: none of these reads files, opens connections,
-looks at the environment or runs code of the workflow (icon_visualization writes a temporary file of its own). A type
+The list was made by reading the blocks of roboflow-workflows 0.2.14. None of these reads files, opens connections,
+reads the environment or runs code of the workflow (icon_visualization writes a temporary file of its own). A type
 that a later version adds is refused until it is listed here or in SAM3_WORKFLOW_STEPS.
 """
 
@@ -79,7 +79,7 @@ _COMPUTING = {
         cosine_similarity@v1
     """,
 }
-"""By folder of the package; `=Name` is a legacy name, everything else is short for `roboflow_core/...`."""
+"""Types by folder of the package; `=Name` is a legacy name, any other is short for `roboflow_core/...`."""
 
 ALLOWED = frozenset(SAM3) | {
     name.removeprefix("=") if name.startswith("=") else f"roboflow_core/{name}"

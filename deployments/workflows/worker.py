@@ -1,8 +1,8 @@
-"""A worker: the process that one run has to itself, forked by the zygote. It knows the runner's socket and nothing
-else.
+"""A worker: a process, forked by the zygote, that executes one run at a time. Its only connection is the runner's
+socket.
 
     runner -> worker   {"kind": "job", ...} + files       one at a time
-    worker -> runner   {"kind": "call", "id", ...}        a SAM 3 step asks; any number at the same time
+    worker -> runner   {"kind": "call", "id", ...}        of a SAM 3 step; any number at the same time
     runner -> worker   {"kind": "reply", "id", "results" or "message" and "status"}
     worker -> runner   {"kind": "answer", "status"} + body
 """
@@ -24,7 +24,7 @@ from deployments.workflows.step_pool import StepPool
 
 
 class Channel:
-    """Messages over a socket. `send` is safe for any thread; one thread receives."""
+    """Messages over a socket. Any thread may call `send`; only one thread may receive."""
 
     def __init__(self, runner: socket.socket) -> None:
         self._socket = runner
@@ -37,7 +37,7 @@ class Channel:
             self._socket.sendall(data)
 
     def receive(self) -> tuple[Header, list[bytes]] | None:
-        """The next message; None when the runner has gone."""
+        """The next message; None when the runner has closed the socket."""
         prefix = self._exactly(LENGTH.size)
         if prefix is None:
             return None
@@ -56,7 +56,7 @@ class Channel:
 
 
 class Worker:
-    """Answers jobs until the runner goes away."""
+    """Answers jobs until the runner closes the socket."""
 
     def __init__(self, channel: Channel, setup: EngineSetup) -> None:
         self._channel = channel
@@ -67,7 +67,7 @@ class Worker:
         self._steps = StepPool(CONCURRENT_STEPS)
 
     def serve(self) -> None:
-        """Does not return."""
+        """Answer jobs. Does not return."""
         threading.Thread(target=self._listen, daemon=True, name="listen").start()
         while True:
             header, files = self._jobs.get()
@@ -95,6 +95,6 @@ class Worker:
 
 
 def run(runner: socket.socket, setup: EngineSetup, memory_bytes: int) -> None:
-    """The life of a worker. Does not return."""
+    """Confine this process, then work as a worker. Does not return."""
     confine(memory_bytes)
     Worker(Channel(runner), setup).serve()

@@ -1,6 +1,6 @@
-"""Workers as the runner uses them: one run each, several at once, replaced when they had to be killed.
+"""The runner's pool of workers: each executes one run at a time, and a killed one is replaced.
 
-A worker is: absent -> idle -> busy -> idle, or killed (its run was cut off, or it broke) -> absent.
+States of a worker: absent -> idle -> busy -> idle, or killed (its run was cut off, or it broke) -> absent.
 """
 
 import asyncio
@@ -12,14 +12,16 @@ from deployments.workflows.frames import LENGTH, BrokenFrame, Header, body_lengt
 from deployments.workflows.sandbox import Sandbox
 
 BUFFER_BYTES = 2**22
+WORKER_TRIES = 2
+"""Workers that one job is given to, where the first one was dead already: docs/retries.md."""
 Call = Callable[[Header, list[bytes]], Awaitable[Header]]
-"""Answers one question of a worker: what the reply holds beside its kind and number."""
+"""A function that answers one call of a worker. It returns the reply without `kind` and `id`."""
 
 
 class WorkerDied(RuntimeError):
-    """The worker ended, or spoke out of turn, before it had answered: out of memory, most likely.
+    """The worker ended, or broke the protocol, before it had answered. The usual reason is lack of memory.
 
-    `silent`: it had said nothing at all, as one that was dead before it was asked.
+    `silent`: the worker had sent nothing for this job; it may have been dead before.
     """
 
     def __init__(self, silent: bool) -> None:
@@ -28,7 +30,7 @@ class WorkerDied(RuntimeError):
 
 
 class Worker:
-    """One process, and the conversation with it."""
+    """One worker process and its connection."""
 
     def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.pid = pid
@@ -36,7 +38,7 @@ class Worker:
         self._writer = writer
 
     async def ask(self, header: Header, files: Sequence[bytes], call: Call) -> tuple[int, bytes]:
-        """The answer to a job. Raises WorkerDied. Cancelled, it leaves a worker that must be killed."""
+        """The answer to a job. Raises WorkerDied. After a cancellation the caller must kill the worker."""
         calls: set[asyncio.Task[None]] = set()
         silent = True
         try:
@@ -70,11 +72,11 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still holds its end."""
+        """Whether the process still holds its end of the connection."""
         return not self._reader.at_eof()
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self._writer.close()
 
 
@@ -87,16 +89,16 @@ class Workers:
         self._idle: list[Worker] = []
 
     async def ask(self, header: Header, files: Sequence[bytes], call: Call) -> tuple[int, bytes]:
-        """Have a job answered by a free worker, waiting for one. Raises WorkerDied, SandboxFailed.
+        """Wait for a free worker and have it answer a job. Raises WorkerDied, SandboxFailed.
 
-        Cancelling it kills the worker and whatever it does.
+        A cancellation kills the worker.
         """
-        for last in (False, True):
+        for left in reversed(range(WORKER_TRIES)):
             try:
                 async with self._borrowed() as worker:
                     return await worker.ask(header, files, call)
             except WorkerDied as error:
-                if last or not error.silent:
+                if not left or not error.silent:
                     raise
         raise AssertionError("unreachable")
 
@@ -108,7 +110,7 @@ class Workers:
                 yield worker
             except BaseException:
                 worker.close()
-                # Shielded: the place is free when the process is gone, whoever waits for that.
+                # Shielded: the slot becomes free only when the process has ended, even if the caller is cancelled.
                 await asyncio.shield(asyncio.to_thread(self._kill, worker.pid))
                 raise
             self._idle.append(worker)
@@ -129,12 +131,12 @@ class Workers:
             self._sandbox.kill(pid)
 
     def close(self) -> None:
-        """Drop the idle ones."""
+        """Close the connections of idle workers, which then end."""
         for worker in self._idle:
             worker.close()
         self._idle.clear()
 
 
 def unanswerable(message: str, status: int) -> dict[str, Any]:
-    """A reply to a question that gets no answer."""
+    """The reply to a call that fails."""
     return {"message": message, "status": status}

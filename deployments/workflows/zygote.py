@@ -1,11 +1,11 @@
-"""The zygote: a process that has imported the engine and forks workers, each in milliseconds instead of seconds.
+"""The zygote (Android's name for such a process): it has imported the engine, and forks workers in milliseconds.
 
     python -m deployments.workflows.zygote FD FOLDER
 
-FD is one end of a SOCK_SEQPACKET pair, FOLDER is for what the engine writes. It is told what all workers have in
-common, answers `{"ready": true}`, and then `{"fork": true}`, with a worker's end of its socket, by `{"pid": N}`, and
-`{"kill": N}` by `{"killed": N}`. It stays single-threaded, so that forking is safe. When the other end closes it ends
-its workers and deletes the folder.
+FD is one end of a SOCK_SEQPACKET pair; the engine writes its files to FOLDER. The first message holds the settings of
+all workers and is answered by `{"ready": true}`. Afterwards `{"fork": true}`, which comes with the worker's end of a
+socket, is answered by `{"pid": N}`, and `{"kill": N}` by `{"killed": N}`. The zygote has one thread, so that forking
+is safe. When the other end of FD closes, the zygote ends its workers and deletes FOLDER.
 """
 
 import gc
@@ -58,13 +58,13 @@ def main() -> None:
         model_ids=settings["model_ids"],
         max_image_pixels=settings["max_image_pixels"],
     )
-    cv2.setNumThreads(1)  # a pool of threads would not be there in a fork
+    cv2.setNumThreads(1)  # a fork does not inherit a pool's threads
     warm_up(setup)
     threads = threads_left(ENDING_S)
     if threads > 1:
         raise RuntimeError(f"the zygote has {threads} threads: it cannot be forked safely")
     gc.collect()
-    gc.freeze()  # what is there now stays shared between the workers
+    gc.freeze()  # the memory of existing objects stays shared with the workers
     control.send(b'{"ready": true}')
     workers: set[int] = set()
     while True:
@@ -88,13 +88,13 @@ def main() -> None:
         control.send(json.dumps({"pid": pid}).encode())
     for pid in tuple(workers):
         end(pid, workers)
-    shutil.rmtree(sys.argv[2], ignore_errors=True)  # a runner that was killed leaves it
+    shutil.rmtree(sys.argv[2], ignore_errors=True)  # a runner that was killed cannot delete it
 
 
 def threads_left(seconds: float) -> int:
-    """How many threads this process has, once there is only one, or after `seconds`.
+    """Wait until this process has one thread, for at most `seconds`; returns the number of threads.
 
-    A joined thread has left Python, not yet the kernel: on a busy machine it is listed for a while.
+    A joined thread has left Python, but the kernel may still list it for a while on a busy machine.
     """
     deadline = time.monotonic() + seconds
     while (count := len(list(Path("/proc/self/task").iterdir()))) > 1 and time.monotonic() < deadline:
@@ -103,7 +103,7 @@ def threads_left(seconds: float) -> int:
 
 
 def end(pid: int, workers: set[int]) -> None:
-    """Kill a worker and wait for its end. Nobody else waits for it, so its number is still its own."""
+    """Kill a worker and wait for its end. Only this process reaps workers, so the pid cannot belong to another one."""
     if pid in workers:
         workers.discard(pid)
         with suppress(ProcessLookupError):
@@ -112,7 +112,7 @@ def end(pid: int, workers: set[int]) -> None:
 
 
 def warm_up(setup: Any) -> None:
-    """Run a workflow, so that what the engine loads and keeps on its first run is there in every worker."""
+    """Run a workflow, so that every worker inherits the modules and caches that the engine's first run loads."""
     from deployments.workflows import engine
     from deployments.workflows.step_pool import StepPool
 

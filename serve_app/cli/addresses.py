@@ -1,4 +1,4 @@
-"""Addresses and ports of this machine, looked at before anything is started."""
+"""Checks addresses and ports of this machine before anything is started."""
 
 import errno
 import ipaddress
@@ -7,7 +7,7 @@ import random
 import socket
 
 QUIET_PORTS = range(20000, 30000)
-"""Ports that neither Ray (up to 19999) nor the kernel (from 32768) gives away by itself."""
+"""Ports that neither Ray (up to 19999) nor the kernel (from 32768) assigns by itself."""
 
 
 def is_loopback(host: str) -> bool:
@@ -21,7 +21,7 @@ def is_loopback(host: str) -> bool:
 
 
 def in_use(host: str, port: int) -> bool:
-    """Whether somebody listens there already. Raises OSError when the address is not this machine's."""
+    """Whether a program already listens there. Raises OSError when the address is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,12 +35,12 @@ def in_use(host: str, port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nobody on loopback listens on, and that nobody is given unasked before they are used."""
+    """Distinct free ports of loopback, from a range that the system does not assign before they are used."""
     free = (port for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)) if not in_use("127.0.0.1", port))
     return list(itertools.islice(free, count))
 
 
 def url_of(host: str, port: int) -> str:
-    """Where a browser on this machine finds a server that listens on `host`."""
+    """The URL by which a browser on this machine reaches a server that listens on `host`."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{reachable}:{port}"

@@ -1,4 +1,4 @@
-"""Who answers `sam3-serve segment`: a running server, or the model in this process."""
+"""The two backends of `sam3-serve segment`: a running server, and the model in this process."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ TIMEOUT_S = 300.0
 
 
 class Backend(Protocol):
-    """Who answers."""
+    """Answers prompts about an image."""
 
     def concepts(self, content: bytes, prompts: list[Document], threshold: float) -> list[list[Document]]:
         """Per prompt, its predictions in RLE."""

@@ -1,4 +1,4 @@
-"""`sam3-serve config`: every setting, its value, and where the value came from."""
+"""`sam3-serve config`: shows every setting, its value and the value's source."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def rows(settings: Settings, options: Collection[str]) -> list[Row]:
 
 
 def shown(value: object) -> str:
-    """A value as one would write it in the environment; secrets hidden."""
+    """A value in the form of an environment variable; secrets are hidden."""
     match value:
         case None | () | "":
             return ""
@@ -60,7 +60,7 @@ def shown(value: object) -> str:
 
 
 def show(settings: Settings, options: Collection[str], as_json: bool) -> None:
-    """Print them, by group."""
+    """Print all settings by group."""
     table = rows(settings, options)
     if as_json:
         listed = [

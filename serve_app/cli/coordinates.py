@@ -15,7 +15,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, ...]:
-        """Raises click.BadParameter for anything else."""
+        """Raises click.BadParameter for any other text."""
         if isinstance(value, tuple):
             return value
         try:

@@ -1,4 +1,4 @@
-"""A polite end: nobody new gets in, and those who are in get their answers."""
+"""Drains HAProxy: no new connections, while requests under way are answered."""
 
 import csv
 import socket
@@ -8,21 +8,21 @@ from pathlib import Path
 from serve_app.cli.ray_environment import ADMIN_SOCKET
 
 FRONT_END = "http_frontend"
-"""As Serve names it in HAProxy's configuration (ray 2.60)."""
+"""The name of the frontend in the HAProxy configuration that Serve writes (ray 2.60)."""
 CLOSE = (f"disable frontend {FRONT_END}", f"shutdown frontend {FRONT_END}")
-"""The first stops listening: newcomers are refused at once. The second has connections closed with their next answer;
-alone it would leave the socket listening (HAProxy keeps it for a successor), and newcomers waiting for nobody."""
+"""The first command stops listening: new connections are refused at once. The second closes each open connection after
+its next answer. Alone it would keep the socket listening (for a successor of HAProxy), and new clients would hang."""
 POLL_S = 0.1
 QUIET_POLLS = 3
-"""So often in a row nothing must be under way: a request may be between two connections of a retry."""
+"""Consecutive polls without requests before HAProxy counts as drained: between two tries a request is not counted."""
 ANSWER_S = 5.0
 
 
 def drain(directory: Path, seconds: float) -> bool:
-    """Close HAProxy's front door and wait, at most so long, until no request is under way.
+    """Refuse new connections and wait, for at most `seconds`, until no request is under way.
 
-    directory: of HAProxy's files; Serve makes a folder in it for each node. Whether nothing was under way in the
-    end. Clients that keep a connection open are told to close it with their next answer.
+    directory: HAProxy's files; Serve makes a folder in it for each node. Returns whether all requests ended in time.
+    The next answer on a kept-alive connection tells the client to close it.
     """
     end = time.monotonic() + seconds
     drained = [_drained(found, end) for found in directory.rglob(ADMIN_SOCKET)]
@@ -39,13 +39,13 @@ def _drained(admin_socket: Path, end: float) -> bool:
                 return False
             time.sleep(POLL_S)
             quiet = 0 if under_way(command(admin_socket, "show stat")) else quiet + 1
-    except OSError:  # HAProxy is gone: nobody is in
+    except OSError:  # HAProxy has ended: no request is under way
         return True
     return True
 
 
 def under_way(statistics: str) -> int:
-    """Requests that HAProxy's back ends hold, from `show stat`."""
+    """Number of requests in HAProxy's backends, from the output of `show stat`."""
     rows = csv.DictReader(statistics.removeprefix("# ").splitlines())
     return sum(int(row["scur"] or 0) + int(row["qcur"] or 0) for row in rows if row["svname"] == "BACKEND")
 

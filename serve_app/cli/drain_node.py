@@ -1,7 +1,7 @@
-"""`sam3-serve drain`: what a pod does before it stops.
+"""`sam3-serve drain`: drains a Ray node before its pod stops.
 
-Ray is told that the node goes. Serve then starts the replicas that this node holds on other nodes, ends these
-when their requests are answered, and the node's proxy last.
+The command announces to Ray that the node will end. Serve then starts replacements for this node's replicas on other
+nodes, stops the replicas when their requests are answered, and stops the node's proxy last.
 """
 
 import logging
@@ -12,16 +12,17 @@ import time
 from typing import Any
 
 POLL_S = 0.5
+REASON = "DRAIN_NODE_REASON_PREEMPTION"
 REPLICA, PROXY = "SERVE_REPLICA::", "SERVE_PROXY_ACTOR"
-"""How the names of Serve's actors begin that a node may hold. Its controller stays on the head."""
+"""Prefixes of the names of Serve's actors on a node. Serve's controller runs on the head only."""
 
 
 class DrainRefused(RuntimeError):
-    """Ray did not accept it."""
+    """Ray did not accept the request to drain the node."""
 
 
 def drain(node_id: str | None, seconds: float) -> bool:
-    """Wait until nothing of Serve runs on the node; False when something still does after `seconds`.
+    """Drain the node and wait until no actor of Serve runs there; False when one still runs after `seconds`.
 
     node_id: hexadecimal; None is the node of this process. Raises DrainRefused.
     """
@@ -42,7 +43,7 @@ def drain(node_id: str | None, seconds: float) -> bool:
 
 
 def serving_on(node_id: str) -> list[str]:
-    """Names of Serve's actors that are alive on a node: replicas, and the proxy."""
+    """Names of Serve's live actors on a node: replicas, and the proxy."""
     from ray._private.state import actors
 
     found: dict[str, dict[str, Any]] = actors()
@@ -57,7 +58,7 @@ def serving_on(node_id: str) -> list[str]:
 
 def _announce(node_id: str, seconds: float) -> None:
     command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--node-id", node_id]
-    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "its pod is being stopped"]
+    reason = ["--reason", REASON, "--reason-message", "its pod is being stopped"]
     deadline = ["--deadline-remaining-seconds", str(int(seconds))]
     done = subprocess.run([*command, *reason, *deadline], capture_output=True, text=True, env=os.environ)
     if done.returncode:

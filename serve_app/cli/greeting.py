@@ -1,4 +1,4 @@
-"""What `sam3-serve up` says once the server answers."""
+"""The message of `sam3-serve up` once the server answers."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,11 @@ from serve_app.http.sam3.concept import EXAMPLES
 from serve_app.settings import Settings
 
 EXAMPLE_IMAGE = Path("docs/images/shapes.jpg")
-"""Comes with the repository, from whose folder the server is usually started."""
+"""An image of the repository, in whose folder the server is usually started."""
 
 
 def welcome(console: Console, settings: Settings, seconds: float, run_dir: Path) -> None:
-    """Say what runs where, and what to try."""
+    """Print the server's addresses, its model and folder, and a command to try."""
     url = url_of(settings.host, settings.port)
     console.print(f"[bold green]SAM 3 is ready[/] after {seconds:.0f} s (Ctrl-C stops it)\n")
     rows = {
@@ -25,12 +25,12 @@ def welcome(console: Console, settings: Settings, seconds: float, run_dir: Path)
         "logs": str(logs_in(run_dir)),
     }
     lines = [f"  {name:6} {value}" for name, value in rows.items()]
-    # As it is: no line may break where the terminal ends, for the command is there to be copied.
+    # Without wrapping at the terminal's width, so that the command can be copied.
     console.print("\n".join([*lines, "", example(url), ""]), markup=False, soft_wrap=True)
 
 
 def model_line(settings: Settings) -> str:
-    """The model, and what it is good for."""
+    """The model's name and purpose."""
     notes = {
         "tiny": "the bundled demonstration model: it only knows coloured shapes",
         "tiny-random": "untrained, for tests",
@@ -40,7 +40,7 @@ def model_line(settings: Settings) -> str:
 
 
 def example(url: str) -> str:
-    """A command that works as it stands: with the repository's image where that is at hand."""
+    """A curl command that works unchanged: with the repository's image if it exists in this folder."""
     if EXAMPLE_IMAGE.exists():
         request = {"prompts": [{"type": "text", "text": "circle"}]}
         parts = [f"-F image=@{EXAMPLE_IMAGE}", f"-F request='{json.dumps(request)}'"]

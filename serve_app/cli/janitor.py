@@ -1,10 +1,10 @@
-"""Ends what a server has left behind, whatever way it ended: `python -m serve_app.cli.janitor FOLDER`.
+"""Kills the processes that a server leaves behind, even after a crash: `python -m serve_app.cli.janitor FOLDER`.
 
-Ray's own processes die with the one that started them, but what they started (HAProxy) may live on when
-nobody can tell it to stop. So `sam3-serve up` starts this first, at the other end of a pipe. When the pipe
-closes, every process that was started for the run's folder is killed, and the folder removed. A process is
-known by its environment, which all descendants inherit and nobody else has, or by its log: Ray writes titles
-over the environment.
+Ray's own processes die with the process that started them, but HAProxy, which they start, may live on. So
+`sam3-serve up` starts the janitor first, at the other end of a pipe. When the pipe closes, the janitor kills every
+process that was started for the run's folder, and removes the folder. It recognises these processes by a variable of
+their environment, which all descendants inherit, or else by their open log files: Ray overwrites the environment
+with process titles.
 """
 
 import os
@@ -20,27 +20,27 @@ import psutil
 MARK = "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"
 """A variable that names a file in the run's folder (see `ray_environment`)."""
 GRACE_S = 5.0
-"""How long a process may take to end by itself."""
+"""Seconds in which a process may end by itself."""
 KEEP = "keep\n"
-"""What the server writes into the pipe when the folder's logs are still of use."""
+"""The server writes this into the pipe to keep the folder, whose logs explain a failed start."""
 
 
 @contextmanager
 def janitor(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A janitor for this process, which leaves the session so that no terminal's Ctrl-C reaches it."""
+    """Start a janitor for this process, in a session of its own: a Ctrl-C in the terminal does not reach it."""
     command = [sys.executable, "-m", __name__, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
         yield process
 
 
 def keep_folder(process: "subprocess.Popen[str]") -> None:
-    """Tell it to leave the folder where it is."""
+    """Have the janitor keep the folder."""
     assert process.stdin is not None
     process.stdin.write(KEEP)
 
 
 def started_for(folder: Path, spare: Collection[int]) -> list[psutil.Process]:
-    """The processes of this user that were started for a run's folder. spare: ids to leave out."""
+    """The processes of this user that were started for a run's folder. spare: process ids to leave out."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -57,7 +57,7 @@ def _uses(process: psutil.Process, folder: Path) -> bool:
 
 
 def clean(folder: Path, keep: bool, spare: Collection[int] = ()) -> None:
-    """Wait a little for what is ending, kill the rest, and remove the folder."""
+    """Wait up to GRACE_S for processes that are ending, kill the others, and remove the folder."""
     _, alive = psutil.wait_procs(started_for(folder, spare), timeout=GRACE_S)
     for process in [*alive, *started_for(folder, spare)]:
         try:
@@ -69,9 +69,9 @@ def clean(folder: Path, keep: bool, spare: Collection[int] = ()) -> None:
 
 
 def main() -> None:
-    """Wait for the end of the pipe, then clean."""
+    """Wait for the end of the pipe, then clean up."""
     folder = Path(sys.argv[1])
-    spare = (os.getpid(), os.getppid())  # the server waits for this one where it ends in good order
+    spare = (os.getpid(), os.getppid())  # a server that stops in good order waits for the janitor's end
     said = sys.stdin.read()
     clean(folder, said == KEEP, spare)
 

@@ -1,4 +1,4 @@
-"""`sam3-serve keys`: who may call the server."""
+"""`sam3-serve keys`: manages the tenants and API keys of the server."""
 
 import sys
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Called by click."""
+        """The number of bytes. Called by click."""
         try:
             return int(TypeAdapter(ByteSize).validate_python(value))
         except ValidationError:
@@ -54,8 +54,8 @@ def keys() -> None:
 @click.option(
     "--cache",
     type=Size(),
-    help="Most that the server keeps of this tenant's images, such as 2GiB: so much for embeddings, and so much "
-    "for image files. Without it a tenant gets what others leave.",
+    help="Most bytes that the server keeps of this tenant's embeddings, such as 2GiB, and as many again of its "
+    "image files. Without it, only the limits for all tenants together apply.",
 )
 @StdinOption
 @FileOption
@@ -69,7 +69,7 @@ def add(name: str, rate: float | None, cache: int | None, from_stdin: bool, path
 @keys.command()
 @click.argument("name")
 @click.option(
-    "--grace-hours", type=click.FloatRange(0), default=0.0, help="Let the old key live on for so long."
+    "--grace-hours", type=click.FloatRange(0), default=0.0, help="Hours for which the old key stays valid."
 )
 @StdinOption
 @FileOption
@@ -111,7 +111,7 @@ def list_tenants(path: Path) -> None:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """Turn what the key file refuses into a message and exit status 1."""
+    """Turn errors of the key file into a message and exit status 1."""
     try:
         yield
     except keyfile.KeyFileError as error:
@@ -126,6 +126,6 @@ def _show(key: str, from_stdin: bool) -> None:
     if from_stdin:
         click.echo("the key is accepted", err=True)
         return
-    # The key alone goes to standard output, so that it can be piped.
+    # Only the key is written to standard output, so that it can be piped.
     click.echo("Keep this key: it is not stored and cannot be shown again.", err=True)
     click.echo(key)

@@ -1,4 +1,4 @@
-"""`sam3-serve`: start the server, segment an image, look at the settings."""
+"""`sam3-serve`: the commands and their options."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def load_settings(**options: Any) -> Settings:
-    """Settings from the environment and from options that were given. Raises click.UsageError."""
+    """Settings from the given options and the environment. Raises click.UsageError."""
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
@@ -34,7 +34,7 @@ def load_settings(**options: Any) -> Settings:
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The settings that deserve an option of their own."""
+    """Adds an option for each of the most used settings."""
     for option in reversed(
         [
             click.option(
@@ -63,8 +63,8 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 def up(**options: Any) -> None:
     """Start the server in the foreground.
 
-    Starts a Ray cluster of its own on loopback, loads the model, and says what to try. Ctrl-C stops all of
-    it, and nothing else.
+    Starts a Ray cluster of its own on loopback, loads the model, and prints an example. Ctrl-C stops all that
+    it started, and nothing else.
     """
     settings = load_settings(**options)
     from serve_app.cli.up import run
@@ -76,9 +76,9 @@ def up(**options: Any) -> None:
 @server_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config(as_json: bool, **options: Any) -> None:
-    """Show every setting, its value, and where that came from.
+    """Show every setting, its value and the value's source.
 
-    Options given here show what `sam3-serve up` would make of them. Secrets are not shown.
+    With the options of `sam3-serve up`, shows the settings of that command. Secrets are not shown.
     """
     settings = load_settings(**options)
     from serve_app.cli.config import show
@@ -91,11 +91,11 @@ def config(as_json: bool, **options: Any) -> None:
 @click.option(
     "--every", "every_s", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Seconds."
 )
-@click.option("--once", is_flag=True, help="Print it once, as also happens where there is no terminal.")
+@click.option("--once", is_flag=True, help="Print the figures once and exit; the default without a terminal.")
 def top(url: str | None, every_s: float, once: bool) -> None:
     """Watch a running server: requests, latency, replicas, queues, cache.
 
-    Reads GET /metrics of any address, and nothing else. Ctrl-C ends it.
+    Only reads the server's GET /metrics. Ctrl-C ends it.
     """
     from serve_app.cli.addresses import url_of
     from serve_app.cli.top import run
@@ -107,7 +107,7 @@ def top(url: str | None, every_s: float, once: bool) -> None:
 @main.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--text", multiple=True, metavar="PHRASE", help="Find every instance of this. May be repeated.")
-@click.option("--like", multiple=True, type=BOX, help="Find everything that looks like what this box shows.")
+@click.option("--like", multiple=True, type=BOX, help="Find every object like the one in this box.")
 @click.option("--unlike", multiple=True, type=BOX, help="... and not like this one.")
 @click.option("--box", type=BOX, help="Find the one object in this box.")
 @click.option("--point", multiple=True, type=POINT, help="Find the one object at these points.")
@@ -135,7 +135,7 @@ def segment(
     local: bool,
     **asked: Any,
 ) -> None:
-    """Find things in IMAGE and draw them over it.
+    """Find objects in IMAGE and draw them over it.
 
     Boxes are X0,Y0,X1,Y1 and points are X,Y, in pixels from the top left corner.
 
@@ -197,7 +197,7 @@ def plan(
     cores: int | None,
     as_json: bool,
 ) -> None:
-    """Work out replicas, GPUs and memory for a load.
+    """Compute replicas, GPUs and memory for a load.
 
     \b
       sam3-serve plan --rps 100 --click-share 0.8
@@ -220,9 +220,9 @@ def plan(
 )
 @click.option("--node", metavar="ID", help="A node's hexadecimal id. [default: the node this runs on]")
 def drain(seconds: float, node: str | None) -> None:
-    """Move what a node of a Ray cluster serves to other nodes, before it is stopped.
+    """Move the replicas of a Ray node to other nodes, before it is stopped.
 
-    For the preStop hook of pods. Exits with 1 when something is left after that time.
+    For the preStop hook of pods. Exits with 1 when a replica is left after that time.
     """
     from serve_app.cli.drain_node import DrainRefused
     from serve_app.cli.drain_node import drain as run

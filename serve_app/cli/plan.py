@@ -1,4 +1,4 @@
-"""`sam3-serve plan`: what hardware a load needs, as tables."""
+"""`sam3-serve plan`: prints the hardware that a load needs, as tables."""
 
 import json
 from dataclasses import asdict
@@ -23,7 +23,7 @@ GIB = 2**30
 
 
 def run(costs: Costs, demand: Demand, cores: int | None, as_json: bool) -> None:
-    """Print the sizing of a demand. cores: of one node of a CPU-only cluster; the nodes are counted then."""
+    """Print the sizing of a demand. cores: cores of one node, to count the nodes of a CPU-only cluster."""
     found = size(costs, demand)
     if as_json:
         click.echo(
@@ -102,7 +102,7 @@ def _gib(count: int) -> str:
 
 
 def chosen(name: str, file: str | None) -> Costs:
-    """The costs of that name; from a file of them instead of the package's. Raises click.UsageError."""
+    """The costs of that name, from `file` or else from the package. Raises click.UsageError."""
     try:
         known = read_costs(file) if file else known_costs()
         return known[name]

@@ -1,4 +1,4 @@
-"""What `sam3-serve up` looks at before it starts anything."""
+"""The checks of `sam3-serve up` before it starts anything."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from serve_app.settings import Settings
 
 
 def refuse_unwise(settings: Settings) -> None:
-    """Raises click.ClickException for an address that is taken, or that others reach without a key."""
+    """Raises click.ClickException for an address in use, and for a public address without API keys."""
     if not (is_loopback(settings.host) or settings.api_keys_file or settings.allow_open):
         raise click.ClickException(
             f"{settings.host} can be reached from other machines, and no API keys are configured. "
@@ -29,7 +29,7 @@ def refuse_unwise(settings: Settings) -> None:
 
 
 def weights(settings: Settings) -> Path | None:
-    """The weights' file, downloaded now if need be, with a progress bar; None for what is bundled."""
+    """The weights' file, downloaded now if needed, with a progress bar; None for bundled weights."""
     if settings.checkpoint is None and settings.model != "sam3":
         return None
     try:

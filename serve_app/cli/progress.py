@@ -1,4 +1,4 @@
-"""How far `sam3-serve up` is: a line that changes on a terminal, a line for each step in a log."""
+"""Shows the progress of `sam3-serve up`: one changing line on a terminal, one line for each step in a log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from rich.console import Console
 
 
 class Progress(Protocol):
-    """Told about each step."""
+    """A function that shows the current step."""
 
     def __call__(self, text: str) -> None:
-        """Show the step that is being done now."""
+        """Show the current step."""
         ...
 
 
 @contextmanager
 def progress(console: Console, first: str) -> Iterator[Progress]:
-    """Show steps until the end of the block. An empty text takes the changing line away."""
+    """Show steps until the end of the block. An empty text removes the changing line."""
     if not console.is_terminal:
         yield _lines(console, first)
         return
@@ -30,7 +30,7 @@ def progress(console: Console, first: str) -> Iterator[Progress]:
 
 
 def _lines(console: Console, first: str) -> Progress:
-    """Print each text once, when it differs from the one before."""
+    """Print each text that differs from the one before."""
     last = ""
 
     def show(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What `sam3-serve segment` asks, as the HTTP API's prompts."""
+"""The prompts of `sam3-serve segment`, in the form of the HTTP API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of an image. Boxes are (x0, y0, x1, y1), in pixels, as are points (x, y)."""
+    """The prompts about an image. Boxes (x0, y0, x1, y1) and points (x, y) are in pixels."""
 
     texts: Sequence[str] = ()
     like: Sequence[tuple[float, ...]] = ()
@@ -20,7 +20,7 @@ class Question:
     threshold: float = 0.5
 
     def concepts(self) -> list[Document]:
-        """Prompts for every instance of something: one for each text, or one for the example boxes."""
+        """Concept prompts: one for each text, or one for all example boxes."""
         boxes = [dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)) for box in (*self.like, *self.unlike)]
         labels = [1] * len(self.like) + [0] * len(self.unlike)
         shown = {"boxes": boxes, "box_labels": labels} if boxes else {}
@@ -30,7 +30,7 @@ class Question:
         return [{"type": kind, **shown}] if boxes else []
 
     def clicks(self) -> list[Document]:
-        """The prompt for one object; none when neither a point nor a box is given."""
+        """The click prompt, as a list of one; an empty list without points and box."""
         clicks = [(point, True) for point in self.points] + [(point, False) for point in self.not_points]
         prompt: Document = {}
         if clicks:

@@ -31,7 +31,7 @@ SERVING = {
     "RAY_allow_out_of_band_object_ref_serialization": "0",
     # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
-    # A request that a dying ingress did not begin to answer is sent to another one.
+    # A request that a dying ingress did not begin to answer is sent to another one (docs/retries.md).
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     # Where two died at once, each is met twice: while it dies, and to find its door shut. That takes it out, so that
     # the last try is on one that lives, or on Serve's own proxy, which holds the request until there is one.
@@ -48,6 +48,16 @@ SERVING = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
 }
 """What tunes Ray and Serve wherever they run: `scripts/k8s_config.py` gives it to the pods of a cluster too."""
+
+
+PODS = {
+    # The program that keeps HAProxy's statistics on loopback (serve_app/cli/haproxy.py); the image has it there.
+    "RAY_SERVE_HAPROXY_BINARY_PATH": "/usr/local/bin/sam3-haproxy",
+    # HAProxies of other nodes go on sending requests until they have heard that an ingress is stopping.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "10",
+}
+"""What the pods of a cluster need besides SERVING."""
 
 
 def proxy(settings: Settings) -> dict[str, str]:

@@ -1,5 +1,5 @@
-"""A Ray cluster of one node, for as long as a command runs: started on loopback, and stopped with all it
-holds."""
+"""A Ray cluster of one node on loopback, for as long as a command runs. Its processes are stopped at the
+end."""
 
 import logging
 import shutil
@@ -14,18 +14,18 @@ from serve_app.cli.ray_environment import apply, environment, new_token
 from serve_app.settings import Settings
 
 RAY_DIR, PROXY_DIR = "ray", "h"
-"""In a run's directory. Ray opens its own to everybody, so the one around it is closed."""
+"""Folders in a run's directory. Ray makes its own readable for everybody, so the run's directory is private."""
 LONGEST_PARENT = 10
-"""Characters. A socket's path has 107: 14 for the run's own directory, 57 for Ray's name of the node, and 26
-for the rest."""
+"""Most characters of the parent directory's path. A socket's path has 107: 14 for the run's own directory, 57 for Ray's
+name of the node, and 26 for the rest."""
 MOST_STORE_BYTES = 4 * 2**30
 STORE_SHARE = 0.3
-"""Part of the free memory that the object store gets, up to MOST_STORE_BYTES."""
+"""Share of the free memory for the object store, up to MOST_STORE_BYTES."""
 
 
 def new_run_dir(settings: Settings) -> Path:
-    """A new directory for one run's sockets and logs, for this user alone. Raises ValueError for a long
-    path."""
+    """A new private directory for one run's sockets and logs. Raises ValueError when the parent's path is too
+    long."""
     parent = settings.ray_temp_dir
     if parent is None:
         usual = Path(tempfile.gettempdir())
@@ -38,12 +38,12 @@ def new_run_dir(settings: Settings) -> Path:
 
 
 def logs_in(run_dir: Path) -> Path:
-    """Where Ray and the replicas write their logs."""
+    """The folder of the logs of Ray and the replicas."""
     return run_dir / RAY_DIR / "session_latest" / "logs"
 
 
 def store_bytes(settings: Settings) -> int:
-    """Size of the object store."""
+    """Size of the object store, in bytes."""
     import psutil
 
     if settings.object_store_bytes != "auto":
@@ -54,8 +54,8 @@ def store_bytes(settings: Settings) -> int:
 
 @contextmanager
 def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
-    """Ray and Serve, running. Leaving stops both; processes that are killed with this one die with it as
-    well."""
+    """Run Ray and Serve until the end of the block. Their processes also die when this process is
+    killed."""
     fixed, tuned = environment(settings, run_dir / PROXY_DIR, new_token())
     if settings.haproxy:
         haproxy.install(settings, run_dir / PROXY_DIR)
@@ -81,7 +81,7 @@ def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
         )
         yield
     finally:
-        # Ray reports on both streams what dies meanwhile, which is what we want. What does not is killed with the node.
+        # Ray reports on both streams which processes end during the stop, as is intended. The others are killed below.
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), suppress(Exception):
             serve.shutdown()
         ray.shutdown()

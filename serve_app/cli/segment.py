@@ -1,4 +1,4 @@
-"""`sam3-serve segment`: ask for an image's masks, print them, draw them."""
+"""`sam3-serve segment`: gets the masks of an image, prints them and draws them."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from serve_app.cli.question import Document, Question
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An instance: what it was asked for by, its confidence, and its mask as COCO run-length encoding."""
+    """An instance: its prompt's label, its confidence, and its mask in COCO run-length encoding."""
 
     label: str
     confidence: float
@@ -26,7 +26,7 @@ class Finding:
 
 
 def ask(backend: Backend, content: bytes, question: Question) -> list[Finding]:
-    """Everything that was found, prompt by prompt. Raises click.UsageError when nothing is asked."""
+    """All instances found, prompt by prompt. Raises click.UsageError without a prompt."""
     concepts, clicks = question.concepts(), question.clicks()
     if not concepts and not clicks:
         raise click.UsageError("say what to look for: --text, --like, --point or --box")
@@ -46,7 +46,7 @@ def ask(backend: Backend, content: bytes, question: Question) -> list[Finding]:
 def run(
     backend: Callable[[], Backend], image: Path, question: Question, output: Path, answer: Path | None
 ) -> None:
-    """Segment, print what was found, draw it. backend: makes the one to ask, once the image has been read.
+    """Segment an image, print the instances and draw them. backend: makes the backend, after the image was read.
 
     Raises click.ClickException.
     """

@@ -1,10 +1,10 @@
-"""Ctrl-C and its relatives as something to look at, instead of an exception in the middle of anything."""
+"""Turns Ctrl-C and similar signals into a flag, so that no exception interrupts the code at any place."""
 
 import signal
 import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a polite end, and the closing of the terminal."""
+"""Ctrl-C, `kill`'s default signal, and the closing of the terminal."""
 
 
 class StopSignal:
@@ -14,7 +14,7 @@ class StopSignal:
         self._event = threading.Event()
 
     def listen(self) -> None:
-        """Take the signals over. Ray installs handlers of its own when it starts: call this again after
+        """Install the handlers. Ray installs handlers of its own when it starts: call this again after
         that."""
         for each in SIGNALS:
             signal.signal(each, self._on_signal)
@@ -22,7 +22,7 @@ class StopSignal:
             self._leave_the_next_one()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Until a signal has come, or for so long. Whether one has come."""
+        """Wait for a signal, for at most `seconds`; returns whether one has come."""
         return self._event.wait(seconds)
 
     def __bool__(self) -> bool:

@@ -17,14 +17,14 @@ from rich.text import Text
 from serve_app.cli.top_figures import Figures, Row, Scrape, figures
 
 SPAN_S = 15.0
-"""What rates are taken over: processes report every few seconds, so less would jump."""
+"""Seconds over which rates are computed. Processes report every few seconds, so over less time rates would jump."""
 TIMEOUT_S = 10.0
 PARTS = {"ingress": "Ingress", "decoder": "PromptDecoder", "encoder": "ImageEncoder"}
 TIERS = ("hot", "warm", "joined", "cold", "miss")
 
 
 def run(url: str, every_s: float, once: bool) -> None:
-    """Show the view until Ctrl-C; once, and on what is no terminal, a single time. Raises click.ClickException."""
+    """Show the view until Ctrl-C, or one time with `once` or without a terminal. Raises click.ClickException."""
     console = Console()
     past: deque[Scrape] = deque()
     try:
@@ -46,7 +46,7 @@ def run(url: str, every_s: float, once: bool) -> None:
 
 
 def scrape(url: str) -> Scrape:
-    """The server's figures now. Raises OSError, ValueError."""
+    """The server's current metrics. Raises OSError, ValueError."""
     with urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as response:  # noqa: S310 - the user's own address
         return Scrape.read(response.read().decode(), time.monotonic())
 
@@ -63,7 +63,7 @@ def _next(url: str, past: deque[Scrape], read: Callable[[], Scrape]) -> Renderab
 
 
 def view(url: str, seen: Figures, problem: str = "") -> RenderableType:
-    """The whole screen. problem: why the figures are not of now."""
+    """The whole screen. problem: the reason why the figures are out of date."""
     head = Text.assemble(
         ("sam3-serve ", "bold"), url, f"   {seen.requests_per_s:.1f} requests/s",
         (f"   {seen.failed_per_s:.1f} failed/s", "bold red" if seen.failed_per_s else "dim"),

@@ -1,4 +1,4 @@
-"""What `sam3-serve top` shows, from two scrapes of GET /metrics: rates and quantiles of what happened in between."""
+"""The figures of `sam3-serve top`: rates and quantiles between two scrapes of GET /metrics."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ INFINITY = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """One exposition and when it was read, in seconds of any clock."""
+    """One exposition, and the time of its reading in seconds of any clock."""
 
     at: float
     samples: Mapping[str, Mapping[Labels, float]]
@@ -20,7 +20,7 @@ class Scrape:
 
     @classmethod
     def read(cls, text: str, at: float) -> "Scrape":
-        """Raises ValueError for what is no exposition of this application."""
+        """Parse an exposition. Raises ValueError when it is none of this application."""
         found: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -39,7 +39,7 @@ class Scrape:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A route or a stage: how often, how long."""
+    """A route or a stage: its rate and its seconds."""
 
     name: str
     per_s: float
@@ -55,14 +55,14 @@ class Figures:
     """Everything on the screen. Rates are per second."""
 
     span_s: float
-    """What the rates are taken over."""
+    """Seconds between the two scrapes."""
     requests_per_s: float
     failed_per_s: float
     routes: list[Row]
     stages: list[Row]
     processes: dict[str, float]
     targets: dict[str, float]
-    """Replicas that are wanted, by deployment."""
+    """Target number of replicas, by deployment."""
     queued: dict[str, float]
     """Calls that wait for a replica, by deployment."""
     lookups: dict[str, float]
@@ -71,11 +71,11 @@ class Figures:
     held: dict[str, float]
     nodes: dict[str, float]
     gpus: dict[str, float]
-    """Share of memory in use."""
+    """Share of each GPU's memory in use."""
 
 
 def figures(before: Scrape, now: Scrape) -> Figures:
-    """The difference of two scrapes. The same one twice gives the state, and rates of nothing."""
+    """The difference of two scrapes. The same scrape twice gives gauges, and rates of zero."""
     seconds = now.at - before.at
     gained = _Gained(before, now, seconds)
     statuses = gained.by("sam3_requests_total", "status")
@@ -110,7 +110,7 @@ class _Gained:
     seconds: float
 
     def by(self, name: str, label: str, **only: str) -> dict[str, float]:
-        """Increase per second by one label. A series that fell has started anew."""
+        """Increase per second by one label. A counter that fell has restarted from zero."""
         found: defaultdict[str, float] = defaultdict(float)
         earlier = self.before.samples.get(name, {})
         for labels, value in self.now.samples.get(name, {}).items():
@@ -122,7 +122,7 @@ class _Gained:
         return dict(found)
 
     def rows(self, histogram: str, label: str, now: Mapping[str, float]) -> list[Row]:
-        """One row by label value, the busiest first."""
+        """One row for each label value, the busiest first."""
         rates = self.by(f"{histogram}_count", label)
         rows = []
         for name, rate in rates.items():
@@ -135,7 +135,7 @@ class _Gained:
 def quantile(share: float, buckets: list[tuple[float, float]]) -> float | None:
     """The value below which `share` of the observations are, as Prometheus interpolates it.
 
-    buckets: upper boundary (the last one infinite) and the observations up to it, by boundary. None without any.
+    buckets: (upper boundary, number of observations up to it), ascending; the last is infinite. None without any.
     """
     if not buckets or buckets[-1][1] <= 0:
         return None

@@ -27,11 +27,11 @@ POLL_S = 0.5
 ANSWER_S = 5.0
 FAILED = "DEPLOY_FAILED"
 ERROR_LINE = re.compile(r"(?P<module>(?:[a-z_]\w*\.)*)(?P<name>[A-Z]\w*): (?P<text>.+)")
-"""How a traceback ends: `package.module.Name: text`."""
+"""The last line of a traceback: `package.module.Name: text`."""
 
 
 def run(settings: Settings) -> None:
-    """Start the server, tell how to use it, and wait for Ctrl-C. Raises click.ClickException."""
+    """Start the server, print how to use it, and wait for Ctrl-C. Raises click.ClickException."""
     refuse_unwise(settings)
     settings = settings.model_copy(
         update={"server_id": settings.server_id or uuid.uuid4().hex, "checkpoint": weights(settings)}
@@ -52,7 +52,7 @@ def run(settings: Settings) -> None:
                     show("")
                     welcome(console, settings, time.monotonic() - started, run_dir)
                     stop.wait()
-                    show("answering what is under way (the next Ctrl-C does not wait)")
+                    show("answering requests under way (the next Ctrl-C does not wait)")
                     drain(run_dir / PROXY_DIR, settings.request_timeout_s)
                 show("stopping")
         except DeploymentFailed as error:
@@ -64,12 +64,12 @@ def run(settings: Settings) -> None:
 
 
 class DeploymentFailed(Exception):
-    """The application did not come up; says why, in a line."""
+    """The application did not start; the message gives the reason in one line."""
 
 
 def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
-    """Deploy the application and wait until it answers; `show` is told how far it is. False when asked to
-    stop.
+    """Deploy the application and wait until it answers. Returns False after a stop signal. show: gets the
+    progress.
 
     Raises DeploymentFailed.
     """
@@ -99,7 +99,7 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
 
 
 def refuse_failed(application: "ApplicationStatusOverview") -> None:
-    """Raises DeploymentFailed where Serve has given an application up."""
+    """Raises DeploymentFailed when Serve reports that the application failed."""
     if application.status.value == FAILED:
         messages = [info.message for info in application.deployments.values() if info.status.value == FAILED]
         raise DeploymentFailed(reason("\n".join([application.message, *messages])))
@@ -113,9 +113,9 @@ def answers(url: str) -> bool:
 
 
 def reason(message: str) -> str:
-    """What a person needs of a failed deployment's message: the last error of its traceback.
+    """The useful part of a failed deployment's message: the last error of its traceback.
 
-    Our own errors say what to do, so their text is enough; others come with their names.
+    The engine's own errors say what to do, so their text is enough; other errors keep their class name.
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     errors = [found for line in lines if (found := ERROR_LINE.match(line))]

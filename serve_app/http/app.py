@@ -46,11 +46,11 @@ def create_app(
 ) -> FastAPI:
     """The HTTP API.
 
-    segmenter: or a function that returns it, called for each request (in a replica it may not exist at
-    import). fetcher: fetches URL images; by default one made from the settings. workflows: who runs them;
-    without, their routes answer 501. answer_request_id: False where the server in front adds `X-Request-ID`
-    to answers itself (Ray Serve does). metrics: where requests are counted. log_directory: where
-    `SAM3_ACCESS_LOG=on` writes; without one, to standard output.
+    segmenter: the service, or a function that returns it, called for each request (in a replica it may not exist
+    at import). fetcher: fetches URL images; the default is made from the settings. workflows: runs workflows;
+    None: their routes answer 501. answer_request_id: False where the server in front adds `X-Request-ID` to
+    answers itself (Ray Serve does). metrics: counts requests. log_directory: the folder of the access log for
+    `SAM3_ACCESS_LOG=on`; None: standard output.
     """
     context = HttpContext(
         settings=settings,
@@ -79,7 +79,7 @@ def create_app(
     errors.install(app)
     for route in ROUTES:
         app.include_router(route.router)
-    app.include_router(server.router)  # GET /metrics belongs there
+    app.include_router(server.router)  # includes GET /metrics
     app.include_router(playground.router)
     app.include_router(workflow_routes.router, include_in_schema=workflows is not None)
     docs.install(app)
@@ -93,7 +93,7 @@ def create_app(
 
 
 def _tenants_are_shown(settings: Settings) -> bool:
-    """An open server has one tenant, whose name says nothing."""
+    """An open server has only one tenant, so it shows no names."""
     return settings.tenant_metrics or settings.api_keys_file is None
 
 

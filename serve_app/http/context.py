@@ -1,4 +1,4 @@
-"""What the routes of one app share."""
+"""The objects that the routes of one app share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from serve_app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class HttpContext:
-    """Lives in `app.state.context`."""
+    """The shared objects, at `app.state.context`."""
 
     settings: Settings
     segmenter: Callable[[], Segmenter]
@@ -26,6 +26,6 @@ class HttpContext:
 
 
 def context_of(request: Request) -> HttpContext:
-    """The context of the app that a request came to."""
+    """The context of the request's app."""
     context: HttpContext = request.app.state.context
     return context

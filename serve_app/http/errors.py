@@ -1,4 +1,4 @@
-"""Every way in which a request can fail, and the answer to each: the one table of errors.
+"""The table of errors: every error of a request, and the answer to each.
 
 Messages say what to do. They never hold the request's content, a key, a fetched body or a stack trace.
 """
@@ -28,14 +28,14 @@ class InvalidRequest(Exception):
 
     @classmethod
     def one(cls, message: str, *loc: str | int, kind: str = "value_error") -> "InvalidRequest":
-        """A single complaint about the place `loc` of the body."""
+        """A single error at the place `loc` of the body."""
         return cls([{"loc": ["body", *loc], "msg": message, "type": kind}])
 
     @classmethod
     def of(cls, error: ValidationError, *where: str | int) -> "InvalidRequest":
-        """What pydantic found wrong in the part `where` of the body, without the input that it found it in."""
+        """Pydantic's errors about the part `where` of the body, without the request's content."""
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        # Places such as "<xywh>" name the branch of a union that was tried, not a part of the request.
+        # Places such as "<xywh>" name a branch of a union, not a part of the request.
         branch = [[part for part in item["loc"] if not str(part).startswith("<")] for item in found]
         return cls(
             [
@@ -46,7 +46,7 @@ class InvalidRequest(Exception):
 
 
 class BadImage(Exception):
-    """The image cannot be had: malformed base64, a refused type, a URL that is refused or does not answer."""
+    """The image cannot be read: malformed base64, a refused type, a URL that is refused or does not answer."""
 
 
 class UnsupportedFormat(Exception):
@@ -66,29 +66,29 @@ class UnknownModel(Exception):
 
 
 class NotKept(Exception):
-    """There is no such image to delete."""
+    """The image to delete is not in the cache."""
 
     def __init__(self, image_id: str) -> None:
         super().__init__(f"image {image_id[:512]!r} is not in the cache")
 
 
 class TooLarge(Exception):
-    """The body, or the answer that it asks for, is over a limit."""
+    """The body, or the requested answer, is over a limit."""
 
 
 class NoWorkflows(Exception):
-    """Workflows are not switched on on this server."""
+    """This server has Workflows switched off."""
 
 
 class Unauthorized(Exception):
-    """No key, or one that no tenant has."""
+    """The request has no key, or a key of no tenant."""
 
     def __init__(self) -> None:
         super().__init__("Unauthorized api_key")
 
 
 class RateLimited(Exception):
-    """The tenant sends more requests per second than its file entry allows."""
+    """The tenant sends more requests per second than the key file allows."""
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__("too many requests for this API key: slow down")
@@ -96,7 +96,7 @@ class RateLimited(Exception):
 
 
 class InList(Exception):
-    """One image of a list failed; it fails the list. `error` is an error of the table."""
+    """One image of a list failed, and so the whole list fails. `error` is an error of the table."""
 
     def __init__(self, index: int, error: Exception) -> None:
         super().__init__(f"image {index} of the list: {error}" if str(error) else "")
@@ -105,11 +105,11 @@ class InList(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: the status, and what else differs from `{"message": str(error)}`."""
+    """One row of the table: the status, and all differences from `{"message": str(error)}`."""
 
     status: int
     message: str = "the request failed"
-    """For errors that bring none."""
+    """The message for errors without one."""
     extra: Callable[[Any], dict[str, Any]] = lambda _: {}
     headers: Callable[[Any], dict[str, str]] = lambda _: {}
 
@@ -123,7 +123,7 @@ TABLE: dict[type[Exception], Row] = {
     UnreadableImage: Row(400),
     UnsupportedFormat: Row(400),
     MalformedModelId: Row(400),
-    ClientDisconnect: Row(400),  # nobody reads it
+    ClientDisconnect: Row(400),  # the client has left and does not read it
     Unauthorized: Row(401, extra=lambda _: {"status": 401}, headers=lambda _: {"WWW-Authenticate": "Bearer"}),
     UnknownImage: Row(404),
     NotKept: Row(404),
@@ -141,12 +141,12 @@ INTERNAL_ERROR = {"message": "Internal error."}
 
 
 def row_of(error: Exception) -> Row | None:
-    """The line for an error's class, or for the nearest of its base classes."""
+    """The row of an error's class, or of the nearest of its base classes."""
     return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), None)
 
 
 def answer_error(error: Exception) -> JSONResponse | None:
-    """The answer to an error of the table; None for anything unforeseen."""
+    """The answer to an error of the table; None for any other error."""
     if isinstance(error, InvalidRequest):
         return JSONResponse({"detail": error.errors}, 422)
     cause = error.error if isinstance(error, InList) else error

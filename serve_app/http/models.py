@@ -1,4 +1,4 @@
-"""Which model ids this server answers to, and what its model is."""
+"""The model ids that this server accepts, and the note on its model."""
 
 import re
 
@@ -15,7 +15,7 @@ SHAPES_ONLY = (
 
 
 def check_model_id(model_id: str | None, settings: Settings) -> str:
-    """The id of the model that answers. Raises MalformedModelId, UnknownModel."""
+    """The id of the answering model. Raises MalformedModelId, UnknownModel."""
     if model_id is None:
         return settings.model_ids[0]
     if not _MODEL_ID.fullmatch(model_id):
@@ -28,5 +28,5 @@ def check_model_id(model_id: str | None, settings: Settings) -> str:
 
 
 def note_on(settings: Settings) -> str | None:
-    """What whoever uses the server should know of its model."""
+    """A note for users on the limits of the server's model; None for `sam3`."""
     return SHAPES_ONLY if settings.model.startswith("tiny") else None

@@ -24,7 +24,7 @@ SECURITY_SCHEMES = {
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Make the app answer the document at its `openapi_url`, built when it is first asked for."""
+    """Make the app answer the document at its `openapi_url`. It is built at the first request."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -35,7 +35,7 @@ def install(app: FastAPI, settings: Settings) -> None:
 
 
 def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
-    """The document of an app with these settings."""
+    """The OpenAPI document of an app with these settings."""
     note = note_on(settings)
     document = get_openapi(
         title=app.title,
@@ -47,7 +47,7 @@ def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components["schemas"] = dict(sorted({**components.get("schemas", {}), **request_components()}.items()))
     if settings.api_keys_file is not None:
-        # The body's api_key, the third way, has no name in OpenAPI.
+        # The third way, the body's api_key, cannot be described as a security scheme of OpenAPI.
         components["securitySchemes"] = SECURITY_SCHEMES
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
@@ -57,7 +57,7 @@ def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
 
 
 def request_components() -> dict[str, Any]:
-    """The schemas of the request bodies, and of all that they refer to, by name."""
+    """The schemas of the request bodies, and of all their parts, by name."""
     models = [model for route in ROUTES if hasattr(route, "FORMS") for model in route.FORMS.models]
     _, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
@@ -67,7 +67,7 @@ def request_components() -> dict[str, Any]:
 
 
 def _any_of(schema: Any) -> Any:
-    """`oneOf` as `anyOf`: a box that has the keys of both forms is read as one of them, not refused."""
+    """Replaces `oneOf` by `anyOf`: a box with the keys of both forms is valid and is read as one of them."""
     if isinstance(schema, dict):
         return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in schema.items()}
     return [_any_of(item) for item in schema] if isinstance(schema, list) else schema

@@ -1,7 +1,7 @@
 """Field types that the request and response schemas share, and the shapes of errors.
 
-Validation is strict: a number written as a string, or 1 for true, is a wrong type (422). `null` is what
-leaving an optional field out is.
+Validation is strict: a number written as a string, or 1 for true, is a wrong type (422). `null` means the same
+as a missing optional field.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 COORDINATE_LIMIT = 1e9
-"""Largest coordinate, in pixels, in any direction: far outside every image, and exact enough in float32."""
+"""Largest absolute coordinate, in pixels: far outside every image, and precise enough in float32."""
 
 MAX_TEXT_CHARACTERS = 1000
-"""The text encoder reads 32 tokens; what is longer than this could only be cut silently."""
+"""Longest text. The text encoder reads 32 tokens, and would silently ignore the rest of a longer one."""
 
 MAX_PROMPTS = 16
 MAX_BOXES = 256
@@ -22,7 +22,7 @@ MAX_VISUAL_PROMPTS = 256
 MAX_POINTS = 256
 MAX_ID_CHARACTERS = 512
 MAX_LIST = 1024
-"""Images in one list that are looked at at all; a server's own limit (SAM3_MAX_IMAGES) is lower."""
+"""Longest list of images that is parsed; a server's own limit (SAM3_MAX_IMAGES) is lower."""
 
 Coordinate = Annotated[float, Field(ge=-COORDINATE_LIMIT, le=COORDINATE_LIMIT, allow_inf_nan=False)]
 Length = Annotated[float, Field(ge=0, le=COORDINATE_LIMIT, allow_inf_nan=False)]
@@ -31,7 +31,7 @@ ImageId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 
 
 def _label(value: Any) -> bool:
-    """True and false, or 1 and 0 (JSON writes 1 as 1.0, too)."""
+    """Accepts true and false, 1 and 0, and 1.0 and 0.0."""
     if isinstance(value, bool | int | float) and value in (0, 1):
         return bool(value)
     raise PydanticCustomError("label", "Input should be 0, 1, true or false")
@@ -44,11 +44,11 @@ Label = Annotated[
 ]
 
 NOT_BLANK = r"[^ \t\r\n\f\v]"
-"""A pattern that means the same in every dialect of regular expressions."""
+"""A pattern with the same meaning in every dialect of regular expressions."""
 
 
 class RequestModel(BaseModel):
-    """Base of what clients send: strict types; unknown fields are ignored, as the hosted API does."""
+    """Base of request schemas: strict types; unknown fields are ignored, as by the hosted API."""
 
     model_config = ConfigDict(
         strict=True, extra="ignore", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
@@ -56,39 +56,39 @@ class RequestModel(BaseModel):
 
 
 class ResponseModel(BaseModel):
-    """Base of what the OpenAPI document says of answers. Answers are not validated on their way out."""
+    """Base of answer schemas, which only document: answers are not validated."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class AcceptedFields(RequestModel):
-    """Fields that every request body may carry beside its own."""
+    """Fields that every request body may have."""
 
     api_key: str | None = None
-    """API key, read when neither the query nor the `Authorization` header brings one."""
+    """API key, read when neither the query nor the `Authorization` header has one."""
 
 
 class Message(ResponseModel):
-    """Every error but 422."""
+    """The body of every error but 422."""
 
     message: str
-    """What went wrong, and what to do about it."""
+    """The error, and what to do about it."""
 
 
 class UnauthorizedMessage(Message):
-    """No key, or a wrong one."""
+    """The request has no API key, or a wrong one."""
 
     status: int = 401
     """The status again, as the hosted API sends it."""
 
 
 class ValidationError(ResponseModel):
-    """One thing that is wrong with a request. The request's own content is never repeated."""
+    """One error in a request. The request's own content is never repeated."""
 
     loc: list[str | int] = Field(title="Location")
-    """Where in the request."""
+    """The place in the request."""
     msg: str = Field(title="Message")
-    """What is wrong there."""
+    """The error at this place."""
     type: str = Field(title="Error Type")
     """The kind of error, for programs."""
 
@@ -97,11 +97,11 @@ class HTTPValidationError(ResponseModel):
     """The request does not have the documented form."""
 
     detail: list[ValidationError] = Field(default_factory=list)
-    """Everything that is wrong."""
+    """All errors."""
 
 
 def tag_by_key(key: str, with_key: str, without_key: str) -> Any:
-    """A discriminator function: which of two forms an object has, told by one of its keys."""
+    """A discriminator function: decides by one key which of two forms an object has."""
 
     def choose(value: Any) -> str:
         present = key in value if isinstance(value, Mapping) else hasattr(value, key)

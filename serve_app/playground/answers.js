@@ -1,10 +1,10 @@
 /**
  * The answers to prompts about one image.
  *
- * An answer is kept under its prompt's signature: a stale one can never show, and undo finds the old one without
- * asking. A request runs as long as one of its prompts is still wanted, then it is cancelled:
+ * An answer is kept under its prompt's signature. So an outdated answer is never shown, and undo finds the old answer
+ * without a request. A request is cancelled when none of its prompts is needed any more:
  *
- *   unknown -> asked -> known | failed;   asked -> unknown when nobody wants it any more
+ *   unknown -> asked -> known | failed;   asked -> unknown when no prompt needs it any more
  */
 
 import { ApiError } from "./client.js";
@@ -26,13 +26,13 @@ export class Answers {
   #wanted = new Set();
   #serial = 0;
 
-  /** changed: called when an answer came or a request ended, with the error if there was one. */
+  /** changed: called when an answer arrives or a request ends, with the error if there is one. */
   constructor(client, changed) {
     this.#client = client;
     this.#changed = changed;
   }
 
-  /** Another image (a file, or a link): nothing of the last one is kept or waited for. It is encoded at once. */
+  /** Start with another image (a file, or a link), which is encoded at once. All answers about the last one go. */
   setImage(source) {
     for (const request of this.#requests) request.abort.abort();
     this.#embedding?.abort.abort();
@@ -44,11 +44,11 @@ export class Answers {
     if (source) this.#embedded().catch((error) => this.#report(error));
   }
 
-  /** Ask for what these prompts lack, and cancel what none of them needs. @param {import("./state.js").Prompt[]} prompts */
+  /** Request the missing answers of these prompts, and cancel all other requests. @param {import("./state.js").Prompt[]} prompts */
   want(prompts) {
     const bySignature = new Map(prompts.map((prompt) => [signatureOf(prompt), prompt]));
     const same = bySignature.size === this.#wanted.size && [...bySignature.keys()].every((one) => this.#wanted.has(one));
-    if (!same) this.#failed.clear(); // somebody goes on: what failed before gets another chance
+    if (!same) this.#failed.clear(); // after a change, failed requests are tried again
     this.#wanted = new Set(bySignature.keys());
     for (const request of this.#requests) {
       if (!request.signatures.some((signature) => this.#wanted.has(signature))) request.abort.abort();
@@ -66,7 +66,7 @@ export class Answers {
     }
   }
 
-  /** Forget failures, so that they are asked for again. */
+  /** Forget failures, so that failed requests are sent again. */
   retry() {
     this.#failed.clear();
     if (this.#image && !this.#embedding) this.#embedded().catch((error) => this.#report(error));
@@ -77,7 +77,7 @@ export class Answers {
     return this.#known.get(signatureOf(prompt));
   }
 
-  /** Whether anything is on its way. */
+  /** Whether a request is under way. */
   get busy() {
     return this.#requests.size > 0 || Boolean(this.#embedding && !this.#embedding.done);
   }
@@ -104,7 +104,7 @@ export class Answers {
     }
   }
 
-  /** The server may have forgotten the image since: it is sent once more. */
+  /** Ask about the image by its id, and send the image again if the server no longer has it. */
   async #askAbout(kind, body, signal) {
     const embedding = this.#embedded();
     const id = await embedding;
@@ -118,7 +118,7 @@ export class Answers {
     }
   }
 
-  /** The image's id, once it is encoded. All who ask share one request. */
+  /** The image's id, once it is encoded. All callers share one request. */
   #embedded() {
     if (!this.#embedding) {
       const embedding = { abort: new AbortController(), done: false, promise: null };

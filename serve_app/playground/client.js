@@ -1,4 +1,4 @@
-/** The server's public routes: requests that can be cancelled, errors that say what to do, and how long each took. */
+/** Client of the server's public routes: cancellable requests, errors that say what to do, and timings. */
 
 import { ROUTES } from "./requests.js";
 import { parseServerTiming } from "./timing.js";
@@ -6,7 +6,7 @@ import { parseServerTiming } from "./timing.js";
 const MOST_TRIES = 4;
 const MOST_WAIT_S = 10;
 
-/** status: of the answer; 0 when there was none. */
+/** status: the answer's HTTP status; 0 when there was no answer. */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -22,7 +22,7 @@ export class Client {
     this.onTiming = onTiming;
   }
 
-  /** Have an image encoded; the id under which the server keeps it. @param {AbortSignal} signal */
+  /** Have an image encoded; returns the id under which the server keeps it. @param {AbortSignal} signal */
   async embed(source, signal) {
     if (source.url) return (await this.#post(ROUTES.embed, json({ image: { type: "url", value: source.url } }), signal)).image_id;
     const form = new FormData();

@@ -9,7 +9,7 @@ export function byId(id) {
   return found;
 }
 
-/** An element with attributes (functions become listeners, booleans are there or not) and children. */
+/** An element with attributes (functions become listeners, booleans are set or left out) and children. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -21,7 +21,7 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** One of the drawings of index.html. */
+/** One of the icons of index.html. */
 export function icon(name) {
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("class", "icon");
@@ -36,7 +36,7 @@ export function iconButton(name, label, click) {
   return element("button", { type: "button", class: "icon-button", "aria-label": label, title: label, click }, icon(name));
 }
 
-/** Change a button's drawing and label, if they are others. */
+/** Change a button's icon and label, if they differ. */
 export function relabel(button, name, label) {
   if (button.getAttribute("aria-label") === label) return;
   button.setAttribute("aria-label", label);
@@ -44,7 +44,7 @@ export function relabel(button, name, label) {
   button.querySelector("use").setAttribute("href", `#i-${name}`);
 }
 
-/** Set a text without touching the document when it is there already. */
+/** Set a text; leaves the document untouched when it already has this text. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -52,8 +52,8 @@ export function setText(node, text) {
 const kept = new WeakMap();
 
 /**
- * Children of a list, one per item: made once per key, updated each time, so that focus stays where it is.
- * When the focused child goes, the focus moves to its neighbour, or to the list.
+ * Children of a list, one per item: each is made once per key and updated later, so that it keeps the focus.
+ * When the focused child is removed, the focus moves to its neighbour, or to the list.
  */
 export function keyed(parent, items, keyOf, create, update) {
   const before = kept.get(parent) ?? new Map();

@@ -1,10 +1,10 @@
-/** What is shown, as files: COCO annotations, PNG masks, the picture with its overlay. */
+/** Exports the shown instances as files: COCO annotations, PNG masks, the picture with its overlay. */
 
 import { maskPng } from "./png.js";
 import { drawInstances } from "./stage.js";
 import { zip } from "./zip.js";
 
-/** COCO's object detection format, with scores. Run-length encodings, for polygons cannot carry holes. */
+/** COCO's object detection format, with scores. Masks are run-length encodings: polygons cannot have holes. */
 export function cocoOf(image, instances, model) {
   const names = [...new Set(instances.map((instance) => instance.category))];
   return {
@@ -37,7 +37,7 @@ export async function masksOf(instances) {
   return zip(files);
 }
 
-/** The image at its own size with what is drawn over it. */
+/** The image at its own size with its overlay. */
 export async function overlayOf(image, instances) {
   if (!image.readable) throw new Error("This image's host does not let pages read it, so the overlay cannot be saved.");
   const canvas = new OffscreenCanvas(image.width, image.height);

@@ -1,4 +1,4 @@
-/** A value with its past and future, and those who want to know when it changes. */
+/** A value with undo and redo, and listeners that are called when it changes. */
 
 const MOST_STEPS = 200;
 
@@ -25,7 +25,7 @@ export class History {
     return this.#future.length > 0;
   }
 
-  /** A step. merge: steps in a row with the same name count as one (a slider that is dragged). */
+  /** Make a step. merge: consecutive steps with the same name count as one (a slider that is dragged). */
   push(value, merge = null) {
     if (value === this.#value) return;
     if (merge === null || merge !== this.#merging) this.#past.push(this.#value);
@@ -35,12 +35,12 @@ export class History {
     this.#become(value);
   }
 
-  /** A change that is no step of its own, such as a selection. */
+  /** Change the value without a step of its own, such as for a selection. */
   replace(value) {
     if (value !== this.#value) this.#become(value);
   }
 
-  /** Begin again. */
+  /** Start again with a value that has no past. */
   reset(value) {
     this.#past = [];
     this.#future = [];

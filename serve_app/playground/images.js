@@ -1,9 +1,9 @@
-/** Where images come from: files (chosen, dropped, pasted), links, samples. */
+/** Loads images from files (chosen, dropped, pasted), links and samples. */
 
 /**
  * @typedef {{name: string, width: number, height: number, bitmap: CanvasImageSource, readable: boolean,
  *   source: {file?: Blob, url?: string}, sample: string | null}} LoadedImage
- *   readable: whether the page may read its pixels, and so save an overlay. source: what the server is sent.
+ *   readable: whether the page may read its pixels, and so save an overlay. source: is sent to the server.
  */
 
 /** @param {Blob} file @returns {Promise<LoadedImage>} */
@@ -17,10 +17,10 @@ export async function fromFile(file, name, sample = null) {
   return { name, width: bitmap.width, height: bitmap.height, bitmap, readable: true, source: { file }, sample };
 }
 
-/** An image of another host: shown from there, fetched by the server itself. @returns {Promise<LoadedImage>} */
+/** An image of another host. The browser and the server both fetch it from there. @returns {Promise<LoadedImage>} */
 export async function fromLink(text) {
   const url = checkedLink(text);
-  // With the host's consent its pixels may be read, and the overlay saved; without, it can still be shown.
+  // If the host allows it (CORS), the page may read the pixels and save the overlay. If not, it can only show the image.
   const [element, readable] = await shown(url, true).then(
     (image) => [image, true],
     () => shown(url, false).then((image) => [image, false]),

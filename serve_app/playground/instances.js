@@ -1,4 +1,4 @@
-/** What is found, as it is shown, listed and exported: the answers, filtered by thresholds and what was deleted. */
+/** The instances to show, list and export: those of the answers, without deleted ones and those below a threshold. */
 
 /**
  * @typedef {{key: string, prompt: import("./state.js").Prompt, label: string, category: string, score: number,

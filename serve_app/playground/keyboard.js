@@ -1,8 +1,8 @@
-/** The keys: shortcuts anywhere outside text fields, and a cursor of its own on the stage. */
+/** Keyboard control: shortcuts outside text fields, and a keyboard cursor on the stage. */
 
 const STEP = 12; // screen pixels
 
-/** commands: what each key does, by the key; "ctrl+z" with Control or Command. */
+/** commands: a function for each key; "ctrl+z" means with Control or Command. */
 export function listenToShortcuts(commands) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
@@ -29,7 +29,7 @@ export function listenToCursor(stage, on) {
     const move = moves[event.key];
     if (move) {
       const step = event.shiftKey ? 1 : STEP / stage.view.scale;
-      // At once, for keys come faster than frames.
+      // Without waiting for a frame: keys may come faster.
       stage.scene.cursor = {
         x: Math.min(Math.max(cursor.x + move[0] * step, 0.5), image.width - 0.5),
         y: Math.min(Math.max(cursor.y + move[1] * step, 0.5), image.height - 0.5),

@@ -1,4 +1,4 @@
-/** Puts the page together: which part of the document shows what, and which event does what. */
+/** Builds the page: connects the parts of the document with the state, and events with actions. */
 
 import { Client } from "./client.js";
 import { byId, element, setText } from "./dom.js";
@@ -97,7 +97,7 @@ function render() {
   showSnippet(image, state);
 }
 
-/** What there is to find in a sample: each a button that adds the concept, or removes it again. */
+/** The concepts in a sample: for each a button that adds the concept, or removes it again. */
 function showSuggestions(image, state) {
   const texts = SUGGESTIONS[image?.sample] ?? [];
   const list = byId("suggestions");
@@ -155,7 +155,7 @@ async function open(promised) {
   (types ? byId("concept") : stage.canvas).focus({ preventScroll: true });
 }
 
-/** What went wrong with a request, and what can be done. */
+/** Show a request's error, and an action if there is one. */
 function explain(error) {
   if (error.status === 401) {
     return notify(apiKey() ? "The server does not accept this API key." : "This server asks for an API key.", {
@@ -203,7 +203,7 @@ listenToCursor(stage, {
     schedule();
   },
   act: (point, options) => {
-    clearTimeout(telling); // what comes of it is told instead
+    clearTimeout(telling); // the result is announced, not this
     page.act(point, options, stage.view.scale);
   },
   leave: () => {

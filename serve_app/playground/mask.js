@@ -12,7 +12,7 @@ export class Mask {
     [this.height, this.width] = rle.size;
   }
 
-  /** Where each run ends, in column-major order; runs with odd index are foreground. @returns {Float64Array} */
+  /** The end of each run, in column-major order; runs with an odd index are foreground. @returns {Float64Array} */
   get ends() {
     if (!this.#ends) {
       let end = 0;
@@ -77,7 +77,7 @@ export class Mask {
   }
 }
 
-/** The run lengths that the text stands for: 5 bits a character, lowest first, from the third on as differences. */
+/** The run lengths in the text: 5 bits per character, lowest first; from the third run on, differences. */
 export function decodeCounts(text) {
   const counts = [];
   let at = 0;

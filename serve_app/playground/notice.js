@@ -1,4 +1,4 @@
-/** What the page says beside its results: to everybody in a notice on the stage, to screen readers in a live region. */
+/** Messages of the page: visible ones in a notice on the stage, others for screen readers in a live region. */
 
 import { byId, setText } from "./dom.js";
 
@@ -19,7 +19,7 @@ export function dismiss() {
   byId("notice").hidden = true;
 }
 
-/** For screen readers, without interrupting. */
+/** Announce a text to screen readers, without interrupting them. */
 export function announce(text) {
   setText(byId("live"), text);
 }

@@ -1,4 +1,4 @@
-/** The outlines of a mask, along the edges of its pixels: what is drawn is what is counted. */
+/** The outlines of a mask, along the edges of its pixels, so that the drawn area is exactly the mask's. */
 
 // Steps east, south, west, north.
 const DX = [1, 0, -1, 0];
@@ -33,7 +33,7 @@ export function traceRings({ x: left, y: top, width, height, data }) {
   return rings;
 }
 
-/** Where an edge that arrives at the corner (x, y) goes on. Pixels that touch by a corner alone are apart. */
+/** The next direction of an edge at the corner (x, y). Pixels that touch only at a corner are not connected. */
 function turn(filled, x, y, direction) {
   const [right, left] = AHEAD[direction];
   if (!filled(x + right[0], y + right[1])) return (direction + 1) % 4;

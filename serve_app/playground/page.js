@@ -1,4 +1,4 @@
-/** The page as a whole: what is shown of the state and the answers, and what may be done to them. */
+/** The page's model: the state and the answers as they are shown, and the actions on them. */
 
 import { Answers } from "./answers.js";
 import { instanceAt, instancesOf, nameOf } from "./instances.js";
@@ -29,7 +29,7 @@ export class Page {
   #last = new Map();
   #told = new Set();
 
-  /** onError(error): a request failed. changed(): something is to be drawn. */
+  /** onError(error): called when a request failed. changed(): called when the page must be drawn again. */
   constructor(client, changed, onError) {
     this.changed = changed;
     this.answers = new Answers(client, (error) => {
@@ -56,7 +56,7 @@ export class Page {
     return this.instances.filter((instance) => !instance.hidden);
   }
 
-  /** Show an image, unless another is asked for meanwhile. Rejects with what to say when it cannot be had. */
+  /** Show an image, unless another is opened meanwhile. Rejects with a message when it cannot be loaded. */
   async open(promised) {
     const opening = ++this.#openings;
     this.loading = true;
@@ -85,7 +85,7 @@ export class Page {
     this.changed();
   }
 
-  /** One step, and one request, however many. */
+  /** Add any number of concepts as one step and one request. */
   addConcepts(texts) {
     const words = texts.map((text) => text.trim().replace(/\s+/g, " ")).filter(Boolean);
     const state = words.reduce(State.addConcept, this.state);
@@ -145,7 +145,7 @@ export class Page {
     this.history.push(State.addExample(this.state, box, like));
   }
 
-  /** Enter at the keyboard's cursor: a click, or with a drawing tool one of two corners. */
+  /** Enter at the keyboard's cursor: a click, or with a drawing tool one of the box's two corners. */
   act(point, { negative }, scale) {
     if (!TOOLS[this.tool].draws) return this.tap(point, { negative });
     if (this.corner) return this.dragEnd(this.corner, point, scale);
@@ -210,17 +210,17 @@ export class Page {
     this.changed();
   }
 
-  /** Set by whoever knows the stage: screen pixels per image pixel. */
+  /** Screen pixels per image pixel; the stage's owner sets it. */
   scale = () => 1;
 
-  /** A prompt that was changed keeps its last answer on show while the new one is on its way. */
+  /** The answer to show for a prompt. After a change, the last answer stays until the new one arrives. */
   #answerTo(prompt) {
     const answer = this.answers.answerTo(prompt);
     if (answer) this.#last.set(prompt.id, answer);
     return answer ?? (this.answers.isAsked(prompt) ? this.#last.get(prompt.id) : undefined);
   }
 
-  /** Each new answer once, for screen readers. */
+  /** Announce each new answer once to screen readers. */
   #tell() {
     const instances = this.instances;
     const news = [];

@@ -1,4 +1,4 @@
-/** The list of what was found: to look at, hide and delete. */
+/** The list of instances, to look at, hide and delete. */
 
 import { element, iconButton, keyed, relabel, setText } from "./dom.js";
 import { COLOURS } from "./state.js";

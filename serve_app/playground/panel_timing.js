@@ -1,4 +1,4 @@
-/** How long the last requests took, stage by stage. */
+/** The times of the last requests, stage by stage. */
 
 import { element } from "./dom.js";
 import { milliseconds, TIERS, withUnit } from "./timing.js";

@@ -1,4 +1,4 @@
-/** Ways to an image: choose, drop, paste, link, sample. Also the pane that offers them. */
+/** Lets users choose, drop, paste or link an image, or take a sample. Also the pane that offers this. */
 
 import { byId } from "./dom.js";
 import { fromFile, fromLink, fromSample, imageIn } from "./images.js";
@@ -23,7 +23,7 @@ export function imagePicker(assets, open) {
   });
   listenToDrops(open);
   document.addEventListener("paste", (event) => {
-    if (isTyping(event.target) && !event.clipboardData?.files.length) return; // text is for the field
+    if (isTyping(event.target) && !event.clipboardData?.files.length) return; // text goes into the field
     take(event.clipboardData, open);
   });
   return {
@@ -37,7 +37,7 @@ export function imagePicker(assets, open) {
 }
 
 function listenToDrops(open) {
-  let depth = 0; // enter and leave come for every element on the way
+  let depth = 0; // enter and leave events come for every nested element
   const mark = () => document.body.classList.toggle("dropping", depth > 0);
   document.addEventListener("dragenter", (event) => {
     event.preventDefault();

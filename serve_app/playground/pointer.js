@@ -1,5 +1,5 @@
 /**
- * Mouse, pen and fingers on the stage, as gestures:
+ * Turns mouse, pen and touch on the stage into gestures:
  *
  *   one pointer: idle -> pressed -> tap | drag | long press;   two fingers: pinch (from any of them) until both are up
  */
@@ -37,7 +37,7 @@ export function listenToPointers(stage, draws, on) {
     try {
       canvas.setPointerCapture(event.pointerId);
     } catch {
-      // A pointer that is gone already.
+      // The pointer has been lifted already.
     }
     pointers.set(event.pointerId, place(event));
     clearTimeout(timer);

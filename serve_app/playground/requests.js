@@ -1,18 +1,18 @@
 /**
- * From prompts to what the API is asked, and under which name the answer is kept.
+ * Turns prompts into the API's requests, and into the signatures under which answers are kept.
  *
- * Concepts are asked for with a low threshold and filtered on the page, so that moving a threshold asks nothing.
+ * Concepts are requested with a low threshold and filtered on the page, so that moving a threshold sends no request.
  */
 
-/** Instances below it are never asked for; thresholds begin here. */
+/** The threshold of all requests, and the lowest value of the page's thresholds. */
 export const LOWEST_THRESHOLD = 0.1;
 
-/** @param {import("./state.js").Prompt} prompt @returns what `prompts` holds of it, in the API's terms */
+/** @param {import("./state.js").Prompt} prompt @returns its items in the API's `prompts` */
 export function wirePrompt(prompt) {
   return prompt.kind === "concept" ? wireConcept(prompt) : wireObject(prompt);
 }
 
-/** Equal for prompts that get the same answer, whatever their thresholds and colours. */
+/** A prompt's signature: equal for prompts with the same answer, also with other thresholds and colours. */
 export function signatureOf(prompt) {
   return JSON.stringify([prompt.kind, wirePrompt(prompt)]);
 }

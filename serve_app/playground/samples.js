@@ -1,4 +1,4 @@
-/** What there is to find in the sample images. scripts/playground_samples.py draws them. */
+/** The concepts in the sample images. scripts/playground_samples.py draws the images. */
 
 export const SUGGESTIONS = {
   dusk: ["yellow star", "circle", "green star"],

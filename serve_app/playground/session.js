@@ -1,4 +1,4 @@
-/** The API key, for as long as the tab is open and no longer: never in a URL, never in lasting storage. */
+/** The API key, kept only while the tab is open: never in a URL, never in lasting storage. */
 
 const NAME = "sam3-api-key";
 

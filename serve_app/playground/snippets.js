@@ -1,10 +1,10 @@
-/** What the page asked, as commands and code to take along. The key is named, never written out. */
+/** The page's requests as commands and code to copy. They name a variable for the key and never contain it. */
 
 import { ROUTES, wirePrompt } from "./requests.js";
 
 /**
  * @param {{origin: string, keys: boolean, image: import("./images.js").LoadedImage,
- *   prompts: import("./state.js").Prompt[]}} what keys: whether the server asks for a key. origin: with the prefix
+ *   prompts: import("./state.js").Prompt[]}} what keys: whether the server needs a key. origin: with the prefix
  */
 export function curl(what) {
   const { image } = what;
@@ -60,7 +60,7 @@ function spread(request) {
   return JSON.stringify(request).replace(JSON.stringify(lists), () => `[${lines}\n  ]`);
 }
 
-/** One request for the concepts, one for the objects: those that are shown, with their thresholds. */
+/** One request for the shown concepts, with their thresholds, and one for the shown objects. */
 function requestsOf(prompts) {
   const shown = prompts.filter((prompt) => !prompt.hidden);
   const concepts = shown.filter((prompt) => prompt.kind === "concept");

@@ -14,7 +14,7 @@ const UNLIKE = "#ff5468";
 export class Stage {
   #context;
   #asked = false;
-  /** Set by the page: what to draw. */
+  /** The scene to draw; the page sets it. */
   scene = {
     image: null, instances: [], prompts: [], highlighted: null, active: null,
     drawing: null, cursor: null, selectedMark: null, showMasks: true,
@@ -38,7 +38,7 @@ export class Stage {
     this.redraw();
   }
 
-  /** Draw soon; any number of calls in one frame draw once. */
+  /** Draw at the next frame; several calls before it draw once. */
   redraw() {
     if (this.#asked) return;
     this.#asked = true;
@@ -52,7 +52,7 @@ export class Stage {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     if (!width || !height) return;
     const ratio = globalThis.devicePixelRatio || 1;
-    // What was in the middle stays in the middle.
+    // The point in the middle stays there.
     this.view.x += (width - this.size.width) / 2;
     this.view.y += (height - this.size.height) / 2;
     this.size = { width, height };
@@ -134,7 +134,7 @@ function drawBox(context, { x0, y0, x1, y1 }, colour, scale, { dashed = false, s
   context.setLineDash([]);
 }
 
-/** A disc with a plus or a minus: not told apart by colour alone. */
+/** A disc with a plus or a minus, so that colour is not the only difference. */
 function drawSign(context, x, y, positive, scale, strong = false) {
   const radius = (strong ? 11 : 8) / scale;
   const arm = radius * 0.5;
@@ -167,7 +167,7 @@ function drawCursor(context, { x, y }, scale) {
   stroke(context, path, 2 / scale, "#fff");
 }
 
-/** The mark of a prompt within reach of a point, the last drawn first. */
+/** The topmost mark of a prompt within reach of a point. */
 export function markAt(prompts, x, y, reach) {
   for (const prompt of [...prompts].reverse()) {
     if (prompt.hidden) continue;

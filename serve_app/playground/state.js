@@ -1,6 +1,6 @@
 /**
- * What somebody has asked of one image, as a value that is never changed: each function returns a new one, so
- * that undo is going back to an old one.
+ * The prompts on one image, as an immutable value: each function returns a new state, and undo returns to an old
+ * one.
  *
  * Coordinates are pixels of the upright image.
  *
@@ -27,32 +27,32 @@ export function promptOf(state, id) {
   return state.prompts.find((prompt) => prompt.id === id) ?? null;
 }
 
-/** A concept by its text; one that is there already becomes the active one. @param {State} state */
+/** Add a concept by its text; an existing one becomes active. @param {State} state */
 export function addConcept(state, text) {
   const same = state.prompts.find((prompt) => prompt.kind === "concept" && prompt.text === text);
   return same ? activate(state, same.id) : added(state, concept(text, []));
 }
 
-/** A click: on the active object, or on a new one. @param {State} state @param {Point} point */
+/** Add a click to the active object, or to a new one. @param {State} state @param {Point} point */
 export function addPoint(state, point) {
   const active = promptOf(state, state.active);
   if (active?.kind === "object") return change(state, active.id, { points: [...active.points, point] });
   return added(state, pointed(state, [point], null));
 }
 
-/** A new object by a box around it. @param {State} state @param {Box} box */
+/** Add an object by a box around it. @param {State} state @param {Box} box */
 export function addBox(state, box) {
   return added(state, pointed(state, [], box));
 }
 
-/** An example box: for the active concept, or a new one without words. @param {State} state @param {Box} box */
+/** Add an example box to the active concept, or to a new one without text. @param {State} state @param {Box} box */
 export function addExample(state, box, like) {
   const active = promptOf(state, state.active);
   if (active?.kind === "concept") return change(state, active.id, { examples: [...active.examples, { box, like }] });
   return added(state, concept("", [{ box, like }]));
 }
 
-/** Take back one mark. A prompt that holds nothing more goes with it. @param {State} state */
+/** Remove one mark, and its prompt if that was the last one. @param {State} state */
 export function removeMark(state, { id, part, index }) {
   const prompt = promptOf(state, id);
   if (!prompt) return state;
@@ -84,12 +84,12 @@ export function toggleInstance(state, key) {
   return { ...state, hidden };
 }
 
-/** Delete an instance; of a pointed object, the object. @param {State} state */
+/** Delete an instance; for a pointed object, delete the object. @param {State} state */
 export function removeInstance(state, { key, prompt }) {
   return prompt.kind === "object" ? removePrompt(state, prompt.id) : { ...state, removed: [...state.removed, key] };
 }
 
-/** What stays for the next image: concepts in words, without the boxes of this one. @param {State} state */
+/** The state for the next image: concepts with a text, without the boxes of this image. @param {State} state */
 export function forNextImage(state) {
   const prompts = state.prompts.flatMap((prompt) =>
     prompt.kind === "concept" && prompt.text ? [{ ...prompt, examples: [] }] : [],
@@ -113,13 +113,13 @@ function added(state, prompt) {
   return { ...state, prompts: [...state.prompts, whole], active: state.next, next: state.next + 1 };
 }
 
-/** The first colour that the fewest prompts have. */
+/** The least used colour. */
 function freeColour(state) {
   const used = COLOURS.map((_, index) => state.prompts.filter((prompt) => prompt.colour === index).length);
   return used.indexOf(Math.min(...used));
 }
 
-/** Distinct on photographs, neighbours far apart in hue; outlines carry a dark edge, so light ones show on white. */
+/** Distinct on photographs; neighbours differ much in hue. Outlines have a dark edge, so light ones are visible on white. */
 export const COLOURS = [
   "#22c3ee", "#f15bd0", "#ffb224", "#8fd14f", "#9b7bff", "#ff7355", "#1ccfa8", "#5a8dff", "#e6d62a", "#ff6b9a",
 ];

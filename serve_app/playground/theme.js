@@ -1,4 +1,4 @@
-/** Dark or light. Runs before the page is drawn, so that it does not flash; without a choice the system decides. */
+/** Dark or light theme: the user's choice, or else the system's. Runs before the page is drawn, so that it does not flash. */
 {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -16,7 +16,7 @@
     try {
       localStorage.setItem("sam3-theme", root.dataset.theme);
     } catch {
-      // It then lasts as long as the page.
+      // Without storage, the choice lasts as long as the page.
     }
     return root.dataset.theme;
   };

@@ -1,6 +1,6 @@
-/** How long an answer took, from its Server-Timing header. */
+/** The times of an answer, from its Server-Timing header. */
 
-/** @returns {{stages: [string, number][], total: number, tier: string}} milliseconds; tier: where the image was found */
+/** @returns {{stages: [string, number][], total: number, tier: string}} milliseconds; tier: the image's cache tier */
 export function parseServerTiming(header) {
   const stages = [];
   let total = 0;
@@ -15,7 +15,7 @@ export function parseServerTiming(header) {
   return { stages, total, tier };
 }
 
-/** What each tier means, for people. */
+/** Descriptions of the tiers for users. */
 export const TIERS = {
   hot: "in the decoder's memory",
   warm: "in the object store",

@@ -1,4 +1,4 @@
-/** What a tap or a drag on the stage does. */
+/** The tools: the effects of a tap or a drag on the stage. */
 
 export const TOOLS = {
   select: { key: "v", hint: "Click a mask or a mark to select it; Del removes it. Drag moves the image." },
@@ -9,7 +9,7 @@ export const TOOLS = {
   unlike: { key: "u", hint: "Draw a box around one that is not meant.", draws: true },
 };
 
-/** The box between two points, within the image; null when it is too small to be meant. */
+/** The box between two points, within the image; null when it is too small to be intended. */
 export function boxBetween(from, to, { width, height }, least) {
   const within = (value, most) => Math.min(Math.max(value, 0), most);
   const box = {
@@ -25,7 +25,7 @@ export function isInside({ x, y }, { width, height }) {
   return x >= 0 && y >= 0 && x < width && y < height;
 }
 
-/** Tenths of a pixel: what a pointer can mean, and short to read. */
+/** Rounded to tenths of a pixel: as precise as a pointer, and short to read. */
 export function round(value) {
   return Math.round(value * 10) / 10;
 }

@@ -1,10 +1,10 @@
-/** Where the image lies on the stage: screen = image * scale + (x, y), in CSS pixels. */
+/** The image's position on the stage: screen = image * scale + (x, y), in CSS pixels. */
 
 const SMALLEST_SIDE = 24;
 const LARGEST_SCALE = 40;
 const MARGIN = 24;
 
-/** The whole image in the middle, with a margin; small ones are enlarged to at most four times. */
+/** Shows the whole image in the middle, with a margin; small images are enlarged at most four times. */
 export function fit(image, stage) {
   const margin = Math.min(MARGIN, stage.width * 0.03);
   const scale = Math.min((stage.width - 2 * margin) / image.width, (stage.height - 2 * margin) / image.height, 4);
@@ -23,7 +23,7 @@ export function zoomAt(view, factor, x, y, image) {
   return { scale, x: x - (x - view.x) * applied, y: y - (y - view.y) * applied };
 }
 
-/** Moved, but never out of sight. */
+/** Moved, but never out of the stage. */
 export function pan(view, dx, dy, image, stage) {
   const keep = (value, size, room) => Math.min(Math.max(value, SMALLEST_SIDE - size), room - SMALLEST_SIDE);
   return {

@@ -83,7 +83,7 @@ def test_a_failure_is_named_but_not_quoted(
     assert (line["status"], line["error"]) == (status, error)
 
 
-def test_what_clients_wrote_is_not_in_it(
+def test_texts_of_clients_are_not_logged_by_default(
     start_server: ServerFactory, tmp_path: Path, path: Path, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     keys = tmp_path / "keys.json"
@@ -115,7 +115,7 @@ def test_what_clients_wrote_is_not_in_it(
     assert [line["tenant"] for line in lines()] == ["acme"] * 6 + [None] * 3
 
 
-def test_texts_and_ids_are_in_it_where_asked_for(
+def test_texts_and_ids_are_logged_on_request(
     start_server: ServerFactory, path: Path, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     with start_server(access_log=str(path), access_log_details=True) as url:

@@ -9,6 +9,7 @@ DOCUMENT = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
 FOLDERS = {
     "": ROOT / "tests/contract",
     "unit:": ROOT / "tests/unit/serve_app/http",
+    "system:": ROOT / "tests/unit/serve_app/http/system",
     "integration:": ROOT / "tests/integration",
     "drill:": ROOT / "tests/drill",
     "workflows:": ROOT / "tests/workflows",

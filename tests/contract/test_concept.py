@@ -192,7 +192,7 @@ def test_json_is_another_name_for_polygon(client: Client) -> None:
     )
 
 
-def test_null_is_what_leaving_out_is(client: Client) -> None:
+def test_null_means_the_same_as_a_missing_field(client: Client) -> None:
     fields = ("format", "image_id", "output_prob_thresh", "model_id", "nms_iou_threshold", "api_key")
     prompt = {
         "type": None,

@@ -75,5 +75,5 @@ def test_with_id_and_image_the_new_image_wins(client: Client) -> None:
 
 
 @pytest.mark.parametrize("image_id", ["", "x" * 513, 5, ["a"]])
-def test_ids_that_are_no_names(client: Client, image_id: Any) -> None:
+def test_malformed_image_ids_are_422(client: Client, image_id: Any) -> None:
     client.embed({"image": as_json(numbered(7)), "image_id": image_id}, expect=422)

@@ -162,7 +162,7 @@ def test_multipart_by_id_needs_no_image(client: Client, server: str) -> None:
         ([("image", ("a.png", b"GIF89a not really"))], "image"),
     ],
 )
-def test_multipart_images_that_are_none(server: str, parts: Any, say: str) -> None:
+def test_bad_multipart_images_are_400(server: str, parts: Any, say: str) -> None:
     answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=60)
     assert answer.status_code == 400
     assert say in answer.json()["message"]

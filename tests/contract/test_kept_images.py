@@ -45,14 +45,14 @@ def test_a_deleted_image_is_not_there_any_more(client: Client, image_id: str) ->
     assert delete(client.url, image_id).status_code == 404
 
 
-def test_it_is_gone_under_its_other_ids_too(client: Client) -> None:
+def test_a_deleted_image_is_gone_under_its_other_ids_too(client: Client) -> None:
     for image_id in ("one name", "another"):
         client.embed({"image": as_json(numbered(902)), "image_id": image_id})
     assert delete(client.url, "one name").status_code == 200
     client.visual({"image_id": "another", "prompts": CLICK}, expect=404)
 
 
-def test_the_id_that_the_server_made_deletes_as_well(client: Client) -> None:
+def test_an_id_made_by_the_server_deletes_the_image_too(client: Client) -> None:
     image_id = client.embed({"image": as_json(numbered(903))})["image_id"]
     assert delete(client.url, image_id).status_code == 200
     client.visual({"image_id": image_id, "prompts": CLICK}, expect=404)

@@ -110,7 +110,7 @@ def test_keys_count_without_a_restart(guarded: Guarded, key_file: Path) -> None:
     wait_for(lambda: ask(url, query=new).status_code == 401)
 
 
-def test_a_broken_or_missing_file_lets_nobody_in(guarded: Guarded, key_file: Path) -> None:
+def test_a_broken_or_missing_key_file_refuses_all_keys(guarded: Guarded, key_file: Path) -> None:
     url, key, _ = guarded
     text = key_file.read_text()
     key_file.write_text("{broken")

@@ -162,7 +162,7 @@ async def test_a_redirects_address_is_checked_too(monkeypatch: pytest.MonkeyPatc
         assert len(one.hosts) == 1
 
 
-async def test_those_who_ask_at_once_share_a_download() -> None:
+async def test_concurrent_requests_for_a_url_share_its_download() -> None:
     async with site() as one, fetching() as fetcher:
         one.gate.clear()
         url = f"http://127.0.0.1:{one.port}/a.png"
@@ -181,7 +181,7 @@ async def test_tenants_share_no_download() -> None:
         assert len(one.hosts) == 2
 
 
-async def test_one_who_goes_away_does_not_end_the_others_download() -> None:
+async def test_a_client_that_leaves_does_not_end_a_shared_download() -> None:
     async with site() as one, fetching() as fetcher:
         one.gate.clear()
         url = f"http://127.0.0.1:{one.port}/a.png"

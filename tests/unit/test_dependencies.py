@@ -11,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {path.parent.name for path in ROOT.glob("*/*.py")} | {"tests"}
-PARTS = {"pydantic_core": "pydantic", "starlette": "fastapi", "gevent": "locust"}  # parts of the declared one
+PARTS = {
+    "pydantic_core": "pydantic",
+    "starlette": "fastapi",
+    "gevent": "locust",
+    "grpc": "ray",
+}  # of the declared one
 LOOKUPS = {"find_spec", "import_module"}  # modules that are found by a literal name
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

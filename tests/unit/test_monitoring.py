@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deployments.observe.exposition import OURS
-from deployments.observe.metrics import RAYS
+from deployments.ray.metrics import RAYS
 from scripts import grafana_dashboard, metrics_table
 
 ROOT = Path(__file__).parents[2]

@@ -1,1 +1,1 @@
-"""What surrounds every route: middleware, admission, reports and logs."""
+"""The middleware around every route: exchange, admission, metrics and logs."""

@@ -5,10 +5,10 @@
      "images": [[640, 480]], "stages": {"queue": 0.0005, "prompt": 0.0041, "post": 0.0047},
      "bytes_in": 20764, "bytes_out": 3342}
 
-`images` holds width and height of each; with tracing on there is a `trace_id`. A failed request has `error`, the
-class of what went wrong. Never in it: image data, keys, query strings, paths as clients write them. Prompts' texts
-and image ids are what clients write too: `texts` and `image_ids` are there only where the settings ask for them. The
-request id is in it, even one that the client chose, or nobody could find a line.
+`images` holds width and height of each image. With tracing on there is a `trace_id`. A failed request has `error`, the
+class of its error. A line never holds image data, keys, query strings, or paths as clients write them. Clients also
+write the prompts' texts and image ids: `texts` and `image_ids` are there only with `SAM3_ACCESS_LOG_DETAILS`. The
+request id is always there, even one that the client chose: without it nobody could find a line.
 """
 
 import logging
@@ -25,17 +25,17 @@ from serve_app.http.around.observe import Observation
 
 OFF, ON, STDOUT = "off", "on", "stdout"
 KEPT_BYTES = 64 * 2**20
-"""Size of a file in the log directory of the server; one older file of the same size is kept."""
+"""Largest size of a file in the server's log directory; one older file of this size is kept."""
 
 logger = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """Writes observations as lines. details: what clients wrote as well, texts and image ids."""
+    """Writes observations as lines. details: write the clients' texts and image ids as well."""
 
     def __init__(self, handler: logging.Handler, *, details: bool = False) -> None:
         self._details = details
-        self._lines = logging.Logger("access")  # in no hierarchy: nothing else hears or repeats it
+        self._lines = logging.Logger("access")  # without parents: no other handler gets the lines
         handler.setFormatter(logging.Formatter("%(message)s"))
         self._lines.addHandler(handler)
 
@@ -45,10 +45,10 @@ class AccessLog:
 
 
 def access_log(target: str, directory: Path | None, *, details: bool) -> AccessLog | None:
-    """The log that a setting asks for, or None.
+    """The log for the value of `SAM3_ACCESS_LOG`, or None.
 
-    target: `off`; `on`, a file of this process's own in `directory` (None: the process's log goes there instead);
-    `stdout`; or the path of a file, which several processes may share and which may be renamed by who rotates it.
+    target: `off`; `on`, a file of this process in `directory` (None: standard output); `stdout`; or the path of a
+    file, which several processes may share and a log rotation may rename.
     """
     if target == OFF:
         return None
@@ -62,7 +62,7 @@ def access_log(target: str, directory: Path | None, *, details: bool) -> AccessL
 
 
 def record(seen: Observation, *, details: bool) -> dict[str, Any]:
-    """What is written of a request."""
+    """The fields of a request's line."""
     exchange = seen.exchange
     found: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -90,7 +90,7 @@ def record(seen: Observation, *, details: bool) -> dict[str, Any]:
 
 
 def _unicode(text: str) -> str:
-    """JSON in requests may hold halves of surrogate pairs, which are no Unicode by themselves."""
+    """The text without lone surrogates, which JSON in requests may hold and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode()
 
 

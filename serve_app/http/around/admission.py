@@ -1,4 +1,4 @@
-"""Early refusal: what cannot be answered soon is refused before its body is read."""
+"""Early refusal: a request that cannot be answered soon is refused before its body is read."""
 
 import math
 import time
@@ -11,23 +11,23 @@ from serve_app.http.around.exchange import Exchange
 from serve_app.http.errors import answer_error, name_of
 
 FEWEST = 16
-"""Requests that are let in however long they wait: one after the other would waste a batch."""
+"""Lowest limit, whatever the waiting time: fewer requests at once would not fill a batch."""
 GAIN = 0.1
-"""How far each answer moves the limit."""
+"""Share of the distance to its new estimate by which each answer moves the limit."""
 RECENT = 32
-"""Answers over which the rate is taken."""
+"""Number of answers over which the rate is computed."""
 STALE_S = 10.0
-"""After so long without an answer the limit is what it was in the beginning."""
+"""Seconds without an answer after which the limit returns to its initial value."""
 
 
 class Limit:
-    """How many requests to let in at once, so that none of them waits much longer than it should for the model.
+    """The most requests to let in at once, so that none waits for the model much longer than `max_wait_s`.
 
-    By Little's law, waiting grows with the number inside: where each of `inside` requests waits `waited_s`,
-    `inside * max_wait_s / waited_s` would wait as long as they may. So the limit follows what replicas and batches
-    of the moment can do, without a number that somebody has to measure first. Requests that were held until the
-    first replica came (a start from zero) waited long at a rate of nothing: so many as are answered in
-    `max_wait_s` now are always let in.
+    By Little's law, waiting time is proportional to the number of requests inside. If each of `inside` requests waits
+    `waited_s`, then `inside * max_wait_s / waited_s` requests would wait `max_wait_s`. So the limit follows the current
+    speed of the replicas and needs no measured constant. After a start from zero, requests have waited long for the
+    first replica, which says nothing about its speed. So the limit is never below the number of requests that are
+    answered in `max_wait_s` at the current rate.
     """
 
     def __init__(self, most: int, max_wait_s: float) -> None:
@@ -35,39 +35,39 @@ class Limit:
         self._max_wait_s = max_wait_s
         self._value = float(most)
         self._gaps: deque[float] = deque(maxlen=RECENT)
-        """Seconds between answers, while somebody waited for one."""
+        """Seconds between answers, without the time in which no request was inside."""
         self._last = -math.inf
 
     @property
     def value(self) -> int:
-        """Requests that may be inside."""
+        """Most requests that may be inside."""
         return round(self._value)
 
     def opened(self, now: float) -> None:
-        """A request came to an empty server: what was learnt long ago no longer counts."""
+        """To be called when a request comes to an empty server: forgets old measurements."""
         if now - self._last > STALE_S:
             self._value = float(self._most)
             self._gaps.clear()
 
     def answered(self, inside: int, waited_s: float, began: float, now: float) -> None:
-        """Learn from one request: how many were inside when it came, itself included; how long it waited; times."""
+        """Learn from one answer. inside: requests inside when it came, itself included; began, now: its times."""
         self._gaps.append(now - max(began, self._last))
         self._last = now
         fits = float(self._most)
-        if waited_s > self._max_wait_s / 2:  # below that nothing says where the limit is
+        if waited_s > self._max_wait_s / 2:  # shorter waits do not show where the limit is
             fits = max(inside * self._max_wait_s / waited_s, self._per_second() * self._max_wait_s)
         self._value += GAIN * (max(min(FEWEST, self._most), min(fits, self._most)) - self._value)
 
     def _per_second(self) -> float:
-        """The rate of late, the longest pause left out: it may be the start of a replica."""
+        """The current rate of answers, without the longest gap: it may be the start of a replica."""
         busy_s = sum(self._gaps) - max(self._gaps)
         return (len(self._gaps) - 1) / max(busy_s, 1e-6)
 
 
 class Admission:
-    """Lets as many requests in as the limit says; refuses others with 503.
+    """ASGI middleware that lets requests in up to the limit and refuses any more with 503.
 
-    Only POST counts: whoever asks how the server is (readiness, metrics) is answered under load too.
+    Only POST counts: readiness and metrics are answered under load too.
     """
 
     def __init__(self, app: ASGIApp, *, most: int, max_wait_s: float, retry_after_s: float) -> None:

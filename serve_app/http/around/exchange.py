@@ -1,4 +1,4 @@
-"""One request and its answer, as every part of the HTTP layer sees it, and the headers that tell of it."""
+"""The record of one request and its answer, which all parts of the HTTP layer share, and the headers made from it."""
 
 import re
 import time
@@ -16,7 +16,7 @@ STAGES = ("decode", "encode", "prompt", "post")
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known of a request from its first byte on. Lives in `scope["state"]`."""
+    """The record of one request, made at its first byte. It is `scope["state"]["exchange"]`."""
 
     timings: Timings
     model_id: str
@@ -26,17 +26,17 @@ class Exchange:
     bytes_in: int = 0
     """Bytes of the body received so far."""
     tenant: str | None = None
-    """Who asks, once that is known."""
+    """The caller's tenant, once it is known."""
     prompts: int = 0
     """Prompts for each image."""
     texts: list[str] = field(default_factory=list)
     sizes: list[ImageSize] = field(default_factory=list)
-    """Of the images that were answered for."""
+    """Sizes of the images in the answer."""
     image_ids: list[str] = field(default_factory=list)
     trace_id: str | None = None
-    """Of its OpenTelemetry trace, where one is recorded."""
+    """The id of its OpenTelemetry trace, if one is recorded."""
     error: str = ""
-    """The class of what the request failed of."""
+    """The class of the error that the request failed with."""
 
     @property
     def seconds(self) -> float:
@@ -54,7 +54,7 @@ class Exchange:
         return [(name.encode("latin-1"), text.encode("latin-1")) for name, text in texts.items()]
 
     def server_timing(self) -> str:
-        """`Server-Timing`: milliseconds by stage, whether and where the image was cached, and the whole."""
+        """`Server-Timing`: milliseconds by stage, the image's cache tier, and the total."""
         entries = []
         for stage in dict.fromkeys((*STAGES, *self.timings.stages)):
             if stage == "encode" and self.timings.cache is not None:
@@ -75,5 +75,5 @@ def exchange_of(request: Request) -> Exchange:
 
 
 def request_id_of(given: str | None) -> str:
-    """The client's id for its request where it is fit for a header and a log line, or a new one."""
+    """The client's id for its request if it is safe in a header and a log line, else a new id."""
     return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""What surrounds every route: ids and timings, deadline, limit on bodies, last resort for errors."""
+"""Middleware for every route: ids and timings, deadline, limit on bodies, unexpected errors."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ SECRETS = ("api_key", "service_secret")
 
 
 class ExchangeMiddleware:
-    """Outermost: opens the Exchange, takes secrets out of the query, adds every answer's headers."""
+    """The outermost middleware: makes the Exchange, removes secrets from the query, adds every answer's headers."""
 
     def __init__(self, app: ASGIApp, *, timeout_s: float, model_id: str, answer_request_id: bool) -> None:
         self._app = app
@@ -51,7 +51,7 @@ class ExchangeMiddleware:
 
 
 class LastResort:
-    """Innermost: ends what takes too long (504), limits the body, and answers what nobody foresaw (500)."""
+    """The innermost middleware: ends slow requests (504), limits the body, and answers unexpected errors (500)."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
         self._app = app
@@ -112,7 +112,7 @@ class LastResort:
 
 
 def take_secrets(scope: Scope) -> str | None:
-    """Remove secrets from a scope's query string, whoever logs it; return the API key, if it has one.
+    """Remove secrets from a scope's query string, so that no log holds them; return the API key, if there is one.
 
     The scope is changed in place: a server's access log reads the same object.
     """

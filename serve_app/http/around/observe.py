@@ -1,4 +1,4 @@
-"""Sees every request from its first byte to its answer's last, and reports it: to metrics, and to the access log."""
+"""Observes every request from its first byte to its answer's last, and reports it to metrics and access log."""
 
 import logging
 import time
@@ -18,16 +18,16 @@ logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LEFT = 499
-"""The status of a request whose client left before there was one, as nginx counts it."""
+"""The status that is reported when the client closes the connection before an answer, as in nginx."""
 MOST_TENANTS = 200
-"""Tenants with series of their own in one process; the others share one."""
+"""Most tenants with a metric series of their own in one process; the others share one."""
 OTHERS = "(other)"
 EVERYBODY = "(all)"
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One request that is over."""
+    """One finished request."""
 
     exchange: Exchange
     method: str
@@ -41,7 +41,7 @@ Reporter = Callable[[Observation], None]
 
 
 class Observe:
-    """ASGI middleware, inside the one that opens the Exchange and outside of what compresses answers."""
+    """ASGI middleware. Place it inside ExchangeMiddleware and outside of the middleware that compresses answers."""
 
     def __init__(
         self, app: ASGIApp, *, routes: RouteNames, metrics: Metrics, reporters: tuple[Reporter, ...]
@@ -87,7 +87,7 @@ class Observe:
             for report in self._reporters:
                 try:
                     report(observation)
-                except Exception:  # the answer is out already
+                except Exception:  # the answer has been sent already
                     logger.exception("request %s cannot be reported", exchange.timings.request_id)
 
     def _count(self, route: str, change: int) -> None:
@@ -96,12 +96,12 @@ class Observe:
 
 
 def known_method(scope: Scope) -> str:
-    """The request's method, if it is one: a client may send any word."""
+    """The request's method, if it is a standard one: a client may send any word."""
     return scope["method"] if scope["method"] in METHODS else "other"
 
 
 def _attributes(exchange: Exchange, route: str, status: int) -> dict[str, str | int]:
-    """Of a request's span, by OpenTelemetry's names where it has them."""
+    """The attributes of a request's span, by OpenTelemetry's names where there are any."""
     found: dict[str, str | int] = {
         "http.route": route,
         "http.response.status_code": status,
@@ -117,7 +117,7 @@ def _attributes(exchange: Exchange, route: str, status: int) -> dict[str, str | 
 
 
 class RequestMetrics:
-    """Reports requests to metrics. by_tenant: under their tenants' names, of which there may be many."""
+    """Reports requests to metrics. by_tenant: label them by tenant, for up to MOST_TENANTS tenants."""
 
     def __init__(self, metrics: Metrics, *, by_tenant: bool) -> None:
         self._metrics = metrics

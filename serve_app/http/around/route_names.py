@@ -1,4 +1,4 @@
-"""The route of a request as metrics and logs name it: a path as the application declares it, never a client's."""
+"""The route's name in metrics and logs: a path as the application declares it, never the client's own path."""
 
 from collections.abc import Callable, Sequence
 from re import Pattern
@@ -8,11 +8,11 @@ from starlette.routing import BaseRoute, Mount, compile_path
 from starlette.types import Scope
 
 OTHER = "other"
-"""Every path that the application does not have."""
+"""The name for all paths that the application does not have."""
 
 
 class RouteNames:
-    """Names of an application's routes. `routes` is called with the first request, when all of them are there."""
+    """Names of an application's routes. `routes` is called at the first request, when all routes exist."""
 
     def __init__(self, routes: Callable[[], Sequence[BaseRoute]]) -> None:
         self._routes = routes
@@ -21,7 +21,7 @@ class RouteNames:
         self._mounts: list[str] = []
 
     def name(self, scope: Scope) -> str:
-        """The declared path of the route that a request goes to, whatever its method."""
+        """The declared path of the request's route, for any method."""
         plain = self._read() if self._plain is None else self._plain
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
         if path in plain:

@@ -1,1 +1,1 @@
-"""Reads what clients send: bodies, and images by base64, by part and by URL."""
+"""Reads requests: bodies, and images from base64, parts and URLs."""

@@ -1,12 +1,12 @@
-"""Which network addresses a URL image may be fetched from: public unicast ones, and nothing else.
+"""The rule for network addresses of URL images: only public unicast addresses are allowed.
 
-IPv6 addresses that carry an IPv4 address (mapped, NAT64) are judged by what they carry; other tunnels are
+An IPv6 address that carries an IPv4 address (mapped, NAT64) is judged by the IPv4 address; other tunnels are
 refused.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-# Public by registration, yet answered by the cloud's own fabric.
+# Registered as public, yet served by the cloud's own infrastructure.
 _FABRIC = [IPv4Network("168.63.129.16/32")]  # Azure's host agent
 _NOT_PUBLIC_4 = [
     *_FABRIC,
@@ -24,7 +24,7 @@ _NOT_PUBLIC_6 = [
 
 
 def is_public(address: str) -> bool:
-    """Whether a literal IPv4 or IPv6 address is public unicast. Anything that is no address is not."""
+    """Whether a literal IPv4 or IPv6 address is public unicast; False for text that is no address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

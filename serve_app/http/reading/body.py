@@ -12,31 +12,31 @@ from starlette.requests import Request
 from serve_app.http.errors import InvalidRequest
 
 PARSED_IN_LINE_BYTES = 256 * 1024
-"""Larger JSON is parsed in a thread."""
+"""JSON of more bytes than this is parsed in a thread."""
 UTF8_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(slots=True)
 class Body:
-    """What a request brought. `files`: the `image` parts of a multipart request, None for JSON."""
+    """A request's body. `files`: the `image` parts of a multipart request, None for JSON."""
 
     document: dict[str, Any]
     files: list[bytes] | None = None
 
 
 class _PartsInMemory(MultiPartParser):
-    """Keeps every part in memory: the body is limited already, and a temporary file only costs time."""
+    """Keeps every part in memory: the body's size is limited already, and a temporary file would be slower."""
 
     spool_max_size = 1 << 40
     max_file_size = spool_max_size  # its name in earlier versions
 
 
 async def read_body(request: Request, max_images: int) -> Body:
-    """Raises InvalidRequest, and TooLarge where the limit on bodies is passed."""
+    """Read and parse a request's body. Raises InvalidRequest, and TooLarge beyond the limit on bodies."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _read_multipart(request, max_images)
-    # A page of another site can make a browser send text or a form without being asked, but not JSON.
+    # A page of another site can make a browser send text or a form without CORS's permission, but not JSON.
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise InvalidRequest.one("send application/json or multipart/form-data", kind="content_type")
     # Not request.body(), which would keep the bytes as long as the request.
@@ -58,7 +58,7 @@ def _parse(raw: bytes) -> Any:
     try:
         return from_json(raw.removeprefix(UTF8_MARK), allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
-        # Its message names a position, never the content.
+        # The error's message names a position, never the content.
         raise InvalidRequest.one(f"JSON decode error: {error}", kind="json_invalid") from None
 
 
@@ -67,7 +67,7 @@ async def _read_multipart(request: Request, max_images: int) -> Body:
         # Parts without a filename are decoded as text: by latin-1, which keeps every byte.
         Headers({"content-type": request.headers["content-type"] + "; charset=latin-1"}),
         request.stream(),
-        max_files=max_images + 2,  # one too many is told so by name
+        max_files=max_images + 2,  # so that one image too many gets the error message of `check_count`
         max_fields=max_images + 16,
         max_part_size=1 << 40,
     )

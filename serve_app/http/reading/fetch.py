@@ -1,9 +1,8 @@
-"""Downloads the images that requests name by URL.
+"""Downloads the images that requests give by URL.
 
-https by default; addresses checked and pinned (see pinned.py), for each redirect again; size and time limited
-while the file streams in; images only. Within one tenant, requests for one URL share its download, and a file
-fetched a moment ago is not fetched again. Every refusal is a BadImage that says which rule refused, never
-what the server answered.
+Only https by default, and only images. Addresses are checked and pinned (see pinned.py) for each redirect again. Size
+and time are limited during the download. Requests of one tenant for one URL share its download, and a recent file is
+taken from a cache. Every refusal is a BadImage that names the rule, and never holds the other server's answer.
 """
 
 import asyncio
@@ -28,7 +27,7 @@ HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "sa
 
 
 class ImageFetcher:
-    """Fetches image files for one process and one event loop. `close` it."""
+    """Fetches image files for one process and one event loop. Call `close` at the end."""
 
     def __init__(
         self, settings: Settings, *, lookup: Lookup = look_up, tls: ssl.SSLContext | None = None
@@ -51,7 +50,7 @@ class ImageFetcher:
         return await self._flights.run((tenant, url), partial(self._download, tenant, url))
 
     async def close(self) -> None:
-        """Close what is open. A later fetch opens it anew."""
+        """Close the connections. A later fetch opens new ones."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -76,7 +75,7 @@ class ImageFetcher:
         return image
 
     async def _follow(self, url: str) -> tuple[bytes, float]:
-        """The file's bytes and how long they may be kept, after at most the allowed number of redirects."""
+        """The file's bytes and the seconds that they may be cached, after following redirects."""
         target = self._checked(parse_url(url))
         if self._session is None or self._session.closed:
             self._session = self._session_of()
@@ -89,7 +88,7 @@ class ImageFetcher:
         raise BadImage(f"image URL refused: more than {self._settings.url_max_redirects} redirects")
 
     def _checked(self, url: URL) -> URL:
-        """What the text of a URL alone tells; its addresses are checked when it is connected to."""
+        """Check the text of a URL; its addresses are checked at the connection. Raises BadImage."""
         if url.scheme not in self._schemes:
             raise BadImage(
                 f"image URL refused: it must begin with {' or '.join(f'{s}://' for s in self._schemes)}"
@@ -104,9 +103,9 @@ class ImageFetcher:
         if response.status != 200:
             raise BadImage(f"image URL: its server answered {response.status}")
         if not response.content_type.startswith("image/"):
-            raise BadImage("image URL refused: what it answers is not an image")
+            raise BadImage("image URL refused: the answer is not an image")
         if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-            raise BadImage("image URL refused: its server compresses what was asked for uncompressed")
+            raise BadImage("image URL refused: its server sent a compressed answer")
         limit = self._settings.url_max_bytes
         too_large = BadImage(f"image URL refused: the file is larger than {limit} bytes")
         if (response.content_length or 0) > limit:
@@ -120,13 +119,13 @@ class ImageFetcher:
 
 
 def parse_url(text: str) -> URL:
-    """A URL as it was written: signed URLs must not be rewritten. Raises BadImage."""
+    """Parse a URL without normalising it, which would break signed URLs. Raises BadImage."""
     if len(text) > MAX_URL_CHARACTERS:
         raise BadImage(f"image URL refused: longer than {MAX_URL_CHARACTERS} characters")
     as_written = all("!" <= character <= "~" for character in text)
     try:
         url = URL(text, encoded=as_written)
-        _ = url.port  # parsed on access
+        _ = url.port  # yarl parses the port on access
     except ValueError:
         raise BadImage("image URL refused: it is not a URL") from None
     return url

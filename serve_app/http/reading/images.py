@@ -1,6 +1,6 @@
 """The images of a request: base64 text, multipart parts and URLs as `ImageSource`s.
 
-Nothing is decoded, fetched or hashed before somebody asks for it.
+An image is decoded, fetched and hashed only when its content or id is needed.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from deployments.protocol import ImageSource
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES, content_digest_off_loop
 from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.url_cache import FetchedImage
-from serve_app.http.sam3.image_fields import InferenceRequestImage
 
 _DATA_PREFIX = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 _WHITESPACE = re.compile(r"\s+")
@@ -30,7 +30,7 @@ REFUSED_TYPES = {
 
 
 class FileImage:
-    """An image file that came as it is: a part of a multipart request."""
+    """An image file that is a part of a multipart request."""
 
     def __init__(self, content: bytes) -> None:
         if not content:
@@ -47,7 +47,7 @@ class FileImage:
 
 
 class Base64Image:
-    """An image file in base64. Raises BadImage when read, if it is malformed or empty."""
+    """An image file in base64. Reading it raises BadImage if it is malformed or empty."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -71,7 +71,7 @@ class Base64Image:
 
 
 class UrlImage:
-    """An image file behind a URL. Raises BadImage when read, if it cannot be had."""
+    """An image file at a URL. Reading it raises BadImage if it cannot be fetched."""
 
     def __init__(self, fetcher: ImageFetcher, tenant: str, url: str) -> None:
         self._fetcher = fetcher
@@ -84,7 +84,7 @@ class UrlImage:
         return (await self._fetched()).digest
 
     async def content(self) -> bytes:
-        """The bytes, fetched now or a moment ago."""
+        """The bytes, fetched now or from the cache."""
         return (await self._fetched()).content
 
     async def _fetched(self) -> FetchedImage:
@@ -117,7 +117,7 @@ def _strictly(payload: str) -> bytes:
 
 
 def source_of(image: InferenceRequestImage, fetcher: ImageFetcher, tenant: str) -> ImageSource:
-    """The source that a JSON image describes. Raises BadImage for types that are refused or unknown."""
+    """The source of an image in JSON. Raises BadImage for refused and unknown types."""
     match image.type, image.value:
         case "base64" | "url", None | "":
             raise BadImage("the image is empty")
@@ -144,7 +144,7 @@ def sources_of(
 
 
 def check_count(count: int, limit: int) -> None:
-    """Raises InvalidRequest when a request brings more images than the server takes at once."""
+    """Raises InvalidRequest when a request has more images than the server accepts in one request."""
     if count > limit:
         raise InvalidRequest.one(
             f"List should have at most {limit} images, not {count}", "image", kind="too_long"

@@ -1,9 +1,8 @@
 """A client session whose connections can only go to allowed addresses.
 
-A host's name is resolved once per connection; aiohttp connects to the addresses that the resolver returns,
-and the resolver returns checked ones. The socket factory looks at the address that is about to be connected
-to once more, so that no way around the resolver (an address written as a host, say) is a way around the
-check.
+A host's name is resolved once per connection. aiohttp connects to the addresses that the resolver returns, and the
+resolver returns only checked ones. The socket factory checks the address again just before the connection, because
+aiohttp does not call the resolver for a URL whose host is an address.
 """
 
 import asyncio
@@ -25,12 +24,12 @@ Lookup = Callable[[str, int], Awaitable[list[str]]]
 
 NOT_PUBLIC = "image URL refused: its host is, or resolves to, an address that is not public"
 
-# Names are looked up by threads of their own: a slow name server must not hold up the decoding of images.
+# Names are looked up in threads of their own, so that a slow name server does not delay the decoding of images.
 _name_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="names")
 
 
 async def look_up(host: str, port: int) -> list[str]:
-    """The system's answer."""
+    """The addresses of a host, by the system's resolver. Raises OSError."""
     found = await asyncio.get_running_loop().run_in_executor(
         _name_threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     )
@@ -38,7 +37,7 @@ async def look_up(host: str, port: int) -> list[str]:
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves names to allowed addresses. One address that is not allowed refuses the name."""
+    """Resolves names to allowed addresses. A name with any forbidden address is refused."""
 
     def __init__(self, lookup: Lookup, allowed: Callable[[str], bool]) -> None:
         self._lookup = lookup
@@ -47,7 +46,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises BadImage."""
+        """The checked addresses of a host. Raises BadImage."""
         try:
             addresses = await self._lookup(host, port)
         except (OSError, UnicodeError):
@@ -71,7 +70,7 @@ class CheckedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: the resolver holds no resources."""
 
 
 def checked_session(
@@ -79,7 +78,7 @@ def checked_session(
 ) -> aiohttp.ClientSession:
     """A session without cookies, proxies or decompression that connects to allowed addresses only.
 
-    Call it in a running event loop. `tls`: trust other authorities than the system's.
+    Call this in a running event loop. `tls`: trust these authorities, not the system's.
     """
 
     def open_socket(address_info: Any) -> socket.socket:
@@ -110,5 +109,5 @@ def allow_public(address: str) -> bool:
 
 
 def allow_any(_address: str) -> bool:
-    """The rule where the operator trusts whoever sends URLs (SAM3_URL_ALLOW_PRIVATE)."""
+    """The rule where the operator trusts all clients (SAM3_URL_ALLOW_PRIVATE)."""
     return True

@@ -1,4 +1,4 @@
-"""Files fetched a moment ago, by tenant and URL: least recently used first out, by bytes and by age.
+"""A cache of recently fetched files by tenant and URL, limited by bytes (least recently used first) and by age.
 
 The bytes are kept with their digest, never the digest alone: a URL may answer otherwise the next time, and a digest
 must always stand for the bytes that it was made from.

@@ -1,4 +1,4 @@
-"""From an HTTP request to a question for the segmenter: the tenant, the valid fields, the images."""
+"""Turns an HTTP request into a call of the segmenter: reads the tenant, the valid fields and the images."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Forms(Generic[Fields]):
-    """The forms in which a route's request comes. `fields`: all but the image, for multipart."""
+    """The schemas of a route's request. `fields`: all fields but the image, for multipart."""
 
     fields: type[Fields]
     with_image: type[Fields]
@@ -32,26 +32,25 @@ class Forms(Generic[Fields]):
 
     @property
     def models(self) -> list[type[Fields]]:
-        """All of them."""
+        """All schemas of the route."""
         return [form for form in (self.with_image, self.with_id, self.fields) if form is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Fields]):
-    """A valid request of a known tenant."""
+    """A valid request and its tenant."""
 
     context: HttpContext
     exchange: Exchange
     fields: Fields
     images: Sequence[ImageReference]
     listed: bool
-    """Whether the images came as a list, to be answered by a list."""
+    """Whether the request has a list of images, which is answered by a list."""
 
     async def ask(self, request: PromptRequest[Results] | None) -> list[Answer[Results]]:
-        """Ask the segmenter about every image at the same time; the answers in order. One failure fails, and ends, all.
+        """Ask the segmenter about all images concurrently; returns answers in order. The first error ends all calls.
 
-        `request` None: have the images encoded. Raises InList around an error of the table when the images came as a
-        list.
+        `request` None only encodes the images. For a list of images, an error of the table is raised inside InList.
         """
         prompts: Sequence[ConceptPrompt | VisualPrompt] = getattr(request, "prompts", ())
         self.exchange.prompts = len(prompts)
@@ -82,7 +81,7 @@ class Call(Generic[Fields]):
 
 
 async def all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order; the first error ends the other calls and is raised."""
+    """The results in order. The first error cancels the other calls and is raised."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)
@@ -93,7 +92,7 @@ async def all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
-    """Raises the errors of the table that concern keys, the body and the images' descriptions."""
+    """Read a request. Raises the errors of the table about keys, the body and the images' descriptions."""
     context = context_of(request)
     exchange = exchange_of(request)
     limit = context.settings.max_images
@@ -117,7 +116,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     quota = context.keys.quota(tenant)
     images = [ImageReference(tenant, source, image_id, quota) for source in sources]
     if given is not None:
-        fields = fields.model_copy(update={"image": None})  # the sources alone hold what may be megabytes
+        fields = fields.model_copy(update={"image": None})  # only the sources keep the images' megabytes
     return Call(context, exchange, fields, images, listed)
 
 

@@ -12,9 +12,9 @@ from deployments.protocol import Answer, ConceptRequest
 from sam3_engine.types import Box as Corners
 from sam3_engine.types import ConceptPrompt, Instance, MaskFormat
 from serve_app.http.models import check_model_id
+from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.image_fields import ImageOrImages
 from serve_app.http.sam3.masks import Prediction, answer_json, mask_format, prediction
 from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (
@@ -39,7 +39,7 @@ FORMATS: dict[str, MaskFormat] = {
     "polygon": "polygon",
     "rle": "rle",
     "polygon_holes": "polygon_holes",
-    "json": "polygon",  # the documents of the Python SDK call it so
+    "json": "polygon",  # the name in the Python SDK's documentation
 }
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_MODEL_ID = "sam3/sam3_final"
@@ -67,7 +67,7 @@ class BoxXYXY(RequestModel):
     y1: Coordinate
 
     def corners(self) -> Corners:
-        """(x0, y0, x1, y1) with the top-left corner first, whichever corners were given."""
+        """(x0, y0, x1, y1) with the top-left corner first, for any two opposite corners."""
         return (min(self.x0, self.x1), min(self.y0, self.y1), max(self.x0, self.x1), max(self.y0, self.y1))
 
 
@@ -83,11 +83,11 @@ HOLDS_SOMETHING: JsonDict = {
         {"required": ["text"], "properties": {"text": {"type": "string", "pattern": NOT_BLANK}}},
     ]
 }
-"""What a prompt must hold, as the OpenAPI document says it."""
+"""The OpenAPI rule that a prompt has a text or a box."""
 
 
 class PromptContent(RequestModel):
-    """What a concept prompt holds: a text, example boxes, or both."""
+    """The content of a concept prompt: a text, example boxes, or both."""
 
     model_config = ConfigDict(json_schema_extra=HOLDS_SOMETHING)
 
@@ -98,7 +98,7 @@ class PromptContent(RequestModel):
     boxes: Annotated[list[ExemplarBox], Field(fail_fast=True, max_length=MAX_BOXES)] | None = None
     """Examples, as boxes in absolute pixels of the upright image: XYWH (x, y the top-left corner) or XYXY."""
     box_labels: Annotated[list[Label], Field(fail_fast=True, max_length=MAX_BOXES)] | None = None
-    """One per box: 1 or true for "like this", 0 or false for "unlike this". Left out: all like this."""
+    """One label per box: 1 or true for "like this", 0 or false for "unlike this". Without labels: all like this."""
 
     @model_validator(mode="after")
     def _holds_something(self) -> Self:
@@ -112,18 +112,18 @@ class PromptContent(RequestModel):
         return self
 
     def words(self) -> str | None:
-        """The text, or None when it holds nothing."""
+        """The text, or None when it is blank."""
         return self.text if self.text and re.search(NOT_BLANK, self.text) else None
 
     def to_prompt(self, threshold: float) -> ConceptPrompt:
-        """For the engine. `threshold` is the request's, for prompts without their own."""
+        """The engine's form of this prompt. `threshold`: the request's, for prompts without their own."""
         boxes = tuple(box.corners() for box in self.boxes or ())
         labels = tuple(self.box_labels or [True] * len(boxes))
         own = self.output_prob_thresh
         return ConceptPrompt(self.words(), boxes, labels, threshold if own is None else own)
 
     def echo(self, index: int) -> dict[str, Any]:
-        """What the answer repeats of the prompt."""
+        """The part of the prompt that the answer repeats."""
         kind = "visual" if self.boxes else "text"
         return {"prompt_index": index, "type": kind, "text": self.words(), "num_boxes": len(self.boxes or ())}
 
@@ -132,14 +132,14 @@ class Sam3Prompt(PromptContent):
     """One concept: text and/or example boxes. Every instance of it is segmented."""
 
     type: str
-    """Hint: `text` or `visual`. What the prompt holds decides."""
+    """`text` or `visual`. It has no effect: the prompt's text and boxes decide."""
 
 
 class Sam3UntypedPrompt(PromptContent):
-    """A concept prompt without the hint, as in the hosted API's sample code."""
+    """A concept prompt without `type`, as in the hosted API's sample code."""
 
     type: None = None
-    """Left out."""
+    """Not given."""
 
 
 def _typed(value: Any) -> str:
@@ -154,23 +154,23 @@ AnyPrompt = Annotated[
 
 
 class Sam3SegmentationFields(AcceptedFields):
-    """What a concept request says beside the image."""
+    """The fields of a concept request, without the image."""
 
     prompts: Annotated[list[AnyPrompt], Field(min_length=1, max_length=MAX_PROMPTS)]
     """The concepts to segment."""
     format: str | None = "polygon"
     """One of `polygon`, `rle`, `polygon_holes`."""
     image_id: ImageId | None = None
-    """Names the image for later requests. With no image: the image that an earlier request gave this name."""
+    """A name for the image, for later requests. Without `image`: the name of an image that the server has."""
     output_prob_thresh: Threshold | None = DEFAULT_THRESHOLD
-    """Score threshold: instances below it are left out."""
+    """Score threshold: instances with a lower score are left out."""
     model_id: str | None = DEFAULT_MODEL_ID
     """The model to use."""
     nms_iou_threshold: Threshold | None = None
-    """Mask IoU above which the weaker of two instances, of whatever prompts, is left out. Unset: none."""
+    """Mask IoU above which the weaker of two instances, of any prompts, is left out. Unset: none is."""
 
     def to_request(self) -> ConceptRequest:
-        """For the segmenter. Raises UnsupportedFormat."""
+        """The segmenter's form of this request. Raises UnsupportedFormat."""
         threshold = DEFAULT_THRESHOLD if self.output_prob_thresh is None else self.output_prob_thresh
         return ConceptRequest(
             prompts=[prompt.to_prompt(threshold) for prompt in self.prompts],
@@ -188,11 +188,11 @@ class Sam3SegmentationRequest(Sam3SegmentationFields):
 
 
 class Sam3CachedSegmentationRequest(Sam3SegmentationFields):
-    """The same for an image that the server already has."""
+    """Segment every instance of each concept in an image that the server already has."""
 
     image: None = None
     image_id: ImageId
-    """The name of the image, as an earlier request gave or was given it."""
+    """The image's name, from an earlier request or its answer."""
 
 
 class Sam3SegmentationPrediction(Prediction):
@@ -200,7 +200,7 @@ class Sam3SegmentationPrediction(Prediction):
 
 
 class Sam3PromptEcho(ResponseModel):
-    """Which prompt a result is about."""
+    """The prompt that a result belongs to."""
 
     prompt_index: int | None = None
     type: str | None = None
@@ -208,7 +208,7 @@ class Sam3PromptEcho(ResponseModel):
     text: str | None = None
     """The prompt's text."""
     num_boxes: int | None = None
-    """How many boxes the prompt has."""
+    """Number of the prompt's boxes."""
 
 
 class Sam3PromptResult(ResponseModel):
@@ -217,7 +217,7 @@ class Sam3PromptResult(ResponseModel):
     prompt_index: int
     """Index of the prompt in the request."""
     echo: Sam3PromptEcho | None = None
-    """What was asked."""
+    """The prompt."""
     predictions: list[Sam3SegmentationPrediction]
     """The instances."""
 
@@ -228,9 +228,9 @@ class Sam3SegmentationResponse(ResponseModel):
     prompt_results: list[Sam3PromptResult]
     """One per prompt."""
     time: float
-    """Seconds that the answer took, reading the image included."""
+    """Seconds for the answer, including the reading of the image."""
     image_id: str | None = None
-    """The name under which later requests find the image."""
+    """The image's name, for later requests."""
 
 
 EXAMPLES: dict[str, Any] = {
@@ -239,7 +239,7 @@ EXAMPLES: dict[str, Any] = {
         "value": {"image": IMAGE, "prompts": [{"type": "text", "text": "red circle"}]},
     },
     "exemplar": {
-        "summary": "Everything like what a box shows",
+        "summary": "Every object like the one in a box",
         "value": {
             "image": IMAGE,
             "prompts": [
@@ -275,8 +275,8 @@ DOCUMENTED = documented(
 async def concept_segment(request: Request) -> Response:
     """Segment every instance of each concept (PCS).
 
-    A concept is named by a text, shown by example boxes, or both. `masks` are polygons or run-length
-    encodings in the pixels of the upright image.
+    A text names a concept, example boxes show it, or both. `masks` are polygons or run-length encodings in
+    the pixels of the upright image.
     """
     call = await read_call(request, FORMS)
     call.exchange.model_id = check_model_id(call.fields.model_id, call.context.settings)

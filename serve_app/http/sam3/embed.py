@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from deployments.protocol import Answer
+from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.image_fields import ImageOrImages
 from serve_app.http.sam3.masks import answer_json
 from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import AcceptedFields, ImageId, ResponseModel
@@ -16,7 +16,7 @@ router = APIRouter(tags=["SAM 3"])
 
 
 class Sam3EmbedFields(AcceptedFields):
-    """What a request to encode an image says beside the image."""
+    """The fields of a request to encode an image, without the image."""
 
     image_id: ImageId | None = None
     """A name for the image, for later requests. Without one, the name is a digest of the image file."""
@@ -33,9 +33,9 @@ class Sam3EmbedImageResponse(ResponseModel):
     """The image is encoded and cached."""
 
     image_id: str
-    """The name under which later requests find the image."""
+    """The image's name, for later requests."""
     time: float
-    """Seconds that the answer took, reading the image included."""
+    """Seconds for the answer, including the reading of the image."""
 
 
 EXAMPLES: dict[str, Any] = {
@@ -52,7 +52,7 @@ DOCUMENTED = documented("SAM3 image embedding", FORMS, EXAMPLES, Sam3EmbedImageR
 
 @router.post("/sam3/embed_image", **DOCUMENTED)
 async def embed_image(request: Request) -> Response:
-    """Encode an image once. Requests that send its `image_id` later encode nothing."""
+    """Encode an image once. Later requests that send its `image_id` encode nothing."""
     call = await read_call(request, FORMS)
     answers: list[Answer[None]] = await call.ask(None)
     seconds = call.exchange.seconds

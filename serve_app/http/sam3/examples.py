@@ -1,4 +1,4 @@
-"""The image of the documentation's examples, each of which works as it stands, on every model."""
+"""The image of the documentation's examples. Every example works unchanged, on every model."""
 
 # A red circle of 30 pixels across in a picture of 96 x 96, with its centre at (44, 48).
 CIRCLE_PNG = (
@@ -12,4 +12,4 @@ CIRCLE_PNG = (
     "/0BUBoKB9+9HWwKjGkY1jGoY1TCYNQAAJCaEDacqCJ0AAAAASUVORK5CYII="
 )
 IMAGE = {"type": "base64", "value": CIRCLE_PNG}
-"""As the examples send it."""
+"""The image as a JSON object."""

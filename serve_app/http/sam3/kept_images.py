@@ -1,4 +1,4 @@
-"""The images that the server keeps: list them, delete one. For people who must delete what they uploaded."""
+"""Routes to list the images that the server keeps, and to delete one, for users who must delete their uploads."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,17 +22,17 @@ class KeptImageInfo(ResponseModel):
     """An image that the server keeps, under one of its ids."""
 
     image_id: str
-    """Requests that send it need no image."""
+    """The image's id: a request that sends it needs no image."""
     width: int
-    """Of the upright image, in pixels."""
+    """Width of the upright image, in pixels."""
     height: int
-    """Of the upright image, in pixels."""
+    """Height of the upright image, in pixels."""
     bytes: int
-    """Size of the image file as it came; 0 when it is not kept any more."""
+    """Size of the original image file; 0 when the server no longer keeps it."""
     embedding_bytes: int
-    """Size of its embedding in the object store; 0 when it would be encoded again."""
+    """Size of the embedding in the object store; 0 when there is none."""
     tier: Literal["hot", "warm", "cold"]
-    """How fast the next request is answered: from a decoder's memory, from the object store, or after encoding."""
+    """Source of the next answer: a decoder's memory (hot), the object store (warm), or a new encode (cold)."""
     age: float
     """Seconds since the image was first sent."""
 
@@ -47,10 +47,10 @@ class KeptImages(ResponseModel):
 
 
 class DeletedImage(ResponseModel):
-    """What was deleted."""
+    """The deleted image."""
 
     image_id: str
-    """The id that was asked for. The image is gone under its other ids as well."""
+    """The id in the request. The image is deleted under its other ids as well."""
     time: float
     """Seconds that the answer took."""
 
@@ -75,7 +75,7 @@ IMAGE_ID: dict[str, Any] = {
     "in": "path",
     "required": True,
     "schema": {"type": "string", "minLength": 1, "maxLength": 512},
-    "description": "The id that the client gave the image, or the one that it was answered.",
+    "description": "The image's id, from the client's request or its answer.",
 }
 IMAGES = _about_images("The images that the server keeps", KeptImages)
 DELETE_IMAGE = _about_images("Delete an image", DeletedImage, [IMAGE_ID])
@@ -83,28 +83,30 @@ DELETE_IMAGE = _about_images("Delete an image", DeletedImage, [IMAGE_ID])
 
 @router.get("/sam3/images", **IMAGES)
 async def images(request: Request) -> Response:
-    """List the images that the server keeps of the caller's tenant, newest first.
+    """List the images that the server keeps for the caller's tenant, newest first.
 
-    An image that was sent under several ids appears once for each.
+    An image with several ids appears once for each id.
     """
-    tenant = tenant_of(request)
-    found = await context_of(request).segmenter().images(tenant)
+    context = context_of(request)
+    tenant = tenant_of(request, context.keys)
+    found = await context.segmenter().images(tenant)
     body = {"images": [kept_image(image) for image in found], "time": exchange_of(request).seconds}
     return answer_json([body], listed=False)
 
 
 @router.delete("/sam3/images/{image_id:path}", **DELETE_IMAGE)
 async def delete_image(request: Request) -> Response:
-    """Delete an image: its file, its embedding and all that was derived from them, under all of its ids.
+    """Delete an image: its file, its embedding and all data derived from them, under all of its ids.
 
-    When this answers 200 it is gone from every process. What is being computed for the image is still
-    answered, and not kept.
+    After the answer 200, no process holds the image. Requests under way for it are still answered; their
+    results are not kept.
     """
     image_id: str = request.path_params["image_id"]
-    tenant = tenant_of(request)
+    context = context_of(request)
+    tenant = tenant_of(request, context.keys)
     exchange_of(request).image_ids = [image_id]
     try:
-        await context_of(request).segmenter().delete(tenant, image_id)
+        await context.segmenter().delete(tenant, image_id)
     except UnknownImage:
         raise NotKept(image_id) from None
     return answer_json([{"image_id": image_id, "time": exchange_of(request).seconds}], listed=False)

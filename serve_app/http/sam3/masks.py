@@ -54,7 +54,7 @@ class Prediction(ResponseModel):
     confidence: float
     """Score of the mask, from 0 to 1."""
     masks: Masks
-    """polygon: a list of polygons, each a list of [x, y] in pixels. rle, polygon_holes: see there."""
+    """polygon: a list of polygons, each a list of [x, y] in pixels. rle, polygon_holes: see their schemas."""
     box: ResultBox | None = None
     """The instance's box."""
     area: int | None = None
@@ -70,7 +70,7 @@ def mask_format(formats: Mapping[str, MaskFormat], name: str) -> MaskFormat:
 
 
 def prediction(instance: Instance, name: MaskFormat) -> dict[str, Any]:
-    """One mask, with our own `box` (corners) and `area` beside the documented fields."""
+    """One mask. `box` (corners) and `area` are additions to the hosted API's fields."""
     x0, y0, x1, y1 = instance.box
     masks = instance.masks
     return {
@@ -83,10 +83,10 @@ def prediction(instance: Instance, name: MaskFormat) -> dict[str, Any]:
 
 
 def answer_json(bodies: Sequence[dict[str, Any]], listed: bool) -> Response:
-    """One body, or a list of them when the images came as a list."""
+    """One body, or a list of bodies when the request has a list of images."""
     return Response(dump(list(bodies) if listed else bodies[0]), media_type="application/json")
 
 
 def dump(content: Any) -> bytes:
-    """JSON of an answer's part."""
+    """A part of an answer as JSON."""
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -16,7 +16,7 @@ def npz(answer: Answer[Sequence[Instance]]) -> bytes:
     """masks: bool [N, H, W]; confidences: float32 [N]; low_res_logits: float32 [N, h, w]. Raises TooLarge."""
     height, width = answer.size
     if len(answer.results) * height * width > MAX_MASK_BYTES:
-        raise TooLarge(f"the masks take more than {MAX_MASK_BYTES} bytes: ask for fewer, or for format rle")
+        raise TooLarge(f"the masks take more than {MAX_MASK_BYTES} bytes: send fewer prompts or use rle")
     logits = [instance.low_res_logits for instance in answer.results]
     file = io.BytesIO()
     np.savez_compressed(

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of every route of SAM 3: parameters, headers, errors, the forms of a body."""
+"""The common OpenAPI description of the routes of SAM 3: parameters, headers, errors, the forms of a body."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ PARAMETERS: list[dict[str, Any]] = [
         "in": "query",
         "required": False,
         "schema": {"type": "string", "title": "API Key"},
-        "description": "API key, where the server asks for one. A Bearer header or the body's `api_key` do.",
+        "description": "API key, if the server needs one. A Bearer header or the body's `api_key` works too.",
     },
     *(
         {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": IGNORED}
@@ -36,7 +36,7 @@ ANSWER_HEADERS: dict[str, Any] = {
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {
         "model": Message,
-        "description": "The image cannot be had or read, or the format is not supported.",
+        "description": "The image cannot be fetched or read, or the format is not supported.",
     },
     401: {"model": UnauthorizedMessage, "description": "No API key, or a wrong one."},
     404: {
@@ -95,7 +95,7 @@ def documented(
     answer: Any,
     other_content: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments for `router.post`: a route that takes images and answers one `answer`, or a list of them."""
+    """Keyword arguments for `router.post`: a route for one image or a list, answered by one `answer` or a list."""
     success: dict[str, Any] = {"model": answer | list[answer], "headers": ANSWER_HEADERS}
     if other_content:
         success["content"] = other_content

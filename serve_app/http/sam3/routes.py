@@ -1,8 +1,8 @@
-"""Every route of SAM 3: a new one is a module beside these, and a row here."""
+"""The modules with the routes of SAM 3. For a new route, add a module to this folder and to ROUTES."""
 
 from types import ModuleType
 
 from serve_app.http.sam3 import concept, embed, kept_images, visual
 
 ROUTES: tuple[ModuleType, ...] = (concept, visual, embed, kept_images)
-"""Modules with a `router`. Those whose routes take bodies have their `FORMS`."""
+"""Modules with a `router`, and with `FORMS` if their routes take bodies."""

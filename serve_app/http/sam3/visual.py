@@ -12,9 +12,9 @@ from deployments.protocol import Answer, VisualRequest
 from sam3_engine.types import Box as Corners
 from sam3_engine.types import Instance, MaskFormat, Point, VisualPrompt
 from serve_app.http.errors import UnsupportedFormat
+from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.image_fields import ImageOrImages
 from serve_app.http.sam3.masks import Prediction, answer_json, dump, mask_format, prediction
 from serve_app.http.sam3.npz import npz
 from serve_app.http.sam3.route import documented
@@ -54,9 +54,9 @@ class CenteredBox(RequestModel):
     """A box by its centre and size, in absolute pixels."""
 
     x: Coordinate
-    """Of the centre."""
+    """x of the centre."""
     y: Coordinate
-    """Of the centre."""
+    """y of the centre."""
     width: Length
     height: Length
 
@@ -70,12 +70,12 @@ class Sam2Prompt(RequestModel):
     """One object, by clicks and/or a box."""
 
     points: Annotated[list[Sam2Point], Field(fail_fast=True, max_length=MAX_POINTS)] | None = None
-    """Clicks on the object, and beside it."""
+    """Clicks on the object (positive) and beside it."""
     box: CenteredBox | None = None
     """A box around the object; x, y is its centre."""
 
     def to_prompt(self) -> VisualPrompt:
-        """For the engine."""
+        """The engine's form of this prompt."""
         points = tuple(Point(point.x, point.y, point.positive) for point in self.points or ())
         return VisualPrompt(points=points, box=self.box.corners() if self.box else None)
 
@@ -107,26 +107,26 @@ PromptForms = Annotated[
 
 
 class Sam2SegmentationFields(AcceptedFields):
-    """What a visual request says beside the image."""
+    """The fields of a visual request, without the image."""
 
     image_id: ImageId | None = None
-    """Names the image for later requests. With no image: the image that an earlier request gave this name."""
+    """A name for the image, for later requests. Without `image`: the name of an image that the server has."""
     prompts: PromptForms | None = None
-    """The objects to segment, one mask each. Without any, the model proposes one mask by itself."""
+    """The objects to segment, one mask each. Without prompts, the model proposes one mask by itself."""
     format: str | None = "json"
     """One of `json` (polygons), `rle`, `binary` (an .npz file), `polygon_holes`."""
     sam2_version_id: str | None = "hiera_large"
-    """Accepted and ignored: SAM 3 answers."""
+    """Accepted and ignored: the model is SAM 3."""
     multimask_output: bool | None = True
-    """Whether the model proposes three masks per prompt, or one. The best proposal is answered."""
+    """Whether the model proposes three masks per prompt, or one. The answer holds the best proposal."""
     save_logits_to_cache: bool | None = False
-    """Keep the low-resolution logits of the answer, to refine them by a later click."""
+    """Keep the low-resolution logits of the answer, so that a later click can refine them."""
     load_logits_from_cache: bool | None = False
-    """Start from the logits of an earlier answer whose clicks were a part of these."""
+    """Start from the kept logits of an earlier request whose clicks are a part of this request's."""
 
     def to_request(self) -> VisualRequest:
-        """For the segmenter. Raises UnsupportedFormat."""
-        # No prompt at all is one empty prompt: the model gets one padding point, as in SAM.
+        """The segmenter's form of this request. Raises UnsupportedFormat."""
+        # A request without prompts becomes one empty prompt: the model gets one padding point, as in SAM.
         prompts = [prompt.to_prompt() for prompt in self._flat()] or [VisualPrompt()]
         name = mask_format(FORMATS, "json" if self.format is None else self.format)
         return VisualRequest(
@@ -156,11 +156,11 @@ class Sam2SegmentationRequest(Sam2SegmentationFields):
 
 
 class Sam2CachedSegmentationRequest(Sam2SegmentationFields):
-    """The same for an image that the server already has: what a click on a known image sends."""
+    """Segment objects in an image that the server already has."""
 
     image: None = None
     image_id: ImageId
-    """The name of the image, as an earlier request gave or was given it."""
+    """The image's name, from an earlier request or its answer."""
 
 
 class Sam2SegmentationPrediction(Prediction):
@@ -184,9 +184,9 @@ class Sam2SegmentationResponse(ResponseModel):
     predictions: list[Sam2SegmentationPrediction] = Field(default_factory=list)
     """The same masks in one list, as inference-sdk reads them."""
     time: float
-    """Seconds that the answer took, reading the image included."""
+    """Seconds for the answer, including the reading of the image."""
     image_id: str | None = None
-    """The name under which later requests find the image."""
+    """The image's name, for later requests."""
 
 
 EXAMPLES: dict[str, Any] = {
@@ -227,7 +227,7 @@ DOCUMENTED = documented(
 async def visual_segment(request: Request) -> Response:
     """Segment the objects that clicks and boxes show (PVS): one mask per prompt.
 
-    Send `image_id` alone for an image that the server has: nothing is uploaded or encoded again.
+    For an image that the server has, send `image_id` without `image`: nothing is uploaded or encoded again.
     """
     call = await read_call(request, FORMS)
     asked = call.fields.to_request()
@@ -242,7 +242,7 @@ async def visual_segment(request: Request) -> Response:
 
 
 def visual_body(answer: Answer[Sequence[Instance]], name: MaskFormat, seconds: float) -> dict[str, Any]:
-    """The answer of `/sam3/visual_segment`: `prompt_results` as documented, `predictions` as read."""
+    """The answer of `/sam3/visual_segment`: `prompt_results` as documented, and `predictions` for inference-sdk."""
     # Written once, used twice.
     predictions = [orjson.Fragment(dump(prediction(instance, name))) for instance in answer.results]
     return {

@@ -1,4 +1,4 @@
-"""`/docs`: the documentation, to be tried out. Its scripts come from here, not from the Internet."""
+"""`/docs`: the interactive documentation. Its scripts are served from here, not from the Internet."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ ASSETS = "/docs/assets"
 
 
 def assets_directory() -> Path:
-    """Swagger UI's files, as the package fastapi-offline ships them (found without importing it)."""
+    """The folder of Swagger UI's files in the package fastapi-offline, found without importing it."""
     spec = find_spec("fastapi_offline")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the package fastapi-offline is not installed: it holds the files of /docs")

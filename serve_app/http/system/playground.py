@@ -1,4 +1,4 @@
-"""`/`: the playground, and the files it is made of. None of them asks for a key: the page asks for it."""
+"""`/`: the playground and its files. These need no API key; the page asks the user for it."""
 
 from functools import lru_cache
 
@@ -17,7 +17,7 @@ playground = lru_cache(maxsize=1)(Playground)
 
 @router.get("/", response_class=HTMLResponse, summary="Playground")
 async def start_page(request: Request) -> Response:
-    """A page to try the server on. Who asks for JSON instead of HTML gets what `/info` says."""
+    """A page to try the server. A client that accepts JSON and not HTML gets the answer of `/info`."""
     if wants_json(request.headers.get("accept", "")):
         return JSONResponse(await info(request), headers={"Vary": "Accept"})
     context = context_of(request)
@@ -42,7 +42,7 @@ async def static_files(request: Request, path: str) -> Response:
 
 
 def answer(request: Request, file: StaticFile, headers: dict[str, str]) -> Response:
-    """The file, or 304 when the client has it."""
+    """The file, or 304 when the client already has it."""
     headers = {**headers, "ETag": file.etag}
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if file.etag in known:
@@ -51,5 +51,5 @@ def answer(request: Request, file: StaticFile, headers: dict[str, str]) -> Respo
 
 
 def wants_json(accept: str) -> bool:
-    """Whether an Accept header names JSON and not HTML, as clients of an API do and browsers do not."""
+    """Whether an Accept header names JSON and not HTML: API clients' headers do, browsers' do not."""
     return "application/json" in accept and "text/html" not in accept

@@ -1,7 +1,7 @@
-"""The playground's files, read once: what its page and its scripts answer, and how long browsers may keep them.
+"""The playground's files, read once, and their cache headers.
 
-Files are served under a folder named by a digest of them all, so they can be kept for ever; a new version of
-the server has another folder. The page itself is asked for again each time, and costs a 304 when it is known.
+Files are served under a folder named by a digest of them all, so browsers may cache them for ever; a new version of the
+server has another folder. Browsers ask for the page itself each time, and get a 304 when they have it.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ TYPES = {
 SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        # https: for the image that somebody links to; it is shown from where it is.
+        # https: allows images by URL, which the page loads from their own servers.
         "img-src 'self' blob: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
@@ -36,7 +36,7 @@ SECURITY = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One file as it is answered."""
+    """One file with its content type and ETag."""
 
     content: bytes
     media_type: str
@@ -44,7 +44,7 @@ class StaticFile:
 
 
 class Playground:
-    """The page and the files that it uses."""
+    """The page and its files."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         paths = [path for path in sorted(folder.rglob("*")) if path.suffix in TYPES]
@@ -83,7 +83,7 @@ class Playground:
 
 
 def note_markup(note: str) -> str:
-    """What whoever uses the server should know of its model: the gist, and all of it on demand."""
+    """HTML of the note on the server's model: a summary, which opens to the whole text."""
     if not note:
         return ""
     return (
@@ -93,7 +93,7 @@ def note_markup(note: str) -> str:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """The template with each `{{name}}` replaced, once."""
+    """The template with each `{{name}}` replaced, in one pass."""
     parts = template.split("{{")
     filled = [parts[0]]
     for part in parts[1:]:
@@ -103,11 +103,11 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def static_file(path: Path) -> StaticFile:
-    """A file of the folder."""
+    """Read a file of the folder."""
     content = path.read_bytes()
     return StaticFile(content, TYPES[path.suffix], etag_of(content))
 
 
 def etag_of(content: bytes) -> str:
-    """A strong ETag."""
+    """A strong ETag, from the content's digest."""
     return f'"{hashlib.sha256(content).hexdigest()[:20]}"'

@@ -1,4 +1,4 @@
-"""The routes about the server itself. None of them asks for a key."""
+"""The routes about the server itself. None of them needs an API key."""
 
 import asyncio
 import logging
@@ -19,16 +19,16 @@ READY_WITHIN_S = 5.0
 
 
 class ServerInfo(ResponseModel):
-    """Which server answers."""
+    """The server's name, version and model."""
 
     name: str
     version: str
     uuid: str
-    """Made anew when the server starts."""
+    """An id that changes when the server starts again."""
     model: str
-    """Which weights answer."""
+    """The model's name."""
     note: str | None = None
-    """What to know of the model."""
+    """A note on the model's limits."""
 
 
 class Status(ResponseModel):
@@ -39,7 +39,7 @@ class Status(ResponseModel):
 
 @router.get("/info", summary="Name, version, model", response_model=ServerInfo)
 async def info(request: Request) -> dict[str, Any]:
-    """Which server answers, as `InferenceHTTPClient.get_server_info` reads it."""
+    """The server's name, version and model, as `InferenceHTTPClient.get_server_info` reads them."""
     settings = context_of(request).settings
     return {
         "name": "sam3-serve",
@@ -57,7 +57,7 @@ async def info(request: Request) -> dict[str, Any]:
     responses={503: {"model": Status, "description": "Not now: models load, or replicas are missing."}},
 )
 async def readiness(request: Request) -> JSONResponse:
-    """200 once the model is loaded and replicas are up, else 503."""
+    """200 once the model is loaded and all needed replicas run, else 503."""
     ready = await _ask(request)
     return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
@@ -66,10 +66,10 @@ async def readiness(request: Request) -> JSONResponse:
     "/healthz",
     summary="Whether the server works",
     response_model=Status,
-    responses={503: {"model": Status, "description": "The server cannot reach what it is made of."}},
+    responses={503: {"model": Status, "description": "The server cannot reach its own processes."}},
 )
 async def healthz(request: Request) -> JSONResponse:
-    """200 while the server can say whether it is ready, else 503."""
+    """200 while the server can determine whether it is ready, else 503."""
     healthy = await _ask(request) is not None
     return JSONResponse({"status": "healthy" if healthy else "unhealthy"}, 200 if healthy else 503)
 

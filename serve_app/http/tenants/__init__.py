@@ -1,1 +1,1 @@
-"""Who may call: keys, tenants, rates."""
+"""Access control: API keys, tenants, rates."""

@@ -1,8 +1,8 @@
-"""Who sends a request: the tenant that its API key belongs to.
+"""Authenticates requests: finds the tenant of an API key.
 
-A key is read from the query (`api_key`), else from `Authorization: Bearer`, else from the body (`api_key`);
-the first one that is there decides. Where no key file is configured the server is open and everybody is one
-tenant. Where one is configured but cannot be read, nobody is let in.
+A key is read from the query (`api_key`), else from `Authorization: Bearer`, else from the body (`api_key`); the first
+key found decides. Without a configured key file the server is open, and all clients are one tenant. While a configured
+file cannot be read, every request is refused.
 """
 
 import hmac
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 OPEN_TENANT = "default"
 UNLIMITED = 2**62
-"""Bytes: no limit but that of all tenants together."""
+"""A quota in bytes for tenants without one: only the limit for all tenants together applies."""
 RECHECK_S = 1.0
-"""How old the knowledge of the file may be, in seconds: added and revoked keys count from then on."""
+"""Seconds between checks of the file for changes: added and revoked keys take effect within this time."""
 
 
 class KeyRing:
-    """The tenants of a key file, read again when it changes. With no path: open."""
+    """The tenants of a key file, which is read again when it changes. Without a path the server is open."""
 
     def __init__(
         self, path: Path | None, *, recheck_s: float = RECHECK_S, clock: Callable[[], float] = time.monotonic
@@ -41,11 +41,11 @@ class KeyRing:
 
     @property
     def open(self) -> bool:
-        """Whether anybody may call, without a key."""
+        """Whether clients need no key."""
         return self._path is None
 
     def tenant(self, key: str | None) -> str:
-        """The name of the tenant that a key belongs to. Raises Unauthorized, RateLimited."""
+        """The name of a key's tenant. Raises Unauthorized, RateLimited."""
         if self._path is None:
             return OPEN_TENANT
         self._refresh(self._path)
@@ -56,8 +56,8 @@ class KeyRing:
         return found.name
 
     def quota(self, tenant: str) -> int | None:
-        """Most bytes kept of a tenant's images in each of the tiers warm and cold; None for nobody of the
-        file."""
+        """Most bytes kept of a tenant's images in each of the tiers warm and cold; None for a tenant that is not in
+        the file."""
         found = next((one for one in self._file.tenants if one.name == tenant), None)
         if found is None:
             return None
@@ -67,7 +67,7 @@ class KeyRing:
         wanted = hash_key(key)
         now = datetime.now(UTC)
         found = None
-        # Every stored hash is compared, each in constant time: an answer's time tells nothing about any key.
+        # Every stored hash is compared, each in constant time, so that the time of an answer reveals nothing.
         for tenant in self._file.tenants:
             for stored in tenant.keys:
                 if hmac.compare_digest(stored.sha256, wanted) and stored.valid_at(now):
@@ -99,12 +99,12 @@ class KeyRing:
                 names = {tenant.name for tenant in self._file.tenants}
                 self._buckets = {name: self._buckets[name] for name in names & self._buckets.keys()}
         except (OSError, KeyFileError) as error:
-            # Closed rather than stale: what broke the file may have been meant to revoke a key.
+            # Refuse all keys and do not use the old ones: the change that broke the file may revoke a key.
             self._file, self._stamp = KeyFile(), None
             logger.error("no API key is accepted: %s", error)
 
 
 def bearer_key(authorization: str | None) -> str | None:
-    """The key of an `Authorization` header, if it has the Bearer scheme and one."""
+    """The key of an `Authorization` header with the Bearer scheme, or None."""
     scheme, _, key = (authorization or "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None

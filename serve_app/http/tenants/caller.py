@@ -1,22 +1,18 @@
-"""The tenant that sends a request: its key is looked for in the query, in the headers and in the body."""
+"""Finds the tenant of a request, by the key in its query, headers or body."""
 
 from starlette.requests import Request
 
 from serve_app.http.around.exchange import exchange_of
-from serve_app.http.context import context_of
 from serve_app.http.errors import InvalidRequest, Unauthorized
 from serve_app.http.reading.body import Body, read_body
 from serve_app.http.tenants.auth import KeyRing, bearer_key
 
 
-def tenant_of(request: Request) -> str:
+def tenant_of(request: Request, keys: KeyRing) -> str:
     """The tenant of a request without a body. Raises Unauthorized, RateLimited."""
     exchange = exchange_of(request)
-    tenant = context_of(request).keys.tenant(
-        exchange.query_key or bearer_key(request.headers.get("authorization"))
-    )
-    exchange.tenant = tenant
-    return tenant
+    exchange.tenant = keys.tenant(exchange.query_key or bearer_key(request.headers.get("authorization")))
+    return exchange.tenant
 
 
 async def authenticated(

@@ -1,12 +1,11 @@
-"""The file of tenants: who may call, and the hashes of their keys.
+"""The key file: the tenants, and the hashes of their keys.
 
     {"version": 1, "tenants": [{"name": "acme", "requests_per_second": 20, "cache_bytes": 2147483648,
       "keys": [{"id": "1f6c90ab", "sha256": "...", "created": "2026-01-31T12:00:00Z", "expires": null}]}]}
 
-A key is 32 random bytes, so a plain SHA-256 of it cannot be reversed by guessing, and is quick enough for
-every request. The key itself is shown once, when it is made, and stored nowhere. The file is replaced as a
-whole (a reader sees the old one or the new one) and is readable by its owner only; a lock file keeps two
-writers apart.
+A key is 32 random bytes, so guessing cannot reverse a plain SHA-256 of it, which is fast enough for every request. The
+key itself is shown once, when it is made, and stored nowhere. The file is replaced as a whole, so that a reader sees
+the old or the new one. Only its owner can read it. A lock file prevents two writers at the same time.
 """
 
 import fcntl
@@ -30,11 +29,11 @@ TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class KeyFileError(Exception):
-    """The file cannot be read or changed as asked; the message says why."""
+    """The file cannot be read or changed; the message says why."""
 
 
 class StoredKey(BaseModel):
-    """One key of a tenant, by its hash."""
+    """The hash of one key of a tenant."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -49,14 +48,14 @@ class StoredKey(BaseModel):
 
 
 class Tenant(BaseModel):
-    """Somebody who may call the server. Nothing cached is shared between tenants."""
+    """A client, or a group of clients, of the server. Tenants share no cached data."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     name: TenantName
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
     cache_bytes: Annotated[int, Field(ge=0)] | None = None
-    """Most bytes kept of this tenant's images: embeddings, and as much again of image files."""
+    """Most bytes kept of this tenant's embeddings, and as many again of its image files."""
     keys: list[StoredKey] = []
 
 
@@ -69,7 +68,7 @@ class KeyFile(BaseModel):
     tenants: list[Tenant] = []
 
     def tenant(self, name: str) -> Tenant:
-        """Raises KeyFileError for an unknown name."""
+        """The tenant of that name. Raises KeyFileError for an unknown name."""
         for tenant in self.tenants:
             if tenant.name == name:
                 return tenant
@@ -77,7 +76,7 @@ class KeyFile(BaseModel):
 
 
 def hash_key(key: str) -> str:
-    """What the file holds of a key."""
+    """The hash of a key, as the file holds it."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -100,7 +99,7 @@ def add(
     requests_per_second: float | None = None,
     cache_bytes: int | None = None,
 ) -> str:
-    """Add a tenant and return its new key (or `key`, for clients that have one already). Makes the file."""
+    """Add a tenant and return its new key, or the given `key`. Makes the file if needed. Raises KeyFileError."""
     with _changing(path, make=True) as file:
         if any(tenant.name == name for tenant in file.tenants):
             raise KeyFileError(f"tenant {name!r} exists: rotate its key, or revoke it first")
@@ -120,7 +119,7 @@ def add(
 
 
 def rotate(path: Path, name: str, *, grace: timedelta = timedelta(0), key: str | None = None) -> str:
-    """Give a tenant a new key and return it; the old ones end after `grace`."""
+    """Give a tenant a new key and return it; the old keys expire after `grace`. Raises KeyFileError."""
     now = _now()
     with _changing(path) as file:
         tenant = file.tenant(name)
@@ -134,7 +133,7 @@ def rotate(path: Path, name: str, *, grace: timedelta = timedelta(0), key: str |
 
 
 def revoke(path: Path, name: str) -> None:
-    """Remove a tenant with all of its keys."""
+    """Remove a tenant with all of its keys. Raises KeyFileError."""
     with _changing(path) as file:
         file.tenants.remove(file.tenant(name))
 
@@ -157,7 +156,7 @@ def _now() -> datetime:
 
 @contextmanager
 def _changing(path: Path, *, make: bool = False) -> Iterator[KeyFile]:
-    """The file's content, written back at the end of the block unless it raises."""
+    """The file's content, which is written back at the end of the block unless the block raises."""
     path = path.resolve()
     if make:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""A token bucket: so many requests a second, with a second's worth at once."""
+"""A token bucket: limits requests per second, and allows one second's requests at once."""
 
 from collections.abc import Callable
 
 
 class Bucket:
-    """Holds at most max(1, rate) tokens and gains `rate` a second. Counts for one process."""
+    """Holds at most max(1, rate) tokens and gains `rate` tokens per second. Each process has its own."""
 
     def __init__(self, rate: float, clock: Callable[[], float]) -> None:
         self.rate = rate
@@ -14,7 +14,7 @@ class Bucket:
         self._at = clock()
 
     def take(self) -> float:
-        """Take a token: 0 when there was one, else the seconds until there is."""
+        """Take a token and return 0, or return the seconds until there is one."""
         now = self._clock()
         self._tokens = min(self._size, self._tokens + (now - self._at) * self.rate)
         self._at = now

@@ -1,4 +1,4 @@
-"""From an HTTP request about workflows to a question for the runner: tenant, definition, images' files."""
+"""Turns an HTTP request about workflows into a call of the runner: reads tenant, definition and image files."""
 
 import asyncio
 from typing import Any
@@ -12,9 +12,9 @@ from deployments.workflows.protocol import HOW_TO_SWITCH_ON, Place, WorkflowAnsw
 from serve_app.http.around.exchange import exchange_of
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import BadImage, InvalidRequest, NoWorkflows
+from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.images import Base64Image, UrlImage, check_count, source_of
 from serve_app.http.sam3.call import all_or_none
-from serve_app.http.sam3.image_fields import InferenceRequestImage
 from serve_app.http.tenants.caller import authenticated
 
 SAYS_THE_IMAGE = ("type", "value")
@@ -22,7 +22,7 @@ URL_STARTS = ("https://", "http://")
 
 
 def workflows_of(request: Request) -> Workflows:
-    """The runner of workflows. Raises NoWorkflows where there is none."""
+    """The runner of workflows. Raises NoWorkflows when Workflows are switched off."""
     workflows = context_of(request).workflows
     if workflows is None:
         raise NoWorkflows(HOW_TO_SWITCH_ON)
@@ -42,14 +42,14 @@ async def read_document(request: Request) -> tuple[str, dict[str, Any]]:
 
 
 def specification_of(document: dict[str, Any]) -> dict[str, Any]:
-    """The definition that a request holds. Raises InvalidRequest."""
+    """The definition in a request. Raises InvalidRequest."""
     return _object(document, "specification")
 
 
 async def saved_definition(
     request: Request, tenant: str, document: dict[str, Any], workspace: str, workflow_id: str
 ) -> dict[str, Any]:
-    """A definition of the tenant's own. Raises InvalidRequest, UnknownWorkflow."""
+    """A saved definition of the tenant. Raises InvalidRequest, UnknownWorkflow."""
     use_cache = document.get("use_cache", True)
     version = document.get("workflow_version_id")
     if not isinstance(use_cache, bool):
@@ -61,7 +61,7 @@ async def saved_definition(
 
 
 async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> WorkflowRun:
-    """A run with its image files, fetched where they are URLs. Raises InvalidRequest, BadImage."""
+    """A run with its image files; those given by URL are fetched. Raises InvalidRequest, BadImage."""
     context = context_of(request)
     inputs = _object(document, "inputs")
     found = list(images_in(specification_of(document), inputs))
@@ -70,7 +70,7 @@ async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> W
     files = await all_or_none([_content(path, one) for (path, _), one in zip(found, sources, strict=True)])
     places = []
     for index, (path, image) in enumerate(found):
-        put(inputs, path, None)  # the files alone hold what may be megabytes
+        put(inputs, path, None)  # only the files keep the images' megabytes
         extras = (
             {key: value for key, value in image.items() if key not in SAYS_THE_IMAGE}
             if isinstance(image, dict)
@@ -81,7 +81,7 @@ async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> W
 
 
 def answer_of(answer: WorkflowAnswer) -> Response:
-    """The runner's answer as it is."""
+    """The runner's answer, unchanged."""
     return Response(answer.body, answer.status, media_type="application/json")
 
 
@@ -95,7 +95,7 @@ def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _source(context: HttpContext, tenant: str, path: Path, image: Any) -> ImageSource:
-    """An image as the other routes take it, or the bare text of one, as workflows allow."""
+    """The source of an image: an object as on the other routes, or bare text, which workflows allow."""
     if isinstance(image, str):
         return (
             UrlImage(context.fetcher, tenant, image) if image.startswith(URL_STARTS) else Base64Image(image)

@@ -1,5 +1,5 @@
-"""What the OpenAPI document says of the routes of Workflows: bodies and answers, in short. The schemas of the steps
-themselves are what GET /workflows/blocks/describe answers."""
+"""The OpenAPI description of the routes of Workflows: bodies and answers, in short. GET /workflows/blocks/describe
+answers the schemas of the steps themselves."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ _ANSWER = {
 _ERRORS = {
     **ERRORS,
     400: {
-        "description": "The definition is refused or does not compile, a step failed, or an image cannot be had."
+        "description": "The definition is refused or does not compile, a step failed, or an image cannot be read."
     },
     404: {"model": Message, "description": "There is no such saved workflow, or the model is not served."},
 }

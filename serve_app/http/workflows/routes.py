@@ -1,4 +1,4 @@
-"""The routes of Workflows. The engine runs elsewhere; here are keys, saved definitions and the images' files."""
+"""The routes of Workflows. They check keys and read saved definitions and image files; the runner runs the engine."""
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -27,21 +27,21 @@ router = APIRouter(tags=["Workflows"], dependencies=[Depends(workflows_of)])
 @router.post("/workflows/run", summary="Run a workflow", **RUN)
 @router.post("/infer/workflows", summary="Run a workflow (the older route)", **RUN)
 async def run(request: Request) -> Response:
-    """Run the workflow that the request holds under `specification`."""
+    """Run the workflow under `specification` in the request."""
     tenant, document = await read_document(request)
     return await _run(request, tenant, document)
 
 
 @router.post("/workflows/validate", summary="Check a workflow's definition", **VALIDATE)
 async def validate(request: Request) -> Response:
-    """Whether the definition that is the request's body would run."""
+    """Whether the definition in the request's body would run."""
     _, document = await read_document(request)
     return await _ask(request, "validate", document)
 
 
 @router.post("/workflows/describe_interface", summary="Inputs and outputs of a workflow", **INTERFACE)
 async def describe_interface(request: Request) -> Response:
-    """Kinds of the inputs and outputs of the workflow under `specification`."""
+    """Kinds of the inputs and outputs of the workflow under `specification` in the request."""
     _, document = await read_document(request)
     return await _ask(request, "describe_interface", specification_of(document))
 
@@ -72,7 +72,7 @@ async def versions(request: Request) -> Response:
     **RUN_SAVED,
 )
 async def run_saved(request: Request, workspace: str, workflow_id: str) -> Response:
-    """Run a workflow from the server's folder of definitions."""
+    """Run a saved workflow of the caller's tenant."""
     tenant, document = await read_document(request)
     document["specification"] = await saved_definition(request, tenant, document, workspace, workflow_id)
     return await _run(request, tenant, document)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from deployments.config import Budget
 from deployments.keys import ImageKey, content_digest, derived_id
 from deployments.messages import (
     Answered,
@@ -22,7 +23,6 @@ from deployments.messages import (
     StoredImage,
 )
 from deployments.observe.metrics import LocalMetrics
-from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.results import dump_results
 from sam3_engine.images import decode_image

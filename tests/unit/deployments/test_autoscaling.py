@@ -1,17 +1,12 @@
 """The policy on loads in simulated time: how soon it reacts, how far it overshoots, how often it changes its mind."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from deployments.autoscaling import Load, Memory, Rules, decide, load_of, report, serve_options
-from deployments.model.batcher import Batcher
-from deployments.model.thread import ModelThread
+from deployments.autoscaling import Load, Memory, Rules, decide
 
 RULES = Rules(
     hot=1,
@@ -206,46 +201,3 @@ def test_a_replica_less_must_be_roomy_before_one_is_stopped() -> None:
     rules = replace(RULES, down_after_s=0)
     assert decide(rules, 0, Load(busy=2.2, ongoing=3), 4, 4, Memory())[0] == 4
     assert decide(rules, 0, Load(busy=2.0, ongoing=2), 4, 4, Memory())[0] == 3
-
-
-def point(value: float) -> SimpleNamespace:
-    return SimpleNamespace(value=value)
-
-
-def test_the_load_is_what_callers_and_replicas_report() -> None:
-    ctx: Any = SimpleNamespace(
-        raw_metrics={
-            "queued": {"a": [point(9), point(4)], "b": [point(3)], "c": []},
-            "oldest_s": {"a": [point(0.5)], "b": [point(1.5)]},
-            "busy": {"a": [point(1), point(0.5)], "b": [point(0.25)]},
-        },
-        total_queued_requests=2,
-        total_num_requests=11,
-    )
-    assert load_of(ctx) == Load(queued=9, oldest_s=1.5, busy=1.0, ongoing=11)
-    nothing: Any = SimpleNamespace(raw_metrics=None, total_queued_requests=0, total_num_requests=0)
-    assert load_of(nothing) == Load()
-
-
-def test_a_replica_reports_its_queue_and_how_busy_it_is() -> None:
-    thread = ModelThread("test")
-    with ThreadPoolExecutor(1) as executor:
-        batcher: Batcher[int, int] = Batcher(list, executor, max_weight=8)
-        assert report([batcher], thread) == {"queued": 0.0, "oldest_s": 0.0, "busy": 0.0}
-    thread.shutdown()
-
-
-def test_serve_gets_a_number_where_nothing_is_to_be_decided_and_the_policy_elsewhere() -> None:
-    assert serve_options(replace(RULES, hot=2, most=2)) == {"num_replicas": 2}
-    config = serve_options(replace(RULES, zero_after_s=60))["autoscaling_config"]
-    assert (config.min_replicas, config.initial_replicas, config.max_replicas) == (0, 1, 8)
-    policy = config.policy.get_policy()(**config.policy.policy_kwargs)
-    ctx: Any = SimpleNamespace(
-        raw_metrics={"queued": {"a": [point(200)]}},
-        total_queued_requests=0,
-        total_num_requests=100,
-        current_num_replicas=1,
-        target_num_replicas=1,
-        current_time=5.0,
-    )
-    assert policy(ctx) == (8, {})

@@ -49,7 +49,7 @@ def test_the_token_table_survives_with_its_shared_row(path: Path) -> None:
     assert torch.equal(table, state[TOKEN_TABLE].half().float())
 
 
-def test_rows_outside_the_vocabulary_must_be_one(path: Path) -> None:
+def test_rows_outside_the_vocabulary_must_be_equal(path: Path) -> None:
     state = state_dict()
     state[TOKEN_TABLE][100] += 1
     with pytest.raises(ValueError, match="must be the same"):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.mark.parametrize("mask_format", ["polygon_holes", "rle", "binary"])
 @pytest.mark.parametrize("size", SIZES)
-def test_what_was_encoded_comes_back(mask_format: MaskFormat, size: tuple[int, int]) -> None:
+def test_decoding_returns_the_encoded_mask(mask_format: MaskFormat, size: tuple[int, int]) -> None:
     for seed in range(6):
         region = RegionMask.from_full(random_mask(seed, size))
         decoded = decode_masks(encode(region, mask_format), mask_format, region.size)

@@ -151,13 +151,13 @@ def test_a_token_without_access(hub: Hub, tmp_path: Path, mode: str) -> None:
     assert "somebody-else" not in str(caught.value)
 
 
-def test_nobody_listens(hub: Hub, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_offline_unless_the_file_is_cached(hub: Hub, tmp_path: Path) -> None:
     closed = Hub(port=hub.port)
     cached = fetch(hub, tmp_path / "cached")
     with socket.socket() as taken:  # bound but not listening: connections are refused
         taken.bind(("127.0.0.1", 0))
         closed.port = taken.getsockname()[1]
-        with pytest.raises(Offline, match="could not be had from") as caught:
+        with pytest.raises(Offline, match="could not be downloaded from") as caught:
             fetch(closed, tmp_path / "empty")
         assert "give its path as the checkpoint" in str(caught.value)
         assert fetch(closed, tmp_path / "cached") == cached, (

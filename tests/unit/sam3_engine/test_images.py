@@ -276,7 +276,7 @@ def test_a_process_may_open_more_than_pillow_does_by_itself(monkeypatch: pytest.
     assert probe(content).size == (20_000, 20_000)
 
 
-def test_the_limit_itself_is_allowed() -> None:
+def test_exactly_the_pixel_limit_is_allowed() -> None:
     content = encode(photo(40, 30), "PNG")
     assert decode_image(content, max_pixels=1200, target=8).size == (30, 40)
     with pytest.raises(ImageTooLarge, match="40 x 30"):

@@ -67,7 +67,7 @@ def test_visual_prompts_keep_their_order() -> None:
 @pytest.mark.parametrize(
     "prompts", [None, [], {}, {"prompts": []}, {"prompts": None}, [{}], {"points": None, "box": None}]
 )
-def test_no_prompt_at_all_is_one_without_content(prompts: Any) -> None:
+def test_a_call_without_prompts_becomes_one_empty_prompt(prompts: Any) -> None:
     assert visual_prompts(prompts) == [VisualPrompt()]
 
 

@@ -182,7 +182,7 @@ def test_threads_get_the_answers_of_their_own_images(
             np.testing.assert_allclose(logits, alone[seed], atol=1e-3)
 
 
-def test_what_is_refused(
+def test_invalid_calls_are_refused(
     concepts: SegmentAnything3, interactive: Sam3ForInteractiveImageSegmentation
 ) -> None:
     with pytest.raises(ValueError, match="pass the image"):

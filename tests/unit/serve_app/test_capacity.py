@@ -26,7 +26,7 @@ DEMANDS = st.builds(
 
 
 @given(COSTS, DEMANDS)
-def test_nothing_is_planned_to_be_busier_than_it_should(costs: Costs, demand: Demand) -> None:
+def test_no_device_is_planned_beyond_the_utilisation(costs: Costs, demand: Demand) -> None:
     found = size(costs, demand)
     work = found.load
     most = UTILISATION + 1e-6
@@ -55,7 +55,7 @@ def test_images_fit_the_part_of_the_store_that_they_may_fill(costs: Costs, deman
 
 
 @given(DEMANDS)
-def test_what_a_machine_carries_needs_that_machine(demand: Demand) -> None:
+def test_the_highest_rate_of_a_machine_fits_that_machine_and_no_higher_rate_does(demand: Demand) -> None:
     cores = 8
     rps = most_rps(TINY, demand, cores)
     assert size(TINY, replace(demand, rps=rps * 0.999)).devices <= cores
@@ -69,7 +69,7 @@ def test_clicks_alone_encode_nothing() -> None:
     assert size(H200, Demand(rps=50, click_share=1)).images == 0
 
 
-def test_what_is_spent_idle_is_counted_once() -> None:
+def test_idle_cost_is_counted_once() -> None:
     idle = replace(TINY, idle_ingress=0.5, idle_model=0.25)
     assert load(idle).total == 1.0
     clicks, concepts = Demand(10, click_share=1), Demand(4, click_share=0, prompts=2)
@@ -102,12 +102,12 @@ def test_prompts_cost_decoders_alone() -> None:
         {"keep_s": -1},
     ],
 )
-def test_what_is_no_load_is_refused(wrong: dict[str, float]) -> None:
+def test_impossible_loads_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"load|shares"):
         Demand(**{"rps": 1.0, **wrong})
 
 
-def test_figures_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_impossible_costs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="finite"):
         replace(TINY, encode_s=-1.0)
     with pytest.raises(ValueError, match="same cores"):
@@ -118,7 +118,7 @@ def test_figures_that_cannot_be_are_refused(tmp_path: Path) -> None:
         read_costs(str(figures))
 
 
-def test_estimates_say_that_they_are() -> None:
+def test_estimated_costs_are_labelled() -> None:
     for costs in KNOWN.values():
         assert costs.source == "measured" or "measure" in costs.where, "and how to do better"
         assert costs.model in SPECS

@@ -27,7 +27,7 @@ def test_the_environment_chooses_a_profile(monkeypatch: pytest.MonkeyPatch) -> N
     assert Settings(profile="").decoder_replicas == 1, "an option has precedence"
 
 
-def test_what_is_set_explicitly_wins_over_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explicit_settings_win_over_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAM3_ENCODER_MAX_REPLICAS", "3")
     settings = Settings(profile="serverless", scale_to_zero_after_s=5)
     assert (settings.encoder_max_replicas, settings.decoder_max_replicas) == (3, 8)
@@ -39,7 +39,7 @@ def test_an_unknown_profile_is_refused_by_name() -> None:
         Settings(profile="desktop")
 
 
-def test_the_list_of_settings_says_what_came_from_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_of_the_profile_are_marked_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAM3_ENCODER_MAX_REPLICAS", "3")
     sources = {row.name: row.source for row in rows(Settings(profile="serverless"), ["profile"])}
     assert sources["profile"] == "--profile"

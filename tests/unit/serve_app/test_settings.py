@@ -14,7 +14,7 @@ def test_every_field_has_a_text_and_a_group() -> None:
         assert field.json_schema_extra["group"] in GROUPS, name
 
 
-def test_defaults_are_those_that_a_laptop_needs() -> None:
+def test_defaults_suit_a_laptop() -> None:
     settings = Settings()
     assert (settings.model, settings.host, settings.port) == ("tiny", "127.0.0.1", 9001)
     assert settings.url_https_only

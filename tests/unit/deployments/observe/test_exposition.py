@@ -6,10 +6,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployments.observe.exposition import merge
-from deployments.observe.metrics import NAMES, RAYS, Metric
-from deployments.observe.tallies import Tallies
+from deployments.observe.metrics import NAMES, LocalMetrics, Metric
+from deployments.ray.metrics import RAYS
+from tests.support.ray_exposition import reported
 
-# As a node of Ray 2.60 exports them: histograms arrive as counters, see `deployments.observe.tallies`.
 PROCESS = (
     'Component="core_worker",NodeAddress="{node}",SessionName="s",Version="2.60.0",'
     'WorkerId="{worker}",replica="r{worker}"'
@@ -32,45 +32,28 @@ ray_serve_deployment_queued_queries_of_somebody 5.0
 """
 
 
-def exported(tallies: Tallies, node: str, *workers: int) -> str:
-    """What a node exports when each of these processes has reported the same tallies."""
-    lines = []
-    families = set()
-    for change in tallies.take():
-        name = f"ray_{change.metric.name}{change.suffix}"
-        kind = "gauge" if change.metric.kind == "gauge" else "counter"
-        if kind == "counter" and not name.endswith("_total"):
-            name += "_total"
-        if name not in families:
-            families.add(name)
-            lines += [f"# HELP {name} {change.metric.description}", f"# TYPE {name} {kind}"]
-        for worker in workers:
-            process = PROCESS.format(node=node, worker=worker)
-            labels = "".join(f',{label}="{value}"' for label, value in change.labels.items())
-            if kind == "gauge" or change.value > 0:  # Ray counts no zeros
-                lines.append(f"{name}{{{process}{labels}}} {change.value}")
-    for worker in workers:
-        lines += SERVES.format(
-            process=PROCESS.format(node=node, worker=worker), node=node, worker=worker
-        ).splitlines()
-    return "\n".join(lines) + "\n"
+def exported(metrics: LocalMetrics, node: str, *workers: int) -> str:
+    """What a node exports when each of these processes has reported the same figures."""
+    processes = {worker: PROCESS.format(node=node, worker=worker) for worker in workers}
+    serves = (SERVES.format(process=processes[worker], node=node, worker=worker) for worker in workers)
+    return reported(metrics, *processes.values()) + "".join(serves)
 
 
-def some() -> Tallies:
+def some() -> LocalMetrics:
     """Something of every metric."""
-    tallies = Tallies()
+    metrics = LocalMetrics()
     for field in dataclasses.fields(NAMES):
         metric: Metric = getattr(NAMES, field.name)
         labels = dict.fromkeys(metric.labels, "some")
         match metric.kind:
             case "counter":
-                tallies.add(metric, 3, labels)
+                metrics.add(metric, 3, **labels)
             case "gauge":
-                tallies.set(metric, 5, labels)
+                metrics.set(metric, 5, **labels)
             case "histogram":
                 for value in (metric.boundaries[2], metric.boundaries[-1] * 2):
-                    tallies.observe(metric, value, labels)
-    return tallies
+                    metrics.observe(metric, value, **labels)
+    return metrics
 
 
 def samples(*texts: str) -> dict[str, float]:
@@ -83,13 +66,13 @@ def samples(*texts: str) -> dict[str, float]:
 
 
 def test_processes_of_a_node_are_one_series_and_nodes_are_apart() -> None:
-    tallies = Tallies()
-    tallies.add(NAMES.images_encoded, 3, {"cause": "new"})
-    tallies.set(NAMES.pool_bytes, 10, {"tier": "warm"})
-    tallies.set(NAMES.model_load_seconds, 7, {})
-    text = exported(tallies, "a", 1, 2)
-    other = Tallies()
-    other.add(NAMES.images_encoded, 5, {"cause": "new"})
+    metrics = LocalMetrics()
+    metrics.add(NAMES.images_encoded, 3, cause="new")
+    metrics.set(NAMES.pool_bytes, 10, tier="warm")
+    metrics.set(NAMES.model_load_seconds, 7)
+    text = exported(metrics, "a", 1, 2)
+    other = LocalMetrics()
+    other.add(NAMES.images_encoded, 5, cause="new")
     found = samples(text, exported(other, "b", 3))
     assert found["sam3_images_encoded_total{cause=new,node=a}"] == 6
     assert found["sam3_images_encoded_total{cause=new,node=b}"] == 5
@@ -98,10 +81,10 @@ def test_processes_of_a_node_are_one_series_and_nodes_are_apart() -> None:
 
 
 def test_histograms_are_whole_again_with_their_exact_sums() -> None:
-    tallies = Tallies()
+    metrics = LocalMetrics()
     for seconds in (0.003, 0.004, 50.0, 500.0):
-        tallies.observe(NAMES.stage_seconds, seconds, {"stage": "prompt"})
-    text = exported(tallies, "a", 1, 2)
+        metrics.observe(NAMES.stage_seconds, seconds, stage="prompt")
+    text = exported(metrics, "a", 1, 2)
     found = samples(text)
     bucket = "sam3_stage_seconds_bucket{{le={},node=a,stage=prompt}}"
     assert [found[bucket.format(le)] for le in ("0.001", "0.005", "30.0", "60.0", "+Inf")] == [0, 4, 4, 6, 8]
@@ -112,7 +95,7 @@ def test_histograms_are_whole_again_with_their_exact_sums() -> None:
 
 
 def test_of_rays_own_only_what_is_used_and_by_its_meaning() -> None:
-    found = samples(exported(Tallies(), "a", 1, 2))
+    found = samples(exported(LocalMetrics(), "a", 1, 2))
     assert found == {
         "ray_serve_deployment_queued_queries{deployment=PromptDecoder,node=a}": 6,
         "ray_serve_autoscaling_target_replicas{deployment=PromptDecoder,node=a}": 2,

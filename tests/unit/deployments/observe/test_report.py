@@ -1,10 +1,12 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
+from harness.waiting import wait_until
 
 
 class Instruments:
@@ -59,6 +61,35 @@ def test_calls_are_summed_up_before_ray_hears_of_them(ray: Instruments) -> None:
     ray.told.clear()
     metrics.report()
     assert ray.told == [("set", "sam3_processes", 1, {"part": "decoder"})]
+
+
+def test_a_value_on_a_boundary_is_below_it(ray: Instruments) -> None:
+    metrics = ServeMetrics(interval_s=1000)
+    for size in (1, 2, 3, 1000):
+        metrics.observe(NAMES.batch_size, size, stage="encode")
+    metrics.report()
+    found = {(name, tags.get("le")): value for _, name, value, tags in ray.told}
+    below = [found["sam3_batch_size_bucket", le] for le in ("1.0", "2.0", "4.0", "128.0", "+Inf")]
+    assert below == [1, 2, 3, 3, 4]
+    assert (found["sam3_batch_size_count", None], found["sam3_batch_size_sum", None]) == (4, 1006)
+
+
+def test_nothing_is_lost_between_threads(ray: Instruments) -> None:
+    metrics = ServeMetrics(interval_s=0.001)
+
+    def work(_: int) -> None:
+        for _ in range(1000):
+            metrics.add(NAMES.evictions, 1, reason="idle", tier="hot")
+            metrics.observe(NAMES.batch_size, 1, stage="encode")
+
+    def told(wanted: str) -> float:
+        return sum(value for _, name, value, _ in tuple(ray.told) if name == wanted)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(16)))
+    names = ("sam3_evictions_total", "sam3_batch_size_count", "sam3_batch_size_sum")
+    wait_until(lambda: min(map(told, names)) >= 16_000, 60)
+    assert [told(name) for name in names] == [16_000] * 3
 
 
 def test_it_reports_by_itself(ray: Instruments) -> None:

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from ray.exceptions import ActorUnavailableError
 
-from deployments.config import PoolConfig
+from deployments.config import Budget, PoolConfig
 from deployments.keys import ImageKey, content_digest, derived_id, shards_of
 from deployments.messages import ImageCopy, NameCopy, Named, Source, Square
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool import client as module
 from deployments.pool import failover
 from deployments.pool.client import EmbeddingPoolClient
-from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
 from deployments.protocol import Overloaded
 from sam3_engine.types import ImageSize

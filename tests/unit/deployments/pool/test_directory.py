@@ -2,8 +2,9 @@ from collections import Counter
 
 import pytest
 
+from deployments.config import Budget
 from deployments.keys import ImageKey
-from deployments.pool.directory import Budget, Directory, Reason, Tier
+from deployments.pool.directory import Directory, Reason, Tier
 from deployments.pool.states import State
 from sam3_engine.types import ImageSize
 

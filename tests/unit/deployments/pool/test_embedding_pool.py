@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from deployments.config import Budget
 from deployments.keys import ImageKey, content_digest, derived_id
 from deployments.messages import ImageCopy, PixelsLost, Source, Square, Warm
 from deployments.observe.metrics import LocalMetrics
-from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
 from sam3_engine.types import ImageSize
 

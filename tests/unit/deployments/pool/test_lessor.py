@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
+from deployments.config import Budget
 from deployments.keys import derived_id
 from deployments.messages import Named, NameQuestion, Source, Square
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool import leases as leases_module
+from deployments.pool import lessee as lessee_module
 from deployments.pool import lessor as naming_module
-from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.pool.leases import Leases, Name
 from deployments.pool.lessee import LeasedNames
 from deployments.pool.lessor import Lessor
 from deployments.pool.replication import Peer, Replication
+from deployments.protocol import Overloaded
 
 DECODERS = 3
 
@@ -47,6 +49,8 @@ class Shard:
     copied: list[asyncio.Event] = field(default_factory=list)
     """When set, a copy has arrived: one for each that is to take its time."""
     asked: int = 0
+    away: int = 0
+    """So many attempts to listen to it fail."""
     shards: int = 1
 
     def __post_init__(self) -> None:
@@ -67,6 +71,9 @@ class Shard:
 
     async def recalls(self, shard: int, lessee: str, heard: int) -> tuple[list[Name], int]:
         await self._delay()
+        if self.away:
+            self.away -= 1
+            raise Overloaded
         if lessee in self.deaf:
             await asyncio.sleep(3600)
         found = await self.leases.listen(lessee, heard)
@@ -220,3 +227,15 @@ async def test_nobody_is_answered_with_what_was_replaced_before_he_asked(
             shard.deaf.add(each[0].lessee)
         await asyncio.gather(replace(each), *(ask(one) for one in each for _ in range(2)))
     assert shard.asked < asked, "leases were used"
+
+
+async def test_a_shard_that_was_away_is_listened_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessee_module, "RETRY_S", 0.01)
+    for module in (leases_module, naming_module):
+        monkeypatch.setattr(module, "LEASE_S", 3600.0)
+    shard = Shard(away=3)
+    async with decoders(shard, 2) as [one, two], asyncio.timeout(60):
+        await one.resolve("t", "pet", digest(1), time.time())
+        await two.resolve("t", "pet", digest(2), time.time())  # waits until the first one has heard of it
+        assert await one.resolve("t", "pet", None, time.time()) == digest(2)
+    assert shard.away == 0

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from deployments.config import Budget
 from deployments.keys import ImageKey, content_digest, derived_id, shards_of
 from deployments.messages import ImageCopy, NameCopy, Source, Square
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool import replication
 from deployments.pool.deletions import TenantDigest
-from deployments.pool.directory import Budget
 from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.pool.leases import Name
 from deployments.pool.replication import Handover, Replication, ShardGone

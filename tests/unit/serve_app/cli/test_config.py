@@ -22,7 +22,7 @@ def test_every_setting_is_listed_under_its_group() -> None:
         assert f"  {environment_name(name)} " in output.replace("\n", " \n")
 
 
-def test_each_value_tells_where_it_came_from() -> None:
+def test_each_value_is_shown_with_its_source() -> None:
     rows = {row["variable"]: row for row in json.loads(config("--json", "--port", "9100", SAM3_MODEL="sam3"))}
     assert rows["SAM3_PORT"] == {"variable": "SAM3_PORT", "value": "9100", "source": "--port"}
     assert rows["SAM3_MODEL"] == {"variable": "SAM3_MODEL", "value": "sam3", "source": "SAM3_MODEL"}
@@ -57,7 +57,7 @@ def test_values_are_shown_as_the_environment_takes_them(value: object, text: str
     assert shown(value) == text
 
 
-def test_what_is_shown_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shown_values_are_valid_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(cors_origins="a,b", max_body_bytes="10MiB", hot_bytes="2GiB", compile=True)
     for name in Settings.model_fields:
         if text := shown(getattr(settings, name)):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.cli.drain import CLOSE, command, drain, under_way
+from serve_app.cli.drain import CLOSE, FRONT_END, command, drain, under_way
+from tests.support.haproxy import written_by_serve
 
 STATISTICS = """# pxname,svname,qcur,qmax,scur,smax,slim
 http_frontend,FRONTEND,,,4,9,4096
@@ -59,19 +60,19 @@ def haproxy(path: Path, request: pytest.FixtureRequest) -> Iterator[Haproxy]:
     server.close()
 
 
-def test_what_is_under_way_is_what_the_back_ends_hold() -> None:
+def test_requests_in_the_backends_count_as_under_way() -> None:
     assert under_way(STATISTICS.format(scur=2)) == 3
     assert under_way("# pxname,svname,qcur,qmax,scur\nhttp-sam3,BACKEND,,,\n") == 0
 
 
 @pytest.mark.parametrize("haproxy", [[2, 1, 0]], indirect=True)
-def test_the_door_is_closed_first_and_then_requests_are_waited_for(haproxy: Haproxy, tmp_path: Path) -> None:
+def test_new_connections_are_refused_before_waiting_for_requests(haproxy: Haproxy, tmp_path: Path) -> None:
     assert drain(tmp_path, 30)
     assert haproxy.commands == [*CLOSE, *["show stat"] * 5]
 
 
 @pytest.mark.parametrize("haproxy", [[1]], indirect=True)
-def test_it_does_not_wait_for_ever(haproxy: Haproxy, tmp_path: Path) -> None:
+def test_draining_stops_waiting_at_the_deadline(haproxy: Haproxy, tmp_path: Path) -> None:
     assert not drain(tmp_path, 0.3)
     assert len(haproxy.commands) > len(CLOSE)
 
@@ -82,3 +83,7 @@ def test_without_haproxy_there_is_nothing_to_wait_for(tmp_path: Path, path: Path
     assert drain(tmp_path, 30)
     with pytest.raises(OSError):
         command(path, "show stat")
+
+
+def test_serve_names_the_front_end_so(tmp_path: Path) -> None:
+    assert f"frontend {FRONT_END}\n" in written_by_serve(tmp_path, 9001, []).read_text()

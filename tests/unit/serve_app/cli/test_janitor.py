@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_what_a_server_left_is_ended_and_nothing_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_processes_of_the_run_are_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve_app.cli.janitor.GRACE_S", 0.1)
     other_run = folder.with_name("sam3-run-2")
     with (
@@ -49,13 +49,13 @@ def test_a_process_is_known_by_its_log_too(folder: Path) -> None:
         process.kill()
 
 
-def test_the_server_itself_is_left_to_end_as_it_likes(folder: Path) -> None:
+def test_the_janitor_does_not_kill_the_server_itself(folder: Path) -> None:
     with (folder / "log").open("w"), janitor(folder) as cleaner:
         assert os.getpid() in [process.pid for process in started_for(folder, ())]
     assert cleaner.returncode == 0
 
 
-def test_it_cleans_when_its_server_is_gone(folder: Path) -> None:
+def test_the_janitor_cleans_up_when_its_server_ends(folder: Path) -> None:
     with subprocess.Popen(SLEEP, env=in_folder(folder)) as left:
         with janitor(folder) as cleaner:
             assert left.poll() is None
@@ -70,12 +70,12 @@ def test_logs_that_are_still_of_use_are_kept(folder: Path) -> None:
     assert (folder / "log").exists()
 
 
-def test_it_is_out_of_reach_of_the_terminals_signals(folder: Path) -> None:
+def test_the_janitor_runs_in_a_session_of_its_own(folder: Path) -> None:
     with janitor(folder) as cleaner:
         assert os.getsid(cleaner.pid) != os.getsid(0)
 
 
-def test_nothing_of_it_stays(folder: Path) -> None:
+def test_the_janitor_process_ends_with_the_block(folder: Path) -> None:
     with janitor(folder) as cleaner:
         process = psutil.Process(cleaner.pid)
     time.sleep(0.01)

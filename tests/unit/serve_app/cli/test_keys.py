@@ -72,7 +72,7 @@ def test_a_key_from_standard_input_is_not_repeated(path: Path) -> None:
         (("add", "acme", "--rate", "0"), "rate"),
     ],
 )
-def test_what_cannot_be_done_is_told(path: Path, arguments: tuple[str, ...], say: str) -> None:
+def test_impossible_commands_exit_with_a_message(path: Path, arguments: tuple[str, ...], say: str) -> None:
     done = run(path, *arguments)
     assert done.exit_code == 1
     assert say in done.output

@@ -1,9 +1,10 @@
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from serve_app.cli.ray_environment import apply, environment, new_token
+from serve_app.cli.ray_environment import PODS, apply, environment, new_token
 from serve_app.cli.ray_head import LONGEST_PARENT, logs_in, new_run_dir, store_bytes
 from serve_app.settings import Settings
 
@@ -22,6 +23,32 @@ def test_every_port_and_path_is_this_runs_own(tmp_path: Path) -> None:
     paths = [name for name, value in first.items() if str(tmp_path) in value]
     assert len(paths) == 6
     assert not {first[name] for name in paths} & {second[name] for name in paths}
+
+
+READERS = (
+    "serve/_private/constants.py",
+    "_private/ray_constants.py",
+    "_private/serialization.py",
+    "_private/authentication/authentication_token_setup.py",
+    "_common/usage/usage_constants.py",
+    "_common/constants.py",
+    "dashboard/consts.py",
+    "autoscaler/_private/constants.py",
+    "_raylet.so",
+)
+"""Files of Ray that hold the names of its environment variables; the last one without their RAY_."""
+
+
+def test_ray_knows_every_variable(tmp_path: Path) -> None:
+    """One that it does not know would say nothing, and do nothing."""
+    spec = find_spec("ray")
+    assert spec is not None
+    assert spec.origin is not None
+    known = b"".join((Path(spec.origin).parent / name).read_bytes() for name in READERS)
+    fixed, tuned = environment(Settings(), tmp_path, "t")
+    names = {*fixed, *tuned, *PODS}
+    assert {name for name in names if name.removeprefix("RAY_").encode() not in known} == set()
+    assert b"SERVE_HAPROXY_OTHER" not in known, "the test would see it"
 
 
 @pytest.mark.parametrize(("haproxy", "value"), [(True, "1"), (False, "0")])

@@ -86,7 +86,7 @@ def test_an_example_finds_its_like(server: str, picture: Path) -> None:
     assert output.count("example: ") == 2
 
 
-def test_the_masks_can_be_kept(server: str, picture: Path, tmp_path: Path) -> None:
+def test_masks_are_written_to_a_file_on_request(server: str, picture: Path, tmp_path: Path) -> None:
     masks = tmp_path / "masks.json"
     segment(picture, "--url", server, "--text", "blue square", "--masks", str(masks))
     (found,) = json.loads(masks.read_text())
@@ -101,7 +101,7 @@ def test_nothing_found_is_no_error(server: str, picture: Path) -> None:
     assert drawn.exists()
 
 
-def test_nothing_asked_is_one(server: str, picture: Path) -> None:
+def test_no_prompt_is_a_usage_error(server: str, picture: Path) -> None:
     code, output, _ = segment(picture, "--url", server)
     assert code == 2
     assert "--text" in output
@@ -115,7 +115,7 @@ def test_a_server_that_is_not_there(picture: Path) -> None:
     assert "--local" in output
 
 
-def test_what_the_server_refuses_is_told(server: str, picture: Path) -> None:
+def test_a_servers_refusal_is_shown(server: str, picture: Path) -> None:
     texts = [part for number in range(17) for part in ("--text", f"thing {number}")]
     code, output, _ = segment(picture, "--url", server, *texts)
     assert code == 1

@@ -27,7 +27,7 @@ def test_the_first_signal_is_noted_and_the_second_ends_the_process(number: int) 
     assert all(signal.getsignal(each) is signal.SIG_DFL for each in SIGNALS)
 
 
-def test_listening_again_takes_back_what_somebody_else_took_over() -> None:
+def test_listening_again_replaces_handlers_of_others() -> None:
     stop = StopSignal()
     stop.listen()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

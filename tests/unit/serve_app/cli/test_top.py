@@ -8,42 +8,33 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from deployments.observe.exposition import Merged
-from deployments.observe.metrics import NAMES, RAYS, Metric
-from deployments.observe.tallies import Tallies
+from deployments.observe.metrics import NAMES, LocalMetrics
+from deployments.ray.metrics import RAYS
 from serve_app.cli.main import main
 from serve_app.cli.top import view
 from serve_app.cli.top_figures import Figures, Scrape, figures, quantile
+from tests.support.ray_exposition import reported
 
 CLICKS = "/sam3/visual_segment"
 
 
 def exposition(clicks: int = 0, failed: int = 0, seconds: float = 0.003) -> str:
     """What GET /metrics says after so many clicks, through the code that writes it."""
-    tallies = Tallies()
-
-    def add(metric: Metric, value: float, **labels: str) -> None:
-        tallies.add(metric, value, labels)
-
+    metrics = LocalMetrics()
     for _ in range(clicks):
-        tallies.observe(NAMES.request_seconds, seconds, {"route": CLICKS})
-        tallies.observe(NAMES.stage_seconds, seconds / 2, {"stage": "prompt"})
-    add(NAMES.requests, clicks, route=CLICKS, status="200")
-    add(NAMES.requests, failed, route=CLICKS, status="503")
-    add(NAMES.cache_lookups, clicks * 0.75, tier="hot")
-    add(NAMES.cache_lookups, clicks * 0.25, tier="miss")
-    add(NAMES.images_encoded, clicks * 0.25, cause="new")
+        metrics.observe(NAMES.request_seconds, seconds, route=CLICKS)
+        metrics.observe(NAMES.stage_seconds, seconds / 2, stage="prompt")
+    metrics.add(NAMES.requests, clicks, route=CLICKS, status="200")
+    metrics.add(NAMES.requests, failed, route=CLICKS, status="503")
+    metrics.add(NAMES.cache_lookups, clicks * 0.75, tier="hot")
+    metrics.add(NAMES.cache_lookups, clicks * 0.25, tier="miss")
+    metrics.add(NAMES.images_encoded, clicks * 0.25, cause="new")
     for part, count in (("ingress", 1), ("encoder", 1), ("decoder", 2), ("pool", 1)):
-        tallies.set(NAMES.processes, count, {"part": part})
-    tallies.set(NAMES.in_flight, 3, {"route": CLICKS})
-    tallies.set(NAMES.pool_bytes, 21 * 2**20, {"tier": "warm"})
-    tallies.set(NAMES.pool_entries, 42, {"tier": "warm"})
-    lines = []
-    for change in tallies.take():
-        name = f"ray_{change.metric.name}{change.suffix}"
-        kind = change.metric.kind if change.metric.kind == "gauge" else "counter"
-        name += "_total" if kind == "counter" and not name.endswith("_total") else ""
-        labels = "".join(f',{label}="{value}"' for label, value in change.labels.items())
-        lines += [f"# TYPE {name} {kind}", f'{name}{{NodeAddress="n"{labels}}} {change.value}']
+        metrics.set(NAMES.processes, count, part=part)
+    metrics.set(NAMES.in_flight, 3, route=CLICKS)
+    metrics.set(NAMES.pool_bytes, 21 * 2**20, tier="warm")
+    metrics.set(NAMES.pool_entries, 42, tier="warm")
+    lines = [reported(metrics, 'NodeAddress="n"')]
     target, queued = "ray_serve_autoscaling_target_replicas", "ray_serve_deployment_queued_queries"
     assert {target, queued} <= {ray.name for ray in RAYS}
     for name, value in ((target, 3), (queued, 7)):
@@ -79,7 +70,7 @@ def test_rates_are_of_what_happened_in_between() -> None:
     assert seen.queued == {"PromptDecoder": 7}
 
 
-def test_a_counter_that_fell_started_anew() -> None:
+def test_a_counter_that_fell_counts_from_zero() -> None:
     assert between(exposition(300), exposition(20)).requests_per_s == pytest.approx(2)
 
 
@@ -101,14 +92,14 @@ def test_quantiles_are_interpolated(share: float, buckets: list, expected: float
     assert quantile(share, buckets) == (expected if expected is None else pytest.approx(expected))
 
 
-def test_the_view_holds_what_one_looks_for() -> None:
+def test_the_view_shows_all_figures() -> None:
     text = shown(between(exposition(100), exposition(300, failed=10)))
     rates = ("21.0 requests/s", "1.0 failed/s", "75%", "new 5.0/s")
     for part in (*rates, CLICKS, "prompt", "decoder", "hot", "42", "21 MiB"):
         assert part in text
 
 
-def test_trouble_is_said() -> None:
+def test_scrape_errors_are_shown_in_the_view() -> None:
     quiet = between(exposition(1), exposition(1))
     assert "no new figures: refused" in shown(quiet, "refused")
 
@@ -143,7 +134,7 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
-def test_the_command_prints_it_where_there_is_no_terminal(url: str) -> None:
+def test_top_prints_the_view_once_without_a_terminal(url: str) -> None:
     done = CliRunner().invoke(main, ["top", "--url", url + "/", "--every", "0.1"])
     assert done.exit_code == 0, done.output
     assert "requests/s" in done.output

@@ -78,7 +78,7 @@ def test_a_subclass_is_answered_like_its_base() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), StaleEmbedding("x"), KeyError("x"), TimeoutError()])
-def test_the_unforeseen_has_no_answer(error: Exception) -> None:
+def test_an_unexpected_error_has_no_row(error: Exception) -> None:
     assert answer_error(error) is None
     assert answer_error(InList(0, error)) is None
 

@@ -46,7 +46,7 @@ async def post(app: Any, method: str = "POST") -> tuple[list[Message], int]:
     return sent, reads
 
 
-async def test_what_is_over_the_limit_is_refused_unread_and_the_others_are_answered() -> None:
+async def test_requests_over_the_limit_are_refused_unread_and_others_answered() -> None:
     inner = Inner()
     app = admission(inner, 2)
     accepted = [asyncio.create_task(post(app)) for _ in range(2)]
@@ -62,7 +62,7 @@ async def test_what_is_over_the_limit_is_refused_unread_and_the_others_are_answe
     assert (await post(app))[0][0]["status"] == 200, "places are given back"
 
 
-async def test_a_full_server_still_says_how_it_is() -> None:
+async def test_a_full_server_still_answers_readiness_and_metrics() -> None:
     inner = Inner()
     app = admission(inner, 1)
     busy = asyncio.create_task(post(app))
@@ -74,7 +74,7 @@ async def test_a_full_server_still_says_how_it_is() -> None:
     await asyncio.gather(busy, looks)
 
 
-async def test_who_leaves_gives_the_place_back() -> None:
+async def test_a_client_that_leaves_frees_its_place() -> None:
     inner = Inner()
     app = admission(inner, 1)
     gone = asyncio.create_task(post(app))
@@ -96,19 +96,19 @@ def settled(limit: Limit, per_second: float, answers: int = 500, now: float = 0.
 
 
 @pytest.mark.parametrize("per_second", [20.0, 45.0, 100.0])
-def test_as_many_are_let_in_as_wait_no_longer_than_they_should(per_second: float) -> None:
+def test_the_limit_keeps_waiting_times_below_the_maximum(per_second: float) -> None:
     limit = Limit(128, max_wait_s=1.0)
     assert limit.value == 128, "it begins open"
     assert settled(limit, per_second) == pytest.approx(per_second, rel=0.1)
 
 
-def test_it_never_closes_for_a_slow_model_and_opens_again_for_a_quick_one() -> None:
+def test_the_limit_stays_positive_for_a_slow_model_and_rises_again_for_a_fast_one() -> None:
     limit = Limit(128, max_wait_s=1.0)
     assert settled(limit, 0.05) == FEWEST
     assert settled(limit, 10_000.0, now=1e6) == 128
 
 
-def test_a_pause_makes_it_forget() -> None:
+def test_a_long_pause_resets_the_limit() -> None:
     limit = Limit(128, max_wait_s=1.0)
     settled(limit, 20.0, answers=200)
     limit.opened(11.0)
@@ -117,14 +117,14 @@ def test_a_pause_makes_it_forget() -> None:
     assert limit.value == 128
 
 
-def test_a_few_requests_one_after_the_other_do_not_close_it_to_a_crowd() -> None:
+def test_sequential_requests_do_not_lower_the_limit() -> None:
     limit = Limit(128, max_wait_s=1.0)
     for number in range(100):
         limit.answered(1, 0.03, number, number + 0.03)
     assert limit.value == 128
 
 
-def test_requests_that_were_held_for_a_first_replica_do_not_close_it() -> None:
+def test_requests_that_waited_for_a_first_replica_do_not_lower_the_limit() -> None:
     """Forty wait for eight seconds; then forty a second are answered."""
     limit = Limit(128, max_wait_s=1.0)
     inside = 40

@@ -70,7 +70,7 @@ async def observed(app: Any, **known: Any) -> tuple[list[Observation], LocalMetr
     return seen, metrics
 
 
-async def test_an_answer_is_reported_when_it_is_out() -> None:
+async def test_an_answer_is_reported_after_it_was_sent() -> None:
     (seen,), metrics = await observed(PlainTextResponse("four", 201))
     assert (seen.route, seen.status, seen.bytes_out, seen.method) == ("/plain", 201, 4, "POST")
     assert metrics.values == {'sam3_in_flight{route="/plain"}': 0}
@@ -149,7 +149,7 @@ def test_a_request_is_counted_by_route_status_and_tenant() -> None:
     }
 
 
-def test_who_is_not_known_is_no_tenant() -> None:
+def test_requests_without_a_tenant_have_no_tenant_series() -> None:
     metrics = LocalMetrics()
     RequestMetrics(metrics, by_tenant=True)(observation(None, 401))
     assert not any("tenant" in series for series in metrics.values)

@@ -18,7 +18,7 @@ def test_public(address: str) -> None:
     assert is_public(address)
 
 
-def test_nat64_is_judged_by_what_it_carries() -> None:
+def test_nat64_is_judged_by_its_ipv4_address() -> None:
     assert is_public("64:ff9b::808:808")  # 8.8.8.8
     assert not is_public("64:ff9b::7f00:1")  # 127.0.0.1
     assert not is_public("64:ff9b:1::808:808")  # a network's own translation
@@ -75,5 +75,5 @@ def test_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "127.1", "0x7f000001", "1.2.3.4.5", "[::1]", "1.2.3.4 "])
-def test_what_is_no_address_is_not_public(text: str) -> None:
+def test_text_that_is_no_address_is_not_public(text: str) -> None:
     assert not is_public(text)

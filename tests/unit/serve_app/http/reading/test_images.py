@@ -8,6 +8,7 @@ from deployments.keys import content_digest
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES
 from serve_app.http.reading.fetch import ImageFetcher, parse_url
+from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.images import (
     Base64Image,
     FileImage,
@@ -17,7 +18,6 @@ from serve_app.http.reading.images import (
     sources_of,
 )
 from serve_app.http.reading.url_cache import FetchedImage
-from serve_app.http.sam3.image_fields import InferenceRequestImage
 from serve_app.settings import Settings
 
 CONTENT = bytes(range(256)) * 5
@@ -48,7 +48,7 @@ def test_base64_in_its_forms(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["%", "a", "YWJj!", "YW=Jj", "data:image/png,abc", "é", "\ud800", "data:x;base64,%"]
 )
-def test_what_is_no_base64(text: str) -> None:
+def test_malformed_base64_is_refused(text: str) -> None:
     with pytest.raises(BadImage, match="base64"):
         decode_base64(text)
 
@@ -69,13 +69,13 @@ async def test_base64_and_file_have_the_same_id(size: int) -> None:
         assert await source.content_id() == content_digest(content)
 
 
-async def test_nothing_is_decoded_before_it_is_asked_for() -> None:
+async def test_base64_is_decoded_only_when_it_is_read() -> None:
     source = Base64Image("%")
     with pytest.raises(BadImage):
         await source.content_id()
 
 
-async def test_a_url_image_keeps_what_its_id_was_made_from() -> None:
+async def test_a_url_image_keeps_the_bytes_of_its_id() -> None:
     """Though the URL answers otherwise the next time."""
 
     class Changing:

@@ -19,7 +19,7 @@ def image(size: int, max_age_s: float = FOREVER) -> FetchedImage:
     return FetchedImage(b"x" * size, f"digest-{size}", max_age_s)
 
 
-def test_what_was_put_is_got_back_by_its_tenant_only() -> None:
+def test_a_cached_file_is_found_by_its_tenant_only() -> None:
     cache = UrlCache(1000, 60)
     cache["acme", "u"] = image(1)
     assert cache.get(("acme", "u")) == image(1)
@@ -60,7 +60,7 @@ def test_the_shorter_age_counts(asked: float, kept_s: float) -> None:
 
 
 @pytest.mark.parametrize(("size", "age", "limit_s"), [(101, FOREVER, 60), (1, 0.0, 60), (1, FOREVER, 0)])
-def test_what_is_not_to_be_kept_is_not(size: int, age: float, limit_s: float) -> None:
+def test_files_too_large_or_with_no_lifetime_are_not_cached(size: int, age: float, limit_s: float) -> None:
     cache = UrlCache(100, limit_s)
     cache["t", "a"] = image(size, age)
     assert cache.get(("t", "a")) is None

@@ -109,7 +109,7 @@ def test_a_prefix_in_front_is_in_every_link() -> None:
     assert all(link.startswith("/sam/") for link in links)
 
 
-def test_what_the_server_says_of_itself_is_escaped_and_filled_once() -> None:
+def test_template_values_are_escaped_and_filled_once() -> None:
     page = Playground().page('/a"b', "<model>", "a & {{root}}", "1", True).content.decode()
     assert 'data-root="/a&quot;b"' in page
     assert "<b>&lt;model&gt;</b>" in page

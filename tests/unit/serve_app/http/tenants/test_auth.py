@@ -36,7 +36,7 @@ def test_a_key_names_its_tenant(path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "", "x", "s3k_" + "a" * 43, "\udcff", "é" * 100])
-def test_other_keys_are_nobodys(path: Path, key: str | None) -> None:
+def test_unknown_keys_are_refused(path: Path, key: str | None) -> None:
     keyfile.add(path, "acme")
     with pytest.raises(Unauthorized):
         KeyRing(path).tenant(key)
@@ -48,7 +48,7 @@ def test_the_hash_is_not_a_key(path: Path) -> None:
         KeyRing(path).tenant(keyfile.hash_key(key))
 
 
-def test_an_expired_key_is_nobodys(path: Path) -> None:
+def test_an_expired_key_is_refused(path: Path) -> None:
     old = keyfile.add(path, "acme")
     new = keyfile.rotate(path, "acme", grace=timedelta(hours=1))
     assert KeyRing(path).tenant(old) == KeyRing(path).tenant(new) == "acme"

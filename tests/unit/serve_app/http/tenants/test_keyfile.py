@@ -26,7 +26,7 @@ def test_add_makes_a_file_that_holds_hashes_only(path: Path) -> None:
     assert tenant.keys[0].sha256 == keyfile.hash_key(key)
 
 
-def test_every_key_is_another(path: Path) -> None:
+def test_no_two_keys_are_equal(path: Path) -> None:
     assert len({keyfile.add(path, f"t{number}") for number in range(5)}) == 5
 
 
@@ -48,7 +48,7 @@ def test_a_name_is_taken_once(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "rate"), [("", 1), ("a b", 1), ("../x", 1), ("x" * 65, 1), ("ok", 0), ("ok", -1)]
 )
-def test_unfit_names_and_rates(path: Path, name: str, rate: float) -> None:
+def test_invalid_names_and_rates_are_refused(path: Path, name: str, rate: float) -> None:
     with pytest.raises(KeyFileError):
         keyfile.add(path, name, requests_per_second=rate)
     assert not path.exists()

@@ -19,7 +19,7 @@ def test_a_seconds_worth_at_once_then_the_rate() -> None:
     assert bucket.take() > 0
 
 
-def test_it_never_holds_more_than_its_size() -> None:
+def test_a_bucket_never_holds_more_than_its_size() -> None:
     clock = Clock()
     bucket = Bucket(2, clock)
     clock.now += 1000

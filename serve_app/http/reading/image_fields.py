@@ -1,4 +1,4 @@
-"""How a JSON body carries an image."""
+"""The fields of an image in a JSON body."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from serve_app.http.schemas import MAX_LIST, RequestModel
 
 
 class InferenceRequestImage(RequestModel):
-    """Image data of a request: base64 text, or the URL that it is fetched from."""
+    """An image of a request: base64 text, or a URL to fetch."""
 
     type: str
     """`base64` or `url`. `numpy`, `numpy_object` and `file` are refused."""
@@ -17,7 +17,7 @@ class InferenceRequestImage(RequestModel):
 
     @model_validator(mode="after")
     def _text(self) -> "InferenceRequestImage":
-        # Other types never reach their value: they are refused by name. No value is an empty image.
+        # Other types are refused by name, whatever their value. A missing value is an empty image.
         if self.type in ("base64", "url") and not isinstance(self.value, str | None):
             raise ValueError("value must be a string")
         return self

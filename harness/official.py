@@ -1,5 +1,5 @@
-"""The `sam3` package's own path around the weights that our engine holds: one image and one prompt at a time, with
-the state on the model. What a person would write first, and what the engine is measured against."""
+"""The `sam3` package's own path on our engine's weights: one image and one prompt at a time, with the state on the
+model. It is the code that a user of the package would write, and the baseline for the engine."""
 
 import warnings
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Mask = tuple[float, npt.NDArray[np.bool_]]
 
 @dataclass
 class Official:
-    """`Sam3Processor` and `predict_inst`. Not for two threads at once."""
+    """`Sam3Processor` and `predict_inst`. Not safe for several threads."""
 
     engine: Engine
 
@@ -37,19 +37,19 @@ class Official:
             self._predictor = SAM3InteractiveImagePredictor(
                 model.inst_interactive_predictor.model, max_hole_area=0.0
             )
-        # The package fixes this for 1008 pixels.
+        # The package sets this for 1008 pixels, whatever the model's size.
         self._predictor._bb_feat_sizes = [(spec.grid * scale,) * 2 for scale in (4, 2, 1)]
 
     def _inference(self) -> AbstractContextManager[None]:
         return self.engine._inference()
 
     def set_image(self, image: Image.Image) -> dict[str, Any]:
-        """Encode an image; the state that its prompts take, both feature pyramids in it."""
+        """Encode an image; returns the state for its prompts, which holds both feature pyramids."""
         with self._inference():
             return dict(self._processor.set_image(image))
 
     def concept(self, state: dict[str, Any], text: str) -> list[Mask]:
-        """The instances of one text."""
+        """The instances of one text prompt."""
         with self._inference():
             self._processor.reset_all_prompts(state)
             found = self._processor.set_text_prompt(text, state)
@@ -74,7 +74,7 @@ class Official:
 
 
 def prediction(mask: Mask) -> dict[str, Any]:
-    """A mask as a person would put it into an answer: contours of the full-size mask."""
+    """A mask in the form of an answer: the contours of the full-size mask."""
     score, pixels = mask
     contours, _ = cv2.findContours(
         np.ascontiguousarray(pixels, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
@@ -91,6 +91,6 @@ def prediction(mask: Mask) -> dict[str, Any]:
 
 
 def synchronise(engine: Engine) -> None:
-    """Wait until the device has done what it was asked."""
+    """Wait until the device has finished its work."""
     if engine.device.type == "cuda":
         torch.cuda.synchronize(engine.device)

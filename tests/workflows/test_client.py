@@ -161,7 +161,9 @@ def test_an_image_is_encoded_once_however_many_steps_see_it(start_server: Server
             server.client.run_workflow(specification=specification, images={"image": scene()})
         assert len(server.segmenter.asked) == 10
         (tenant,) = set(server.segmenter.tenants)
-        assert len(asyncio.run(server.segmenter.images(tenant))) == 1, "every question was about the same image"
+        assert len(asyncio.run(server.segmenter.images(tenant))) == 1, (
+            "every question was about the same image"
+        )
 
 
 def test_an_image_of_the_other_routes_is_known(start_server: ServerFactory) -> None:

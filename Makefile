@@ -30,7 +30,7 @@ test: ## Lint, types, import rule and the tests, as CI does
 	@scripts/setup test
 	@scripts/lint
 	@scripts/test $(quick) --numprocesses 2
-	@scripts/test $(addprefix --ignore ,$(quick)) --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@scripts/test $(addprefix --ignore ,$(quick)) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: drill
 drill: ## Try faults, scale, load and installing on real processes: TIME (ONLY=chaos: one of tests/drill)

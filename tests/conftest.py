@@ -1,17 +1,18 @@
 """What all tests share: their marks, by the folder they live in, and the two servers of a run."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 from harness.server import ServerProcess, server_process
 
 HERE = Path(__file__).parent
-ALONE = ("unit", "contract")
-"""Kinds whose tests leave each other alone; tests of the others share servers, or a module's."""
-KINDS = (*ALONE, "workflows", "integration", "e2e", "drill")
+KINDS = ("unit", "contract", "workflows", "integration", "e2e", "drill")
 SHARED = ("tiny_server", "untrained_server", "observed_server")
 DRILL_S = 3600
 
@@ -21,10 +22,9 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark by folder, so that `-m integration` works, and order the kinds from quick to slow, so that a simple mistake
-    shows first. Of several pytest-xdist workers, one runs all tests of a server."""
+    shows first. Tests of shared servers come last, one server after the other: each runs until the end."""
     for item in items:
         kind = item.path.relative_to(HERE).parts[0]
         if kind not in KINDS:
@@ -32,22 +32,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(kind)
         if kind == "drill":
             item.add_marker(pytest.mark.timeout(DRILL_S))
-        if kind not in ALONE:
-            item.add_marker(pytest.mark.xdist_group(_server_of(item) or item.path.stem))
     items.sort(key=_place)
 
 
-def _server_of(item: pytest.Item) -> str:
-    """The shared server that a test uses, or nothing."""
-    used = getattr(item, "fixturenames", ())
-    return next((name for name in SHARED if name in used), "")
-
-
 def _place(item: pytest.Item) -> tuple[int, int]:
-    """By kind. Tests of shared servers come last, one server after the other: each runs until the end."""
+    server = shared_server(item.path)
     kind = next((place for place, kind in enumerate(KINDS) if item.get_closest_marker(kind)), 0)
-    server = _server_of(item)
     return (len(KINDS), SHARED.index(server)) if server else (kind, 0)
+
+
+@cache
+def shared_server(file: Path) -> str:
+    """The shared server that tests of a file use, or nothing."""
+    text = file.read_text(encoding="utf-8")
+    return next((name for name in SHARED if name in text), "")
+
+
+class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # untyped
+    """Gives each worker whole files, and one of them all the files of a shared server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return shared_server(HERE.parent / file) or file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """For `--dist loadfile`."""
+    return ByServer(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

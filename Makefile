@@ -33,7 +33,7 @@ test: ## Lint, types, import rule and the tests, as CI does
 	@scripts/test $(addprefix --ignore ,$(quick)) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: drill
-drill: ## Try faults, scale, load and installing on real processes: TIME (ONLY=chaos: one of tests/drill)
+drill: ## Try faults, scale, load and installing on real processes, half an hour or more (ONLY=chaos: one of tests/drill)
 	@scripts/setup test
 	@scripts/test tests/drill$(if $(ONLY),/test_$(ONLY).py) --capture=no
 

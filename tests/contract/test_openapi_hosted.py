@@ -25,6 +25,13 @@ NEW_PATHS = {
     "/readiness",
     "/healthz",
 }
+
+
+def of_workflows(path: str) -> bool:
+    """Whether a route is one of Workflows, which a server may have on; these have tests of their own."""
+    return "/workflows" in path
+
+
 NEW_PARAMETERS = {"countinference", "service_secret", "source", "source_info", "disable_active_learning"}
 NEW_BODY_TYPES = {"multipart/form-data"}
 NEW_ANSWERS = {"400", "401", "404", "413", "429", "500", "503", "504"}
@@ -104,7 +111,7 @@ def test_version(ours: dict[str, Any]) -> None:
 
 
 def test_paths(ours: dict[str, Any]) -> None:
-    assert set(ours["paths"]) - NEW_PATHS == set(HOSTED["paths"])
+    assert {path for path in ours["paths"] if not of_workflows(path)} - NEW_PATHS == set(HOSTED["paths"])
     for path, operations in HOSTED["paths"].items():
         assert set(ours["paths"][path]) == set(operations)
 
@@ -171,7 +178,7 @@ def test_every_reference_is_defined(ours: dict[str, Any]) -> None:
 def test_every_route_has_an_example_that_works(ours: dict[str, Any], server: str) -> None:
     tried = 0
     for path, operations in ours["paths"].items():
-        if "delete" in operations:
+        if "delete" in operations or of_workflows(path):
             continue
         if "post" not in operations:
             assert requests.get(server + path, timeout=60).status_code == 200

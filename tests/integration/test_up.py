@@ -1,4 +1,4 @@
-"""The server from start to end, as somebody at a terminal meets it. Other ends: test_two_ingresses, test_secrets."""
+"""The server from start to end, as somebody at a terminal meets it. Other ends: tests/drill/test_two_ingresses.py, test_secrets."""
 
 import os
 import shutil

@@ -1,4 +1,5 @@
-"""The server from start to end, as somebody at a terminal meets it. Other ends: tests/drill/test_two_ingresses.py, test_secrets."""
+"""The server from start to end, as somebody at a terminal meets it. Other ends: test_secrets, and two_ingresses in
+tests/drill."""
 
 import os
 import shutil
@@ -19,6 +20,7 @@ from harness.server import (
     environment,
     get,
     one_start_at_a_time,
+    server_process,
     wait_until_ready,
 )
 from serve_app.cli.addresses import free_ports
@@ -78,13 +80,15 @@ def test_start_stop_and_start_again(tmp_path: Path) -> None:
         assert not folder.exists()
         assert "stopped" in server.text().splitlines()
         assert "Traceback" not in server.text()
-    assert_it_says_why_it_cannot_load_its_model(port, tmp_path)
+    with server_process(tmp_path, port=port) as again:
+        assert get(f"{again.url}/readiness") == {"status": "ready"}
+        assert again.stop(signal.SIGINT) == 0
 
 
-def assert_it_says_why_it_cannot_load_its_model(port: str, folder: Path) -> None:
-    checkpoint = folder / "sam3.pt"
+def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "sam3.pt"
     checkpoint.write_bytes(b"not a checkpoint")
-    settings = environment(model="tiny", checkpoint=str(checkpoint), port=port)
+    settings = environment(model="tiny", checkpoint=str(checkpoint), port=str(free_ports(1)[0]))
     with one_start_at_a_time():
         done = subprocess.run(command("up"), env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -101,7 +101,7 @@ class NameQuestion:
     digest: str | None
     received: float
     lessee: str | None = None
-    """Who wants a lease on the answer: see `pool.leases`."""
+    """The process that wants a lease on the answer: see `pool.leases`."""
 
 
 @dataclass(frozen=True, slots=True)

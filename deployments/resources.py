@@ -1,4 +1,4 @@
-"""Who gets how much of the machine: the settings' `auto` values, worked out. Pure arithmetic."""
+"""Each replica's share of the machine: the settings' `auto` values as numbers. Pure arithmetic."""
 
 import math
 import os

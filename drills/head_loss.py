@@ -132,7 +132,7 @@ def running(cluster: LocalCluster) -> bool:
 
 
 def decoders(cluster: LocalCluster) -> dict[str, int]:
-    """Those that run: process ids by replica."""
+    """The replicas that run: process ids by replica."""
     found = cluster.application(APP_NAME).get("deployments", {}).get("PromptDecoder", {}).get("replicas", [])
     return {each["replica_id"]: int(each["pid"]) for each in found if each["state"] == "RUNNING"}
 

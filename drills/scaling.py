@@ -45,7 +45,7 @@ STEPS = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 """Offered load as multiples of the sustainable one."""
 STEP_S = 12.0
 CLIENTS = 16
-"""Who ask one after the other, to find the sustainable rate."""
+"""Clients that send one request after the other, to find the sustainable rate."""
 RATE = 30.0
 """The sustainable rate where it was not measured."""
 BURST, BURST_S = 1.8, 30.0

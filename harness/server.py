@@ -39,7 +39,7 @@ class ServerProcess:
         return list(self.process.children(recursive=True))
 
     def named(self, part: str) -> list[psutil.Process]:
-        """Those whose command line holds `part`, as Ray names its workers."""
+        """Its processes whose command line holds `part`, as Ray names its workers."""
         found = []
         for each in self.descendants():
             try:

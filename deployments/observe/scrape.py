@@ -15,7 +15,7 @@ from deployments.observe.metrics import NAMES
 
 NODE_TIMEOUT_S = 2.0
 KEPT_S = 1.0
-"""Who asks more often gets the same answer again: `/metrics` asks for no key."""
+"""Seconds for which the same answer is given again: `/metrics` asks for no key."""
 
 
 class ClusterMetrics:

@@ -1,4 +1,4 @@
-"""The pool's behaviour: single flight, and the answers to those who ask. No Ray: `encode` is handed in."""
+"""The pool's behaviour: single flight, and the answers to callers. No Ray: `encode` is handed in."""
 
 import asyncio
 import time
@@ -205,7 +205,7 @@ class EmbeddingPool:
             copied.cancel()
             self.directory.fail(key, generation)
             raise
-        # A deleted entry does not come back, but those who asked before the deletion still get their answer.
+        # A deleted entry does not come back, but callers from before the deletion still get their answer.
         self.directory.finish(key, generation, reference, nbytes)
         self._metrics.add(NAMES.images_encoded, 1, cause="new" if isinstance(image, Square) else "again")
         await copied

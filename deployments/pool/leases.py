@@ -1,18 +1,18 @@
 """What a shard promises to decoders about ids, so that a click need not ask the pool what its image's id names.
 
-Whoever is told what an id names may be granted a lease on it: until the lease ends, the shard tells him before the id
+With the digest of an id, its asker may get a lease: until the lease ends, the shard tells the lessee before the id
 names another image or none. For each id:
 
     free      granted to a lessee                              -> held
-    held      granted again, to him or another lessee          -> held, until the latest end
+    held      granted again, to any lessee                     -> held, until the latest end
     held      the latest end passes                            -> free
     held      the id is about to change (`changing`)           -> recalled: each lessee is told; nothing is granted
     recalled  every lessee has confirmed, or the end passes    -> changed
     changed   the change is made                               -> free
 
-Holders hear of recalls by asking (`listen`): the call is answered when there is something to tell, and the next call
-confirms what the last one told. Clocks are each process's own: a lessee counts from when he asked, the shard from
-when it answered, so his lease ends first. See Gray and Cheriton, "Leases" (SOSP 1989).
+Lessees hear of recalls by asking (`listen`): the call is answered when there is something to tell, and the next call
+confirms what the last one told. Clocks are each process's own: a lessee counts from its question, the shard from
+its answer, so the lease of the lessee ends first. See Gray and Cheriton, "Leases" (SOSP 1989).
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class _Mailbox:
 
 
 class Leases:
-    """Those that one shard has granted."""
+    """The leases that one shard has granted."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class Leases:
 
     @property
     def lessees(self) -> set[str]:
-        """Those who listen, or are to be told of a change."""
+        """The lessees that listen, or have yet to hear of a change."""
         return set(self._mailboxes)
 
     def expect_unknown(self) -> None:

@@ -11,7 +11,7 @@
 - absent is no entry at all. A key is deleted (from any state), or forgotten when it has neither embedding nor
   source.
 - EVICTED is also how a shard holds the copy that it keeps for its neighbour: a source, and no embedding.
-- ENCODING: exactly one encode runs; everybody who asks meanwhile waits for it and shares its result or its
+- ENCODING: exactly one encode runs; every caller meanwhile waits for it and shares its result or its
   error. A failure leaves nothing behind that could poison the next try.
 - READY: the reference is held, so the object cannot disappear by itself; its process or node may still die.
 - EVICTED, LOST: no reference. LOST is found out by a reader (a get that failed or took too long); its report

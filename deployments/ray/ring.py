@@ -21,8 +21,8 @@ def metadata(rank: int) -> dict[str, float]:
 def places(replicas: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     """The place of each replica, all different: the same for every router that knows the same replicas.
 
-    replicas: by name, what each said. Who asks for a place that another one has had for longer, or for none, gets
-    one that nobody asked for.
+    replicas: by name, the `metadata` of each. A replica whose place another one has had for longer, or that asked for
+    none, gets a free place.
     """
     in_turn = sorted(replicas, key=lambda name: (replicas[name].get(SINCE, float("inf")), name))
     found: dict[str, int] = {}

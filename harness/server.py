@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +57,12 @@ class ServerProcess:
         return folder
 
     def stop(self, number: int = signal.SIGINT) -> int:
-        """Send a signal, wait for the end; the exit status."""
-        self.process.send_signal(number)
+        """Send a signal, wait for the end; the exit status. SIGINT goes to the whole process group, as from a
+        terminal."""
+        if number == signal.SIGINT:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
         return int(self.process.wait(STOP_S))
 
     def text(self) -> str:
@@ -89,10 +93,12 @@ def server_process(
     root: Path = ROOT,
     module: str = MAIN,
     python: str = sys.executable,
+    instead: Sequence[str] = (),
     **settings: str,
 ) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and stop it. arguments: options of `sam3-serve up`. root: the
-    checkout that it runs from. module: what to run instead of `sam3-serve`. python: of another environment."""
+    checkout that it runs from. module: what to run instead of `sam3-serve`. python: of another environment.
+    instead: a whole command that starts the server in some other way."""
     port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
     after = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
@@ -100,7 +106,7 @@ def server_process(
         starting.enter_context(one_start_at_a_time())
         file = starting.enter_context(output.open("w"))
         process = psutil.Popen(
-            command("up", *arguments, module=module, python=python),
+            instead or command("up", *arguments, module=module, python=python),
             env={**environment(**settings), "PYTHONPATH": os.pathsep.join([str(root), *after])},
             cwd=root,
             stdout=file,

@@ -1,5 +1,6 @@
 """What all tests share: their marks, by the folder they live in, and the two servers of a run."""
 
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,8 @@ settings.load_profile("untimed")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark by folder, so that `-m integration` works, and order the kinds from quick to slow, so that a simple mistake
-    shows first. Tests of shared servers come last, one server after the other: each runs until the end."""
+    shows first. Tests of shared servers come last, one server after the other, their files by name: the last file of
+    some stops its server."""
     for item in items:
         kind = item.path.relative_to(HERE).parts[0]
         if kind not in KINDS:
@@ -35,10 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_place)
 
 
-def _place(item: pytest.Item) -> tuple[int, int]:
+def _place(item: pytest.Item) -> tuple[int, int, str]:
     server = shared_server(item.path)
     kind = next((place for place, kind in enumerate(KINDS) if item.get_closest_marker(kind)), 0)
-    return (len(KINDS), SHARED.index(server)) if server else (kind, 0)
+    return (len(KINDS), SHARED.index(server), str(item.path)) if server else (kind, 0, "")
 
 
 @cache
@@ -56,15 +58,18 @@ class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # untyped
         return shared_server(HERE.parent / file) or file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    """For `--dist loadfile`."""
+    """For `--dist loadfile`; optional, so that `-p no:xdist` works."""
     return ByServer(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
 def untrained_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """`sam3-serve up` with untrained weights, for tests of the machinery."""
-    with server_process(tmp_path_factory.mktemp("untrained")) as running:
+    """`make serve` with untrained weights, for tests of the machinery. The tests of test_up.py are its last: they
+    stop it."""
+    make_serve = ["make", "serve", f"VENV={sys.prefix}"]
+    with server_process(tmp_path_factory.mktemp("untrained"), instead=make_serve) as running:
         yield running
 
 

@@ -1,88 +1,20 @@
-"""The server from start to end, as somebody at a terminal meets it. Other ends: test_secrets, and two_ingresses in
-tests/drill."""
+"""The server's start and end, as somebody at a terminal meets them. Other ends: test_secrets, and restart and
+two_ingresses in tests/drill."""
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
-from harness.server import (
-    ROOT,
-    STOP_S,
-    ServerProcess,
-    command,
-    environment,
-    get,
-    one_start_at_a_time,
-    server_process,
-    wait_until_ready,
-)
+from harness.server import STOP_S, ServerProcess, command, environment, get, one_start_at_a_time
 from serve_app.cli.addresses import free_ports
 
 
-@contextmanager
-def make_serve(folder: Path) -> Iterator[ServerProcess]:
-    """`make serve` on a port of its own, in the environment that runs the tests."""
-    (port,) = free_ports(1)
-    output = folder / "output.txt"
-    with ExitStack() as starting:
-        starting.enter_context(one_start_at_a_time())
-        process = psutil.Popen(
-            ["make", "serve", f"VENV={sys.prefix}", f"PORT={port}"],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=starting.enter_context(output.open("w")),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        running = ServerProcess(process, f"http://localhost:{port}", output)
-        try:
-            wait_until_ready(running)
-            starting.close()
-            yield running
-        finally:
-            if process.is_running():
-                control_c(running)
-
-
-def control_c(server: ServerProcess) -> None:
-    """A terminal sends SIGINT to the whole foreground group."""
-    os.killpg(server.process.pid, signal.SIGINT)
-    server.process.wait(STOP_S)
-
-
-def test_start_stop_and_start_again(tmp_path: Path) -> None:
-    with make_serve(tmp_path) as server:
-        port = server.url.rpartition(":")[2]
-        for part in (f":{port}", f":{port}/docs", "tiny", "curl -sS"):
-            assert part in server.text()
-
-        second = subprocess.run(
-            command("up"), env=environment(port=port), capture_output=True, text=True, check=False
-        )
-        assert second.returncode == 1
-        assert "already listens" in second.stderr
-        assert get(f"{server.url}/readiness") == {"status": "ready"}, "the first one is left alone"
-
-        folder = server.run_folder()
-        assert folder.stat().st_mode & 0o077 == 0, "no other user can look into it"
-        started = server.descendants()
-        assert len(started) > 10
-        control_c(server)
-        _, alive = psutil.wait_procs(started, timeout=STOP_S)
-        assert alive == []
-        assert not folder.exists()
-        assert "stopped" in server.text().splitlines()
-        assert "Traceback" not in server.text()
-    with server_process(tmp_path, port=port) as again:
-        assert get(f"{again.url}/readiness") == {"status": "ready"}
-        assert again.stop(signal.SIGINT) == 0
+@pytest.fixture
+def port(untrained_server: ServerProcess) -> str:
+    return untrained_server.url.rpartition(":")[2]
 
 
 def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:
@@ -97,3 +29,34 @@ def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:
     logs = Path(done.stderr.strip().splitlines()[-1].removeprefix("logs: "))
     assert logs.exists(), "the logs are kept"
     shutil.rmtree(Path(*logs.parts[:3]))
+
+
+def test_the_greeting_says_where_to_go(untrained_server: ServerProcess, port: str) -> None:
+    for part in (f":{port}", f":{port}/docs", "tiny", "curl -sS"):
+        assert part in untrained_server.text()
+
+
+def test_a_second_server_on_the_same_port_is_refused(untrained_server: ServerProcess, port: str) -> None:
+    second = subprocess.run(
+        command("up"), env=environment(port=port), capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert "already listens" in second.stderr
+    assert get(f"{untrained_server.url}/readiness") == {"status": "ready"}, "the first one is left alone"
+
+
+def test_the_run_folder_is_private(untrained_server: ServerProcess) -> None:
+    assert untrained_server.run_folder().stat().st_mode & 0o077 == 0
+
+
+def test_control_c_leaves_nothing_behind(untrained_server: ServerProcess) -> None:
+    """The last test of this server."""
+    folder = untrained_server.run_folder()
+    started = untrained_server.descendants()
+    assert len(started) > 10
+    untrained_server.stop()
+    _, alive = psutil.wait_procs(started, timeout=STOP_S)
+    assert alive == []
+    assert not folder.exists()
+    assert "stopped" in untrained_server.text().splitlines()
+    assert "Traceback" not in untrained_server.text()

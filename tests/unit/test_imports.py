@@ -20,23 +20,23 @@ def imported_by(*modules: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module",
+    "modules",
     [
-        "deployments.keys",
-        "deployments.protocol",
-        "deployments.ingress.service",
-        "serve_app.http.app",
-        "serve_app.ingress",
-        "serve_app.settings",
+        ("serve_app.ingress", "serve_app.settings", "deployments.keys", "deployments.protocol"),
+        ("deployments.pool.actor",),
+        # Where the graph is built, and in each replica before its constructor runs.
+        ("serve_app.builder",),
+        ("sam3_engine.types", "sam3_engine.errors", "sam3_engine.images", "sam3_engine.embedding"),
     ],
 )
-def test_ingress_never_imports_torch(module: str) -> None:
-    assert imported_by(module).isdisjoint(TORCH)
+def test_light_processes_never_import_torch(modules: tuple[str, ...]) -> None:
+    """What the many small processes import is memory and start-up time of each."""
+    assert imported_by(*modules).isdisjoint(TORCH)
 
 
-@pytest.mark.parametrize("module", ["deployments.ingress.service", "serve_app.http.app"])
-def test_the_way_of_a_request_runs_without_ray(module: str) -> None:
-    assert "ray" not in imported_by(module)
+def test_the_way_of_a_request_runs_without_ray_and_torch() -> None:
+    loaded = imported_by("deployments.ingress.service", "serve_app.http.app")
+    assert loaded.isdisjoint({"ray", *TORCH})
 
 
 def test_engine_knows_neither_ray_nor_http() -> None:
@@ -45,11 +45,9 @@ def test_engine_knows_neither_ray_nor_http() -> None:
     assert loaded.isdisjoint({"ray", *HTTP})
 
 
-@pytest.mark.parametrize(
-    "module", ["sam3_engine.types", "sam3_engine.errors", "sam3_engine.images", "sam3_engine.embedding"]
-)
-def test_torch_free_parts_of_the_engine(module: str) -> None:
-    assert imported_by(module).isdisjoint(TORCH)
+def test_the_command_line_never_imports_torch_before_it_must() -> None:
+    modules = imported_by("serve_app.cli.main", "serve_app.cli.segment", "serve_app.cli.up")
+    assert modules.isdisjoint(TORCH)
 
 
 def test_help_is_quick_to_import() -> None:

@@ -7,18 +7,8 @@ from itertools import pairwise
 import pytest
 
 from deployments.autoscaling import Load, Memory, Rules, decide
+from tests.support.autoscaling import RULES
 
-RULES = Rules(
-    hot=1,
-    most=8,
-    queue_target=16,
-    patience_s=2,
-    horizon_s=4,
-    down_after_s=60,
-    down_step_s=20,
-    zero_after_s=0,
-    interval_s=1,
-)
 TICK_S = 0.1
 START_S = 4.0
 """What a replica needs to start."""
@@ -188,7 +178,7 @@ def test_a_replica_that_starts_is_not_idle() -> None:
 
 def test_without_that_setting_it_never_comes_to_zero() -> None:
     service = Service()
-    service.run(86_400, lambda _: 0.0)
+    service.run(7_200, lambda _: 0.0)
     assert service.history == []
 
 

@@ -7,20 +7,10 @@ from typing import Any
 from ray.serve._private.common import TimeStampedValue
 from ray.serve.config import AutoscalingContext
 
-from deployments.autoscaling import Load, Rules
+from deployments.autoscaling import Load
 from deployments.ray.autoscaling import load_of, serve_options
+from tests.support.autoscaling import RULES
 
-RULES = Rules(
-    hot=1,
-    most=8,
-    queue_target=16,
-    patience_s=2,
-    horizon_s=4,
-    down_after_s=60,
-    down_step_s=20,
-    zero_after_s=0,
-    interval_s=1,
-)
 Reported = Mapping[str, Mapping[str, list[float]]]
 
 

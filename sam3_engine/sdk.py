@@ -50,7 +50,7 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One instance. `masks` as `format` says; `box` (x0, y0, x1, y1) and `area` in pixels."""
+    """One instance. `masks` as `format` says; `box` (x0, y0, x1, y1) and `area` of the mask, in pixels."""
 
     format: str
     confidence: float
@@ -70,10 +70,13 @@ class PromptResult:
 
 @dataclass(frozen=True, slots=True)
 class SegmentationResponse:
-    """One result per prompt, in order. `time`: seconds from call to return."""
+    """One result per prompt, in order. `time`: seconds from call to return. `width` and `height` of the upright image,
+    in pixels."""
 
     prompt_results: list[PromptResult]
     time: float
+    width: int
+    height: int
 
 
 class _Sdk:
@@ -144,7 +147,8 @@ class SegmentAnything3(_Sdk):
             results.append(
                 PromptResult(index, Echo(index, kind, concept.text, len(concept.boxes)), predictions)
             )
-        return SegmentationResponse(results, time.perf_counter() - start)
+        height, width = embedded.size
+        return SegmentationResponse(results, time.perf_counter() - start, width, height)
 
 
 class Sam3ForInteractiveImageSegmentation(_Sdk):

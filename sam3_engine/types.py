@@ -68,7 +68,8 @@ class Instance:
 
     polygon: list of polygons, each a list of [x, y] integers. polygon_holes: list of {"outer", "holes"}.
     rle: {"size": [h, w], "counts": str} (COCO compressed, column-major). binary: bool array [H, W].
-    `box` is the mask's own bounding box for visual prompts and the model's box for concepts; `area` counts pixels.
+    `box` is the mask's own bounding box: within the image, x1 and y1 exclusive, all zero for an empty mask. `area`
+    counts the mask's pixels.
     """
 
     score: float

@@ -15,7 +15,14 @@ from serve_app.http.models import check_model_id
 from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.masks import Prediction, answer_json, mask_format, prediction
+from serve_app.http.sam3.masks import (
+    Prediction,
+    ResponseOfImage,
+    answer_json,
+    mask_format,
+    of_image,
+    prediction,
+)
 from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (
     MAX_BOXES,
@@ -222,15 +229,11 @@ class Sam3PromptResult(ResponseModel):
     """The instances."""
 
 
-class Sam3SegmentationResponse(ResponseModel):
+class Sam3SegmentationResponse(ResponseOfImage):
     """One result per concept, in the order of the prompts."""
 
     prompt_results: list[Sam3PromptResult]
     """One per prompt."""
-    time: float
-    """Seconds for the answer, including the reading of the image."""
-    image_id: str | None = None
-    """The image's name, for later requests."""
 
 
 EXAMPLES: dict[str, Any] = {
@@ -302,4 +305,4 @@ def concept_body(
         }
         for index, (prompt, instances) in enumerate(zip(fields.prompts, answer.results, strict=True))
     ]
-    return {"prompt_results": results, "time": seconds, "image_id": answer.image_id}
+    return {"prompt_results": results, **of_image(answer, seconds)}

@@ -55,6 +55,8 @@ def test_concept_body() -> None:
         ],
         "time": 0.25,
         "image_id": "id",
+        "width": 5,
+        "height": 4,
     }
 
 
@@ -81,6 +83,12 @@ def test_visual_body_says_everything_twice() -> None:
     assert body["prompt_results"] == [
         {"prompt_index": index, "predictions": [one]} for index, one in enumerate(body["predictions"])
     ]
+    assert {key: body[key] for key in ("time", "image_id", "width", "height")} == {
+        "time": 1.0,
+        "image_id": "id",
+        "width": 5,
+        "height": 4,
+    }
 
 
 def test_lists() -> None:

@@ -22,7 +22,7 @@ from sam3_engine.compact import pack, unpack
 from sam3_engine.device import choose_device, choose_dtype, fingerprint
 from sam3_engine.embedding import Embedding
 from sam3_engine.features import Features, Pyramid, encode_images, normalise
-from sam3_engine.phrases import PhraseCache
+from sam3_engine.phrases import PhraseCache, stack
 from sam3_engine.spec import SPECS, ModelSpec
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
@@ -58,12 +58,14 @@ class ConceptDetections:
     """The N instances that one concept prompt found, highest score first.
 
     scores: float32 [N]; boxes: float32 [N, 4] (x0, y0, x1, y1) in pixels of the original;
-    mask_logits: float32 [N, 4g, 4g] on the device, for the whole image.
+    mask_logits: float32 [N, 4g, 4g] on the device, for the whole image. warnings: sentences for the client about
+    the prompt.
     """
 
     scores: npt.NDArray[np.float32]
     boxes: npt.NDArray[np.float32]
     mask_logits: torch.Tensor
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +190,8 @@ class Engine:
         image_ids = torch.tensor(rows, device=self.device)
         text_ids = torch.tensor([distinct.index(text) for text in texts], device=self.device)
         boxes = concept.exemplars(prompts, sizes, self.device)
-        found = concept.ground(
-            self.model, pyramid, image_ids, self.phrases.features(distinct), text_ids, boxes
-        )
+        phrases = self.phrases.phrases(distinct)
+        found = concept.ground(self.model, pyramid, image_ids, stack(phrases), text_ids, boxes)
 
         scores = found.scores.float().cpu()
         thresholds = torch.tensor([prompt.score_threshold for prompt in prompts])
@@ -207,6 +208,7 @@ class Engine:
                     scores=scores[row, query_ids[mine]].numpy(),
                     boxes=corners[mine.numpy()] * scale,
                     mask_logits=masks[mine.to(self.device)],
+                    warnings=phrases[distinct.index(texts[row])].warnings,
                 )
             )
         return detections

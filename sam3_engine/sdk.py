@@ -61,11 +61,13 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class PromptResult:
-    """The instances of one prompt, highest confidence first."""
+    """The instances of one prompt, highest confidence first. `warnings`: sentences about the prompt, such as that the
+    model reads only the beginning of its text."""
 
     prompt_index: int
     echo: Echo
     predictions: list[Prediction]
+    warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,8 @@ class SegmentAnything3(_Sdk):
             predictions = [
                 Prediction(mask_format, one.score, one.masks, one.box, one.area) for one in instances
             ]
-            results.append(
-                PromptResult(index, Echo(index, kind, concept.text, len(concept.boxes)), predictions)
-            )
+            echo = Echo(index, kind, concept.text, len(concept.boxes))
+            results.append(PromptResult(index, echo, predictions, list(found[index].warnings)))
         height, width = embedded.size
         return SegmentationResponse(results, time.perf_counter() - start, width, height)
 

@@ -4,6 +4,7 @@ Coordinates are pixels of the upright original image throughout: x to the right,
 corner of the first pixel. Boxes are (x0, y0, x1, y1). Nothing here is normalised or resized; the engine does that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -60,6 +61,15 @@ class VisualPrompt:
     points: tuple[Point, ...] = ()
     box: Box | None = None
     previous_logits: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptResult:
+    """The instances of one concept prompt, highest score first. warnings: sentences for the client, such as that the
+    text was cut."""
+
+    instances: Sequence["Instance"]
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,16 @@ def test_the_box_and_the_area_are_those_of_the_mask(client: Client) -> None:
         assert one["area"] == mask.sum()
 
 
+def test_a_text_that_the_model_does_not_read_to_its_end_is_warned_of(client: Client) -> None:
+    short, long = "red circle", "red circle " * 16
+    answer = client.concept({"image": IMAGE, "prompts": [{"text": short}, {"text": long}]})
+    warnings = [result["warnings"] for result in answer["prompt_results"]]
+    assert warnings[0] == []
+    (warning,) = warnings[1]
+    assert "32 tokens" in warning
+    assert "the first 30" in warning
+
+
 def test_answers_tell_the_images_size(client: Client) -> None:
     answer = client.concept({"image": IMAGE, "prompts": [RED]})
     assert (answer["width"], answer["height"]) == (WIDTH, HEIGHT)

@@ -47,6 +47,7 @@ DANGLING = {
 NEW_PROPERTIES = {
     "Sam3SegmentationRequest": {"api_key"},
     "Sam3SegmentationResponse": {"image_id", "width", "height"},
+    "Sam3PromptResult": {"warnings"},
     "Sam3SegmentationPrediction": {"box", "area"},
     "Sam2SegmentationRequest": {"api_key"},
     "Sam2SegmentationResponse": {"image_id", "predictions", "width", "height"},

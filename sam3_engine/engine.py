@@ -19,12 +19,14 @@ from sam3.model.sam3_image import Sam3Image
 
 from sam3_engine import concept, visual
 from sam3_engine.compact import pack, unpack
-from sam3_engine.device import choose_device, choose_dtype, fingerprint
+from sam3_engine.device import choose_device, choose_dtype
 from sam3_engine.embedding import Embedding
 from sam3_engine.features import Features, Pyramid, encode_images, normalise
+from sam3_engine.images import PREPROCESSING
 from sam3_engine.phrases import PhraseCache, stack
 from sam3_engine.spec import SPECS, ModelSpec
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
+from sam3_engine.weights import weights_digest
 
 VISUAL_TEXT = "visual"
 """The text that the package pairs with prompts that have boxes only."""
@@ -80,6 +82,13 @@ class VisualMask:
     low_res_logits: npt.NDArray[np.float32]
 
 
+def embedding_version(spec: ModelSpec, weights: str, dtype: torch.dtype) -> str:
+    """The name of embeddings that can stand for one another: of one model and its `weights` (a digest), one
+    preprocessing of images, one layout and one dtype."""
+    name = str(dtype).removeprefix("torch.")
+    return f"{spec.name}.weights-{weights}.preprocessing-{PREPROCESSING}.layout-{spec.layout}.{name}"
+
+
 class Engine:
     """A loaded model. Make one with `Engine.load`."""
 
@@ -87,11 +96,10 @@ class Engine:
         self.spec = spec
         self.device = device
         self.dtype = dtype
+        weights = weights_digest(model)
         self.model = model.to(device).eval().requires_grad_(False)
         self.phrases = PhraseCache(self.model)
-        self.embedding_version = (
-            f"{spec.name}.{fingerprint(model)}.{str(dtype).removeprefix('torch.')}.{spec.layout}"
-        )
+        self.embedding_version = embedding_version(spec, weights, dtype)
 
     @classmethod
     def load(

@@ -17,6 +17,12 @@ from sam3_engine.types import ImageSize
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 """Readable formats. "JPEG" includes MPO, a JPEG of several pictures, which phones write."""
 
+PREPROCESSING = 2
+"""Version of the way from a file to the model's input. A change makes every stored embedding unusable.
+
+1: every JPEG of twice the model's side was scaled while it was decoded; deep pictures kept their upper 8 bits.
+"""
+
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -13,8 +13,8 @@ INGRESS = "Ingress"
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Which model, where, how precisely. `threads`: torch threads of this process; None leaves torch's
-    choice."""
+    """Which model, where, how precisely. `dtype` is one for encoders and decoders. `threads`: torch threads of this
+    process; None leaves torch's choice."""
 
     model: str
     checkpoint: str | None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
-from sam3_engine.types import ConceptPrompt, ImageSize, Instance, MaskFormat, VisualPrompt
+from sam3_engine.types import ConceptPrompt, ConceptResult, ImageSize, Instance, MaskFormat, VisualPrompt
 
 CacheTier = Literal["hot", "warm", "cold", "miss", "joined"]
 Results = TypeVar("Results")
@@ -76,8 +76,8 @@ class PromptRequest(Generic[Results]):
 
 
 @dataclass(frozen=True, slots=True)
-class ConceptRequest(PromptRequest[Sequence[Sequence[Instance]]]):
-    """Every instance of each concept: one list per prompt, in prompt order; instances by score, highest first.
+class ConceptRequest(PromptRequest[Sequence[ConceptResult]]):
+    """Every instance of each concept: one result per prompt, in prompt order; instances by score, highest first.
 
     `nms_iou_threshold`: mask IoU beyond which the instance with the lower score is dropped; None keeps all.
     """

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from sam3_engine.types import Instance
+from sam3_engine.types import ConceptResult, Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class PackedMask:
 
 
 def dump_results(results: Any, *, as_json: bool = False) -> bytes:
-    """A request's results as bytes: instances and plain values, in lists of any depth.
+    """A request's results as bytes: instances, concept results and plain values, in lists of any depth.
 
     as_json: write masks as JsonText; their contours may be integer arrays [N, 2].
     """
@@ -48,6 +48,8 @@ def load_results(data: bytes) -> Any:
 def _each(results: Any, change: Any) -> Any:
     if isinstance(results, list | tuple):
         return [_each(item, change) for item in results]
+    if isinstance(results, ConceptResult):
+        return replace(results, instances=_each(results.instances, change))
     return change(results) if isinstance(results, Instance) else results
 
 

@@ -34,9 +34,7 @@ class Official:
         )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit")
-            self._predictor = SAM3InteractiveImagePredictor(
-                model.inst_interactive_predictor.model, max_hole_area=0.0
-            )
+            self._predictor = SAM3InteractiveImagePredictor(model.inst_interactive_predictor.model)
         # The package sets this for 1008 pixels, whatever the model's size.
         self._predictor._bb_feat_sizes = [(spec.grid * scale,) * 2 for scale in (4, 2, 1)]
 

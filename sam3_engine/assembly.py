@@ -23,7 +23,6 @@ from sam3.model.position_encoding import PositionEmbeddingSine
 from sam3.model.sam3_image import Sam3Image
 from sam3.model.sam3_tracker_base import Sam3TrackerBase
 from sam3.model.text_encoder_ve import VETextEncoder
-from sam3.model.tokenizer_ve import SimpleTokenizer
 from sam3.model.vitdet import ViT
 from sam3.model.vl_combiner import SAM3VLBackbone
 from sam3.sam.transformer import RoPEAttention, TwoWayTransformer
@@ -31,6 +30,7 @@ from torch import nn
 
 from sam3_engine.geometry import GeometryEncoder
 from sam3_engine.spec import ModelSpec
+from sam3_engine.tokens import Tokenizer
 
 
 class InteractiveHead(nn.Module):
@@ -117,7 +117,7 @@ def _vision(spec: ModelSpec, interactive: bool) -> Sam3DualViTDetNeck:
 
 def _text(spec: ModelSpec) -> VETextEncoder:
     encoder = VETextEncoder(
-        tokenizer=SimpleTokenizer(bpe_path=str(vocabulary_path())),
+        tokenizer=Tokenizer(vocabulary_path()),
         d_model=spec.d_model,
         width=spec.text_dim,
         heads=spec.text_heads,

@@ -1,9 +1,6 @@
-"""The device and the dtype that the model computes with, and the fingerprint of its weights."""
-
-import hashlib
+"""The device and the dtype that the model computes with."""
 
 import torch
-from torch import nn
 
 
 def choose_device(name: str) -> torch.device:
@@ -24,13 +21,3 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in types:
         raise ValueError(f"dtype {name!r}: choose auto, {', '.join(types)}")
     return types[name]
-
-
-def fingerprint(model: nn.Module) -> str:
-    """Eight hex digits that differ between sets of weights: a digest of the model's small tensors."""
-    digest = hashlib.blake2b(digest_size=4)
-    for name, tensor in model.state_dict().items():
-        if tensor.numel() <= 4096 and tensor.is_floating_point():
-            digest.update(name.encode())
-            digest.update(tensor.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -16,7 +16,8 @@ class Embedding:
     nothing). Arrays may be read-only. At the official size in bfloat16 they take 21 MB; both pyramids, which the
     package keeps, take 223 MB.
 
-    `version` names the model, its weights and this layout; an engine refuses embeddings of another version.
+    `version` names the model, its weights, the images' preprocessing, this layout and the dtype
+    (`engine.embedding_version`); an engine refuses embeddings of another version.
     """
 
     version: str

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sam3_engine.holes import fill_holes
 from sam3_engine.nms import keep_by_mask_iou
 from sam3_engine.polygons import to_polygons, to_polygons_with_holes
 from sam3_engine.regions import RegionMask, mask_of_array
 from sam3_engine.rle import Rle, to_rle
-from sam3_engine.types import Box, ImageSize, Instance, MaskFormat
+from sam3_engine.types import ImageSize, Instance, MaskFormat
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,8 @@ def concept_instances(
     """The instances of each prompt of one image, in the order of the detections (highest score first).
 
     nms_iou_threshold: drop an instance that overlaps an instance of a higher score, of any prompt, by more than
-    this mask IoU; None keeps all. arrays: polygons as integer arrays [N, 2], not lists. `Instance.box` is the
-    model's own box. A mask covers the pixels whose logits are above zero.
+    this mask IoU; None keeps all. arrays: polygons as integer arrays [N, 2], not lists. A mask covers the pixels
+    whose logits are above zero; a detection whose mask has no pixel is left out.
     """
     per_prompt: list[list[Instance]] = []
     scores: list[float] = []
@@ -48,10 +49,12 @@ def concept_instances(
         instances = []
         for row, logits in enumerate(_rows(found.mask_logits)):
             mask = mask_of_array(logits, size)
+            if not mask.area:
+                continue
             rle = to_rle(mask) if nms_iou_threshold is not None or mask_format == "rle" else None
             masks = rle if mask_format == "rle" else encode(mask, mask_format, arrays=arrays)
             score = float(found.scores[row])
-            instances.append(Instance(score, _box(found.boxes[row]), mask.area, masks))
+            instances.append(Instance(score, mask.box, mask.area, masks))
             if rle is not None:
                 scores.append(score)
                 rles.append(rle)
@@ -66,9 +69,10 @@ def concept_instances(
 def visual_instance(
     mask: VisualMask, size: ImageSize, mask_format: MaskFormat, *, arrays: bool = False
 ) -> Instance:
-    """The instance of one click or box prompt. `Instance.box` is the mask's bounding box. The mask covers the
-    pixels whose logits are >= 0."""
-    region = mask_of_array(next(_rows(mask.mask_logits.unsqueeze(0))), size, inclusive=True)
+    """The instance of one click or box prompt. The mask covers the pixels whose logits are >= 0, and small holes:
+    see `holes`."""
+    (logits,) = _rows(mask.mask_logits.unsqueeze(0))
+    region = mask_of_array(fill_holes(logits), size, inclusive=True)
     masks = encode(region, mask_format, arrays=arrays)
     return Instance(mask.score, region.box, region.area, masks, mask.low_res_logits)
 
@@ -94,8 +98,3 @@ def _rows(logits: torch.Tensor) -> Iterator[npt.NDArray[np.float32]]:
     """The float32 logits [h, w] of each of N instances; a few at a time leave the device."""
     for part in logits.detach().split(TRANSFER):
         yield from part.cpu().float().numpy()
-
-
-def _box(row: npt.NDArray[np.float32]) -> Box:
-    x0, y0, x1, y1 = (float(value) for value in row)
-    return x0, y0, x1, y1

@@ -19,12 +19,14 @@ from sam3.model.sam3_image import Sam3Image
 
 from sam3_engine import concept, visual
 from sam3_engine.compact import pack, unpack
-from sam3_engine.device import choose_device, choose_dtype, fingerprint
+from sam3_engine.device import choose_device, choose_dtype
 from sam3_engine.embedding import Embedding
 from sam3_engine.features import Features, Pyramid, encode_images, normalise
-from sam3_engine.phrases import PhraseCache
+from sam3_engine.images import PREPROCESSING
+from sam3_engine.phrases import PhraseCache, stack
 from sam3_engine.spec import SPECS, ModelSpec
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
+from sam3_engine.weights import weights_digest
 
 VISUAL_TEXT = "visual"
 """The text that the package pairs with prompts that have boxes only."""
@@ -58,12 +60,14 @@ class ConceptDetections:
     """The N instances that one concept prompt found, highest score first.
 
     scores: float32 [N]; boxes: float32 [N, 4] (x0, y0, x1, y1) in pixels of the original;
-    mask_logits: float32 [N, 4g, 4g] on the device, for the whole image.
+    mask_logits: float32 [N, 4g, 4g] on the device, for the whole image. warnings: sentences for the client about
+    the prompt.
     """
 
     scores: npt.NDArray[np.float32]
     boxes: npt.NDArray[np.float32]
     mask_logits: torch.Tensor
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,13 @@ class VisualMask:
     low_res_logits: npt.NDArray[np.float32]
 
 
+def embedding_version(spec: ModelSpec, weights: str, dtype: torch.dtype) -> str:
+    """The name of embeddings that can stand for one another: of one model and its `weights` (a digest), one
+    preprocessing of images, one layout and one dtype."""
+    name = str(dtype).removeprefix("torch.")
+    return f"{spec.name}.weights-{weights}.preprocessing-{PREPROCESSING}.layout-{spec.layout}.{name}"
+
+
 class Engine:
     """A loaded model. Make one with `Engine.load`."""
 
@@ -85,11 +96,10 @@ class Engine:
         self.spec = spec
         self.device = device
         self.dtype = dtype
+        weights = weights_digest(model)
         self.model = model.to(device).eval().requires_grad_(False)
         self.phrases = PhraseCache(self.model)
-        self.embedding_version = (
-            f"{spec.name}.{fingerprint(model)}.{str(dtype).removeprefix('torch.')}.{spec.layout}"
-        )
+        self.embedding_version = embedding_version(spec, weights, dtype)
 
     @classmethod
     def load(
@@ -188,9 +198,8 @@ class Engine:
         image_ids = torch.tensor(rows, device=self.device)
         text_ids = torch.tensor([distinct.index(text) for text in texts], device=self.device)
         boxes = concept.exemplars(prompts, sizes, self.device)
-        found = concept.ground(
-            self.model, pyramid, image_ids, self.phrases.features(distinct), text_ids, boxes
-        )
+        phrases = self.phrases.phrases(distinct)
+        found = concept.ground(self.model, pyramid, image_ids, stack(phrases), text_ids, boxes)
 
         scores = found.scores.float().cpu()
         thresholds = torch.tensor([prompt.score_threshold for prompt in prompts])
@@ -207,6 +216,7 @@ class Engine:
                     scores=scores[row, query_ids[mine]].numpy(),
                     boxes=corners[mine.numpy()] * scale,
                     mask_logits=masks[mine.to(self.device)],
+                    warnings=phrases[distinct.index(texts[row])].warnings,
                 )
             )
         return detections

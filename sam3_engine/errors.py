@@ -30,4 +30,5 @@ class WrongCheckpoint(CheckpointError):
 
 
 class StaleEmbedding(EngineError):
-    """The embedding was made by another model, other weights or another layout than this engine's."""
+    """The embedding was made by another model, other weights, another preprocessing, layout or dtype than this
+    engine's."""

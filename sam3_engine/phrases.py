@@ -1,13 +1,24 @@
 """A cache of text features: they depend on the text alone, and the text encoder is slow."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from cachetools import LRUCache
 from sam3.model.sam3_image import Sam3Image
 
 from sam3_engine.concept import TextFeatures, encode_text
+from sam3_engine.tokens import cut_warning
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """One phrase's features: tokens [L, d_model], padding bool [L]. warnings: sentences for the client."""
+
+    tokens: torch.Tensor
+    padding: torch.Tensor
+    warnings: tuple[str, ...] = ()
 
 
 class PhraseCache:
@@ -15,24 +26,33 @@ class PhraseCache:
 
     def __init__(self, model: Sam3Image, capacity: int = 2048) -> None:
         self._model = model
-        self._capacity = capacity
-        self._known: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._known: LRUCache[str, Phrase] = LRUCache(capacity)
         self._lock = threading.Lock()
 
-    def features(self, phrases: Sequence[str]) -> TextFeatures:
-        """Features of N distinct phrases, in their order."""
+    def phrases(self, texts: Sequence[str]) -> list[Phrase]:
+        """The phrases of N distinct texts, in their order."""
         with self._lock:
-            found = {phrase: self._known[phrase] for phrase in phrases if phrase in self._known}
-            for phrase in found:
-                self._known.move_to_end(phrase)
-        missing = [phrase for phrase in phrases if phrase not in found]
+            found = {text: known for text in texts if (known := self._known.get(text))}
+        missing = [text for text in texts if text not in found]
         if missing:
             fresh = encode_text(self._model, missing)
-            for column, phrase in enumerate(missing):
-                found[phrase] = (fresh.tokens[:, column].clone(), fresh.padding[column].clone())
+            for column, text in enumerate(missing):
+                found[text] = Phrase(
+                    fresh.tokens[:, column].clone(), fresh.padding[column].clone(), self._warnings(text)
+                )
             with self._lock:
-                self._known.update((phrase, found[phrase]) for phrase in missing)
-                while len(self._known) > self._capacity:
-                    self._known.popitem(last=False)
-        rows = [found[phrase] for phrase in phrases]
-        return TextFeatures(torch.stack([t for t, _ in rows], dim=1), torch.stack([p for _, p in rows]))
+                self._known.update((text, found[text]) for text in missing)
+        return [found[text] for text in texts]
+
+    def _warnings(self, text: str) -> tuple[str, ...]:
+        language = self._model.backbone.language_backbone
+        warning = cut_warning(len(language.tokenizer.encode(text)), language.context_length)
+        return (warning,) if warning else ()
+
+
+def stack(phrases: Sequence[Phrase]) -> TextFeatures:
+    """The features of N phrases as one batch."""
+    return TextFeatures(
+        torch.stack([phrase.tokens for phrase in phrases], dim=1),
+        torch.stack([phrase.padding for phrase in phrases]),
+    )

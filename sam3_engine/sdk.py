@@ -50,7 +50,7 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One instance. `masks` as `format` says; `box` (x0, y0, x1, y1) and `area` in pixels."""
+    """One instance. `masks` as `format` says; `box` (x0, y0, x1, y1) and `area` of the mask, in pixels."""
 
     format: str
     confidence: float
@@ -61,19 +61,24 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class PromptResult:
-    """The instances of one prompt, highest confidence first."""
+    """The instances of one prompt, highest confidence first. `warnings`: sentences about the prompt, such as that the
+    model reads only the beginning of its text."""
 
     prompt_index: int
     echo: Echo
     predictions: list[Prediction]
+    warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentationResponse:
-    """One result per prompt, in order. `time`: seconds from call to return."""
+    """One result per prompt, in order. `time`: seconds from call to return. `width` and `height` of the upright image,
+    in pixels."""
 
     prompt_results: list[PromptResult]
     time: float
+    width: int
+    height: int
 
 
 class _Sdk:
@@ -141,10 +146,10 @@ class SegmentAnything3(_Sdk):
             predictions = [
                 Prediction(mask_format, one.score, one.masks, one.box, one.area) for one in instances
             ]
-            results.append(
-                PromptResult(index, Echo(index, kind, concept.text, len(concept.boxes)), predictions)
-            )
-        return SegmentationResponse(results, time.perf_counter() - start)
+            echo = Echo(index, kind, concept.text, len(concept.boxes))
+            results.append(PromptResult(index, echo, predictions, list(found[index].warnings)))
+        height, width = embedded.size
+        return SegmentationResponse(results, time.perf_counter() - start, width, height)
 
 
 class Sam3ForInteractiveImageSegmentation(_Sdk):

@@ -4,6 +4,7 @@ Coordinates are pixels of the upright original image throughout: x to the right,
 corner of the first pixel. Boxes are (x0, y0, x1, y1). Nothing here is normalised or resized; the engine does that.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -63,12 +64,22 @@ class VisualPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class ConceptResult:
+    """The instances of one concept prompt, highest score first. warnings: sentences for the client, such as that the
+    text was cut."""
+
+    instances: Sequence["Instance"]
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One mask with its score. `masks` depends on the mask format:
 
     polygon: list of polygons, each a list of [x, y] integers. polygon_holes: list of {"outer", "holes"}.
     rle: {"size": [h, w], "counts": str} (COCO compressed, column-major). binary: bool array [H, W].
-    `box` is the mask's own bounding box for visual prompts and the model's box for concepts; `area` counts pixels.
+    `box` is the mask's own bounding box: within the image, x1 and y1 exclusive, all zero for an empty mask. `area`
+    counts the mask's pixels.
     """
 
     score: float

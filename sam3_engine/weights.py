@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from xxhash import xxh3_64
 
 from sam3_engine.errors import CheckpointError, WrongCheckpoint
 
@@ -100,6 +101,20 @@ def apply(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
         )
     model.load_state_dict(known, strict=False)
     return [key for key in given if key not in wanted]
+
+
+def weights_digest(model: nn.Module) -> str:
+    """16 hex digits that differ between sets of weights: a digest of every byte of every tensor.
+
+    Buffers that the model computes when it is built do not count. Call it before the model goes to its device, so that
+    all devices give one digest. Not cryptographic: it takes a second for the official model's 3.4 GB.
+    """
+    digest = xxh3_64()
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.endswith(COMPUTED):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _some(names: list[str]) -> str:

@@ -158,7 +158,7 @@ def tracing(settings: Settings) -> TracingConfig | None:
 def encoder_config(settings: Settings, parts: Plan) -> EncoderConfig:
     """The encoders' part of the settings."""
     return EncoderConfig(
-        engine=_engine(settings, parts.encoder),
+        engine=_engine(settings, parts, parts.encoder),
         batch_size=settings.encoder_batch_size,
         batch_wait_s=settings.encoder_batch_wait_s,
         max_image_pixels=settings.max_image_pixels,
@@ -170,7 +170,7 @@ def encoder_config(settings: Settings, parts: Plan) -> EncoderConfig:
 def decoder_config(settings: Settings, parts: Plan, pool: PoolConfig) -> DecoderConfig:
     """The decoders' part of the settings."""
     return DecoderConfig(
-        engine=_engine(settings, parts.decoder),
+        engine=_engine(settings, parts, parts.decoder),
         pool=pool,
         batch_size=settings.decoder_batch_size,
         batch_wait_s=settings.decoder_batch_wait_s,
@@ -180,15 +180,23 @@ def decoder_config(settings: Settings, parts: Plan, pool: PoolConfig) -> Decoder
     )
 
 
-def _engine(settings: Settings, share: Share) -> EngineConfig:
+def _engine(settings: Settings, parts: Plan, share: Share) -> EngineConfig:
     return EngineConfig(
         model=settings.model,
         checkpoint=str(settings.checkpoint) if settings.checkpoint else None,
         device="cuda" if share.num_gpus else "cpu",  # a replica sees only the GPU that Ray gives it
-        dtype=settings.dtype,
+        dtype=_dtype(settings, parts),
         compile=settings.compile,
         threads=share.threads,
     )
+
+
+def _dtype(settings: Settings, parts: Plan) -> str:
+    """The dtype of encoders and decoders alike: a decoder uses no embedding of another dtype than its own. `auto`
+    follows the encoders' device, which does most of the work."""
+    if settings.dtype != "auto":
+        return settings.dtype
+    return "bfloat16" if parts.encoder.num_gpus else "float32"
 
 
 def _actor(share: Share) -> dict[str, float]:

@@ -56,7 +56,8 @@ class Settings(BaseSettings):
     """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
     chooses the GPUs of replicas."""
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", json_schema_extra=_in("model"))
-    """Number format of the model: `auto` is bfloat16 on CUDA, float32 on a CPU."""
+    """Number format of the model, one for encoders and decoders: `auto` is bfloat16 where encoders have a GPU, float32
+    elsewhere."""
     compile: bool = Field(False, json_schema_extra=_in("model"))
     """Compile the model with `torch.compile`: slower start, faster calls on a GPU."""
 

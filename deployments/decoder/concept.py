@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from deployments.decoder.handler import Handler
 from deployments.keys import ImageKey
 from deployments.protocol import ConceptRequest
-from sam3_engine.types import ImageSize, Instance
+from sam3_engine.types import ConceptResult, ImageSize
 
 if TYPE_CHECKING:
     from deployments.decoder.features import HotImage
@@ -36,10 +36,13 @@ class ConceptHandler(Handler[ConceptRequest, "ConceptItem", "Detections"]):
 
     def instances(
         self, found: "Detections", size: ImageSize, request: ConceptRequest
-    ) -> Sequence[Sequence[Instance]]:
-        """One list per prompt, by score, highest first."""
+    ) -> Sequence[ConceptResult]:
+        """One result per prompt."""
         from sam3_engine.encode_masks import concept_instances
 
-        return concept_instances(
+        per_prompt = concept_instances(
             found, size, request.mask_format, request.nms_iou_threshold, arrays=request.as_json
         )
+        return [
+            ConceptResult(instances, one.warnings) for instances, one in zip(per_prompt, found, strict=True)
+        ]

@@ -27,7 +27,7 @@ from deployments.workflows.limits import Limits
 from deployments.workflows.workers import unanswerable
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.prompt_forms import Sam3Prompt, visual_prompts
-from sam3_engine.types import ConceptPrompt, Instance, MaskFormat, VisualPrompt
+from sam3_engine.types import ConceptPrompt, ConceptResult, Instance, MaskFormat, VisualPrompt
 
 MOST_CONCEPTS = 16
 MOST_VISUAL = 256
@@ -189,4 +189,6 @@ def _check_numbers(values: Sequence[float]) -> None:
 def _masks(results: Any) -> Any:
     if isinstance(results, Instance):
         return {"masks": results.masks, "confidence": results.score}
+    if isinstance(results, ConceptResult):
+        return _masks(results.instances)
     return [_masks(item) for item in results]

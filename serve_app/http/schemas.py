@@ -14,7 +14,7 @@ COORDINATE_LIMIT = 1e9
 """Largest absolute coordinate, in pixels: far outside every image, and precise enough in float32."""
 
 MAX_TEXT_CHARACTERS = 1000
-"""Longest text. The text encoder reads 32 tokens, and would silently ignore the rest of a longer one."""
+"""Longest text. The text encoder reads 30 tokens; the answer warns of a text that has more."""
 
 MAX_PROMPTS = 16
 MAX_BOXES = 256

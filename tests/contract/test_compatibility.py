@@ -10,6 +10,7 @@ FOLDERS = {
     "": ROOT / "tests/contract",
     "unit:": ROOT / "tests/unit/serve_app/http",
     "system:": ROOT / "tests/unit/serve_app/http/system",
+    "engine:": ROOT / "tests/unit/sam3_engine",
     "integration:": ROOT / "tests/integration",
     "drill:": ROOT / "tests/drill",
     "workflows:": ROOT / "tests/workflows",

@@ -61,9 +61,35 @@ def test_predictions_have_box_and_area_and_are_sorted(client: Client) -> None:
     confidences = [one["confidence"] for one in predictions]
     assert confidences == sorted(confidences, reverse=True)
     for one in predictions:
-        box = tuple(one["box"][key] for key in ("x0", "y0", "x1", "y1"))
-        assert box_iou(box, polygon_box(one["masks"])) > GOOD
+        assert one["box"] == dict(zip(("x0", "y0", "x1", "y1"), polygon_box(one["masks"]), strict=True))
         assert 0.5 * 80 * 80 < one["area"] < 80 * 80
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
+def test_the_box_and_the_area_are_those_of_the_mask(client: Client) -> None:
+    """With every query of the model, those at the borders included."""
+    prompt = {**RED, "output_prob_thresh": 0.0}
+    answer = client.concept({"image": IMAGE, "prompts": [prompt], "format": "rle"})
+    for one in answer["prompt_results"][0]["predictions"]:
+        mask = coco.decode({**one["masks"], "counts": one["masks"]["counts"].encode()})
+        ys, xs = mask.nonzero()
+        assert one["box"] == {"x0": xs.min(), "y0": ys.min(), "x1": xs.max() + 1, "y1": ys.max() + 1}
+        assert one["area"] == mask.sum()
+
+
+def test_a_text_that_the_model_does_not_read_to_its_end_is_warned_of(client: Client) -> None:
+    short, long = "red circle", "red circle " * 16
+    answer = client.concept({"image": IMAGE, "prompts": [{"text": short}, {"text": long}]})
+    warnings = [result["warnings"] for result in answer["prompt_results"]]
+    assert warnings[0] == []
+    (warning,) = warnings[1]
+    assert "32 tokens" in warning
+    assert "the first 30" in warning
+
+
+def test_answers_tell_the_images_size(client: Client) -> None:
+    answer = client.concept({"image": IMAGE, "prompts": [RED]})
+    assert (answer["width"], answer["height"]) == (WIDTH, HEIGHT)
 
 
 def test_an_absent_concept_is_an_empty_list(client: Client) -> None:

@@ -16,7 +16,7 @@ BLUE_CLICK = [{"points": [{"x": 230, "y": 70}]}]
 def test_embed_names_the_image_by_its_content(client: Client) -> None:
     content = numbered(1)
     answer = client.embed({"image": as_json(content)})
-    assert set(answer) == {"image_id", "time"}
+    assert set(answer) == {"image_id", "time", "width", "height"}
     assert hashlib.sha256(content).hexdigest() in answer["image_id"]
     assert client.embed({"image": as_json(content)})["image_id"] == answer["image_id"]
     assert client.embed({"image": as_json(numbered(2))})["image_id"] != answer["image_id"]

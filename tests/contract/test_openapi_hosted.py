@@ -46,10 +46,11 @@ DANGLING = {
 }  # referred to there, defined here
 NEW_PROPERTIES = {
     "Sam3SegmentationRequest": {"api_key"},
-    "Sam3SegmentationResponse": {"image_id"},
+    "Sam3SegmentationResponse": {"image_id", "width", "height"},
+    "Sam3PromptResult": {"warnings"},
     "Sam3SegmentationPrediction": {"box", "area"},
     "Sam2SegmentationRequest": {"api_key"},
-    "Sam2SegmentationResponse": {"image_id", "predictions"},
+    "Sam2SegmentationResponse": {"image_id", "predictions", "width", "height"},
 }
 NEW_BOUNDS = {  # limits that the hosted document does not name
     "Sam3SegmentationRequest.prompts": {"maxItems": 16},

@@ -47,6 +47,13 @@ def test_predictions_and_prompt_results_are_the_same(client: Client) -> None:
     ]
 
 
+def test_answers_tell_the_images_size_and_each_masks_box(client: Client) -> None:
+    answer = client.visual({"image": IMAGE, "prompts": [CLICK, BOX]})
+    assert (answer["width"], answer["height"]) == (WIDTH, HEIGHT)
+    for one in answer["predictions"]:
+        assert one["box"] == dict(zip(("x0", "y0", "x1", "y1"), polygon_box(one["masks"]), strict=True))
+
+
 def test_the_boxs_x_and_y_are_its_centre(client: Client) -> None:
     answer = client.visual({"image": IMAGE, "prompts": [BOX]})
     assert_shows(answer["predictions"][0], SQUARE)

@@ -27,7 +27,7 @@ from deployments.protocol import (
     VisualRequest,
 )
 from sam3_engine.images import lift_pillow_limit, open_upright
-from sam3_engine.types import Box, ConceptPrompt, ImageSize, Instance, MaskFormat, VisualPrompt
+from sam3_engine.types import Box, ConceptPrompt, ConceptResult, ImageSize, Instance, MaskFormat, VisualPrompt
 from tests.support.scenes import COLOURS
 
 Mask = npt.NDArray[np.bool_]
@@ -145,17 +145,26 @@ def _parts(pixels: npt.NDArray[np.uint8], colour: tuple[int, ...]) -> list[Mask]
     return [mask for mask in masks if mask.sum() >= MIN_AREA]
 
 
-def _concepts(pixels: npt.NDArray[np.uint8], request: ConceptRequest) -> list[list[Instance]]:
+def _concepts(pixels: npt.NDArray[np.uint8], request: ConceptRequest) -> list[ConceptResult]:
     found = [_concept(pixels, prompt) for prompt in request.prompts]
     kept = _suppressed(found, request.nms_iou_threshold)
     return [
-        [
-            _instance(mask, score, request.mask_format)
-            for score, mask in masks
-            if score >= prompt.score_threshold
-        ]
+        ConceptResult(
+            [
+                _instance(mask, score, request.mask_format)
+                for score, mask in masks
+                if score >= prompt.score_threshold
+            ],
+            _warnings(prompt),
+        )
         for prompt, masks in zip(request.prompts, kept, strict=True)
     ]
+
+
+def _warnings(prompt: ConceptPrompt) -> list[str]:
+    """As the model's, with a word for a token."""
+    words = len((prompt.text or "").split())
+    return [f"the text has {words} tokens, and the model reads only the first 30"] if words > 30 else []
 
 
 def _visuals(pixels: npt.NDArray[np.uint8], request: VisualRequest) -> list[Instance]:

@@ -10,12 +10,19 @@ from pydantic.config import JsonDict
 
 from deployments.protocol import Answer, ConceptRequest
 from sam3_engine.types import Box as Corners
-from sam3_engine.types import ConceptPrompt, Instance, MaskFormat
+from sam3_engine.types import ConceptPrompt, ConceptResult, MaskFormat
 from serve_app.http.models import check_model_id
 from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.masks import Prediction, answer_json, mask_format, prediction
+from serve_app.http.sam3.masks import (
+    Prediction,
+    ResponseOfImage,
+    answer_json,
+    mask_format,
+    of_image,
+    prediction,
+)
 from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (
     MAX_BOXES,
@@ -218,19 +225,17 @@ class Sam3PromptResult(ResponseModel):
     """Index of the prompt in the request."""
     echo: Sam3PromptEcho | None = None
     """The prompt."""
+    warnings: list[str] = Field(default_factory=list)
+    """Sentences about the prompt, such as that the model reads only the beginning of its text."""
     predictions: list[Sam3SegmentationPrediction]
     """The instances."""
 
 
-class Sam3SegmentationResponse(ResponseModel):
+class Sam3SegmentationResponse(ResponseOfImage):
     """One result per concept, in the order of the prompts."""
 
     prompt_results: list[Sam3PromptResult]
     """One per prompt."""
-    time: float
-    """Seconds for the answer, including the reading of the image."""
-    image_id: str | None = None
-    """The image's name, for later requests."""
 
 
 EXAMPLES: dict[str, Any] = {
@@ -289,7 +294,7 @@ async def concept_segment(request: Request) -> Response:
 
 def concept_body(
     fields: Sam3SegmentationFields,
-    answer: Answer[Sequence[Sequence[Instance]]],
+    answer: Answer[Sequence[ConceptResult]],
     name: MaskFormat,
     seconds: float,
 ) -> dict[str, Any]:
@@ -298,8 +303,9 @@ def concept_body(
         {
             "prompt_index": index,
             "echo": prompt.echo(index),
-            "predictions": [prediction(instance, name) for instance in instances],
+            "warnings": list(found.warnings),
+            "predictions": [prediction(instance, name) for instance in found.instances],
         }
-        for index, (prompt, instances) in enumerate(zip(fields.prompts, answer.results, strict=True))
+        for index, (prompt, found) in enumerate(zip(fields.prompts, answer.results, strict=True))
     ]
-    return {"prompt_results": results, "time": seconds, "image_id": answer.image_id}
+    return {"prompt_results": results, **of_image(answer, seconds)}

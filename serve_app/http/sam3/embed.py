@@ -8,9 +8,9 @@ from deployments.protocol import Answer
 from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.masks import answer_json
+from serve_app.http.sam3.masks import ResponseOfImage, answer_json, of_image
 from serve_app.http.sam3.route import documented
-from serve_app.http.schemas import AcceptedFields, ImageId, ResponseModel
+from serve_app.http.schemas import AcceptedFields, ImageId
 
 router = APIRouter(tags=["SAM 3"])
 
@@ -29,13 +29,11 @@ class Sam3EmbedImageRequest(Sam3EmbedFields):
     """The image to encode."""
 
 
-class Sam3EmbedImageResponse(ResponseModel):
+class Sam3EmbedImageResponse(ResponseOfImage):
     """The image is encoded and cached."""
 
     image_id: str
     """The image's name, for later requests."""
-    time: float
-    """Seconds for the answer, including the reading of the image."""
 
 
 EXAMPLES: dict[str, Any] = {
@@ -56,4 +54,4 @@ async def embed_image(request: Request) -> Response:
     call = await read_call(request, FORMS)
     answers: list[Answer[None]] = await call.ask(None)
     seconds = call.exchange.seconds
-    return answer_json([{"image_id": one.image_id, "time": seconds} for one in answers], call.listed)
+    return answer_json([of_image(one, seconds) for one in answers], call.listed)

@@ -7,6 +7,7 @@ import orjson
 from fastapi import Response
 from pydantic import Field
 
+from deployments.protocol import Answer
 from deployments.results import JsonText
 from sam3_engine.types import Instance, MaskFormat
 from serve_app.http.errors import UnsupportedFormat
@@ -43,6 +44,19 @@ class ResultBox(ResponseModel):
     y1: float
 
 
+class ResponseOfImage(ResponseModel):
+    """The fields of every answer about an image."""
+
+    time: float
+    """Seconds for the answer, including the reading of the image."""
+    image_id: str | None = None
+    """The image's name, for later requests."""
+    width: int | None = None
+    """Width of the upright image, in pixels."""
+    height: int | None = None
+    """Height of the upright image, in pixels."""
+
+
 Masks = list[Polygon] | Rle | list[PolygonWithHoles]
 
 
@@ -56,7 +70,7 @@ class Prediction(ResponseModel):
     masks: Masks
     """polygon: a list of polygons, each a list of [x, y] in pixels. rle, polygon_holes: see their schemas."""
     box: ResultBox | None = None
-    """The instance's box."""
+    """The mask's own bounding box, within the image; x1 and y1 are exclusive. All zero for a mask without pixels."""
     area: int | None = None
     """Number of pixels of the mask."""
 
@@ -80,6 +94,12 @@ def prediction(instance: Instance, name: MaskFormat) -> dict[str, Any]:
         "box": {"x0": x0, "y0": y0, "x1": x1, "y1": y1},
         "area": instance.area,
     }
+
+
+def of_image(answer: Answer[Any], seconds: float) -> dict[str, Any]:
+    """The fields of `ResponseOfImage`."""
+    height, width = answer.size
+    return {"time": seconds, "image_id": answer.image_id, "width": width, "height": height}
 
 
 def answer_json(bodies: Sequence[dict[str, Any]], listed: bool) -> Response:

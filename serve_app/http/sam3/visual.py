@@ -15,7 +15,15 @@ from serve_app.http.errors import UnsupportedFormat
 from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
-from serve_app.http.sam3.masks import Prediction, answer_json, dump, mask_format, prediction
+from serve_app.http.sam3.masks import (
+    Prediction,
+    ResponseOfImage,
+    answer_json,
+    dump,
+    mask_format,
+    of_image,
+    prediction,
+)
 from serve_app.http.sam3.npz import npz
 from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (
@@ -176,17 +184,13 @@ class Sam2PromptResult(ResponseModel):
     """One mask."""
 
 
-class Sam2SegmentationResponse(ResponseModel):
+class Sam2SegmentationResponse(ResponseOfImage):
     """One mask per prompt, in the order of the prompts."""
 
     prompt_results: list[Sam2PromptResult]
     """One per prompt."""
     predictions: list[Sam2SegmentationPrediction] = Field(default_factory=list)
     """The same masks in one list, as inference-sdk reads them."""
-    time: float
-    """Seconds for the answer, including the reading of the image."""
-    image_id: str | None = None
-    """The image's name, for later requests."""
 
 
 EXAMPLES: dict[str, Any] = {
@@ -250,6 +254,5 @@ def visual_body(answer: Answer[Sequence[Instance]], name: MaskFormat, seconds: f
         "prompt_results": [
             {"prompt_index": index, "predictions": [mask]} for index, mask in enumerate(predictions)
         ],
-        "time": seconds,
-        "image_id": answer.image_id,
+        **of_image(answer, seconds),
     }

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deployments.results import JsonText, dump_results, load_results
-from sam3_engine.types import Instance
+from sam3_engine.types import ConceptResult, Instance
 
 RNG = np.random.default_rng(0)
 
@@ -23,6 +23,16 @@ def test_nested_lists_keep_their_shape() -> None:
     results = [[polygon, rle], [], [polygon]]
     assert load_results(dump_results(results)) == results
     assert load_results(dump_results([])) == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_warnings_travel_beside_the_instances(as_json: bool) -> None:
+    mask = np.eye(5, dtype=np.bool_)
+    sent = ConceptResult([Instance(0.5, (0, 0, 5, 5), 5, [] if as_json else mask)], ("the text was cut",))
+    (found,) = load_results(dump_results([sent], as_json=as_json))
+    assert found.warnings == ("the text was cut",)
+    expected = JsonText(b"[]") if as_json else mask
+    assert np.array_equal(found.instances[0].masks, expected)
 
 
 def test_plain_values_travel_as_they_are() -> None:

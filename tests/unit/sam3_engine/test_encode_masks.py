@@ -24,7 +24,7 @@ SIZE = ImageSize(90, 120)
 def detections(logits: list[torch.Tensor], scores: list[float]) -> Any:
     return SimpleNamespace(
         scores=np.array(scores, dtype=np.float32),
-        boxes=np.tile(np.array([1.5, 2, 30, 40], dtype=np.float32), (len(scores), 1)),
+        boxes=np.tile(np.array([-16.4, 2, 300, 40], dtype=np.float32), (len(scores), 1)),
         mask_logits=torch.stack(logits) if logits else torch.zeros(0, 32, 32),
     )
 
@@ -38,7 +38,7 @@ def test_every_format_tells_of_the_same_mask(mask_format: MaskFormat) -> None:
     logits = logits_of(3)
     region = region_mask(logits, SIZE)
     ((instance,),) = concept_instances([detections([logits], [0.75])], SIZE, mask_format, None)
-    assert (instance.score, instance.box, instance.area) == (0.75, (1.5, 2, 30, 40), region.area)
+    assert (instance.score, instance.box, instance.area) == (0.75, region.box, region.area)
     match mask_format:
         case "polygon":
             assert instance.masks == to_polygons(region)
@@ -49,6 +49,26 @@ def test_every_format_tells_of_the_same_mask(mask_format: MaskFormat) -> None:
         case "binary":
             assert instance.masks.dtype == np.bool_
             assert np.array_equal(instance.masks, region.full())
+
+
+@pytest.mark.parametrize("shift", [-6, 0, 6], ids=["left", "inside", "right"])
+def test_a_concepts_box_is_its_masks_own_and_within_the_image(shift: int) -> None:
+    logits = torch.full((32, 32), -1.0)
+    logits[10:20, max(0, 12 + 2 * shift) : 20 + 2 * shift] = 1.0
+    ((instance,),) = concept_instances([detections([logits], [0.75])], SIZE, "binary", None)
+    x0, y0, x1, y1 = instance.box
+    rows, columns = np.nonzero(instance.masks)
+    assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert 0 <= x0 < x1 <= SIZE.width
+    assert instance.area == instance.masks.sum()
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_a_concept_without_a_pixel_is_no_instance(threshold: float | None) -> None:
+    found = [detections([logits_of(1), torch.full((32, 32), -1.0), logits_of(2)], [0.9, 0.8, 0.6])]
+    (instances,) = concept_instances(found, SIZE, "polygon", threshold)
+    assert [round(instance.score, 3) for instance in instances] == [0.9, 0.6]
+    assert all(instance.area for instance in instances)
 
 
 def test_prompts_stay_apart_and_in_order() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 import torch
 
 from sam3_engine import concept
-from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem
+from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem, embedding_version
 from sam3_engine.errors import StaleEmbedding
 from sam3_engine.features import Features
-from sam3_engine.spec import TINY
+from sam3_engine.spec import TINY, ModelSpec
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 SIZE = ImageSize(300, 400)
@@ -170,6 +171,34 @@ def test_an_embedding_of_other_weights_is_refused(random_engine: Engine, squares
     other = Engine.random(TINY, seed=1, device="cpu", dtype="float32")
     with pytest.raises(StaleEmbedding):
         other.expand(random_engine.encode([squares[0]])[0])
+
+
+def test_embeddings_of_other_large_matrices_are_refused(random_engine: Engine, squares: list[Square]) -> None:
+    """As of a fine-tune, which leaves the small tensors alone."""
+    tuned = Engine.random(TINY, device="cpu", dtype="float32").model
+    for parameter in tuned.parameters():
+        if parameter.numel() > 4096:
+            parameter.mul_(1.001)
+    engine = Engine(tuned, TINY, random_engine.device, torch.float32)
+    with pytest.raises(StaleEmbedding):
+        engine.expand(random_engine.encode([squares[0]])[0])
+
+
+def test_the_version_names_everything_that_an_embedding_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(spec: ModelSpec = TINY, weights: str = "00ff", dtype: torch.dtype = torch.float32) -> str:
+        return embedding_version(spec, weights, dtype)
+
+    layout, name = replace(TINY, layout=TINY.layout + 1), replace(TINY, name="other")
+    versions = {
+        version(),
+        version(layout),
+        version(name),
+        version(weights="01"),
+        version(dtype=torch.bfloat16),
+    }
+    assert "weights-00ff" in version()
+    monkeypatch.setattr("sam3_engine.engine.PREPROCESSING", 99)
+    assert len(versions | {version()}) == 6
 
 
 @pytest.mark.parametrize("shape", [(10, 10, 3), (224, 224), (224, 224, 4)])

@@ -11,8 +11,8 @@ from PIL import Image
 from sam3.model.sam1_task_predictor import SAM3InteractiveImagePredictor
 from sam3.model.sam3_image_processor import Sam3Processor
 
+from sam3_engine.encode_masks import visual_instance
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
-from sam3_engine.regions import region_mask
 from sam3_engine.spec import TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
@@ -30,9 +30,7 @@ class Official:
             self.model, resolution=TINY.image_size, device="cpu", confidence_threshold=0.0
         )
         with pytest.warns(FutureWarning, match="torch.jit"):
-            self.predictor = SAM3InteractiveImagePredictor(
-                self.model.inst_interactive_predictor.model, max_hole_area=0.0
-            )
+            self.predictor = SAM3InteractiveImagePredictor(self.model.inst_interactive_predictor.model)
         self.predictor._bb_feat_sizes = [(TINY.grid * scale,) * 2 for scale in (4, 2, 1)]
 
     def concept(
@@ -132,7 +130,7 @@ def test_clicks_equal_the_package(
     best = int(np.argmax(scores))
     assert ours.score == pytest.approx(scores[best], abs=1e-4)
     np.testing.assert_allclose(ours.low_res_logits, low_res[best], **CLOSE)
-    differing = region_mask(ours.mask_logits, SIZE).full() != masks[best]
+    differing = visual_instance(ours, SIZE, "binary").masks != masks[best]
     assert differing.mean() < 1e-3
 
 

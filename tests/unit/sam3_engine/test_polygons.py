@@ -3,6 +3,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask as coco
 
 from sam3_engine.polygons import to_polygons, to_polygons_with_holes
 from sam3_engine.regions import BoolArray, RegionMask
@@ -17,12 +18,73 @@ def redraw(parts: list[list[list[list[int]]]], size: tuple[int, int]) -> BoolArr
     return canvas.astype(np.bool_)
 
 
+def _at_least_three(points: list[list[int]]) -> list[list[int]]:
+    return points + [points[0]] * (3 - len(points))
+
+
+def rings_of(mask: BoolArray) -> list[list[list[int]]]:
+    """All polygons of a mask, in both formats."""
+    region = RegionMask.from_full(mask)
+    parts = to_polygons_with_holes(region)
+    return [*to_polygons(region), *(ring for part in parts for ring in (part["outer"], *part["holes"]))]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
+def test_pycocotools_takes_every_polygon(size: tuple[int, int]) -> None:
+    for seed in range(12):
+        mask = random_mask(seed, size)
+        rings = rings_of(mask)
+        assert bool(rings) == mask.any()
+        for ring in rings:
+            (encoded,) = coco.frPyObjects([np.array(ring, dtype=float).ravel().tolist()], *size)
+            assert coco.decode(encoded).shape == size
+
+
+@pytest.mark.parametrize(
+    ("pixels", "ring"),
+    [
+        ([(4, 7)], [[7, 4]] * 3),
+        ([(4, 7), (4, 8), (4, 9)], [[7, 4], [9, 4], [7, 4]]),
+        ([(4, 7), (5, 8)], [[7, 4], [8, 5], [7, 4]]),
+    ],
+    ids=["one pixel", "a line", "a diagonal"],
+)
+def test_a_part_too_small_for_a_ring_repeats_a_point(
+    pixels: list[tuple[int, int]], ring: list[list[int]]
+) -> None:
+    mask = np.zeros((10, 12), dtype=np.bool_)
+    for place in pixels:
+        mask[place] = True
+    assert to_polygons(RegionMask.from_full(mask)) == [ring]
+    assert to_polygons_with_holes(RegionMask.from_full(mask)) == [{"outer": ring, "holes": []}]
+    assert np.array_equal(redraw([[ring]], (10, 12)), mask)
+
+
+def test_the_largest_polygon_comes_first() -> None:
+    mask = np.zeros((60, 60), dtype=np.bool_)
+    mask[2, 2] = True  # OpenCV begins at the top or the bottom, whatever is there
+    mask[10:50, 10:50] = True
+    mask[12:16, 12:16] = mask[20:40, 20:40] = mask[45:47, 45:47] = False
+    mask[55:59, 50:58] = True
+    region = RegionMask.from_full(mask)
+    areas = [cv2.contourArea(np.array(ring, dtype=np.int32)) for ring in to_polygons(region)]
+    assert areas == sorted(areas, reverse=True)
+    assert len(areas) == 3
+    parts = to_polygons_with_holes(region)
+    assert [part["outer"] for part in parts] == to_polygons(region)
+    holes = [cv2.contourArea(np.array(hole, dtype=np.int32)) for hole in parts[0]["holes"]]
+    assert holes == sorted(holes, reverse=True)
+    assert len(holes) == 3
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_opencv_on_the_full_mask(size: tuple[int, int]) -> None:
     for seed in range(12):
         mask = random_mask(seed, size)
         contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        assert to_polygons(RegionMask.from_full(mask)) == [contour[:, 0].tolist() for contour in contours]
+        found = to_polygons(RegionMask.from_full(mask))
+        assert sorted(found) == sorted(_at_least_three(contour[:, 0].tolist()) for contour in contours)
 
 
 def test_arrays_hold_the_same_points() -> None:

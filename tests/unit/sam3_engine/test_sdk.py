@@ -68,9 +68,8 @@ def test_the_documented_concept_call(concepts: SegmentAnything3, engine: Countin
         assert [(one.confidence, one.area) for one in result.predictions] == [
             (i.score, i.area) for i in expected
         ]
-    assert len(response.prompt_results[1].predictions) == engine.spec.queries, (
-        "a threshold of 0 keeps all queries"
-    )
+    assert len(found[1].scores) == engine.spec.queries, "a threshold of 0 keeps all queries"
+    assert (response.width, response.height) == (WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sam3_engine.errors import CheckpointError, WrongCheckpoint
-from sam3_engine.weights import apply, load_state, model_keys
+from sam3_engine.weights import apply, load_state, model_keys, weights_digest
 
 
 class Model(nn.Module):
@@ -150,3 +150,30 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
         load_state(tmp_path / "nowhere.pt")
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_state(tmp_path)
+
+
+def large() -> nn.Module:
+    torch.manual_seed(0)
+    model = Model()
+    model.matrix = nn.Linear(300, 300)
+    model.table = nn.Parameter(torch.ones(70, 70, dtype=torch.bfloat16))
+    model.register_buffer("steps", torch.tensor(3))
+    return model
+
+
+@pytest.mark.parametrize("name", [name for name in large().state_dict() if name != "freqs_cis"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_changed_value_of_any_tensor_is_another_version(name: str, place: int) -> None:
+    model = large()
+    before = weights_digest(model)
+    assert before == weights_digest(large())
+    with torch.no_grad():
+        model.state_dict()[name].reshape(-1)[place] += 1
+    assert weights_digest(model) != before
+
+
+def test_computed_buffers_are_not_part_of_the_version() -> None:
+    model = large()
+    before = weights_digest(model)
+    model.freqs_cis += 1
+    assert weights_digest(model) == before

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
@@ -92,6 +93,25 @@ def test_replicas_use_what_ray_gives_them(machine: Machine, device: str) -> None
     assert decoder.hot_bytes == 2 * 2**30
     assert decoder.gpu_share == parts.decoder.num_gpus
     assert (encoder.engine.threads is None) == (device == "cuda")
+
+
+@pytest.mark.parametrize(
+    ("machine", "settings", "dtype"),
+    [
+        (LAPTOP, {}, "float32"),
+        (GPU_NODE, {}, "bfloat16"),
+        (GPU_NODE, {"decoder_num_gpus": 0}, "bfloat16"),
+        (GPU_NODE, {"encoder_num_gpus": 0}, "float32"),
+        (GPU_NODE, {"decoder_num_gpus": 0, "dtype": "float32"}, "float32"),
+    ],
+)
+def test_encoders_and_decoders_have_one_dtype(machine: Machine, settings: dict[str, Any], dtype: str) -> None:
+    """Else no decoder could use an encoder's embeddings."""
+    chosen = Settings(**settings)
+    parts = plan(wishes(chosen), machine)
+    encoder = encoder_config(chosen, parts)
+    decoder = decoder_config(chosen, parts, pool_config(chosen, machine))
+    assert (encoder.engine.dtype, decoder.engine.dtype) == (dtype, dtype)
 
 
 def test_workflows_have_a_deployment_of_their_own_where_they_are_switched_on(

@@ -34,7 +34,13 @@ class FakeEngine:
 
     def segment_concepts(self, items: Sequence[ConceptItem]) -> list[list[ConceptDetections]]:
         scores, boxes = np.array([0.9], np.float32), np.array([[0, 0, 24, 32]], np.float32)
-        return [[ConceptDetections(scores, boxes, left_half()[None]) for _ in item.prompts] for item in items]
+        return [
+            [
+                ConceptDetections(scores, boxes, left_half()[None], ("cut",) if prompt.text == "a" else ())
+                for prompt in item.prompts
+            ]
+            for item in items
+        ]
 
     def segment_visual(self, items: Sequence[VisualItem]) -> list[list[VisualMask]]:
         self.visual_items += items
@@ -96,15 +102,17 @@ async def test_what_takes_long_is_encoded_in_a_thread(
 
 async def test_concepts_come_back_by_prompt(prompts: PromptRunner, metrics: LocalMetrics) -> None:
     results = await answer(prompts, ConceptRequest([ConceptPrompt("a"), ConceptPrompt("b")]))
-    assert [[instance.score for instance in prompt] for prompt in results] == [[pytest.approx(0.9)]] * 2
-    assert results[0][0].box == (0, 0, 24, 32)
-    assert 0.4 < results[0][0].area / (32 * 48) < 0.6
+    assert [[one.score for one in result.instances] for result in results] == [[pytest.approx(0.9)]] * 2
+    (first,) = results[0].instances
+    assert first.box == (0, 0, 24, 32)
+    assert 0.4 < first.area / (32 * 48) < 0.6
+    assert [list(result.warnings) for result in results] == [["cut"], []]
     assert metrics.values['sam3_batch_size_count{stage="prompt"}'] == 1
 
 
 async def test_overlapping_instances_are_suppressed_across_prompts(prompts: PromptRunner) -> None:
     request = ConceptRequest([ConceptPrompt("a"), ConceptPrompt("b")], nms_iou_threshold=0.5)
-    assert [len(prompt) for prompt in await answer(prompts, request)] == [1, 0]
+    assert [len(result.instances) for result in await answer(prompts, request)] == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from deployments.protocol import Answer
 from deployments.results import JsonText
-from sam3_engine.types import ImageSize, Instance
+from sam3_engine.types import ConceptResult, ImageSize, Instance
 from serve_app.http.errors import TooLarge
 from serve_app.http.sam3 import npz as npz_module
 from serve_app.http.sam3.concept import Sam3SegmentationFields, concept_body
@@ -31,12 +31,14 @@ def decoded(bodies: Any, listed: bool = False) -> Any:
 
 def test_concept_body() -> None:
     fields = Sam3SegmentationFields.model_validate({"prompts": [{"text": "a"}, {"text": "b"}]})
-    answer: Answer[Sequence[Sequence[Instance]]] = Answer("id", SIZE, [[instance()], []])
+    results = [ConceptResult([instance()], ("the text was cut",)), ConceptResult([])]
+    answer: Answer[Sequence[ConceptResult]] = Answer("id", SIZE, results)
     assert decoded([concept_body(fields, answer, "polygon", 0.25)]) == {
         "prompt_results": [
             {
                 "prompt_index": 0,
                 "echo": {"prompt_index": 0, "type": "text", "text": "a", "num_boxes": 0},
+                "warnings": ["the text was cut"],
                 "predictions": [
                     {
                         "format": "polygon",
@@ -50,11 +52,14 @@ def test_concept_body() -> None:
             {
                 "prompt_index": 1,
                 "echo": {"prompt_index": 1, "type": "text", "text": "b", "num_boxes": 0},
+                "warnings": [],
                 "predictions": [],
             },
         ],
         "time": 0.25,
         "image_id": "id",
+        "width": 5,
+        "height": 4,
     }
 
 
@@ -62,7 +67,8 @@ def test_masks_that_are_json_already_are_put_in_as_they_are() -> None:
     fields = Sam3SegmentationFields.model_validate({"prompts": [{"text": "a"}]})
     plain, written = instance(), instance(masks=JsonText(b"[[[1,2],[3,4]]]"))
     bodies = [
-        [concept_body(fields, Answer("id", SIZE, [[one]]), "polygon", 0.25)] for one in (plain, written)
+        [concept_body(fields, Answer("id", SIZE, [ConceptResult([one])]), "polygon", 0.25)]
+        for one in (plain, written)
     ]
     assert answer_json(bodies[0], False).body == answer_json(bodies[1], False).body
     clicks = [[visual_body(Answer("id", SIZE, [one]), "polygon", 0.25)] for one in (plain, written)]
@@ -72,7 +78,7 @@ def test_masks_that_are_json_already_are_put_in_as_they_are() -> None:
 def test_a_missing_result_is_not_passed_over() -> None:
     fields = Sam3SegmentationFields.model_validate({"prompts": [{"text": "a"}, {"text": "b"}]})
     with pytest.raises(ValueError):
-        concept_body(fields, Answer("id", SIZE, [[]]), "polygon", 0)
+        concept_body(fields, Answer("id", SIZE, [ConceptResult([])]), "polygon", 0)
 
 
 def test_visual_body_says_everything_twice() -> None:
@@ -81,6 +87,12 @@ def test_visual_body_says_everything_twice() -> None:
     assert body["prompt_results"] == [
         {"prompt_index": index, "predictions": [one]} for index, one in enumerate(body["predictions"])
     ]
+    assert {key: body[key] for key in ("time", "image_id", "width", "height")} == {
+        "time": 1.0,
+        "image_id": "id",
+        "width": 5,
+        "height": 4,
+    }
 
 
 def test_lists() -> None:

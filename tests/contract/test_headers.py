@@ -8,6 +8,7 @@ import requests
 
 from tests.contract.conftest import Client, ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, encoded, numbered, scene
 
 IMAGE = as_json(encoded(scene()))
@@ -33,7 +34,7 @@ HEADERS = ("X-Request-ID", "X-Processing-Time", "X-Model-Id", "Server-Timing")
     ],
 )
 def test_every_answer_has_the_headers(server: str, method: str, route: str, body: Any, status: int) -> None:
-    answer = requests.request(method, server + route, json=body, timeout=60)
+    answer = requests.request(method, server + route, json=body, timeout=PATIENCE_S)
     assert answer.status_code == status
     for name in HEADERS:
         assert answer.headers[name]
@@ -43,16 +44,16 @@ def test_every_answer_has_the_headers(server: str, method: str, route: str, body
 
 def test_internal_errors_have_the_headers(start_server: ServerFactory) -> None:
     with start_server(FakeSegmenter(error=RuntimeError())) as url:
-        answer = requests.post(f"{url}/sam3/embed_image", json={"image": IMAGE}, timeout=60)
+        answer = requests.post(f"{url}/sam3/embed_image", json={"image": IMAGE}, timeout=PATIENCE_S)
         assert answer.status_code == 500
         for name in HEADERS:
             assert answer.headers[name]
 
 
 def test_the_request_id_is_echoed_or_made(server: str) -> None:
-    echoed = requests.get(f"{server}/info", headers={"X-Request-ID": "abc-123"}, timeout=60)
+    echoed = requests.get(f"{server}/info", headers={"X-Request-ID": "abc-123"}, timeout=PATIENCE_S)
     assert echoed.headers["X-Request-ID"] == "abc-123"
-    made = [requests.get(f"{server}/info", timeout=60).headers["X-Request-ID"] for _ in range(2)]
+    made = [requests.get(f"{server}/info", timeout=PATIENCE_S).headers["X-Request-ID"] for _ in range(2)]
     assert len(set(made)) == 2
 
 
@@ -60,7 +61,7 @@ def test_an_unfit_request_id_is_replaced(start_server: ServerFactory) -> None:
     with start_server() as url:
         for unfit in ("x" * 129, "a b", "caf\xe9"):
             answer = requests.get(
-                f"{url}/info", headers={"X-Request-ID": unfit.encode("latin-1")}, timeout=60
+                f"{url}/info", headers={"X-Request-ID": unfit.encode("latin-1")}, timeout=PATIENCE_S
             )
             assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
 
@@ -103,7 +104,7 @@ def test_large_answers_are_compressed_when_asked_for(start_server: ServerFactory
 
 def test_no_cors_by_default(start_server: ServerFactory) -> None:
     with start_server() as url:
-        answer = requests.get(f"{url}/info", headers={"Origin": "https://app.example"}, timeout=60)
+        answer = requests.get(f"{url}/info", headers={"Origin": "https://app.example"}, timeout=PATIENCE_S)
         assert "access-control-allow-origin" not in answer.headers
 
 
@@ -111,14 +112,18 @@ def test_cors_as_configured(start_server: ServerFactory) -> None:
     asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
     with start_server(FakeSegmenter(error=RuntimeError()), cors_origins="https://app.example") as url:
         route = f"{url}/sam3/embed_image"
-        preflight = requests.options(route, headers=asked, timeout=60)
+        preflight = requests.options(route, headers=asked, timeout=PATIENCE_S)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == "https://app.example"
         assert preflight.headers["X-Request-ID"]
-        other = requests.options(route, headers={**asked, "Origin": "https://evil.example"}, timeout=60)
+        other = requests.options(
+            route, headers={**asked, "Origin": "https://evil.example"}, timeout=PATIENCE_S
+        )
         assert "access-control-allow-origin" not in other.headers
         # An error must be readable by the page that caused it.
-        failed = requests.post(route, json={"image": IMAGE}, headers={"Origin": asked["Origin"]}, timeout=60)
+        failed = requests.post(
+            route, json={"image": IMAGE}, headers={"Origin": asked["Origin"]}, timeout=PATIENCE_S
+        )
         assert failed.status_code == 500
         assert failed.headers["access-control-allow-origin"] == "https://app.example"
         assert "X-Request-ID" in failed.headers["access-control-expose-headers"]

@@ -10,19 +10,20 @@ import requests
 from serve_app.http.tenants import keyfile
 from tests.contract.conftest import Client, ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import HEIGHT, WIDTH, as_json, numbered
 
 CLICK = [{"points": [{"x": 70, "y": 80}]}]
 
 
 def listed(url: str, **options: Any) -> dict[str, dict[str, Any]]:
-    answer = requests.get(f"{url}/sam3/images", timeout=60, **options)
+    answer = requests.get(f"{url}/sam3/images", timeout=PATIENCE_S, **options)
     assert answer.status_code == 200, answer.text
     return {image["image_id"]: image for image in answer.json()["images"]}
 
 
 def delete(url: str, image_id: str, **options: Any) -> requests.Response:
-    return requests.delete(f"{url}/sam3/images/{quote(image_id, safe='')}", timeout=60, **options)
+    return requests.delete(f"{url}/sam3/images/{quote(image_id, safe='')}", timeout=PATIENCE_S, **options)
 
 
 def test_an_image_is_listed_with_its_size_its_tier_and_its_age(client: Client) -> None:
@@ -77,7 +78,7 @@ def test_other_tenants_see_and_delete_nothing(tmp_path: Path, start_server: Serv
     mine, other = (keyfile.add(file, name) for name in ("mine", "other"))
     with start_server(FakeSegmenter(), api_keys_file=file) as url:
         Client(url).embed({"image": as_json(numbered(905)), "image_id": "secret"}, params={"api_key": mine})
-        assert requests.get(f"{url}/sam3/images", timeout=60).status_code == 401
+        assert requests.get(f"{url}/sam3/images", timeout=PATIENCE_S).status_code == 401
         assert delete(url, "secret").status_code == 401
         bearer = {"Authorization": f"Bearer {other}"}
         assert listed(url, headers=bearer) == {}

@@ -20,6 +20,7 @@ from serve_app.cli.haproxy import LOOPBACK, program
 from serve_app.cli.ray_environment import SERVING
 from serve_app.settings import Settings
 from tests.support.haproxy import written_by_serve
+from tests.support.patience import PATIENCE_S
 
 BUFFER = int(SERVING["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"])
 KIB = 1024
@@ -78,7 +79,7 @@ def haproxy(
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen([wrapper, "-db", "-f", config], stdout=log, stderr=log)
     try:
-        for _ in range(200):
+        while True:
             assert process.poll() is None, (folder / "log.txt").read_text()
             with socket.socket() as tried:
                 if not tried.connect_ex((LOOPBACK, port)):
@@ -92,7 +93,7 @@ def haproxy(
 
 def post(url: str, size: int, session: requests.Session | None = None) -> str:
     """What a server made of so many bytes; a connection that was closed raises."""
-    answer = (session or requests).post(url, data=b"x" * size, timeout=30)
+    answer = (session or requests).post(url, data=b"x" * size, timeout=PATIENCE_S)
     return f"{answer.status_code} {answer.text}"
 
 
@@ -134,7 +135,7 @@ def test_what_comes_slowly_is_repeated_too(tmp_path: Path) -> None:
             with requests.Session() as session:
                 prepared = session.prepare_request(requests.Request("POST", url, headers=headers))
                 prepared.body = slowly()  # type: ignore[assignment]  # requests takes it
-                assert session.send(prepared, timeout=30).text == str(4 * KIB)
+                assert session.send(prepared, timeout=PATIENCE_S).text == str(4 * KIB)
 
 
 def test_what_does_not_fit_into_the_buffer_passes_and_is_not_repeated(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_what_does_not_fit_into_the_buffer_passes_and_is_not_repeated(tmp_path: 
 def heard(url: str, said: bytes) -> str:
     """All that comes back until the connection is closed."""
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
         connection.sendall(said)
         return connection.makefile("rb").read().decode()
 
@@ -171,7 +172,7 @@ def test_a_request_that_does_not_arrive_is_answered_as_errors_are(tmp_path: Path
 
 def test_while_it_knows_no_application_it_asks_to_come_back(tmp_path: Path) -> None:
     with haproxy(tmp_path, []) as url:
-        answer = requests.post(f"{url}/sam3/concept_segment", data=b"{}", timeout=30)
+        answer = requests.post(f"{url}/sam3/concept_segment", data=b"{}", timeout=PATIENCE_S)
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.json() == {"message": "The server is starting."}

@@ -1,4 +1,4 @@
-"""The images of a request: base64 text, multipart parts and URLs as `ImageSource`s.
+"""The images of a request: base64 text, multipart parts and URLs as `ImageFile`s.
 
 An image is decoded, fetched and hashed only when its content or id is needed.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pybase64
 
-from deployments.protocol import ImageSource
+from deployments.protocol import ImageFile
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES, content_digest_off_loop
 from serve_app.http.reading.fetch import ImageFetcher
@@ -116,7 +116,7 @@ def _strictly(payload: str) -> bytes:
     return content
 
 
-def source_of(image: InferenceRequestImage, fetcher: ImageFetcher, tenant: str) -> ImageSource:
+def source_of(image: InferenceRequestImage, fetcher: ImageFetcher, tenant: str) -> ImageFile:
     """The source of an image in JSON. Raises BadImage for refused and unknown types."""
     match image.type, image.value:
         case "base64" | "url", None | "":
@@ -136,7 +136,7 @@ def sources_of(
     fetcher: ImageFetcher,
     tenant: str,
     limit: int,
-) -> list[ImageSource]:
+) -> list[ImageFile]:
     """The sources of one image or of a list of at most `limit`. Raises BadImage, InvalidRequest."""
     listed = [images] if isinstance(images, InferenceRequestImage) else images
     check_count(len(listed), limit)

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from deployments.protocol import Answer, ImageReference, ImageSource, PromptRequest, Results, Timings
+from deployments.protocol import Answer, ImageFile, ImageReference, PromptRequest, Results, Timings
 from sam3_engine.types import ConceptPrompt, VisualPrompt
 from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.context import HttpContext, context_of
@@ -101,7 +101,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     fields = _validated(forms, body)
     image_id: str | None = getattr(fields, "image_id", None)
     given = getattr(fields, "image", None)
-    sources: list[ImageSource]
+    sources: list[ImageFile]
     if body.files:
         check_count(len(body.files), limit)
         sources = [FileImage(content) for content in body.files]

@@ -186,6 +186,64 @@ def test_malformed_multipart_is_422(server: str, parts: Any) -> None:
     assert answer.status_code == 422, answer.text
 
 
+@pytest.mark.parametrize("name", ["prompts", "format", "images", "file", "api_key", "image_id"])
+def test_other_parts_are_refused_by_name(server: str, name: str) -> None:
+    parts: Any = [("image", ("a.png", numbered(108))), (name, (None, "rle"))]
+    answer = requests.post(f"{server}/sam3/visual_segment", files=parts, timeout=PATIENCE_S)
+    assert answer.status_code == 422, answer.text
+    (item,) = answer.json()["detail"]
+    assert item["loc"] == ["body", name]
+    assert "`request`" in item["msg"]
+
+
+def test_two_request_parts_are_refused(server: str) -> None:
+    parts: Any = [("image", ("a.png", numbered(109)))] + [("request", (None, "{}"))] * 2
+    answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=PATIENCE_S)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "request"]
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.02, 0.5, 0.99])
+def test_a_cut_multipart_upload_is_called_that(server: str, keep: float) -> None:
+    parts = {"image": ("a.png", numbered(110)), "request": (None, "{}")}
+    whole = requests.Request("POST", f"{server}/sam3/embed_image", files=parts).prepare()
+    assert isinstance(whole.body, bytes)
+    cut = whole.body[: int(len(whole.body) * keep)]
+    headers = {"Content-Type": whole.headers["Content-Type"]}
+    answer = requests.post(whole.url or "", data=cut, headers=headers, timeout=PATIENCE_S)
+    assert answer.status_code == 422
+    assert "the upload was cut" in answer.json()["detail"][0]["msg"]
+
+
+def test_a_cut_json_upload_is_called_that(server: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    cut = json.dumps({"image": as_json(numbered(111))})[:-20]
+    answer = requests.post(f"{server}/sam3/embed_image", data=cut, headers=headers, timeout=PATIENCE_S)
+    assert answer.status_code == 422
+    assert "the upload was cut" in answer.json()["detail"][0]["msg"]
+
+
+@pytest.mark.parametrize("prefix", ["data:image/png;base64,", "DATA:;base64,", " data:image/png;x=y;base64,"])
+def test_a_data_url_is_the_image_that_it_holds(client: Client, prefix: str) -> None:
+    content = numbered(112)
+    url = prefix + base64.b64encode(content).decode()
+    by_content = client.embed({"image": as_json(content)})
+    assert client.embed({"image": {"type": "url", "value": url}})["image_id"] == by_content["image_id"]
+
+
+@pytest.mark.parametrize(
+    ("image", "say"),
+    [
+        ({"type": "url", "value": "data:image/svg+xml,%3Csvg/%3E"}, "base64"),
+        ({"type": "url", "value": "data:image/png;base64,%%%"}, "not valid base64"),
+        ({"type": "url", "value": "data:image/png;base64,"}, "empty"),
+        ({"type": "base64", "value": "https://example.com/a.png"}, "looks like a URL"),
+    ],
+)
+def test_values_of_another_type_are_told(client: Client, image: Any, say: str) -> None:
+    assert say in client.embed({"image": image}, expect=400)["message"]
+
+
 @pytest.mark.parametrize("body", [b"--x\r\nnonsense", b"", b"--x\r\n\r\nno name\r\n--x--\r\n"])
 @pytest.mark.parametrize("boundary", ["; boundary=x", ""])
 def test_broken_multipart_is_422(server: str, body: bytes, boundary: str) -> None:

@@ -193,10 +193,44 @@ def test_unknown_models_are_404(client: Client, model_id: str) -> None:
 
 def test_unknown_routes_and_methods_have_messages(server: str) -> None:
     missing = requests.get(f"{server}/sam4", timeout=PATIENCE_S)
-    assert (missing.status_code, missing.json()) == (404, {"message": "Not Found"})
+    assert missing.status_code == 404
     wrong = requests.get(server + CONCEPT, timeout=PATIENCE_S)
     assert (wrong.status_code, wrong.json()) == (405, {"message": "Method Not Allowed"})
     assert wrong.headers["allow"] == "POST"
+    assert requests.post(f"{server}/info", timeout=PATIENCE_S).headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/infer/object_detection"),
+        ("POST", "/infer/instance_segmentation"),
+        ("POST", "/model/add"),
+        ("GET", "/model/registry"),
+        ("POST", "/sam2/embed_image"),
+        ("POST", "/dataset/3"),
+        ("GET", "/nowhere"),
+    ],
+)
+def test_routes_that_are_not_here_are_404_that_says_what_there_is(
+    server: str, method: str, path: str
+) -> None:
+    answer = requests.request(method, server + path, json={}, timeout=PATIENCE_S, allow_redirects=False)
+    assert answer.status_code == 404, answer.text
+    for route in ("POST /sam3/concept_segment", "POST /sam3/visual_segment", "GET /info", "/docs"):
+        assert route in answer.json()["message"]
+
+
+def test_a_slash_too_many_after_the_base_url_makes_no_difference(client: Client) -> None:
+    client.embed({"image": IMAGE})
+    assert client.post("//sam3/embed_image", {"image": IMAGE})["image_id"]
+    assert client.post("///sam3/concept_segment", concept())["prompt_results"]
+    assert requests.get(f"{client.url}//info", timeout=PATIENCE_S).json()["name"] == "sam3-serve"
+
+
+def test_a_path_with_a_line_break_is_no_route(server: str) -> None:
+    answer = requests.post(f"{server}/sam3/embed_image%0A", json={"image": IMAGE}, timeout=PATIENCE_S)
+    assert answer.status_code == 422
 
 
 def test_bodies_over_the_limit_are_413(start_server: ServerFactory) -> None:

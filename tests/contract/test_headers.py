@@ -102,6 +102,62 @@ def test_large_answers_are_compressed_when_asked_for(start_server: ServerFactory
         assert int(asked.headers["content-length"]) < int(plain.headers["content-length"])
 
 
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [
+        ("gzip;q=0", False),
+        ("gzip; q=0.0, deflate", False),
+        ("*;q=0", False),
+        ("gzip;q=0, *", False),
+        ("gzip;q=oops", False),
+        ("br", False),
+        ("", False),
+        ("notgzip", False),
+        ("gzip;q=0.1", True),
+        ("br, GZIP", True),
+        ("*", True),
+    ],
+)
+def test_compression_is_as_accepted(start_server: ServerFactory, accepted: str, compressed: bool) -> None:
+    with start_server(gzip_min_bytes=0) as url:
+        answer = requests.get(
+            f"{url}/openapi.json", headers={"Accept-Encoding": accepted}, timeout=PATIENCE_S
+        )
+    assert (answer.headers.get("content-encoding") == "gzip") == compressed
+    assert answer.json()["openapi"]
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "/",
+        "/info",
+        "/docs",
+        "/openapi.json",
+        "/readiness",
+        "/healthz",
+        "/sam3/images",
+        "/docs/assets/swagger-ui.css",
+    ],
+)
+def test_head_answers_as_get_without_the_body(server: str, route: str) -> None:
+    asked = {"Accept-Encoding": "identity"}
+    head, get = (
+        requests.request(one, server + route, headers=asked, timeout=PATIENCE_S) for one in ("HEAD", "GET")
+    )
+    assert (head.status_code, head.content) == (get.status_code, b"") == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    if route != "/sam3/images":  # which holds times
+        assert head.headers["content-length"] == get.headers["content-length"]
+    for name in HEADERS:
+        assert head.headers[name]
+
+
+def test_head_of_a_route_without_get_is_405(server: str) -> None:
+    answer = requests.head(f"{server}/sam3/embed_image", timeout=PATIENCE_S)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 def test_no_cors_by_default(start_server: ServerFactory) -> None:
     with start_server() as url:
         answer = requests.get(f"{url}/info", headers={"Origin": "https://app.example"}, timeout=PATIENCE_S)
@@ -120,6 +176,7 @@ def test_cors_as_configured(start_server: ServerFactory) -> None:
             route, headers={**asked, "Origin": "https://evil.example"}, timeout=PATIENCE_S
         )
         assert "access-control-allow-origin" not in other.headers
+        assert (other.status_code, other.json()) == (400, {"message": "Disallowed CORS origin"})
         # An error must be readable by the page that caused it.
         failed = requests.post(
             route, json={"image": IMAGE}, headers={"Origin": asked["Origin"]}, timeout=PATIENCE_S

@@ -35,7 +35,9 @@ def test_an_image_is_listed_with_its_size_its_tier_and_its_age(client: Client) -
     assert found["age"] >= 0
 
 
-@pytest.mark.parametrize("image_id", ["plain", "with/slash", "näme ?&#%2F", "a//b"])
+@pytest.mark.parametrize(
+    "image_id", ["plain", "with/slash", "näme ?&#%2F", "a//b", "/a", " ", "👩\u200d🔬", "...", "a/../b"]
+)
 def test_a_deleted_image_is_not_there_any_more(client: Client, image_id: str) -> None:
     client.embed({"image": as_json(numbered(901)), "image_id": image_id})
     answer = delete(client.url, image_id)
@@ -44,6 +46,28 @@ def test_a_deleted_image_is_not_there_any_more(client: Client, image_id: str) ->
     assert image_id not in listed(client.url)
     client.visual({"image_id": image_id, "prompts": CLICK}, expect=404)
     assert delete(client.url, image_id).status_code == 404
+
+
+@pytest.mark.parametrize("image_id", ["scan\n", "a\nb", "\x00", "\x85", "\u2028", ".", "x" * 513])
+def test_an_id_that_cannot_be_stored_deletes_nothing(client: Client, image_id: str) -> None:
+    """Above all not an image of another id: `scan` where `scan%0A` is asked for."""
+    client.embed({"image": as_json(numbered(907)), "image_id": "scan"})
+    path = image_id if image_id == "." else quote(image_id, safe="")
+    prepared = requests.Request("DELETE", f"{client.url}/sam3/images/x").prepare()
+    prepared.url = f"{client.url}/sam3/images/{path}"  # as it is: `requests` resolves dots
+    with requests.Session() as session:
+        answer = session.send(prepared, timeout=PATIENCE_S)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"][0]["loc"][0] == "path"
+    assert "scan" in listed(client.url)
+
+
+def test_a_path_that_is_not_utf8_names_no_image(client: Client) -> None:
+    client.embed({"image": as_json(numbered(908)), "image_id": "\ufffd"})
+    answer = requests.delete(f"{client.url}/sam3/images/%FF", timeout=PATIENCE_S)
+    assert answer.status_code == 422
+    assert "not UTF-8" in answer.json()["detail"][0]["msg"]
+    assert delete(client.url, "\ufffd").status_code == 200
 
 
 def test_a_deleted_image_is_gone_under_its_other_ids_too(client: Client) -> None:

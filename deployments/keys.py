@@ -4,7 +4,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-DERIVED_ID = re.compile(r"sha256-(?P<digest>[0-9a-f]{64})")
+DERIVED_PREFIX = "sha256-"
+"""Ids that begin so name the content with this digest, and nothing else."""
+DERIVED_ID = re.compile(DERIVED_PREFIX + r"(?P<digest>[0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ def content_digest(content: bytes) -> str:
 
 def derived_id(digest: str) -> str:
     """The image id of an image that its client did not name."""
-    return f"sha256-{digest}"
+    return f"{DERIVED_PREFIX}{digest}"
 
 
 def digest_in(image_id: str) -> str | None:

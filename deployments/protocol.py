@@ -10,7 +10,7 @@ CacheTier = Literal["hot", "warm", "cold", "miss", "joined"]
 Results = TypeVar("Results")
 
 
-class ImageSource(Protocol):
+class ImageFile(Protocol):
     """An image that a request brought and nobody has read yet: base64 text, a multipart part or a URL."""
 
     async def content_id(self) -> str:
@@ -27,7 +27,7 @@ class ImageReference:
     """The image of a request: its tenant, and its source, its id, or both."""
 
     tenant: str
-    source: ImageSource | None = None
+    source: ImageFile | None = None
     image_id: str | None = None
     quota: int | None = None
     """Most bytes kept of this tenant in each of the tiers warm and cold; None: the last quota given stays."""
@@ -154,7 +154,7 @@ class Segmenter(Protocol):
     ) -> Answer[Results]:
         """The model's answer about an image. `request` None only encodes the image, for later requests.
 
-        Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageSource.content`.
+        Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageFile.content`.
         """
         ...
 

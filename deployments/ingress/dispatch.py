@@ -50,7 +50,7 @@ class Dispatcher:
     ) -> tuple[str, Answered]:
         """The image's id and the decoder's answer. `request` None only encodes the image.
 
-        Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageSource.content`.
+        Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageFile.content`.
         """
         received = time.time()
         digest = await image.source.content_id() if image.source else None

@@ -25,6 +25,7 @@ from roboflow_workflows.http_contract.entities import (
 from roboflow_workflows.http_contract.errors import workflow_error_payload
 from roboflow_workflows.prototypes.block import StepExecutionMode
 
+from deployments.workflows.class_names import tidy_definition
 from deployments.workflows.images import RunImages
 from deployments.workflows.inputs import put
 from deployments.workflows.policy import Policy, RefusedDefinition
@@ -80,7 +81,7 @@ def _run(
     decoding = {
         file: steps.submit(images.decode, file) for file in {place["file"] for place in header["places"]}
     }
-    engine = _engine(request.specification, provider, steps, request.workflow_id)
+    engine = _engine(tidy_definition(request.specification), provider, steps, request.workflow_id)
     for place in header["places"]:
         value = {**place["extras"], "type": "numpy_object", "value": decoding[place["file"]].result()}
         put(request.inputs, place["path"], value)
@@ -96,7 +97,7 @@ def _validate(
     setup: EngineSetup, header: dict[str, Any], _: RunImages, provider: Sam3Provider, steps: StepPool
 ) -> Any:
     setup.policy.check(header["document"])
-    _engine(header["document"], provider, steps).close()
+    _engine(tidy_definition(header["document"]), provider, steps).close()
     return WorkflowValidationStatus(status="ok").model_dump()
 
 

@@ -14,8 +14,8 @@ from deployments.keys import content_digest
 from deployments.protocol import (
     ConceptRequest,
     DeadlineExceeded,
+    ImageFile,
     ImageReference,
-    ImageSource,
     Overloaded,
     PromptRequest,
     Segmenter,
@@ -112,11 +112,11 @@ class ModelCalls:
             self.failure = self.failure or error
             return unanswerable("SAM 3 did not answer", 500)
 
-    async def _ask(self, header: Header, source: ImageSource, timings: Timings) -> Any:
+    async def _ask(self, header: Header, source: ImageFile, timings: Timings) -> Any:
         answer = await self._segmenter.answer(ImageReference(self._tenant, source), _request(header), timings)
         return _masks(answer.results)
 
-    def _image(self, header: Header, parts: Sequence[bytes]) -> ImageSource:
+    def _image(self, header: Header, parts: Sequence[bytes]) -> ImageFile:
         described = header["image"]
         if "file" in described:
             return self._file(described["file"])

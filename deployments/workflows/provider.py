@@ -9,6 +9,7 @@ from roboflow_workflows.errors import ClientCausedStepExecutionError
 from roboflow_workflows.execution_engine.v1.dynamic_blocks.workflow_debug import current_debug_step_name
 from roboflow_workflows.prototypes.models_provider import UNSET
 
+from deployments.workflows.class_names import named
 from deployments.workflows.frames import Header
 from deployments.workflows.images import RunImages
 
@@ -88,17 +89,19 @@ class Sam3Provider:
         nms_iou_threshold: Any = UNSET,
         format: Any = UNSET,
     ) -> list[Concepts]:
-        """Every instance of each concept."""
+        """Every instance of each concept. A prompt without a name finds nothing, where others have one."""
         self.add_model(model_id)
+        asked = named(prompts) or range(len(prompts))
         header = {
             "method": "concept",
-            "prompts": prompts,
+            "prompts": [prompts[index] for index in asked],
             "threshold": _given(output_prob_thresh),
             "nms": _given(nms_iou_threshold),
             "format": _given(format),
         }
-        results = self._run(header, image)
-        found = [PromptResult(index, _predictions(one)) for index, one in enumerate(results)]
+        results = dict(zip(asked, self._run(header, image), strict=True))
+        # The block knows a result's class by its place.
+        found = [PromptResult(index, _predictions(results.get(index, ()))) for index in range(len(prompts))]
         return [Concepts(found)]
 
     def run_sam2_segmentation(

@@ -13,6 +13,9 @@ in one piece, which images do not. How long it may take to come is bounded as th
 
 A HAProxy that has just been started knows no application for a second or so, and Serve has it answer 404, which clients
 take for good. Here that is a 503 with Retry-After, as every refusal.
+
+Every error is JSON, whoever answers it, and the pages that CORS allows may read it. An `X-Request-ID` that does not fit
+into a line of a log is replaced, so that the answer and the logs have one id.
 """
 
 import inspect
@@ -32,7 +35,7 @@ POD_MODE = 0o755
 _PROGRAM = """#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
 set -eu
-{python} -IS -c {rules} "$3" {values}
+{python} -IS -c {rules} "$3" {values} {origins}
 exec {binary} "$@"
 """
 
@@ -41,10 +44,15 @@ def program(binary: str, host: str, settings: Settings) -> str:
     """The text of the program that Serve starts in place of `binary`. host: that the front end listens on, or
     AS_SERVE_SAYS."""
     front = f"[{host}]" if ":" in host else host
+    # In pods, the program is there before the settings: it reads this one when it is run.
+    origins = (
+        '"${SAM3_CORS_ORIGINS-}"' if host == AS_SERVE_SAYS else shlex.quote(",".join(settings.cors_origins))
+    )
     values = front, str(math.ceil(settings.request_timeout_s)), str(math.ceil(settings.retry_after_s))
     return _PROGRAM.format(
         python=shlex.quote(sys.executable),
         values=shlex.join(values),
+        origins=origins,
         rules=shlex.quote(inspect.getsource(haproxy_rules)),
         binary=shlex.quote(binary),
     )

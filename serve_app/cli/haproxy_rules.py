@@ -3,7 +3,7 @@
 `serve_app.cli.haproxy` puts this text into the program that Serve starts as HAProxy, where a bare interpreter runs it
 before each start: so it imports the standard library alone.
 
-    python haproxy_rules.py CONFIG HOST SECONDS RETRY_AFTER
+    python haproxy_rules.py CONFIG HOST SECONDS RETRY_AFTER ORIGINS
 
 corrects the file CONFIG. A rule that does not find its one line, or a line that no rule allows afterwards, ends the
 program with a message and the status 1, and HAProxy does not start: another version of Serve may write what these
@@ -22,26 +22,88 @@ REFUSED = ".refused"
 
 Rule = tuple[str, str, str]
 """What it achieves, the line as a regular expression, and what takes its place, as `re.sub` takes it."""
+FAILED = ".500"
+"""Ending of the file beside CONFIG that HAProxy answers where no server did: it is a 500, as Serve makes it."""
+_FAILED = """{"message": "Internal error."}"""
 _DEFAULTS = (
     "option http-buffer-request",
     "timeout http-request {seconds}s",
     "option http-ignore-probes",  # a connection on which nothing came is closed without a word
-    "http-error status 408 content-type application/json"
-    """ string '{{"message": "The request did not arrive in time."}}'""",
 )
-_UNKNOWN = (
-    "503 content-type application/json hdr Retry-After {retry_after}"
-    """ string '{{"message": "The server is starting."}}'"""
-)
+_OWN_ERRORS = {
+    400: "The request ends too early: the upload was cut.",
+    403: "The request is refused.",
+    408: "The request did not arrive in time.",
+    413: "The request is too large.",
+    500: "Internal error.",
+    501: "The server does not support what the request asks for.",
+}
+_ERRORS_OF_SERVERS = {
+    400: "The request is not HTTP.",
+    404: "There is no such route.",
+    408: "The request took too long and was given up.",
+    500: "Internal error.",
+    503: "The server is busy.",
+}
+"""Instead of plain text, which Serve and its web server answer: the application's errors are JSON."""
+_STARTING = "The server is starting."
+_REQUEST_ID = "^[!-~]{1,128}$"
+"""Any other id is replaced. Serve answers the client's id as it is; the logs hold ids that fit into a line."""
+_ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.:\[\]_-]+|null")
 _BIND = r"( *bind )\S*(:\d+)$"
 _FRONT = r"(?<=frontend http_frontend\n)" + _BIND
 
 
-def rules(host: str, seconds: str, retry_after: str) -> list[Rule]:
-    """host: that the front end listens on. seconds: that a request may take to arrive. retry_after: seconds."""
+def _json(status: int, message: str, retry_after: str) -> str:
+    again = f" hdr Retry-After {retry_after}" if status == 503 else ""
+    return f"""{status} content-type application/json{again} string '{{"message": "{message}"}}'"""
+
+
+def _cors(origins: str) -> list[str]:
+    """The lines that let pages of `origins` (separated by commas) read the errors of HAProxy itself. The origin is
+    captured, as rules for answers cannot read the request. Raises ValueError."""
+    names = [name.strip() for name in origins.split(",") if name.strip()]
+    for name in names:
+        if not _ORIGIN.fullmatch(name):
+            raise ValueError(f"{name!r} is not a web origin, such as https://example.com")
+    if not names:
+        return []
+    asked = "found" if "*" in names else f"str {' '.join(names)}"
+    value = "*" if "*" in names else "%[capture.req.hdr(0)]"
+    when = f"if {{ capture.req.hdr(0) -m {asked} }} !{{ res.hdr(access-control-allow-origin) -m found }}"
+    return [
+        "capture request header origin len 256",
+        # The first line ends what the condition asks for, so it comes last.
+        f"http-after-response set-header Vary Origin {when}",
+        f"http-after-response set-header Access-Control-Expose-Headers Retry-After {when}",
+        f"http-after-response set-header Access-Control-Allow-Origin {value} {when}",
+    ]
+
+
+def _front_lines(retry_after: str, origins: str) -> list[str]:
+    unfit = f"!{{ req.fhdr_cnt(x-request-id) 1 }} || !{{ req.fhdr(x-request-id) -m reg '{_REQUEST_ID}' }}"
+    return [
+        f"http-request del-header x-request-id if {unfit}",
+        *(
+            f"http-response return status {_json(status, message, retry_after)}"
+            f" if {{ status {status} }} {{ res.hdr(content-type) -m beg text/plain }}"
+            for status, message in _ERRORS_OF_SERVERS.items()
+        ),
+        *_cors(origins),
+    ]
+
+
+def rules(host: str, seconds: str, retry_after: str, origins: str, failed: str) -> list[Rule]:
+    """host: that the front end listens on. seconds: that a request may take to arrive. retry_after: seconds. origins:
+    of CORS. failed: path of the file that is answered where no server did."""
+    own = [
+        f"http-error status {_json(status, message, retry_after)}" for status, message in _OWN_ERRORS.items()
+    ]
     added = "".join(rf"\n\1{line.format(seconds=seconds)}" for line in _DEFAULTS)
+    added += "".join(f"\n    {_literal(line)}" for line in own)
+    in_front = "".join(f"\n    {_literal(line)}" for line in _front_lines(retry_after, origins))
     inside = rf"\g<1>{LOOPBACK}\2"
-    front = rf"\g<1>{host}\2" if host != AS_SERVE_SAYS else r"\g<0>"
+    front = (rf"\g<1>{host}\2" if host != AS_SERVE_SAYS else r"\g<0>") + in_front
     return [
         ("the front end listens on the host of the settings", _FRONT, front),
         ("statistics stay on loopback", r"(?<=listen stats\n)" + _BIND, inside),
@@ -52,9 +114,19 @@ def rules(host: str, seconds: str, retry_after: str) -> list[Rule]:
         (
             "an application that is not known yet is a 503",
             r'^( *http-request return status )404 .* for available routes\."$',
-            r"\g<1>" + _UNKNOWN.format(retry_after=retry_after),
+            r"\g<1>" + _literal(_json(503, _STARTING, retry_after)),
+        ),
+        (
+            "an answer that no server gave is JSON",
+            r"^( *errorfile 502 )\S+(\n *errorfile 503 )\S+(\n *errorfile 504 )\S+$",
+            "".join(rf"\g<{place}>{_literal(failed)}" for place in (1, 2, 3)),
         ),
     ]
+
+
+def _literal(text: str) -> str:
+    """Text in what `re.sub` puts in place of a line."""
+    return text.replace("\\", r"\\")
 
 
 FORBIDDEN = (
@@ -65,9 +137,9 @@ FORBIDDEN = (
 """What no line may be afterwards, the front end's `bind` aside."""
 
 
-def corrected(config: str, host: str, seconds: str, retry_after: str) -> str:
+def corrected(config: str, host: str, seconds: str, retry_after: str, origins: str, failed: str) -> str:
     """The configuration with every rule applied. Raises ValueError, which names the rule, where one does not hold."""
-    for name, line, instead in rules(host, seconds, retry_after):
+    for name, line, instead in rules(host, seconds, retry_after, origins, failed):
         config, found = re.subn(line, instead, config, flags=re.MULTILINE)
         if found != 1:
             raise ValueError(f"{name}: {found} lines, and not one, look like {line}")
@@ -83,14 +155,16 @@ def main(path: str, *values: str) -> None:
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes longer to import than all of this
         config = file.read()
     try:
-        config = corrected(config, *values)
+        config = corrected(config, *values, path + FAILED)
     except ValueError as error:
         reason = f"HAProxy is not started, as Serve's configuration of it is not as expected. {error}"
         with open(path + REFUSED, "w", encoding="utf-8") as file:  # noqa: PTH123
             file.write(reason)
         sys.exit(reason)
-    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(config)
+    head = f"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: {len(_FAILED)}"
+    for name, text in ((path, config), (path + FAILED, f"{head}\r\n\r\n{_FAILED}")):
+        with open(name, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
+            file.write(text)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
 from deployments.observe.metrics import LocalMetrics, Metrics
 from deployments.protocol import Segmenter
@@ -18,9 +17,11 @@ from deployments.workflows.protocol import Workflows
 from serve_app.http import errors, openapi
 from serve_app.http.around.access_log import access_log
 from serve_app.http.around.admission import Admission
+from serve_app.http.around.compressed import Gunzip
 from serve_app.http.around.middleware import ExchangeMiddleware, LastResort
 from serve_app.http.around.observe import Observe, Reporter, RequestMetrics
 from serve_app.http.around.route_names import RouteNames
+from serve_app.http.around.standard import Cors, Gzip, Head
 from serve_app.http.context import HttpContext
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.sam3.routes import ROUTES
@@ -105,6 +106,7 @@ def _surround(
     reporters: Sequence[Reporter],
 ) -> None:
     """Add the middleware, innermost first."""
+    app.add_middleware(Gunzip, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(LastResort, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(
         Admission,
@@ -113,17 +115,18 @@ def _surround(
         retry_after_s=settings.retry_after_s,
     )
     app.add_middleware(
-        GZipMiddleware,
+        Gzip,
         minimum_size=settings.gzip_min_bytes,
         compresslevel=GZIP_LEVEL,
         # An .npz is compressed already.
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
+    app.add_middleware(Head)
     if settings.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=ANSWER_HEADERS,
         )

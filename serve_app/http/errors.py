@@ -6,6 +6,7 @@ Messages say what to do. They never hold the request's content, a key, a fetched
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -32,14 +33,14 @@ class InvalidRequest(Exception):
         return cls([{"loc": ["body", *loc], "msg": message, "type": kind}])
 
     @classmethod
-    def of(cls, error: ValidationError, *where: str | int) -> "InvalidRequest":
-        """Pydantic's errors about the part `where` of the body, without the request's content."""
+    def of(cls, error: ValidationError, *where: str | int, inside: str = "body") -> "InvalidRequest":
+        """Pydantic's errors about the part `where` of the body (or of the path), without the request's content."""
         found = error.errors(include_url=False, include_context=False, include_input=False)
         # Places such as "<xywh>" name a branch of a union, not a part of the request.
         branch = [[part for part in item["loc"] if not str(part).startswith("<")] for item in found]
         return cls(
             [
-                {"loc": ["body", *where, *loc], "msg": item["msg"], "type": item["type"]}
+                {"loc": [inside, *where, *loc], "msg": item["msg"], "type": item["type"]}
                 for item, loc in zip(found, branch, strict=True)
             ]
         )
@@ -74,6 +75,10 @@ class NotKept(Exception):
 
 class TooLarge(Exception):
     """The body, or the requested answer, is over a limit."""
+
+
+class UnsupportedEncoding(Exception):
+    """The request's body is compressed in a way that the server does not read."""
 
 
 class NoWorkflows(Exception):
@@ -123,7 +128,7 @@ TABLE: dict[type[Exception], Row] = {
     UnreadableImage: Row(400),
     UnsupportedFormat: Row(400),
     MalformedModelId: Row(400),
-    ClientDisconnect: Row(400),  # the client has left and does not read it
+    ClientDisconnect: Row(400, "the upload was cut: the connection closed before the whole body had arrived"),
     Unauthorized: Row(401, extra=lambda _: {"status": 401}, headers=lambda _: {"WWW-Authenticate": "Bearer"}),
     UnknownImage: Row(404),
     NotKept: Row(404),
@@ -131,6 +136,7 @@ TABLE: dict[type[Exception], Row] = {
     UnknownWorkflow: Row(404),
     TooLarge: Row(413),
     ImageTooLarge: Row(413),
+    UnsupportedEncoding: Row(415, headers=lambda _: {"Accept-Encoding": "gzip, identity"}),
     RateLimited: Row(429, headers=_retry_after),
     NoWorkflows: Row(501),
     Overloaded: Row(503, "the server is busy", headers=_retry_after),
@@ -162,6 +168,13 @@ def name_of(error: Exception) -> str:
     return type(error.error if isinstance(error, InList) else error).__name__
 
 
+def routes_there_are(app: FastAPI) -> str:
+    """The documented routes of an app in words, for clients that ask for others of the hosted API."""
+    paths = app.openapi()["paths"]
+    listed = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    return f"it has {', '.join(listed)}. See /docs"
+
+
 def install(app: FastAPI) -> None:
     """Make the app answer the table's errors, and starlette's own (404, 405), as `{"message": ...}`."""
 
@@ -173,7 +186,12 @@ def install(app: FastAPI) -> None:
 
     async def http_exception(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return JSONResponse({"message": error.detail}, error.status_code, error.headers)
+        message, headers = error.detail, dict(error.headers or {})
+        if error.status_code == 404 and message == HTTPStatus.NOT_FOUND.phrase:
+            message = f"this server has no such route: {routes_there_are(app)}"
+        if "GET" in headers.get("Allow", ""):
+            headers["Allow"] += ", HEAD"
+        return JSONResponse({"message": message}, error.status_code, headers)
 
     for kind in (InvalidRequest, InList, *TABLE):
         app.add_exception_handler(kind, foreseen)

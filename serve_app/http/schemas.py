@@ -4,10 +4,19 @@ Validation is strict: a number written as a string, or 1 for true, is a wrong ty
 as a missing optional field.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 COORDINATE_LIMIT = 1e9
@@ -27,7 +36,27 @@ MAX_LIST = 1024
 Coordinate = Annotated[float, Field(ge=-COORDINATE_LIMIT, le=COORDINATE_LIMIT, allow_inf_nan=False)]
 Length = Annotated[float, Field(ge=0, le=COORDINATE_LIMIT, allow_inf_nan=False)]
 Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-ImageId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+
+CONTROL_CHARACTERS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+"""Control characters and line separators, inside the brackets of a regular expression of any dialect."""
+_ID_PATTERN = rf"^(?!\.{{1,2}}$)[^{CONTROL_CHARACTERS}]+$"
+
+
+def _image_id(text: str) -> str:
+    if not re.fullmatch(_ID_PATTERN, text):
+        raise PydanticCustomError(
+            "image_id", "an image_id holds no control character, and is not '.' or '..'"
+        )
+    return text
+
+
+ImageId = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_ID_CHARACTERS, json_schema_extra={"pattern": _ID_PATTERN}),
+    AfterValidator(_image_id),
+]
+"""The one grammar of image ids, in bodies and paths. A name that no path can hold is no id: it could not be deleted."""
+IMAGE_ID: TypeAdapter[str] = TypeAdapter(ImageId)
 
 
 def _label(value: Any) -> bool:

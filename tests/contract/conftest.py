@@ -17,6 +17,7 @@ from serve_app.http.app import create_app
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
+from tests.support.patience import PATIENCE_S
 
 URL_VARIABLE = "SAM3_CONTRACT_URL"
 HERE = Path(__file__).parent
@@ -73,7 +74,7 @@ class Client:
         return answer.json()
 
     def send(self, route: str, body: Any, **options: Any) -> requests.Response:
-        return requests.post(self.url + route, json=body, timeout=None, **options)
+        return requests.post(self.url + route, json=body, timeout=PATIENCE_S, **options)
 
     def concept(self, body: Any, expect: int = 200, **options: Any) -> Any:
         return self.post("/sam3/concept_segment", body, expect, **options)

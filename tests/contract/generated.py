@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.patience import PATIENCE_S
+
 HERE = Path(__file__).parent
 
 
@@ -14,7 +16,7 @@ def check_generated_requests(server: str, folder: Path, examples: int, *options:
     command = [
         *(sys.executable, "-m", "schemathesis.cli", f"--config-file={HERE / 'schemathesis.toml'}"),
         *("run", f"{server}/openapi.json", "--checks=all", f"--max-examples={examples}", "--no-color"),
-        "--request-timeout=120",  # a small machine, asked for 256 masks at once
+        f"--request-timeout={PATIENCE_S:.0f}",
         *options,
     ]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}

@@ -12,6 +12,7 @@ import requests
 from serve_app.http.tenants import keyfile
 from tests.contract.conftest import ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, scene
 
 KEY = "s3k_0123456789-very-secret-0123456789"
@@ -35,7 +36,7 @@ def lines(path: Path) -> Callable[[], list[dict[str, Any]]]:
 
 
 def post(url: str, route: str, **document: Any) -> requests.Response:
-    return requests.post(url + route, json=document, headers={"X-Request-ID": "find-me"}, timeout=60)
+    return requests.post(url + route, json=document, headers={"X-Request-ID": "find-me"}, timeout=PATIENCE_S)
 
 
 def test_one_line_says_how_a_request_went(
@@ -95,8 +96,8 @@ def test_texts_of_clients_are_not_logged_by_default(
             assert post(url, CONCEPT + query, **good).status_code == 200
             assert post(url, VISUAL + query, image_id=IMAGE_ID, **extra).status_code == 200
             assert post(url, CONCEPT + query, **{**good, "format": TEXT}).status_code == 400
-        requests.get(f"{url}/nowhere/{IMAGE_ID}?api_key={KEY}", timeout=60)
-        requests.request("PROPFIND", f"{url}/info", timeout=60)
+        requests.get(f"{url}/nowhere/{IMAGE_ID}?api_key={KEY}", timeout=PATIENCE_S)
+        requests.request("PROPFIND", f"{url}/info", timeout=PATIENCE_S)
         post(url, CONCEPT, image=IMAGE, prompts=prompts, api_key="s3k_wrong-key-wrong-key")
     left = path.read_text()
     for secret in (
@@ -146,10 +147,10 @@ def test_off_is_off_and_stdout_is_standard_output(
     start_server: ServerFactory, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with start_server(access_log="off") as url:
-        requests.get(url + "/info", timeout=60)
+        requests.get(url + "/info", timeout=PATIENCE_S)
     assert capfd.readouterr().out == ""
     with start_server(access_log="stdout") as url:
-        requests.get(url + "/info", timeout=60)
+        requests.get(url + "/info", timeout=PATIENCE_S)
     assert json.loads(capfd.readouterr().out)["route"] == "/info"
 
 
@@ -158,7 +159,7 @@ def test_a_file_that_is_rotated_away_is_made_anew(
 ) -> None:
     with start_server(access_log=str(path)) as url:
         for route in ("/info", "/readiness"):
-            requests.get(url + route, timeout=60)
+            requests.get(url + route, timeout=PATIENCE_S)
             while not path.exists() or not path.read_text():  # it is written when the answer is out
                 time.sleep(0.01)
             if route == "/info":
@@ -168,4 +169,4 @@ def test_a_file_that_is_rotated_away_is_made_anew(
 
 def test_a_file_that_cannot_be_written_stops_nothing(start_server: ServerFactory, tmp_path: Path) -> None:
     with start_server(access_log=str(tmp_path / "no" / "such" / "folder")) as url:
-        assert requests.get(url + "/info", timeout=60).status_code == 200
+        assert requests.get(url + "/info", timeout=PATIENCE_S).status_code == 200

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, encoded, scene
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 def curl(*arguments: str) -> tuple[int, str]:
     """Status and body."""
     command = ["curl", "--silent", "--show-error", "--write-out", "\n%{http_code}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     body, _, status = done.stdout.rpartition("\n")
     return int(status), body
 

@@ -14,6 +14,7 @@ from deployments.protocol import DeadlineExceeded, Overloaded
 from sam3_engine.errors import ImageTooLarge
 from tests.contract.conftest import Client, ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, encoded, numbered, scene
 
 IMAGE = as_json(encoded(scene()))
@@ -137,7 +138,7 @@ def test_422_says_where(client: Client) -> None:
 def test_bodies_that_are_no_json_object_are_422(server: str, raw: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     for route in (CONCEPT, VISUAL, EMBED):
-        answer = requests.post(server + route, data=raw, headers=headers, timeout=60)
+        answer = requests.post(server + route, data=raw, headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 422, answer.text
         assert set(answer.json()) == {"detail"}
 
@@ -151,14 +152,14 @@ def test_numbers_without_end_are_422(server: str, number: str) -> None:
         VISUAL: f'{{"image_id": "x", "prompts": [{{"points": [{{"x": {number}, "y": 1}}]}}]}}',
     }
     for route, raw in bodies.items():
-        answer = requests.post(server + route, data=raw, headers=headers, timeout=60)
+        answer = requests.post(server + route, data=raw, headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 422, answer.text
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml"])
 def test_other_content_types_are_422(server: str, kind: str) -> None:
     headers = {"Content-Type": kind}
-    answer = requests.post(server + EMBED, data=b'{"image": 1}', headers=headers, timeout=60)
+    answer = requests.post(server + EMBED, data=b'{"image": 1}', headers=headers, timeout=PATIENCE_S)
     assert answer.status_code == 422
     assert "application/json" in answer.json()["detail"][0]["msg"]
 
@@ -191,11 +192,45 @@ def test_unknown_models_are_404(client: Client, model_id: str) -> None:
 
 
 def test_unknown_routes_and_methods_have_messages(server: str) -> None:
-    missing = requests.get(f"{server}/sam4", timeout=60)
-    assert (missing.status_code, missing.json()) == (404, {"message": "Not Found"})
-    wrong = requests.get(server + CONCEPT, timeout=60)
+    missing = requests.get(f"{server}/sam4", timeout=PATIENCE_S)
+    assert missing.status_code == 404
+    wrong = requests.get(server + CONCEPT, timeout=PATIENCE_S)
     assert (wrong.status_code, wrong.json()) == (405, {"message": "Method Not Allowed"})
     assert wrong.headers["allow"] == "POST"
+    assert requests.post(f"{server}/info", timeout=PATIENCE_S).headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/infer/object_detection"),
+        ("POST", "/infer/instance_segmentation"),
+        ("POST", "/model/add"),
+        ("GET", "/model/registry"),
+        ("POST", "/sam2/embed_image"),
+        ("POST", "/dataset/3"),
+        ("GET", "/nowhere"),
+    ],
+)
+def test_routes_that_are_not_here_are_404_that_says_what_there_is(
+    server: str, method: str, path: str
+) -> None:
+    answer = requests.request(method, server + path, json={}, timeout=PATIENCE_S, allow_redirects=False)
+    assert answer.status_code == 404, answer.text
+    for route in ("POST /sam3/concept_segment", "POST /sam3/visual_segment", "GET /info", "/docs"):
+        assert route in answer.json()["message"]
+
+
+def test_a_slash_too_many_after_the_base_url_makes_no_difference(client: Client) -> None:
+    client.embed({"image": IMAGE})
+    assert client.post("//sam3/embed_image", {"image": IMAGE})["image_id"]
+    assert client.post("///sam3/concept_segment", concept())["prompt_results"]
+    assert requests.get(f"{client.url}//info", timeout=PATIENCE_S).json()["name"] == "sam3-serve"
+
+
+def test_a_path_with_a_line_break_is_no_route(server: str) -> None:
+    answer = requests.post(f"{server}/sam3/embed_image%0A", json={"image": IMAGE}, timeout=PATIENCE_S)
+    assert answer.status_code == 422
 
 
 def test_bodies_over_the_limit_are_413(start_server: ServerFactory) -> None:
@@ -210,9 +245,9 @@ def test_bodies_over_the_limit_are_413(start_server: ServerFactory) -> None:
             yield b'"}}'
 
         headers = {"Content-Type": "application/json"}
-        answer = requests.post(url + EMBED, data=chunks(), headers=headers, timeout=60)
+        answer = requests.post(url + EMBED, data=chunks(), headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 413
-        form = requests.post(url + EMBED, files={"image": ("a.png", b"A" * 200_000)}, timeout=60)
+        form = requests.post(url + EMBED, files={"image": ("a.png", b"A" * 200_000)}, timeout=PATIENCE_S)
         assert form.status_code == 413
         assert Client(url).embed({"image": as_json(numbered(300))})["image_id"]
 
@@ -224,7 +259,7 @@ def test_images_over_the_pixel_limit_are_413(start_server: ServerFactory) -> Non
 
 def test_too_many_requests_are_503_with_retry_after(start_server: ServerFactory) -> None:
     with start_server(FakeSegmenter(error=Overloaded(2.2))) as url:
-        answer = requests.post(url + EMBED, json={"image": IMAGE}, timeout=60)
+        answer = requests.post(url + EMBED, json={"image": IMAGE}, timeout=PATIENCE_S)
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "3"
         assert "busy" in answer.json()["message"]
@@ -241,7 +276,7 @@ def test_errors_of_the_segmenter(start_server: ServerFactory, error: Exception) 
     }[type(error)]
     with start_server(FakeSegmenter(error=error)) as url:
         for route, body in ((CONCEPT, concept()), (VISUAL, visual()), (EMBED, {"image": IMAGE})):
-            answer = requests.post(url + route, json=body, timeout=60)
+            answer = requests.post(url + route, json=body, timeout=PATIENCE_S)
             assert (answer.status_code, answer.json()) == (expected[0], {"message": expected[1]})
             assert answer.headers["x-request-id"]
 
@@ -266,7 +301,7 @@ async def test_a_client_that_goes_away_leaves_the_server_well(server: str) -> No
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    answer = await asyncio.to_thread(requests.get, f"{server}/healthz", timeout=60)
+    answer = await asyncio.to_thread(requests.get, f"{server}/healthz", timeout=PATIENCE_S)
     assert answer.status_code == 200
 
 
@@ -274,14 +309,14 @@ def test_a_full_server_refuses_with_the_headers_of_every_answer(start_server: Se
     """One long request fills it; the next is refused at once, and later all is well."""
     segmenter = FakeSegmenter(delay_s=2.0)
     with start_server(segmenter, max_in_flight=1) as url, ThreadPoolExecutor(1) as threads:
-        first = threads.submit(requests.post, url + EMBED, json={"image": IMAGE}, timeout=60)
+        first = threads.submit(requests.post, url + EMBED, json={"image": IMAGE}, timeout=PATIENCE_S)
         while not segmenter.asked:
             time.sleep(0.005)
-        refused = requests.post(url + EMBED, json={"image": IMAGE}, timeout=60)
+        refused = requests.post(url + EMBED, json={"image": IMAGE}, timeout=PATIENCE_S)
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         assert "x-processing-time" in refused.headers
         assert refused.json()["message"] == "the server is busy: too many requests are waiting"
-        assert requests.get(url + "/readiness", timeout=60).status_code == 200
+        assert requests.get(url + "/readiness", timeout=PATIENCE_S).status_code == 200
         assert first.result().status_code == 200
-        assert requests.post(url + EMBED, json={"image": IMAGE}, timeout=60).status_code == 200
+        assert requests.post(url + EMBED, json={"image": IMAGE}, timeout=PATIENCE_S).status_code == 200

@@ -8,6 +8,7 @@ import requests
 
 from tests.contract.conftest import Client, ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, encoded, numbered, scene
 
 IMAGE = as_json(encoded(scene()))
@@ -33,7 +34,7 @@ HEADERS = ("X-Request-ID", "X-Processing-Time", "X-Model-Id", "Server-Timing")
     ],
 )
 def test_every_answer_has_the_headers(server: str, method: str, route: str, body: Any, status: int) -> None:
-    answer = requests.request(method, server + route, json=body, timeout=60)
+    answer = requests.request(method, server + route, json=body, timeout=PATIENCE_S)
     assert answer.status_code == status
     for name in HEADERS:
         assert answer.headers[name]
@@ -43,16 +44,16 @@ def test_every_answer_has_the_headers(server: str, method: str, route: str, body
 
 def test_internal_errors_have_the_headers(start_server: ServerFactory) -> None:
     with start_server(FakeSegmenter(error=RuntimeError())) as url:
-        answer = requests.post(f"{url}/sam3/embed_image", json={"image": IMAGE}, timeout=60)
+        answer = requests.post(f"{url}/sam3/embed_image", json={"image": IMAGE}, timeout=PATIENCE_S)
         assert answer.status_code == 500
         for name in HEADERS:
             assert answer.headers[name]
 
 
 def test_the_request_id_is_echoed_or_made(server: str) -> None:
-    echoed = requests.get(f"{server}/info", headers={"X-Request-ID": "abc-123"}, timeout=60)
+    echoed = requests.get(f"{server}/info", headers={"X-Request-ID": "abc-123"}, timeout=PATIENCE_S)
     assert echoed.headers["X-Request-ID"] == "abc-123"
-    made = [requests.get(f"{server}/info", timeout=60).headers["X-Request-ID"] for _ in range(2)]
+    made = [requests.get(f"{server}/info", timeout=PATIENCE_S).headers["X-Request-ID"] for _ in range(2)]
     assert len(set(made)) == 2
 
 
@@ -60,7 +61,7 @@ def test_an_unfit_request_id_is_replaced(start_server: ServerFactory) -> None:
     with start_server() as url:
         for unfit in ("x" * 129, "a b", "caf\xe9"):
             answer = requests.get(
-                f"{url}/info", headers={"X-Request-ID": unfit.encode("latin-1")}, timeout=60
+                f"{url}/info", headers={"X-Request-ID": unfit.encode("latin-1")}, timeout=PATIENCE_S
             )
             assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
 
@@ -101,9 +102,65 @@ def test_large_answers_are_compressed_when_asked_for(start_server: ServerFactory
         assert int(asked.headers["content-length"]) < int(plain.headers["content-length"])
 
 
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [
+        ("gzip;q=0", False),
+        ("gzip; q=0.0, deflate", False),
+        ("*;q=0", False),
+        ("gzip;q=0, *", False),
+        ("gzip;q=oops", False),
+        ("br", False),
+        ("", False),
+        ("notgzip", False),
+        ("gzip;q=0.1", True),
+        ("br, GZIP", True),
+        ("*", True),
+    ],
+)
+def test_compression_is_as_accepted(start_server: ServerFactory, accepted: str, compressed: bool) -> None:
+    with start_server(gzip_min_bytes=0) as url:
+        answer = requests.get(
+            f"{url}/openapi.json", headers={"Accept-Encoding": accepted}, timeout=PATIENCE_S
+        )
+    assert (answer.headers.get("content-encoding") == "gzip") == compressed
+    assert answer.json()["openapi"]
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "/",
+        "/info",
+        "/docs",
+        "/openapi.json",
+        "/readiness",
+        "/healthz",
+        "/sam3/images",
+        "/docs/assets/swagger-ui.css",
+    ],
+)
+def test_head_answers_as_get_without_the_body(server: str, route: str) -> None:
+    asked = {"Accept-Encoding": "identity"}
+    head, get = (
+        requests.request(one, server + route, headers=asked, timeout=PATIENCE_S) for one in ("HEAD", "GET")
+    )
+    assert (head.status_code, head.content) == (get.status_code, b"") == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    if route != "/sam3/images":  # which holds times
+        assert head.headers["content-length"] == get.headers["content-length"]
+    for name in HEADERS:
+        assert head.headers[name]
+
+
+def test_head_of_a_route_without_get_is_405(server: str) -> None:
+    answer = requests.head(f"{server}/sam3/embed_image", timeout=PATIENCE_S)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 def test_no_cors_by_default(start_server: ServerFactory) -> None:
     with start_server() as url:
-        answer = requests.get(f"{url}/info", headers={"Origin": "https://app.example"}, timeout=60)
+        answer = requests.get(f"{url}/info", headers={"Origin": "https://app.example"}, timeout=PATIENCE_S)
         assert "access-control-allow-origin" not in answer.headers
 
 
@@ -111,14 +168,19 @@ def test_cors_as_configured(start_server: ServerFactory) -> None:
     asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
     with start_server(FakeSegmenter(error=RuntimeError()), cors_origins="https://app.example") as url:
         route = f"{url}/sam3/embed_image"
-        preflight = requests.options(route, headers=asked, timeout=60)
+        preflight = requests.options(route, headers=asked, timeout=PATIENCE_S)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == "https://app.example"
         assert preflight.headers["X-Request-ID"]
-        other = requests.options(route, headers={**asked, "Origin": "https://evil.example"}, timeout=60)
+        other = requests.options(
+            route, headers={**asked, "Origin": "https://evil.example"}, timeout=PATIENCE_S
+        )
         assert "access-control-allow-origin" not in other.headers
+        assert (other.status_code, other.json()) == (400, {"message": "Disallowed CORS origin"})
         # An error must be readable by the page that caused it.
-        failed = requests.post(route, json={"image": IMAGE}, headers={"Origin": asked["Origin"]}, timeout=60)
+        failed = requests.post(
+            route, json={"image": IMAGE}, headers={"Origin": asked["Origin"]}, timeout=PATIENCE_S
+        )
         assert failed.status_code == 500
         assert failed.headers["access-control-allow-origin"] == "https://app.example"
         assert "X-Request-ID" in failed.headers["access-control-expose-headers"]

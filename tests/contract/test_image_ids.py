@@ -74,6 +74,28 @@ def test_with_id_and_image_the_new_image_wins(client: Client) -> None:
     assert three["predictions"] == two["predictions"]
 
 
-@pytest.mark.parametrize("image_id", ["", "x" * 513, 5, ["a"]])
+CONTROLS = ["scan\n", "a\nb", "\x00", "tab\there", "\x7f", "\x85", "line\u2028separator"]
+
+
+@pytest.mark.parametrize("image_id", ["", "x" * 513, 5, ["a"], ".", "..", *CONTROLS])
 def test_malformed_image_ids_are_422(client: Client, image_id: Any) -> None:
-    client.embed({"image": as_json(numbered(7)), "image_id": image_id}, expect=422)
+    for body in ({"image": as_json(numbered(7))}, {}):
+        named = {**body, "image_id": image_id, "prompts": PROMPTS}
+        for route in ("/sam3/embed_image", "/sam3/concept_segment", "/sam3/visual_segment"):
+            client.post(route, named if "visual" not in route else {**named, "prompts": []}, expect=422)
+
+
+def test_ids_of_digests_are_reserved_for_their_own_content(client: Client) -> None:
+    content, other = numbered(8), numbered(9)
+    image_id = "sha256-" + hashlib.sha256(content).hexdigest()
+    for route in ("/sam3/embed_image", "/sam3/concept_segment", "/sam3/visual_segment"):
+        body = {
+            "image": as_json(other),
+            "image_id": image_id,
+            "prompts": PROMPTS if "concept" in route else None,
+        }
+        (item,) = client.post(route, body, expect=422)["detail"]
+        assert item["loc"] == ["body", "image_id"]
+    client.visual({"image_id": image_id}, expect=404)
+    assert client.embed({"image": as_json(content), "image_id": image_id})["image_id"] == image_id
+    client.embed({"image": as_json(content), "image_id": "sha256-mine"}, expect=422)

@@ -13,6 +13,7 @@ import requests
 from PIL import Image, features
 
 from tests.contract.conftest import Client
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import (
     HEIGHT,
     SQUARE,
@@ -99,7 +100,9 @@ def test_every_way_of_sending_is_the_same_image(client: Client, server: str) -> 
         plain.rstrip("="),
     ]
     ids = {client.embed({"image": {"type": "base64", "value": way}})["image_id"] for way in ways}
-    answer = requests.post(f"{server}/sam3/embed_image", files={"image": ("a.png", content)}, timeout=60)
+    answer = requests.post(
+        f"{server}/sam3/embed_image", files={"image": ("a.png", content)}, timeout=PATIENCE_S
+    )
     assert ids == {answer.json()["image_id"]}
 
 
@@ -107,7 +110,7 @@ def multipart(server: str, route: str, request: Any = None, *images: bytes) -> r
     parts: list[Any] = [("image", (f"{index}.png", image, "image/png")) for index, image in enumerate(images)]
     if request is not None:
         parts.append(("request", (None, json.dumps(request), "application/json")))
-    return requests.post(server + route, files=parts, timeout=60)
+    return requests.post(server + route, files=parts, timeout=PATIENCE_S)
 
 
 def test_multipart(client: Client, server: str) -> None:
@@ -121,7 +124,7 @@ def test_multipart(client: Client, server: str) -> None:
 def test_multipart_request_may_be_a_file_part(server: str) -> None:
     request = ("request.json", json.dumps({"prompts": BLUE}), "application/json")
     files: Any = {"image": ("a.png", numbered(102)), "request": request}
-    answer = requests.post(f"{server}/sam3/concept_segment", files=files, timeout=60)
+    answer = requests.post(f"{server}/sam3/concept_segment", files=files, timeout=PATIENCE_S)
     assert answer.status_code == 200, answer.text
 
 
@@ -130,7 +133,7 @@ def test_multipart_image_needs_no_filename(server: str, client: Client, charset:
     content = numbered(106)
     part = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + content + b"\r\n--x--\r\n"
     headers = {"Content-Type": f"multipart/form-data{charset}; boundary=x"}
-    answer = requests.post(f"{server}/sam3/embed_image", data=part, headers=headers, timeout=60)
+    answer = requests.post(f"{server}/sam3/embed_image", data=part, headers=headers, timeout=PATIENCE_S)
     assert answer.status_code == 200, answer.text
     assert answer.json()["image_id"] == client.embed({"image": as_json(content)})["image_id"]
 
@@ -139,7 +142,7 @@ def test_multipart_request_keeps_unicode(server: str) -> None:
     request = json.dumps({"prompts": [{"text": "größe 猫"}]}, ensure_ascii=False)
     for part in ((None, request), ("request.json", request)):
         files = {"image": ("a.png", numbered(107)), "request": part}
-        answer = requests.post(f"{server}/sam3/concept_segment", files=files, timeout=60)
+        answer = requests.post(f"{server}/sam3/concept_segment", files=files, timeout=PATIENCE_S)
         assert answer.json()["prompt_results"][0]["echo"]["text"] == "größe 猫"
 
 
@@ -163,7 +166,7 @@ def test_multipart_by_id_needs_no_image(client: Client, server: str) -> None:
     ],
 )
 def test_bad_multipart_images_are_400(server: str, parts: Any, say: str) -> None:
-    answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=60)
+    answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=PATIENCE_S)
     assert answer.status_code == 400
     assert say in answer.json()["message"]
 
@@ -179,15 +182,73 @@ def test_bad_multipart_images_are_400(server: str, parts: Any, say: str) -> None
     ids=["no-image", "no-json", "no-object", "image-twice"],
 )
 def test_malformed_multipart_is_422(server: str, parts: Any) -> None:
-    answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=60)
+    answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=PATIENCE_S)
     assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("name", ["prompts", "format", "images", "file", "api_key", "image_id"])
+def test_other_parts_are_refused_by_name(server: str, name: str) -> None:
+    parts: Any = [("image", ("a.png", numbered(108))), (name, (None, "rle"))]
+    answer = requests.post(f"{server}/sam3/visual_segment", files=parts, timeout=PATIENCE_S)
+    assert answer.status_code == 422, answer.text
+    (item,) = answer.json()["detail"]
+    assert item["loc"] == ["body", name]
+    assert "`request`" in item["msg"]
+
+
+def test_two_request_parts_are_refused(server: str) -> None:
+    parts: Any = [("image", ("a.png", numbered(109)))] + [("request", (None, "{}"))] * 2
+    answer = requests.post(f"{server}/sam3/embed_image", files=parts, timeout=PATIENCE_S)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "request"]
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.02, 0.5, 0.99])
+def test_a_cut_multipart_upload_is_called_that(server: str, keep: float) -> None:
+    parts = {"image": ("a.png", numbered(110)), "request": (None, "{}")}
+    whole = requests.Request("POST", f"{server}/sam3/embed_image", files=parts).prepare()
+    assert isinstance(whole.body, bytes)
+    cut = whole.body[: int(len(whole.body) * keep)]
+    headers = {"Content-Type": whole.headers["Content-Type"]}
+    answer = requests.post(whole.url or "", data=cut, headers=headers, timeout=PATIENCE_S)
+    assert answer.status_code == 422
+    assert "the upload was cut" in answer.json()["detail"][0]["msg"]
+
+
+def test_a_cut_json_upload_is_called_that(server: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    cut = json.dumps({"image": as_json(numbered(111))})[:-20]
+    answer = requests.post(f"{server}/sam3/embed_image", data=cut, headers=headers, timeout=PATIENCE_S)
+    assert answer.status_code == 422
+    assert "the upload was cut" in answer.json()["detail"][0]["msg"]
+
+
+@pytest.mark.parametrize("prefix", ["data:image/png;base64,", "DATA:;base64,", " data:image/png;x=y;base64,"])
+def test_a_data_url_is_the_image_that_it_holds(client: Client, prefix: str) -> None:
+    content = numbered(112)
+    url = prefix + base64.b64encode(content).decode()
+    by_content = client.embed({"image": as_json(content)})
+    assert client.embed({"image": {"type": "url", "value": url}})["image_id"] == by_content["image_id"]
+
+
+@pytest.mark.parametrize(
+    ("image", "say"),
+    [
+        ({"type": "url", "value": "data:image/svg+xml,%3Csvg/%3E"}, "base64"),
+        ({"type": "url", "value": "data:image/png;base64,%%%"}, "not valid base64"),
+        ({"type": "url", "value": "data:image/png;base64,"}, "empty"),
+        ({"type": "base64", "value": "https://example.com/a.png"}, "looks like a URL"),
+    ],
+)
+def test_values_of_another_type_are_told(client: Client, image: Any, say: str) -> None:
+    assert say in client.embed({"image": image}, expect=400)["message"]
 
 
 @pytest.mark.parametrize("body", [b"--x\r\nnonsense", b"", b"--x\r\n\r\nno name\r\n--x--\r\n"])
 @pytest.mark.parametrize("boundary", ["; boundary=x", ""])
 def test_broken_multipart_is_422(server: str, body: bytes, boundary: str) -> None:
     headers = {"Content-Type": f"multipart/form-data{boundary}"}
-    answer = requests.post(f"{server}/sam3/embed_image", data=body, headers=headers, timeout=60)
+    answer = requests.post(f"{server}/sam3/embed_image", data=body, headers=headers, timeout=PATIENCE_S)
     assert answer.status_code == 422, answer.text
 
 

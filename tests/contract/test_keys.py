@@ -11,6 +11,7 @@ import requests
 from serve_app.http.tenants import keyfile
 from tests.contract.conftest import Client, ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, encoded, numbered, scene
 
 IMAGE = as_json(encoded(scene()))
@@ -43,7 +44,7 @@ def ask(
         params={"api_key": query} if query is not None else None,
         headers={"Authorization": f"Bearer {bearer}"} if bearer is not None else None,
         json={"image": IMAGE, **({"api_key": body} if body is not None else {})},
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 
@@ -68,22 +69,22 @@ def test_the_first_place_decides(guarded: Guarded) -> None:
 def test_multipart_with_a_key(guarded: Guarded) -> None:
     url, key, _ = guarded
     files: Any = {"image": ("a.png", numbered(1)), "request": (None, f'{{"api_key": "{key}"}}')}
-    assert requests.post(url + EMBED, files=files, timeout=60).status_code == 200
+    assert requests.post(url + EMBED, files=files, timeout=PATIENCE_S).status_code == 200
     files = {"image": ("a.png", numbered(1))}
-    assert requests.post(url + EMBED, files=files, timeout=60).status_code == 401
+    assert requests.post(url + EMBED, files=files, timeout=PATIENCE_S).status_code == 401
 
 
 def test_no_key_is_401_whatever_the_body_holds(guarded: Guarded) -> None:
     url, _, _ = guarded
     for raw in (b"{}", b"not json", b'{"api_key": 5}', b'{"api_key": ""}', b'{"api_key": null}'):
         headers = {"Content-Type": "application/json"}
-        assert requests.post(url + EMBED, data=raw, headers=headers, timeout=60).status_code == 401
+        assert requests.post(url + EMBED, data=raw, headers=headers, timeout=PATIENCE_S).status_code == 401
 
 
 def test_the_servers_own_routes_need_no_key(guarded: Guarded) -> None:
     url, _, _ = guarded
     for route in ("/", "/info", "/docs", "/openapi.json", "/readiness", "/healthz"):
-        assert requests.get(url + route, timeout=60).status_code == 200
+        assert requests.get(url + route, timeout=PATIENCE_S).status_code == 200
 
 
 def test_tenants_share_nothing(guarded: Guarded, key_file: Path) -> None:

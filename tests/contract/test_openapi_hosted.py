@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.patience import PATIENCE_S
+
 HOSTED = json.loads((Path(__file__).parent / "data/hosted-openapi-0.64.4.facts.json").read_text())
 SCHEMAS = HOSTED["components"]["schemas"]
 PROSE = {"title", "description", "examples", "summary"}
@@ -68,7 +70,7 @@ NEW_BOUNDS = {  # limits that the hosted document does not name
 
 @pytest.fixture(scope="module")
 def ours(server: str) -> dict[str, Any]:
-    document = requests.get(f"{server}/openapi.json", timeout=60).json()
+    document = requests.get(f"{server}/openapi.json", timeout=PATIENCE_S).json()
     assert isinstance(document, dict)
     return document
 
@@ -182,12 +184,12 @@ def test_every_route_has_an_example_that_works(ours: dict[str, Any], server: str
         if "delete" in operations or of_workflows(path):
             continue
         if "post" not in operations:
-            assert requests.get(server + path, timeout=60).status_code == 200
+            assert requests.get(server + path, timeout=PATIENCE_S).status_code == 200
             continue
         examples = operations["post"]["requestBody"]["content"]["application/json"]["examples"]
         assert examples
         for example in examples.values():
-            answer = requests.post(server + path, json=example["value"], timeout=60)
+            answer = requests.post(server + path, json=example["value"], timeout=PATIENCE_S)
             assert answer.status_code == 200, answer.text
             tried += 1
     assert tried >= 6
@@ -196,5 +198,5 @@ def test_every_route_has_an_example_that_works(ours: dict[str, Any], server: str
 def test_the_examples_find_something(ours: dict[str, Any], server: str) -> None:
     route = "/sam3/concept_segment"
     example = ours["paths"][route]["post"]["requestBody"]["content"]["application/json"]["examples"]["text"]
-    answer = requests.post(server + route, json=example["value"], timeout=60).json()
+    answer = requests.post(server + route, json=example["value"], timeout=PATIENCE_S).json()
     assert len(answer["prompt_results"][0]["predictions"]) == 1

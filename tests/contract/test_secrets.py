@@ -11,6 +11,7 @@ import requests
 from serve_app.http.tenants import keyfile
 from tests.contract.conftest import ServerFactory
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, encoded, scene
 
 SECRET = "s3k_0123456789-very-secret-0123456789"
@@ -64,12 +65,13 @@ def test_nothing_secret_is_left_behind(
                 {**good, "api_key": {"nested": SECRET}},
             )
             answers += [
-                requests.post(url + ROUTE + query, json=body, headers=headers, timeout=60) for body in bodies
+                requests.post(url + ROUTE + query, json=body, headers=headers, timeout=PATIENCE_S)
+                for body in bodies
             ]
             raw = b'{"api_key": "' + SECRET.encode() + b'", broken'
             headers = {**headers, "Content-Type": "application/json"}
-            answers.append(requests.post(url + ROUTE + query, data=raw, headers=headers, timeout=60))
-            answers.append(requests.get(f"{url}/nowhere{query}", headers=headers, timeout=60))
+            answers.append(requests.post(url + ROUTE + query, data=raw, headers=headers, timeout=PATIENCE_S))
+            answers.append(requests.get(f"{url}/nowhere{query}", headers=headers, timeout=PATIENCE_S))
     statuses = {answer.status_code for answer in answers}
     assert statuses == ({500, 422, 404, 401} if known else {404, 401})
     left = logs.getvalue() + "".join(answer.text + str(answer.headers) for answer in answers)
@@ -83,7 +85,9 @@ def test_nothing_secret_is_left_behind(
 def test_an_internal_error_is_logged_under_its_id(start_server: ServerFactory, logs: io.StringIO) -> None:
     with start_server(FakeSegmenter(error=RuntimeError("the cause"))) as url:
         body = {"image": IMAGE, "prompts": PROMPTS}
-        answer = requests.post(url + ROUTE, json=body, headers={"X-Request-ID": "find-me"}, timeout=60)
+        answer = requests.post(
+            url + ROUTE, json=body, headers={"X-Request-ID": "find-me"}, timeout=PATIENCE_S
+        )
     assert answer.json() == {"message": "Internal error."}
     assert "find-me" in logs.getvalue()
     assert "the cause" in logs.getvalue()

@@ -15,6 +15,7 @@ from serve_app.http.reading import pinned
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.reading.pinned import checked_session
 from serve_app.settings import Settings
+from tests.support.patience import PATIENCE_S
 
 PICTURE = b"picture"
 
@@ -236,8 +237,6 @@ async def test_signed_urls_are_sent_as_written() -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen")
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from tests.contract.conftest import Client
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import CIRCLE, HEIGHT, SQUARE, WIDTH, as_json, box_iou, encoded, polygon_box, scene
 
 IMAGE = as_json(encoded(scene()))
@@ -159,9 +160,13 @@ def test_coordinates_far_outside_are_answered(client: Client) -> None:
 def test_the_self_hosted_documents_two_steps(server: str) -> None:
     """Embed, then click by `image_id` alone, with a key in the query that an open server ignores."""
     query = {"api_key": "<YOUR_API_KEY>"}
-    step = requests.post(f"{server}/sam3/embed_image", params=query, json={"image": IMAGE}, timeout=60)
+    step = requests.post(
+        f"{server}/sam3/embed_image", params=query, json={"image": IMAGE}, timeout=PATIENCE_S
+    )
     image_id = step.json()["image_id"]
     body = {"image_id": image_id, "prompts": [{"points": [{**centre(CIRCLE), "positive": True}]}]}
-    answer = requests.post(f"{server}/sam3/visual_segment", params=query, json=body, timeout=60).json()
+    answer = requests.post(
+        f"{server}/sam3/visual_segment", params=query, json=body, timeout=PATIENCE_S
+    ).json()
     assert_shows(answer["predictions"][0], CIRCLE)
     assert answer["image_id"] == image_id

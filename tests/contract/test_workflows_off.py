@@ -4,6 +4,7 @@ import pytest
 import requests
 
 from tests.contract.conftest import ServerFactory
+from tests.support.patience import PATIENCE_S
 
 ROUTES = [
     ("POST", "/workflows/run"),
@@ -22,6 +23,8 @@ ROUTES = [
 @pytest.mark.parametrize(("method", "route"), ROUTES)
 def test_501_says_how_to_switch_them_on(start_server: ServerFactory, method: str, route: str) -> None:
     with start_server() as url:
-        answer = requests.request(method, url + route, json={} if method == "POST" else None, timeout=60)
+        answer = requests.request(
+            method, url + route, json={} if method == "POST" else None, timeout=PATIENCE_S
+        )
     assert answer.status_code == 501
     assert "make serve WORKFLOWS=1" in answer.json()["message"]

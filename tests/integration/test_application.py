@@ -18,6 +18,7 @@ from PIL import Image
 from harness import exposed
 from harness.server import ServerProcess
 from harness.waiting import wait_until
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
 
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
@@ -34,7 +35,7 @@ QUIET_S = 5
 
 
 def post(server: ServerProcess, route: str, **document: Any) -> requests.Response:
-    return requests.post(f"{server.url}/sam3/{route}", json=document, timeout=120)
+    return requests.post(f"{server.url}/sam3/{route}", json=document, timeout=PATIENCE_S)
 
 
 def click(server: ServerProcess, **document: Any) -> dict[str, Any]:
@@ -253,7 +254,7 @@ def restarted(server: ServerProcess, before: set[int]) -> bool:
 
 
 def listed(server: ServerProcess) -> dict[str, dict[str, Any]]:
-    images = requests.get(f"{server.url}/sam3/images", timeout=60).json()["images"]
+    images = requests.get(f"{server.url}/sam3/images", timeout=PATIENCE_S).json()["images"]
     return {image["image_id"]: image for image in images}
 
 
@@ -267,11 +268,11 @@ def test_a_deleted_image_is_gone_from_every_tier(server: ServerProcess) -> None:
     assert found["bytes"] == len(numbered(700))
     assert found["embedding_bytes"] > 0
 
-    assert requests.delete(f"{server.url}/sam3/images/goes", timeout=60).status_code == 200
+    assert requests.delete(f"{server.url}/sam3/images/goes", timeout=PATIENCE_S).status_code == 200
     assert {"goes", content}.isdisjoint(listed(server))
     for image_id in ("goes", content):
         assert post(server, "visual_segment", image_id=image_id, prompts=[CLICK]).status_code == 404
-        assert requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=60).status_code == 404
+        assert requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=PATIENCE_S).status_code == 404
     again = post(server, "visual_segment", image=image, prompts=[CLICK])
     assert cache(again) == "miss"
 
@@ -283,9 +284,9 @@ def test_an_image_deleted_while_it_is_encoded_stays_deleted(server: ServerProces
             image_id = f"fleeting-{number}"
             image = as_json(numbered(720 + number))
             embedding = threads.submit(post, server, "embed_image", image=image, image_id=image_id)
-            deleted = requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=60)
+            deleted = requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=PATIENCE_S)
             while deleted.status_code == 404 and not embedding.done():
-                deleted = requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=60)
+                deleted = requests.delete(f"{server.url}/sam3/images/{image_id}", timeout=PATIENCE_S)
             assert embedding.result().status_code == 200
             if deleted.status_code == 200:
                 assert image_id not in listed(server)

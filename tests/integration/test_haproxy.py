@@ -1,5 +1,6 @@
 """The real HAProxy with Serve's own configuration, corrected as `sam3-serve up` does, before servers that die."""
 
+import json
 import socket
 import subprocess
 import time
@@ -20,6 +21,7 @@ from serve_app.cli.haproxy import LOOPBACK, program
 from serve_app.cli.ray_environment import SERVING
 from serve_app.settings import Settings
 from tests.support.haproxy import written_by_serve
+from tests.support.patience import PATIENCE_S
 
 BUFFER = int(SERVING["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"])
 KIB = 1024
@@ -32,6 +34,8 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     dying = False
     for_good = False
+    plain_error = 0
+    """A status that it answers in plain text."""
 
     class RequestHandlerClass(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -39,6 +43,14 @@ class Server(ThreadingHTTPServer):
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.server.request_ids += self.headers.get_all("X-Request-ID", [])
+            if self.server.plain_error:
+                self.send_response(self.server.plain_error)
+                self.send_header("Content-Type", "text/plain")
+                self.send_header("Content-Length", "4")
+                self.end_headers()
+                self.wfile.write(b"text")
+                return
             if self.server.dying:
                 if self.server.for_good:
                     self.server.socket.close()
@@ -60,6 +72,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__((LOOPBACK, 0), self.RequestHandlerClass)
+        self.request_ids: list[str] = []
         Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -78,7 +91,7 @@ def haproxy(
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen([wrapper, "-db", "-f", config], stdout=log, stderr=log)
     try:
-        for _ in range(200):
+        while True:
             assert process.poll() is None, (folder / "log.txt").read_text()
             with socket.socket() as tried:
                 if not tried.connect_ex((LOOPBACK, port)):
@@ -92,7 +105,7 @@ def haproxy(
 
 def post(url: str, size: int, session: requests.Session | None = None) -> str:
     """What a server made of so many bytes; a connection that was closed raises."""
-    answer = (session or requests).post(url, data=b"x" * size, timeout=30)
+    answer = (session or requests).post(url, data=b"x" * size, timeout=PATIENCE_S)
     return f"{answer.status_code} {answer.text}"
 
 
@@ -134,7 +147,7 @@ def test_what_comes_slowly_is_repeated_too(tmp_path: Path) -> None:
             with requests.Session() as session:
                 prepared = session.prepare_request(requests.Request("POST", url, headers=headers))
                 prepared.body = slowly()  # type: ignore[assignment]  # requests takes it
-                assert session.send(prepared, timeout=30).text == str(4 * KIB)
+                assert session.send(prepared, timeout=PATIENCE_S).text == str(4 * KIB)
 
 
 def test_what_does_not_fit_into_the_buffer_passes_and_is_not_repeated(tmp_path: Path) -> None:
@@ -153,7 +166,7 @@ def test_what_does_not_fit_into_the_buffer_passes_and_is_not_repeated(tmp_path: 
 def heard(url: str, said: bytes) -> str:
     """All that comes back until the connection is closed."""
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
         connection.sendall(said)
         return connection.makefile("rb").read().decode()
 
@@ -169,9 +182,84 @@ def test_a_request_that_does_not_arrive_is_answered_as_errors_are(tmp_path: Path
     assert body == '{"message": "The request did not arrive in time."}'
 
 
+ORIGIN = {"Origin": "https://app.example"}
+CORS = ["https://other.example, https://app.example", "*"]
+
+
+@pytest.mark.parametrize("origins", CORS)
+def test_its_own_errors_are_json_that_allowed_pages_may_read(tmp_path: Path, origins: str) -> None:
+    gone = Server()
+    gone.server_close()
+    with haproxy(tmp_path, [gone], cors_origins=origins) as url:
+        answer = requests.post(url, data=b"{}", headers=ORIGIN, timeout=PATIENCE_S)
+        other = requests.post(url, data=b"{}", headers={"Origin": "https://evil.example"}, timeout=PATIENCE_S)
+    assert (answer.status_code, answer.json()) == (500, {"message": "Internal error."})
+    allowed = answer.headers["access-control-allow-origin"]
+    assert allowed == ("*" if origins == "*" else ORIGIN["Origin"])
+    assert answer.headers["access-control-expose-headers"] == "Retry-After"
+    assert ("access-control-allow-origin" in other.headers) == (origins == "*")
+
+
+def test_an_upload_that_was_cut_is_called_that(tmp_path: Path) -> None:
+    with haproxy(tmp_path, [Server()], cors_origins="*") as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+            connection.sendall(
+                b"POST / HTTP/1.1\r\nHost: x\r\nOrigin: https://x\r\nContent-Length: 10\r\n\r\n12345"
+            )
+            connection.shutdown(socket.SHUT_WR)
+            head, _, body = connection.makefile("rb").read().decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 ")
+    assert "access-control-allow-origin: *" in head.lower()
+    assert "the upload was cut" in json.loads(body)["message"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
+def test_plain_text_of_serve_becomes_json(tmp_path: Path, status: int) -> None:
+    server = Server()
+    server.plain_error = status
+    with haproxy(tmp_path, [server], cors_origins="*") as url:
+        answer = requests.post(url, data=b"x", headers=ORIGIN, timeout=PATIENCE_S)
+    assert answer.status_code == status
+    assert answer.json()["message"]
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed"),
+    [
+        ("abc-123", True),
+        ("x" * 128, True),
+        ("x" * 129, False),
+        ("a b", False),
+        ("caf\xe9", False),
+        ("", False),
+    ],
+)
+def test_a_request_id_reaches_serve_only_where_logs_can_hold_it(
+    tmp_path: Path, sent: str, passed: bool
+) -> None:
+    server = Server()
+    with haproxy(tmp_path, [server]) as url:
+        headers = {"X-Request-ID": sent.encode("latin-1")}
+        requests.post(url, data=b"x", headers=headers, timeout=PATIENCE_S)
+    assert server.request_ids == ([sent] if passed else [])
+
+
+def test_two_request_ids_are_none(tmp_path: Path) -> None:
+    server = Server()
+    ids = b"X-Request-ID: one\r\nX-Request-ID: two\r\n"
+    with haproxy(tmp_path, [server]) as url:
+        heard(
+            url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + ids + b"Content-Length: 0\r\n\r\n"
+        )
+    assert server.request_ids == []
+
+
 def test_while_it_knows_no_application_it_asks_to_come_back(tmp_path: Path) -> None:
     with haproxy(tmp_path, []) as url:
-        answer = requests.post(f"{url}/sam3/concept_segment", data=b"{}", timeout=30)
+        answer = requests.post(f"{url}/sam3/concept_segment", data=b"{}", timeout=PATIENCE_S)
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.json() == {"message": "The server is starting."}

@@ -9,6 +9,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from tests.support.patience import PATIENCE_S
+
 
 @contextmanager
 def serving(app: FastAPI, **config: Any) -> Iterator[str]:
@@ -35,7 +37,7 @@ def serving(app: FastAPI, **config: Any) -> Iterator[str]:
 
     thread = threading.Thread(target=run, name="test-server", daemon=True)
     thread.start()
-    started.wait(30)
+    started.wait(PATIENCE_S)
     if failure or not server.started:
         raise RuntimeError("the test server did not start") from (failure[0] if failure else None)
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -18,6 +18,7 @@ from serve_app.settings import Settings
 from serve_app.workflows import workflow_config
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
+from tests.support.patience import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Server:
         return client.configure(InferenceConfiguration(api_key_transport="header"))
 
     def post(self, route: str, document: Any, **options: Any) -> requests.Response:
-        return requests.post(self.url + route, json=document, timeout=60, **options)
+        return requests.post(self.url + route, json=document, timeout=PATIENCE_S, **options)
 
     def run(self, specification: Any, inputs: Any = None, **fields: Any) -> requests.Response:
         return self.post("/workflows/run", {"specification": specification, "inputs": inputs or {}, **fields})

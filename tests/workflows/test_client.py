@@ -114,6 +114,26 @@ def test_classes_thresholds_and_suppression_reach_the_model(server: Server) -> N
     assert asked.nms_iou_threshold == 0.8
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("given", [True, False], ids=["in-the-step", "as-an-input"])
+def test_blank_class_names_are_left_out(server: Server, version: int, given: bool) -> None:
+    """`class_names: "a, , b,"` names two classes."""
+    names = "red circle, , blue square,"
+    step = sam3(version, class_names=names if given else "$inputs.names")
+    declared = [] if given else [{"type": "WorkflowParameter", "name": "names"}]
+    specification = workflow(step, inputs=declared, found="$steps.sam.predictions")
+    inputs = {"image": as_json(encoded(scene())), **({} if given else {"names": names})}
+    answer = server.run(specification, inputs)
+    assert answer.status_code == 200, answer.text
+    classes = [one["class"].strip() for one in answer.json()["outputs"][0]["found"]["predictions"]]
+    assert sorted(classes) == ["blue square", "red circle", "red circle"]
+
+
+def test_class_names_without_a_name_are_refused(server: Server) -> None:
+    specification = workflow(sam3(class_names=" , "), found="$steps.sam.predictions")
+    assert server.run(specification, {"image": as_json(encoded(scene()))}).status_code == 400
+
+
 def test_parameters_and_excluded_fields(server: Server) -> None:
     specification = workflow(
         sam3(class_names="$inputs.names"),

@@ -14,6 +14,7 @@ from inference_sdk import InferenceHTTPClient
 from PIL import Image
 
 from harness.server import ServerProcess
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json
 from tests.workflows.specifications import DOCUMENTED, interactive, sam3, workflow
 
@@ -34,7 +35,7 @@ def numbered(number: int) -> dict[str, str]:
 
 def run(server: ServerProcess, specification: Any, image: Any, **options: Any) -> requests.Response:
     body = {"specification": specification, "inputs": {"image": image}}
-    return requests.post(f"{server.url}/workflows/run", json=body, timeout=120, **options)
+    return requests.post(f"{server.url}/workflows/run", json=body, timeout=PATIENCE_S, **options)
 
 
 def cache(answer: requests.Response) -> str:
@@ -77,7 +78,7 @@ def test_one_encode_serves_all_steps_and_all_routes(server: ServerProcess) -> No
     direct = requests.post(
         f"{server.url}/sam3/visual_segment",
         json={"image": image, "prompts": [{"points": click["points"]}]},
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert [cache(answer) for answer in (first, again, direct)] == ["miss", "hit", "hit"]
     clicked = first.json()["outputs"][0]["found"]["predictions"][0]
@@ -108,14 +109,14 @@ def test_many_runs_at_once(server: ServerProcess) -> None:
 
 
 def test_the_other_routes(server: ServerProcess) -> None:
-    versions = requests.get(f"{server.url}/workflows/execution_engine/versions", timeout=60)
+    versions = requests.get(f"{server.url}/workflows/execution_engine/versions", timeout=PATIENCE_S)
     assert versions.json()["versions"][0].startswith("1.")
-    assert requests.post(f"{server.url}/workflows/validate", json=DOCUMENTED, timeout=60).json() == {
+    assert requests.post(f"{server.url}/workflows/validate", json=DOCUMENTED, timeout=PATIENCE_S).json() == {
         "status": "ok"
     }
-    blocks = requests.get(f"{server.url}/workflows/blocks/describe", timeout=60).json()["blocks"]
+    blocks = requests.get(f"{server.url}/workflows/blocks/describe", timeout=PATIENCE_S).json()["blocks"]
     assert "roboflow_core/sam3@v3" in [block["manifest_type_identifier"] for block in blocks]
-    assert "/workflows/run" in requests.get(f"{server.url}/openapi.json", timeout=60).json()["paths"]
+    assert "/workflows/run" in requests.get(f"{server.url}/openapi.json", timeout=PATIENCE_S).json()["paths"]
 
 
 def test_a_runner_that_is_killed_fails_no_run(server: ServerProcess) -> None:
@@ -132,7 +133,7 @@ def test_a_runner_that_is_killed_fails_no_run(server: ServerProcess) -> None:
             runner.kill()
         answers += [pool.submit(run, server, specification, numbered(0)) for _ in range(4)]
         assert {answer.result().status_code for answer in answers} == {200}
-    _, alive = psutil.wait_procs(zygotes, timeout=60)
+    _, alive = psutil.wait_procs(zygotes, timeout=PATIENCE_S)
     assert alive == [], "the engine's processes end with their runner"
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.protocol import DeadlineExceeded, Timings
 from serve_app.http.around.exchange import Exchange, request_id_of
+from serve_app.http.around.paths import check_path, without_doubled_start
 from serve_app.http.errors import INTERNAL_ERROR, TooLarge, answer_error, name_of
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ SECRETS = ("api_key", "service_secret")
 
 
 class ExchangeMiddleware:
-    """The outermost middleware: makes the Exchange, removes secrets from the query, adds every answer's headers."""
+    """The outermost middleware: makes the Exchange, mends the path, removes secrets from the query, and adds every
+    answer's headers."""
 
     def __init__(self, app: ASGIApp, *, timeout_s: float, model_id: str, answer_request_id: bool) -> None:
         self._app = app
@@ -32,8 +34,11 @@ class ExchangeMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        without_doubled_start(scope)
+        given = Headers(scope=scope).get("x-request-id")
         timings = Timings(
-            request_id=request_id_of(Headers(scope=scope).get("x-request-id")),
+            # A server in front that answers the id itself answers any id, so the log holds it as it is.
+            request_id=request_id_of(given) if self._answer_request_id or not given else given,
             deadline=time.time() + self._timeout_s,
         )
         exchange = Exchange(timings, model_id=self._model_id, query_key=take_secrets(scope))
@@ -71,6 +76,7 @@ class LastResort:
             await send(message)
 
         try:
+            check_path(scope)
             await self._within_limits(exchange, scope, receive, send_and_note)
         except Exception as error:
             exchange.error = name_of(error)

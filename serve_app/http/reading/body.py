@@ -13,6 +13,7 @@ from serve_app.http.errors import InvalidRequest
 
 PARSED_IN_LINE_BYTES = 256 * 1024
 """JSON of more bytes than this is parsed in a thread."""
+PARTS = ("image", "request")
 UTF8_MARK = b"\xef\xbb\xbf"
 
 
@@ -29,6 +30,17 @@ class _PartsInMemory(MultiPartParser):
 
     spool_max_size = 1 << 40
     max_file_size = spool_max_size  # its name in earlier versions
+    complete = False
+    """Whether the last boundary has come."""
+
+    def on_end(self) -> None:
+        """Called by the parser at the last boundary."""
+        self.complete = True
+
+    def close(self) -> None:
+        """Close the files of parts that have not ended, which no form holds."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 async def read_body(request: Request, max_images: int) -> Body:
@@ -58,6 +70,12 @@ def _parse(raw: bytes) -> Any:
     try:
         return from_json(raw.removeprefix(UTF8_MARK), allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
+        if not raw.strip():
+            raise InvalidRequest.one("the body is empty: send a JSON object", kind="json_invalid") from None
+        if "EOF while parsing" in str(error):
+            raise InvalidRequest.one(
+                f"JSON decode error: the upload was cut, or its JSON has no end: {error}", kind="json_invalid"
+            ) from None
         # The error's message names a position, never the content.
         raise InvalidRequest.one(f"JSON decode error: {error}", kind="json_invalid") from None
 
@@ -77,6 +95,13 @@ async def _read_multipart(request: Request, max_images: int) -> Body:
         reason = error.message if isinstance(error, MultiPartException) else "it has no boundary"
         raise InvalidRequest.one(f"malformed multipart body: {reason}", kind="multipart_invalid") from None
     try:
+        if not parser.complete:
+            parser.close()
+            raise InvalidRequest.one(
+                "the multipart body ends before its last boundary: the upload was cut",
+                kind="multipart_invalid",
+            )
+        _check_names(form)
         files = [await _bytes(part) for part in form.getlist("image")]
         document = await _document(form)
     finally:
@@ -84,6 +109,20 @@ async def _read_multipart(request: Request, max_images: int) -> Body:
     if files and document.get("image") is not None:
         raise InvalidRequest.one("the image is given twice: as a part and in the request", "image")
     return Body(document, files)
+
+
+def _check_names(form: FormData) -> None:
+    """Raises InvalidRequest for parts that would have no effect."""
+    for name in dict.fromkeys(form.keys()):
+        if name not in PARTS:
+            raise InvalidRequest.one(
+                "there is no part of this name: send the files as parts `image`, and the JSON of all other fields as "
+                "one part `request`",
+                name[:80],
+                kind="unknown_part",
+            )
+    if len(form.getlist("request")) > 1:
+        raise InvalidRequest.one("there are several parts of this name: send one", "request")
 
 
 async def _bytes(part: UploadFile | str) -> bytes:

@@ -1,11 +1,13 @@
 """Downloads the images that requests give by URL.
 
-Only https by default, and only images. Addresses are checked and pinned (see pinned.py) for each redirect again. Size
-and time are limited during the download. Requests of one tenant for one URL share its download, and a recent file is
-taken from a cache. Every refusal is a BadImage that names the rule, and never holds the other server's answer.
+Only https by default, and only images, by the type that their server says; where it says none, or only "bytes", the
+bytes decide. Addresses are checked and pinned (see pinned.py) for each redirect again. Size and time are limited during
+the download. Requests of one tenant for one URL share its download, and a recent file is taken from a cache. Every
+refusal is a BadImage that names the rule, and never holds the other server's answer.
 """
 
 import asyncio
+import re
 import ssl
 from functools import partial
 
@@ -22,6 +24,9 @@ from serve_app.settings import Settings
 MAX_URL_CHARACTERS = 8192
 CONCURRENT_DOWNLOADS = 32
 CHUNK_BYTES = 64 * 1024
+BYTES_DECIDE = ("application/octet-stream", "binary/octet-stream", "application/x-octet-stream")
+"""Types that object stores send for every file."""
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
 REDIRECTS = (301, 302, 303, 307, 308)
 HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "sam3-serve"}
 
@@ -102,8 +107,10 @@ class ImageFetcher:
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         if response.status != 200:
             raise BadImage(f"image URL: its server answered {response.status}")
-        if not response.content_type.startswith("image/"):
-            raise BadImage("image URL refused: the answer is not an image")
+        kind = response.content_type  # application/octet-stream where there is none
+        if not kind.startswith("image/") and kind not in BYTES_DECIDE:
+            named = kind if _MEDIA_TYPE.fullmatch(kind) else "something else"
+            raise BadImage(f"image URL refused: its server says that it is {named}, and not an image")
         if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             raise BadImage("image URL refused: its server sent a compressed answer")
         limit = self._settings.url_max_bytes

@@ -1,4 +1,4 @@
-"""The images of a request: base64 text, multipart parts and URLs as `ImageSource`s.
+"""The images of a request: base64 text, multipart parts and URLs as `ImageFile`s.
 
 An image is decoded, fetched and hashed only when its content or id is needed.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pybase64
 
-from deployments.protocol import ImageSource
+from deployments.protocol import ImageFile
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES, content_digest_off_loop
 from serve_app.http.reading.fetch import ImageFetcher
@@ -18,6 +18,8 @@ from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.url_cache import FetchedImage
 
 _DATA_PREFIX = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"\s*data:", re.IGNORECASE)
+_URL = re.compile(r"\s*https?://", re.IGNORECASE)
 _WHITESPACE = re.compile(r"\s+")
 
 REFUSED_TYPES = {
@@ -36,10 +38,13 @@ class FileImage:
         if not content:
             raise BadImage("the image is empty")
         self._content = content
+        self._id: str | None = None
 
     async def content_id(self) -> str:
         """Digest of the bytes."""
-        return await content_digest_off_loop(self._content)
+        if self._id is None:
+            self._id = await content_digest_off_loop(self._content)
+        return self._id
 
     async def content(self) -> bytes:
         """The bytes."""
@@ -100,7 +105,8 @@ def decode_base64(text: str) -> bytes:
     try:
         content = _strictly(payload)
     except (binascii.Error, ValueError):
-        raise BadImage("the image is not valid base64") from None
+        hint = ": it looks like a URL, whose type is 'url'" if _URL.match(payload) else ""
+        raise BadImage(f"the image is not valid base64{hint}") from None
     if not content:
         raise BadImage("the image is empty")
     return content
@@ -116,13 +122,17 @@ def _strictly(payload: str) -> bytes:
     return content
 
 
-def source_of(image: InferenceRequestImage, fetcher: ImageFetcher, tenant: str) -> ImageSource:
+def source_of(image: InferenceRequestImage, fetcher: ImageFetcher, tenant: str) -> ImageFile:
     """The source of an image in JSON. Raises BadImage for refused and unknown types."""
     match image.type, image.value:
         case "base64" | "url", None | "":
             raise BadImage("the image is empty")
         case "base64", str(text):
             return Base64Image(text)
+        case "url", str(url) if _DATA_URL.match(url):  # it holds the image: nothing is fetched
+            if not _DATA_PREFIX.match(url[:256]):
+                raise BadImage("a data: URL of an image must be in base64: data:image/png;base64,...")
+            return Base64Image(url)
         case "url", str(url):
             return UrlImage(fetcher, tenant, url)
     kind = image.type[:40]
@@ -136,7 +146,7 @@ def sources_of(
     fetcher: ImageFetcher,
     tenant: str,
     limit: int,
-) -> list[ImageSource]:
+) -> list[ImageFile]:
     """The sources of one image or of a list of at most `limit`. Raises BadImage, InvalidRequest."""
     listed = [images] if isinstance(images, InferenceRequestImage) else images
     check_count(len(listed), limit)

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from deployments.protocol import Answer, ImageReference, ImageSource, PromptRequest, Results, Timings
+from deployments.keys import DERIVED_PREFIX, derived_id
+from deployments.protocol import Answer, ImageFile, ImageReference, PromptRequest, Results, Timings
 from sam3_engine.types import ConceptPrompt, VisualPrompt
 from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.context import HttpContext, context_of
@@ -101,7 +102,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     fields = _validated(forms, body)
     image_id: str | None = getattr(fields, "image_id", None)
     given = getattr(fields, "image", None)
-    sources: list[ImageSource]
+    sources: list[ImageFile]
     if body.files:
         check_count(len(body.files), limit)
         sources = [FileImage(content) for content in body.files]
@@ -113,11 +114,23 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
         return Call(context, exchange, fields, [ImageReference(tenant, None, image_id)], listed=False)
     if image_id is not None and len(sources) > 1:
         raise InvalidRequest.one("image_id can name one image, not a list of them", "image_id")
+    if image_id is not None:
+        await _check_reserved(image_id, sources[0])
     quota = context.keys.quota(tenant)
     images = [ImageReference(tenant, source, image_id, quota) for source in sources]
     if given is not None:
         fields = fields.model_copy(update={"image": None})  # only the sources keep the images' megabytes
     return Call(context, exchange, fields, images, listed)
+
+
+async def _check_reserved(image_id: str, source: ImageFile) -> None:
+    """Raises InvalidRequest for an id that is reserved for other content, and the errors of `source.content`."""
+    if image_id.startswith(DERIVED_PREFIX) and image_id != derived_id(await source.content_id()):
+        raise InvalidRequest.one(
+            f"ids that begin with {DERIVED_PREFIX} are reserved for the digest of the image's own file, and this "
+            "image has another one: leave image_id out, or choose another name",
+            "image_id",
+        )
 
 
 def _validated(forms: Forms[Fields], body: Body) -> Fields:

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from deployments.protocol import KeptImage, UnknownImage
 from serve_app.http.around.exchange import exchange_of
 from serve_app.http.context import context_of
-from serve_app.http.errors import NotKept
+from serve_app.http.errors import InvalidRequest, NotKept
 from serve_app.http.sam3.masks import answer_json
 from serve_app.http.sam3.route import ANSWER_HEADERS, ERRORS, PARAMETERS
-from serve_app.http.schemas import Message, ResponseModel
+from serve_app.http.schemas import IMAGE_ID, Message, ResponseModel
 from serve_app.http.tenants.caller import tenant_of
 
 router = APIRouter(tags=["Images"])
@@ -61,6 +61,7 @@ def _about_images(
     """Keyword arguments for a route without a body."""
     errors = {status: ERRORS[status] for status in (401, 429, 500, 503, 504)}
     if parameters:
+        errors[422] = ERRORS[422]
         errors[404] = {"model": Message, "description": "There is no such image."}
     return {
         "summary": summary,
@@ -70,15 +71,15 @@ def _about_images(
     }
 
 
-IMAGE_ID: dict[str, Any] = {
+IN_PATH: dict[str, Any] = {
     "name": "image_id",
     "in": "path",
     "required": True,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+    "schema": IMAGE_ID.json_schema(),
     "description": "The image's id, from the client's request or its answer.",
 }
 IMAGES = _about_images("The images that the server keeps", KeptImages)
-DELETE_IMAGE = _about_images("Delete an image", DeletedImage, [IMAGE_ID])
+DELETE_IMAGE = _about_images("Delete an image", DeletedImage, [IN_PATH])
 
 
 @router.get("/sam3/images", **IMAGES)
@@ -101,15 +102,22 @@ async def delete_image(request: Request) -> Response:
     After the answer 200, no process holds the image. Requests under way for it are still answered; their
     results are not kept.
     """
-    image_id: str = request.path_params["image_id"]
     context = context_of(request)
     tenant = tenant_of(request, context.keys)
+    image_id = _id_in_path(request)
     exchange_of(request).image_ids = [image_id]
     try:
         await context.segmenter().delete(tenant, image_id)
     except UnknownImage:
         raise NotKept(image_id) from None
     return answer_json([{"image_id": image_id, "time": exchange_of(request).seconds}], listed=False)
+
+
+def _id_in_path(request: Request) -> str:
+    try:
+        return IMAGE_ID.validate_python(request.path_params["image_id"])
+    except ValidationError as error:
+        raise InvalidRequest.of(error, "image_id", inside="path") from None
 
 
 def kept_image(image: KeptImage) -> dict[str, Any]:

@@ -36,7 +36,7 @@ async def static_files(request: Request, path: str) -> Response:
     """The page's scripts, styles and samples."""
     found = playground().find(path)
     if found is None:
-        raise HTTPException(404)
+        raise HTTPException(404, "there is no such file")
     file, cache_control = found
     return answer(request, file, {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"})
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import ValidationError
 
-from deployments.protocol import ImageSource
+from deployments.protocol import ImageFile
 from deployments.workflows.inputs import Path, images_in, put
 from deployments.workflows.protocol import HOW_TO_SWITCH_ON, Place, WorkflowAnswer, WorkflowRun, Workflows
 from serve_app.http.around.exchange import exchange_of
@@ -94,7 +94,7 @@ def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
-def _source(context: HttpContext, tenant: str, path: Path, image: Any) -> ImageSource:
+def _source(context: HttpContext, tenant: str, path: Path, image: Any) -> ImageFile:
     """The source of an image: an object as on the other routes, or bare text, which workflows allow."""
     if isinstance(image, str):
         return (
@@ -107,7 +107,7 @@ def _source(context: HttpContext, tenant: str, path: Path, image: Any) -> ImageS
     return source_of(described, context.fetcher, tenant)
 
 
-async def _content(path: Path, source: ImageSource) -> bytes:
+async def _content(path: Path, source: ImageFile) -> bytes:
     try:
         return await source.content()
     except BadImage as error:

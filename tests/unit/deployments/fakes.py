@@ -41,7 +41,7 @@ def image_file(colour: str = "red", size: tuple[int, int] = (40, 30)) -> bytes:
 
 @dataclass
 class FileSource:
-    """An ImageSource that counts how often it is read."""
+    """An ImageFile that counts how often it is read."""
 
     file: bytes
     reads: int = 0

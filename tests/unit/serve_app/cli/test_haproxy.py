@@ -104,11 +104,12 @@ DIFFERENT = {
     "no URL is logged": " local0 info\n",
     "a request arrives whole, and in time": "    option httplog\n",
     "an application that is not known yet is a 503": "    http-request return status 404 content-type text",
+    "an answer that no server gave is JSON": "    errorfile 503 ",
 }
 """By rule: a part of its line, which it does not find where that part is another one."""
 
 
-@pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1")])
+@pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1", "", "failed")])
 def test_a_rule_that_finds_nothing_keeps_haproxy_from_starting(tmp_path: Path, rule: str) -> None:
     part = DIFFERENT[rule]
     other = part.replace(part.split()[0], "other")

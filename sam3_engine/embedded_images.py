@@ -8,7 +8,8 @@ from cachetools import LRUCache
 from sam3_engine.embedding import Embedding
 from sam3_engine.engine import Engine
 from sam3_engine.features import Features
-from sam3_engine.sources import ChannelOrder, ImageSource, content_id, decode, read_content
+from sam3_engine.images import DecodedImage
+from sam3_engine.sources import ChannelOrder, Content, ImageSource, content_id, decode, read_content
 from sam3_engine.types import ImageSize
 
 
@@ -47,17 +48,21 @@ class EmbeddedImages:
                 )
             return known
         content = read_content(image, self._channels)
-        digest = content_id(content)
+        seen = content if isinstance(content, bytes) else self._decode(content)
+        digest = content_id(seen)
         image_id = image_id or digest
         known = self._look_up(image_id)
         if known is not None and known.digest == digest:
             return known
-        decoded = decode(content, self._engine.spec.image_size, self._max_pixels)
+        decoded = self._decode(seen) if isinstance(seen, bytes) else seen
         (embedding,) = self._engine.encode([decoded.square])
         fresh = EmbeddedImage(image_id, digest, decoded.size, embedding, self._engine.expand(embedding))
         with self._lock:
             self._known[image_id] = fresh
         return fresh
+
+    def _decode(self, content: Content) -> DecodedImage:
+        return decode(content, self._engine.spec.image_size, self._max_pixels)
 
     def _look_up(self, image_id: str) -> EmbeddedImage | None:
         with self._lock:

@@ -4,19 +4,20 @@ Coordinates are pixels of the upright original. Mind the boxes, which follow Rob
 corner of a concept prompt's box, and the centre of a visual prompt's box.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sam3_engine.prompt_values import check_content, label, number, share, shown
 from sam3_engine.types import Box, ConceptPrompt, Point, VisualPrompt
 
 
 @dataclass(frozen=True, slots=True)
 class Sam3Prompt:
-    """A concept prompt: a text, example boxes, or both. `type` has no effect: the other fields decide.
+    """A concept prompt: a text, example boxes, or both. `type` is a hint: the other fields decide.
 
     boxes: {"x", "y", "width", "height"} with x, y the top-left corner, or {"x0", "y0", "x1", "y1"}.
     box_labels: 1 or True for "like this", 0 or False for "unlike this"; left out, all are like this.
@@ -31,87 +32,153 @@ class Sam3Prompt:
 
     @classmethod
     def of(cls, prompt: "Sam3Prompt | Mapping[str, Any]") -> "Sam3Prompt":
-        """The prompt itself, or one made from a dict of its fields. Raises TypeError for unknown fields."""
-        return prompt if isinstance(prompt, Sam3Prompt) else cls(**prompt)
+        """The prompt itself, or one made from a dict of its fields. Raises ValueError for anything else."""
+        if isinstance(prompt, Sam3Prompt):
+            return prompt
+        known = [field.name for field in fields(cls)]
+        return cls(**_fields(prompt, known, "a concept prompt"))
 
     def concept(self, output_prob_thresh: float) -> ConceptPrompt:
-        """The engine's form of this prompt. Raises ValueError without text and boxes, or when the numbers of labels
-        and boxes differ."""
-        boxes = tuple(corner_box(box) for box in self.boxes or ())
-        labels = tuple(bool(label) for label in self.box_labels) if self.box_labels else (True,) * len(boxes)
+        """The engine's form of this prompt. Raises ValueError for values that mean nothing, without text and boxes,
+        and when the numbers of labels and boxes differ."""
+        if self.text is not None and not isinstance(self.text, str):
+            raise ValueError(f"a text is a string, not {shown(self.text)}")
+        text = (self.text or "").strip() or None
+        boxes = tuple(corner_box(box) for box in _list(self.boxes, "boxes"))
+        given = _list(self.box_labels, "box_labels")
+        labels = tuple(label(one, "a label in box_labels") for one in given)
+        check_content(self.type, text, len(boxes), len(labels))
         own = self.output_prob_thresh
-        threshold = output_prob_thresh if own is None else own
-        return ConceptPrompt((self.text or "").strip() or None, boxes, labels, threshold)
+        threshold = share(output_prob_thresh if own is None else own, "output_prob_thresh")
+        return ConceptPrompt(text, boxes, labels or (True,) * len(boxes), threshold)
+
+
+ConceptForm = Sam3Prompt | Mapping[str, Any]
+
+
+def concept_prompts(
+    prompts: ConceptForm | Sequence[ConceptForm], output_prob_thresh: float
+) -> list[ConceptPrompt]:
+    """The concept prompts of a call, in order: a list of them, or one. Raises ValueError without any, and as
+    `Sam3Prompt.concept`."""
+    alone = isinstance(prompts, Sam3Prompt | Mapping)
+    asked = [Sam3Prompt.of(one) for one in ([prompts] if alone else _list(prompts, "prompts"))]
+    if not asked:
+        raise ValueError("at least one prompt is needed")
+    return [prompt.concept(output_prob_thresh) for prompt in asked]
 
 
 def corner_box(box: Mapping[str, float]) -> Box:
-    """(x0, y0, x1, y1) of a concept prompt's box. Raises ValueError when fields are missing."""
-    if {"x0", "y0", "x1", "y1"} <= box.keys():
-        x0, x1 = sorted((float(box["x0"]), float(box["x1"])))
-        y0, y1 = sorted((float(box["y0"]), float(box["y1"])))
-        return x0, y0, x1, y1
-    x, y, width, height = _sides(box, "x0, y0, x1, y1, or x, y, width, height")
+    """(x0, y0, x1, y1) of a concept prompt's box. Raises ValueError for anything else."""
+    corners, sides = ("x0", "y0", "x1", "y1"), ("x", "y", "width", "height")
+    expected = '{"x", "y", "width", "height"} with x, y its top-left corner, or {"x0", "y0", "x1", "y1"}'
+    if isinstance(box, Mapping) and set(corners) <= box.keys():
+        x0, y0, x1, y1 = _numbers(box, corners, expected)
+        return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+    x, y, width, height = _numbers(box, sides, expected)
     return x, y, x + width, y + height
 
 
 def centre_box(box: Mapping[str, float]) -> Box:
-    """(x0, y0, x1, y1) of a visual prompt's box, whose x, y is its centre. Raises ValueError when fields are
-    missing."""
-    x, y, width, height = _sides(box, "x, y (its centre), width, height")
+    """(x0, y0, x1, y1) of a visual prompt's box, whose x, y is its centre. Raises ValueError for anything else."""
+    expected = '{"x", "y", "width", "height"} with x, y its centre'
+    x, y, width, height = _numbers(box, ("x", "y", "width", "height"), expected)
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _sides(box: Mapping[str, float], expected: str) -> tuple[float, float, float, float]:
-    if not {"x", "y", "width", "height"} <= box.keys():
-        raise ValueError(f"a box needs {expected}; this one has {', '.join(box) or 'nothing'}")
-    return float(box["x"]), float(box["y"]), float(box["width"]), float(box["height"])
+def _numbers(box: Mapping[str, float], names: Collection[str], expected: str) -> list[float]:
+    if not isinstance(box, Mapping) or not set(names) <= box.keys():
+        raise ValueError(f"a box is {expected}, not {shown(box)}")
+    found = [number(box[name], f"a box's {name}") for name in names]
+    if "width" in names and min(found[2:]) < 0:
+        raise ValueError(f"a box's width and height are not below 0: {shown(box)}")
+    return found
 
 
 VisualForm = VisualPrompt | Mapping[str, Any]
 
 
 def visual_prompts(
-    prompts: VisualForm | Sequence[VisualForm] | None, mask_input: npt.ArrayLike | None = None
+    prompts: VisualForm | Sequence[VisualForm] | None,
+    mask_input: npt.ArrayLike | None = None,
+    side: int | None = None,
 ) -> list[VisualPrompt]:
     """The visual prompts of a call, in order. A call without prompts gives one prompt without points and box.
 
     prompts: {"prompts": [...]}, a list, one prompt, or None. A prompt: {"points": [{"x", "y", "positive"}],
     "box": {"x", "y", "width", "height"}}; either may be left out. mask_input: low-resolution logits of an
-    earlier answer to refine, one per prompt: [N, h, w], [N, 1, h, w] or, for one prompt, [h, w]. Raises
-    ValueError for prompts or logits of another form.
+    earlier answer to refine, one per prompt: [N, h, w], [N, 1, h, w] or, for one prompt, [h, w]. side: the model's h
+    and w. Raises ValueError for prompts or logits of another form.
     """
     parsed = [_visual(one) for one in _as_list(prompts)] or [VisualPrompt()]
     if mask_input is None:
         return parsed
-    logits = np.asarray(mask_input, dtype=np.float32)
-    if logits.ndim < 2 or logits.size != len(parsed) * logits.shape[-2] * logits.shape[-1]:
-        raise ValueError(
-            f"expected mask_input with one [h, w] for each of {len(parsed)} prompts, got {logits.shape}"
-        )
-    previous = logits.reshape(len(parsed), *logits.shape[-2:])
+    previous = _logits(mask_input, len(parsed), side)
     return [
         VisualPrompt(prompt.points, prompt.box, one) for prompt, one in zip(parsed, previous, strict=True)
     ]
 
 
+def _logits(mask_input: npt.ArrayLike, count: int, side: int | None) -> npt.NDArray[np.float32]:
+    shape = f"[{side}, {side}]" if side else "[h, w]"
+    expected = (
+        f"expected mask_input with the logits of an earlier answer, one {shape} for each of {count} prompts"
+    )
+    try:
+        logits = np.asarray(mask_input, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(f"{expected}, got {shown(mask_input)}") from None
+    if logits.ndim < 2 or not logits.size or logits.size != count * logits.shape[-2] * logits.shape[-1]:
+        raise ValueError(f"{expected}, got {logits.shape}")
+    if side and logits.shape[-2:] != (side, side):
+        raise ValueError(f"{expected}, got {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{expected}: some of these are not finite")
+    return logits.reshape(count, *logits.shape[-2:])
+
+
 def _as_list(prompts: VisualForm | Sequence[VisualForm] | None) -> Sequence[VisualForm]:
-    if prompts is None:
-        return []
     if isinstance(prompts, VisualPrompt):
         return [prompts]
     if isinstance(prompts, Mapping):
         return _as_list(prompts["prompts"]) if "prompts" in prompts else [prompts]
-    return prompts
+    return _list(prompts, "prompts")
 
 
 def _visual(prompt: VisualForm) -> VisualPrompt:
     if isinstance(prompt, VisualPrompt):
+        for place in (*(point[:2] for point in prompt.points), prompt.box or ()):
+            for value in place:
+                number(value, "a coordinate")
         return prompt
-    if not isinstance(prompt, Mapping):
-        raise ValueError(f"expected a prompt with points and/or a box, got {prompt!r}")
-    points = tuple(
-        Point(float(point["x"]), float(point["y"]), bool(point.get("positive", True)))
-        for point in prompt.get("points") or ()
-    )
-    box = prompt.get("box")
-    return VisualPrompt(points, centre_box(box) if box else None)
+    given = _fields(prompt, ("points", "box"), "a prompt")
+    points = tuple(_point(point) for point in _list(given.get("points"), "points"))
+    box = given.get("box")
+    return VisualPrompt(points, None if box is None else centre_box(box))
+
+
+def _point(point: Mapping[str, Any]) -> Point:
+    given = _fields(point, ("x", "y", "positive"), "a point")
+    if not {"x", "y"} <= given.keys():
+        raise ValueError(f'a point is {{"x", "y", "positive"}}, not {shown(point)}')
+    x, y = (number(given[name], f"a point's {name}") for name in ("x", "y"))
+    return Point(x, y, label(given.get("positive", True), "a point's positive"))
+
+
+def _fields(given: Any, known: Collection[str], what: str) -> Mapping[str, Any]:
+    """A dict with no other keys: an unknown one is a mistyped one, which would have no effect."""
+    expected = "{" + ", ".join(f'"{name}"' for name in known) + "}"
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{what} is {expected}, not {shown(given)}")
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"{what} is {expected}; it has no {shown(unknown[0])}")
+    return given
+
+
+def _list(given: Any, name: str) -> Sequence[Any]:
+    if given is None:
+        return ()
+    if isinstance(given, str | bytes | Mapping) or not hasattr(given, "__iter__"):
+        raise ValueError(f"{name} is a list, not {shown(given)}")
+    return list(given)

@@ -7,13 +7,13 @@
 
 Objects keep the embeddings of their last images; their methods may be called from several threads. They raise
 UnreadableImage and ImageTooLarge for images, CheckpointError for weights, and ValueError for prompts of a wrong
-form.
+form, with values that mean nothing, or at places outside the image.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,8 @@ from sam3_engine.embedded_images import EmbeddedImages
 from sam3_engine.embedding import Embedding
 from sam3_engine.encode_masks import concept_instances, visual_instance
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
-from sam3_engine.prompt_forms import Sam3Prompt, VisualForm, visual_prompts
+from sam3_engine.prompt_forms import ConceptForm, Sam3Prompt, VisualForm, concept_prompts, visual_prompts
+from sam3_engine.prompt_values import check_inside, share
 from sam3_engine.sources import ChannelOrder, ImageSource
 from sam3_engine.types import Box, MaskFormat
 
@@ -103,6 +104,8 @@ class _Sdk:
         """
         if not model_id.startswith("sam3/"):
             raise ValueError(f"unknown model_id {model_id!r}: expected sam3/sam3_final")
+        if array_channels not in get_args(ChannelOrder):
+            raise ValueError(f"unknown array_channels {array_channels!r}: expected bgr or rgb")
         self.model_id = model_id
         self.engine = engine or Engine.load(model, checkpoint=checkpoint)
         self._images = EmbeddedImages(self.engine, embedding_cache_size, array_channels, max_pixels)
@@ -115,7 +118,7 @@ class SegmentAnything3(_Sdk):
         self,
         image: ImageSource | None = None,
         image_id: str | None = None,
-        prompts: Sequence[Sam3Prompt | Mapping[str, Any]] = (),
+        prompts: ConceptForm | Sequence[ConceptForm] = (),
         output_prob_thresh: float = 0.5,
         format: str = "polygon",
         nms_iou_threshold: float | None = None,
@@ -128,13 +131,13 @@ class SegmentAnything3(_Sdk):
         polygon (or json), polygon_holes, rle or binary.
         """
         start = time.perf_counter()
-        if format not in FORMATS:
+        if format not in tuple(FORMATS):
             raise ValueError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
-        asked = [Sam3Prompt.of(prompt) for prompt in prompts]
-        if not asked:
-            raise ValueError("at least one prompt is needed")
-        concepts = [prompt.concept(output_prob_thresh) for prompt in asked]
+        if nms_iou_threshold is not None:
+            share(nms_iou_threshold, "nms_iou_threshold")
+        concepts = concept_prompts(prompts, output_prob_thresh)
         embedded = self._images.get(image, image_id)
+        check_inside(concepts, embedded.size)
         (found,) = self.engine.segment_concepts([ConceptItem(embedded.features, embedded.size, concepts)])
         mask_format = FORMATS[format]
         results = []
@@ -181,8 +184,9 @@ class Sam3ForInteractiveImageSegmentation(_Sdk):
         prompts, mask_input: as in `prompt_forms.visual_prompts`. multimask_output: return the best of three
         proposals; otherwise the model makes only one.
         """
-        asked = visual_prompts(prompts, mask_input)
+        asked = visual_prompts(prompts, mask_input, self.engine.spec.mask_size)
         embedded = self._images.get(image, image_id)
+        check_inside(asked, embedded.size)
         (found,) = self.engine.segment_visual(
             [VisualItem(embedded.features, embedded.size, asked, multimask_output)]
         )

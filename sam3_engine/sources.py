@@ -1,14 +1,16 @@
 """The kinds of image source that a Python caller may pass. Needs no torch.
 
-A source is read in two steps, so that an image that is embedded already is never decoded. The first step reads the
-content (the bytes of a file, or a picture in memory), from which the id is derived. The second decodes the pixels.
+A source is read in two steps, so that a file that is embedded already is never decoded. The first step reads the
+content: the bytes of a file, or a picture in memory. The second decodes the pixels. The id of a file is derived from
+its bytes. The id of a picture is derived from what the model sees of it: its bytes mean nothing without its palette,
+its transparency and its mode.
 """
 
 import hashlib
+from http.client import HTTPException
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -44,21 +46,21 @@ def read_content(source: ImageSource, channels: ChannelOrder = "bgr") -> Content
         return _picture(source, channels)
     if isinstance(source, bytes | bytearray):
         return bytes(source)
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
+    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         return _download(source)
     if isinstance(source, str | PathLike):
         return Path(source).expanduser().read_bytes()
     raise TypeError(f"cannot read an image from a {type(source).__name__}")
 
 
-def content_id(content: Content) -> str:
-    """An id derived from the content alone: 32 hex digits."""
+def content_id(content: bytes | DecodedImage) -> str:
+    """An id derived from a file's bytes, or from a picture as the model sees it: 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(content, bytes):
         digest.update(content)
-    else:  # equal pixel bytes with another shape or mode are another picture
-        digest.update(f"{content.mode} {content.size}".encode())
-        digest.update(content.tobytes())
+    else:
+        digest.update(f"{content.size} {content.square.shape}".encode())
+        digest.update(content.square)
     return digest.hexdigest()
 
 
@@ -77,6 +79,12 @@ def decode(content: Content, target: int, max_pixels: int | None = None) -> Deco
         raise ImageTooLarge(
             f"the image has {width * height} pixels, more than the {max_pixels} that are allowed"
         )
+    try:
+        content.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # a picture that is opened but not read yet fails as its file would
+        raise UnreadableImage(f"broken, truncated or closed image: {error}") from error
     return DecodedImage(ImageSize(height, width), to_square(content, target))
 
 
@@ -98,11 +106,11 @@ def _picture(array: npt.NDArray[Any], channels: ChannelOrder) -> Image.Image:
 
 def _download(url: str) -> bytes:
     # The caller is a program on this machine and may open any address. The server has a guarded fetch of its own.
-    request = Request(url, headers={"User-Agent": "sam3-engine"})  # noqa: S310 (http and https only, see above)
     try:
+        request = Request(url, headers={"User-Agent": "sam3-engine"})  # noqa: S310 (http and https only, see above)
         with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
             content: bytes = response.read(MAX_DOWNLOAD + 1)
-    except (URLError, OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise UnreadableImage(f"the image at {url} cannot be fetched: {error}") from error
     if len(content) > MAX_DOWNLOAD:
         raise ImageTooLarge(f"the file at {url} is larger than {MAX_DOWNLOAD // 2**20} MB")

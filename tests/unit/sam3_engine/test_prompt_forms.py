@@ -2,8 +2,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from sam3_engine.prompt_forms import Sam3Prompt, centre_box, corner_box, visual_prompts
+from sam3_engine.prompt_forms import Sam3Prompt, centre_box, concept_prompts, corner_box, visual_prompts
 from sam3_engine.types import ConceptPrompt, Point, VisualPrompt
 
 XYWH = {"x": 100, "y": 50, "width": 20, "height": 10}
@@ -21,7 +22,7 @@ def test_a_box_by_two_corners_in_any_order() -> None:
 @pytest.mark.parametrize("box", [{}, {"x": 1, "y": 2}, {"x0": 1, "y0": 2, "x1": 3, "width": 4}])
 def test_a_box_of_no_known_form(box: dict[str, float]) -> None:
     for parse in (corner_box, centre_box):
-        with pytest.raises(ValueError, match="a box needs"):
+        with pytest.raises(ValueError, match="a box is"):
             parse(box)
 
 
@@ -35,16 +36,67 @@ def test_concept_prompts() -> None:
 
 def test_a_concept_prompt_may_be_a_dict() -> None:
     assert Sam3Prompt.of({"type": "text", "text": "star"}) == Sam3Prompt("text", "star")
-    with pytest.raises(TypeError, match="txet"):
+    with pytest.raises(ValueError, match="it has no 'txet'"):
         Sam3Prompt.of({"txet": "star"})
 
 
 @pytest.mark.parametrize(
-    "prompt", [Sam3Prompt(), Sam3Prompt(text="  "), Sam3Prompt(boxes=[XYWH], box_labels=[1, 0])]
+    ("prompt", "meant"),
+    [
+        (Sam3Prompt(), "a concept prompt needs a text"),
+        (Sam3Prompt(text="  "), "a concept prompt needs a text"),
+        (Sam3Prompt("visual", "star"), "a visual prompt needs at least one box"),
+        (Sam3Prompt(text=5), "a text is a string, not 5"),
+        (Sam3Prompt(boxes=[XYWH], box_labels=[1, 0]), "one label per box: 2 for 1"),
+        (Sam3Prompt(boxes=[XYWH], box_labels=[-1]), "a label in box_labels is 1, 0, True or False, not -1"),
+        (Sam3Prompt(boxes=[XYWH], box_labels=[2]), "is 1, 0, True or False, not 2"),
+        (Sam3Prompt(boxes=[XYWH], box_labels=["false"]), "not 'false'"),
+        (Sam3Prompt(boxes=[XYWH], box_labels=[None]), "not None"),
+        (Sam3Prompt(boxes=[XYWH], box_labels=1), "box_labels is a list, not 1"),
+        (Sam3Prompt(boxes=[(1, 2, 3, 4)]), r"a box is .* not \(1, 2, 3, 4\)"),
+        (Sam3Prompt(boxes=[1, 2, 3, 4]), "a box is .* not 1"),
+        (Sam3Prompt(boxes=np.ones((1, 4))), "a box is .* not array"),
+        (Sam3Prompt(boxes=XYWH), "boxes is a list"),
+        (Sam3Prompt(boxes=[{**XYWH, "x": float("nan")}]), "a box's x is a finite number, not nan"),
+        (Sam3Prompt(boxes=[{**XYWH, "x": "100"}]), "a box's x is a number, not '100'"),
+        (Sam3Prompt(boxes=[{**XYWH, "x": True}]), "a box's x is a number, not True"),
+        (Sam3Prompt(boxes=[{**XYWH, "y": 1e10}]), "far outside every image"),
+        (Sam3Prompt(boxes=[{**XYWH, "width": -1}]), "not below 0"),
+        (Sam3Prompt(text="star", output_prob_thresh=float("nan")), "output_prob_thresh is a finite number"),
+        (Sam3Prompt(text="star", output_prob_thresh=50), "lies between 0 and 1, not at 50"),
+    ],
 )
-def test_concept_prompts_without_sense(prompt: Sam3Prompt) -> None:
-    with pytest.raises(ValueError, match="a concept prompt needs"):
+def test_concept_prompts_that_mean_nothing(prompt: Sam3Prompt, meant: str) -> None:
+    with pytest.raises(ValueError, match=meant) as raised:
         prompt.concept(0.5)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_call_takes_one_concept_prompt_or_several() -> None:
+    for prompts in (
+        Sam3Prompt(text="star"),
+        {"text": "star"},
+        [{"text": "star"}],
+        (Sam3Prompt(text="star"),),
+    ):
+        assert concept_prompts(prompts, 0.5) == [ConceptPrompt("star")]
+    for wrong in ("star", ["star"], 5, [], None, [None]):
+        with pytest.raises(ValueError, match="prompt"):
+            concept_prompts(wrong, 0.5)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    for made in (np.float32, np.int64, torch.tensor, np.array):
+        box: dict[str, Any] = {"x": made(100), "y": made(50), "width": made(20), "height": made(10)}
+        assert corner_box(box) == (100, 50, 120, 60)
+    assert Sam3Prompt(boxes=[XYWH, XYWH], box_labels=np.array([1, 0])).concept(0.5).box_labels == (
+        True,
+        False,
+    )
+    assert (
+        visual_prompts({"points": [{"x": 1, "y": 2, "positive": np.bool_(False)}]})[0].points[0].positive
+        is False
+    )
 
 
 CLICK = {"points": [{"x": 1, "y": 2, "positive": True}, {"x": 3, "y": 4, "positive": False}]}
@@ -75,9 +127,30 @@ def test_a_click_is_positive_unless_said_otherwise() -> None:
     assert visual_prompts({"points": [{"x": 1, "y": 2}]})[0].points == (Point(1, 2, True),)
 
 
-@pytest.mark.parametrize("prompts", [["click"], [3], "click"])
-def test_visual_prompts_of_no_known_form(prompts: Any) -> None:
-    with pytest.raises(ValueError, match="expected a prompt"):
+@pytest.mark.parametrize(
+    ("prompts", "meant"),
+    [
+        (["click"], "a prompt is .* not 'click'"),
+        ([3], "a prompt is .* not 3"),
+        ("click", "prompts is a list, not 'click'"),
+        (5, "prompts is a list, not 5"),
+        ({"pionts": []}, "it has no 'pionts'"),
+        ({"points": [(1, 2)]}, r"a point is .* not \(1, 2\)"),
+        ({"points": [1, 2]}, "a point is .* not 1"),
+        ({"points": {"x": 1, "y": 2}}, "points is a list"),
+        ({"points": [{"x": 1}]}, "a point is"),
+        ({"points": [{"x": 1, "y": 2, "positve": False}]}, "it has no 'positve'"),
+        ({"points": [{"x": 1, "y": 2, "positive": "false"}]}, "a point's positive is .* not 'false'"),
+        ({"points": [{"x": 1, "y": 2, "positive": -1}]}, "not -1"),
+        ({"points": [{"x": float("inf"), "y": 2}]}, "a point's x is a finite number"),
+        ({"box": [1, 2, 3, 4]}, r"a box is .* not \[1, 2, 3, 4\]"),
+        ({"box": {}}, "a box is"),
+        ({"box": {**XYWH, "height": float("nan")}}, "a box's height is a finite number, not nan"),
+        (VisualPrompt((Point(float("nan"), 1),)), "a coordinate is a finite number"),
+    ],
+)
+def test_visual_prompts_that_mean_nothing(prompts: Any, meant: str) -> None:
+    with pytest.raises(ValueError, match=meant):
         visual_prompts(prompts)
 
 
@@ -102,3 +175,12 @@ def test_earlier_logits_of_a_single_prompt() -> None:
 def test_earlier_logits_that_do_not_fit(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="mask_input"):
         visual_prompts([CLICK, CLICK], np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [np.full((8, 8), np.nan), "logits", [[1, 2], [3]], {"a": 1}, np.zeros((7, 9)), np.zeros((0, 8, 8))],
+)
+def test_logits_that_no_answer_holds(logits: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected mask_input .* one \[8, 8\] for each of 1 prompts"):
+        visual_prompts(CLICK, logits, side=8)

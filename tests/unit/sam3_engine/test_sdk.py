@@ -181,6 +181,70 @@ def test_threads_get_the_answers_of_their_own_images(
             np.testing.assert_allclose(logits, alone[seed], atol=1e-3)
 
 
+def palette_picture(colours: list[int], **info: int) -> Image.Image:
+    """Stripes of the palette's first two colours."""
+    indices = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    indices[:, ::20] = indices[:, 10::20] = 1
+    found = Image.frombytes("P", (WIDTH, HEIGHT), indices.tobytes())
+    found.putpalette(colours)
+    found.info.update(info)
+    return found
+
+
+def seen_differently() -> list[tuple[Image.Image, Image.Image]]:
+    """Pairs of pictures with equal bytes and equal modes, which look different."""
+    grey = picture(0).convert("L")
+    clear = grey.copy()
+    clear.info["transparency"] = grey.getpixel((0, 0))
+    dark, light = [0, 0, 0, 40, 40, 40], [255, 255, 255, 200, 0, 0]
+    return [
+        (palette_picture(dark), palette_picture(light)),
+        (palette_picture(dark), palette_picture(dark, transparency=0)),
+        (grey, clear),
+    ]
+
+
+@pytest.mark.parametrize(
+    "pair", range(3), ids=["palettes", "transparency of a palette", "transparency of grey"]
+)
+def test_pictures_that_look_different_get_their_own_masks(
+    interactive: Sam3ForInteractiveImageSegmentation, engine: Counting, pair: int
+) -> None:
+    first, second = seen_differently()[pair]
+    assert (first.mode, first.tobytes()) == (second.mode, second.tobytes())
+    answers = [interactive.segment_image(image, prompts=CLICK)[2] for image in (first, second)]
+    alone = Sam3ForInteractiveImageSegmentation(engine=engine).segment_image(second, prompts=CLICK)[2]
+    assert np.array_equal(answers[1], alone)
+    assert not np.array_equal(answers[0], answers[1])
+    assert interactive.embed_image(first)[2] != interactive.embed_image(second)[2]
+
+
+def test_a_picture_that_is_changed_in_place_is_another_one(
+    interactive: Sam3ForInteractiveImageSegmentation,
+) -> None:
+    image = picture(0)
+    before = interactive.embed_image(image)[2]
+    image.paste((255, 0, 0), (0, 0, 60, 60))
+    assert interactive.embed_image(image)[2] != before
+
+
+def test_places_outside_the_image_are_refused(
+    concepts: SegmentAnything3, interactive: Sam3ForInteractiveImageSegmentation
+) -> None:
+    far = {"x": 46000, "y": 190}
+    with pytest.raises(
+        ValueError, match=r"the point \(46000, 190\) lies outside the image, which has 120 x 90"
+    ):
+        interactive.segment_image(picture(0), prompts={"points": [far]})
+    with pytest.raises(ValueError, match="the box from .* lies outside the image"):
+        concepts.segment_image(picture(0), prompts=[{"boxes": [{**far, "width": 5, "height": 5}]}])
+
+
+def test_logits_of_another_model_are_refused(interactive: Sam3ForInteractiveImageSegmentation) -> None:
+    with pytest.raises(ValueError, match=r"one \[64, 64\] for each of 1 prompts, got \(1, 256, 256\)"):
+        interactive.segment_image(picture(0), prompts=CLICK, mask_input=np.zeros((1, 256, 256)))
+
+
 def test_invalid_calls_are_refused(
     concepts: SegmentAnything3, interactive: Sam3ForInteractiveImageSegmentation
 ) -> None:
@@ -190,6 +254,10 @@ def test_invalid_calls_are_refused(
         concepts.segment_image(picture(0))
     with pytest.raises(ValueError, match="unknown format 'svg'"):
         concepts.segment_image(picture(0), prompts=[EVERYTHING], format="svg")
+    with pytest.raises(ValueError, match="nms_iou_threshold is a finite number"):
+        concepts.segment_image(picture(0), prompts=[EVERYTHING], nms_iou_threshold=float("nan"))
+    with pytest.raises(ValueError, match="unknown array_channels 'gbr'"):
+        SegmentAnything3(engine=interactive.engine, array_channels="gbr")  # type: ignore[arg-type]
     with pytest.raises(UnreadableImage):
         interactive.embed_image(b"not an image")
     with pytest.raises(ValueError, match="model_id"):
@@ -199,6 +267,6 @@ def test_invalid_calls_are_refused(
 
 
 def test_a_wrong_prompt_encodes_nothing(concepts: SegmentAnything3, engine: Counting) -> None:
-    with pytest.raises(ValueError, match="concept prompt needs"):
+    with pytest.raises(ValueError, match="concept prompt needs a text"):
         concepts.segment_image(picture(0), prompts=[Sam3Prompt()])
     assert engine.encoded == 0

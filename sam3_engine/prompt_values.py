@@ -1,0 +1,88 @@
+"""The values that prompts are made of, and what each may be. The SDK, the command line, HTTP and Workflows share it.
+
+Every function raises ValueError, whose message says what is meant.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from numbers import Real
+from typing import Any
+
+from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
+
+COORDINATE_LIMIT = 1e9
+"""Largest absolute coordinate, in pixels: far outside every image, and precise enough in float32."""
+ROUNDING = 1.0
+"""Pixels by which a point may miss the image: clients round, and scale."""
+
+
+def number(value: Any, name: str) -> float:
+    """A finite number within COORDINATE_LIMIT, numpy's and torch's scalars included."""
+    value = _scalar(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} is a number, not {shown(value)}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is a finite number, not {value}")
+    if abs(value) > COORDINATE_LIMIT:
+        raise ValueError(f"{name} = {value:g} is far outside every image")
+    return float(value)
+
+
+def share(value: Any, name: str) -> float:
+    """A number between 0 and 1."""
+    if not 0 <= number(value, name) <= 1:
+        raise ValueError(f"{name} lies between 0 and 1, not at {value}")
+    return float(value)
+
+
+def label(value: Any, name: str = "a label") -> bool:
+    """True for 1 and True, False for 0 and False: any other value would be a guess."""
+    value = _scalar(value)
+    if not isinstance(value, Real) or value not in (0, 1):
+        raise ValueError(f"{name} is 1, 0, True or False, not {shown(value)}")
+    return bool(value)
+
+
+def shown(value: object) -> str:
+    """A wrong value as a message names it: in one short line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_content(kind: str | None, text: str | None, boxes: int, labels: int | None) -> None:
+    """Check that a concept prompt holds something, and one label for each box. labels: their number; None without."""
+    if kind == "visual" and not boxes:
+        raise ValueError("a visual prompt needs at least one box")
+    if not boxes and text is None:
+        raise ValueError("a concept prompt needs a text or at least one box")
+    if labels and labels != boxes:
+        raise ValueError(f"box_labels needs one label per box: {labels} for {boxes}")
+
+
+def check_inside(prompts: Sequence[ConceptPrompt | VisualPrompt], size: ImageSize) -> None:
+    """Check that every point lies in the image, and that every box has a part in it.
+
+    The model would answer for any place, with a high confidence for nothing.
+    """
+    for name, (x0, y0, x1, y1) in _places(prompts):
+        across = x1 >= -ROUNDING and x0 <= size.width + ROUNDING
+        down = y1 >= -ROUNDING and y0 <= size.height + ROUNDING
+        if not (across and down):
+            raise ValueError(f"{name} lies outside the image, which has {size.width} x {size.height} pixels")
+
+
+def _places(prompts: Sequence[ConceptPrompt | VisualPrompt]) -> Iterator[tuple[str, Sequence[float]]]:
+    for prompt in prompts:
+        if isinstance(prompt, ConceptPrompt):
+            boxes: Sequence[Sequence[float]] = prompt.boxes
+        else:
+            boxes = (prompt.box,) if prompt.box else ()
+            for x, y, _ in prompt.points:
+                yield f"the point ({x:g}, {y:g})", (x, y, x, y)
+        for box in boxes:
+            yield f"the box from ({box[0]:g}, {box[1]:g}) to ({box[2]:g}, {box[3]:g})", box
+
+
+def _scalar(value: Any) -> Any:
+    """Python's own scalar of numpy's, of torch's, and of arrays with one element and no dimension."""
+    return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value

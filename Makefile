@@ -16,6 +16,8 @@ PORT ?= $(SAM3_PORT)
 # Tests that need no cluster, and leave each other alone.
 quick := tests/unit tests/contract
 
+drills := $(patsubst tests/drill/test_%.py,%,$(wildcard tests/drill/test_*.py))
+
 .PHONY: help
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +36,7 @@ test: ## Lint, types, import rule and the tests, as CI does
 
 .PHONY: drill
 drill: ## Try faults, scale, load and installing on real processes, half an hour or more (ONLY=chaos: one of tests/drill)
+	@$(if $(filter-out $(drills),$(ONLY)),echo 'ONLY is one of: $(drills)' >&2; exit 2)
 	@scripts/setup test
 	@scripts/test tests/drill$(if $(ONLY),/test_$(ONLY).py) --capture=no
 

@@ -57,7 +57,7 @@ def test_other_encodings_are_415_that_say_so(client: Client, encoding: str) -> N
     assert answer.headers["accept-encoding"] == "gzip, identity"
 
 
-def test_what_is_not_gzip_is_422(client: Client) -> None:
+def test_a_body_that_is_not_gzip_is_422(client: Client) -> None:
     answer = send(client.url, b"{}")
     assert answer.status_code == 422
     assert "not gzip" in answer.json()["detail"][0]["msg"]

@@ -110,7 +110,7 @@ def post(url: str, size: int, session: requests.Session | None = None) -> str:
 
 
 @pytest.mark.parametrize("size", [0, 1 * KIB, 100 * KIB, 300 * KIB, BUFFER - 16 * KIB])
-def test_what_a_dying_server_was_asked_is_asked_again(tmp_path: Path, size: int) -> None:
+def test_requests_of_a_dying_server_are_repeated(tmp_path: Path, size: int) -> None:
     servers = [Server(), Server()]
     with haproxy(tmp_path, servers) as url:
         for _ in range(8):  # it has open connections to both of them
@@ -119,7 +119,7 @@ def test_what_a_dying_server_was_asked_is_asked_again(tmp_path: Path, size: int)
         assert {post(url, size) for _ in range(8)} == {f"200 {size}"}
 
 
-def test_what_two_servers_were_asked_that_die_at_once_is_asked_of_the_one_that_stands_in(
+def test_requests_of_two_dying_servers_go_to_the_stand_in(
     tmp_path: Path,
 ) -> None:
     servers, stand_in = [Server(), Server()], Server()
@@ -132,7 +132,7 @@ def test_what_two_servers_were_asked_that_die_at_once_is_asked_of_the_one_that_s
             assert set(clients.map(lambda _: post(url, KIB), range(4))) == {f"200 {KIB}"}
 
 
-def test_what_comes_slowly_is_repeated_too(tmp_path: Path) -> None:
+def test_a_slow_request_is_repeated_too(tmp_path: Path) -> None:
     servers = [Server(), Server()]
     with haproxy(tmp_path, servers) as url:
         servers[0].dying = True
@@ -150,7 +150,7 @@ def test_what_comes_slowly_is_repeated_too(tmp_path: Path) -> None:
                 assert session.send(prepared, timeout=PATIENCE_S).text == str(4 * KIB)
 
 
-def test_what_does_not_fit_into_the_buffer_passes_and_is_not_repeated(tmp_path: Path) -> None:
+def test_a_request_beyond_the_buffer_passes_and_is_not_repeated(tmp_path: Path) -> None:
     servers = [Server(), Server()]
     with haproxy(tmp_path, servers) as url:
         assert post(url, 4 * BUFFER) == f"200 {4 * BUFFER}"

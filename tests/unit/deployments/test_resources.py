@@ -114,7 +114,7 @@ def test_a_cpu_device_leaves_gpus_alone() -> None:
     assert found.encoder.threads == 7
 
 
-def test_what_is_asked_for_is_given() -> None:
+def test_resources_that_are_asked_for_are_given() -> None:
     asked = replace(
         ONE,
         encoder_num_gpus=2.0,

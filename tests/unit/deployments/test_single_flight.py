@@ -34,7 +34,7 @@ async def start(flights: SingleFlight[int], key: str, work: Work) -> "asyncio.Ta
     return task
 
 
-async def test_those_who_ask_together_share_one_run() -> None:
+async def test_callers_at_the_same_time_share_one_run() -> None:
     flights, work = SingleFlight[int](), Work()
     asking = [await start(flights, "a", work) for _ in range(3)]
     work.gate.set()

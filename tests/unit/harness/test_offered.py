@@ -56,7 +56,7 @@ def test_requests_go_out_at_their_rate_and_every_answer_is_awaited() -> None:
     assert all(each.ok for each in load.answers)
 
 
-def test_what_is_answered_one_by_one_is_counted_and_must_be_right() -> None:
+def test_single_answers_are_counted_and_must_be_right() -> None:
     asked: list[int] = []
 
     def ask(number: int) -> tuple[str, dict[str, Any]]:

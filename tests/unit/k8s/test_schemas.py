@@ -26,7 +26,7 @@ CUSTOM = {"RayService", "PodMonitor", "PrometheusRule"}
 VERSIONS = ("1.35", "1.36", "1.37")
 
 
-def test_what_is_generated_is_up_to_date() -> None:
+def test_generated_files_are_up_to_date() -> None:
     stale = [path for path, text in files().items() if path.read_text(encoding="utf-8") != text]
     assert stale == [], "run python -m scripts.k8s_config"
 

@@ -46,7 +46,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("extra", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("where", ["before", "behind"])
-def test_what_the_picture_does_not_need_does_not_stop_it(extra: bytes, where: str) -> None:
+def test_parts_that_the_picture_does_not_need_do_not_stop_it(extra: bytes, where: str) -> None:
     plain = picture()
     place = HEAD if where == "before" else len(plain) - 12
     content = plain[:place] + extra + plain[place:]

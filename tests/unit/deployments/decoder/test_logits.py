@@ -87,7 +87,7 @@ def test_prompts_of_one_image_are_bounded() -> None:
     assert [one.previous_logits is not None for one in cache.load(KEY, wanted)] == [False, False, True, True]
 
 
-def test_what_is_forgotten_makes_room() -> None:
+def test_forgotten_logits_make_room() -> None:
     cache = LogitsCache(logits(0).nbytes)
     cache.save(KEY, [prompt(A)], [logits(1)])
     cache.forget(KEY)

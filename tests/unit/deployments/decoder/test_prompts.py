@@ -84,7 +84,7 @@ async def answer(prompts: PromptRunner, request: ConceptRequest | VisualRequest)
 
 
 @pytest.mark.parametrize("size", [SIZE, ImageSize(2000, 3000)])
-async def test_what_takes_long_is_encoded_in_a_thread(
+async def test_long_answers_are_encoded_in_a_thread(
     prompts: PromptRunner, size: ImageSize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[str] = []

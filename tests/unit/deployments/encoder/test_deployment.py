@@ -27,7 +27,7 @@ async def test_a_reference_is_followed() -> None:
 
 
 @pytest.mark.parametrize("reference", [orphaned, stuck])
-async def test_what_died_with_its_process_is_lost(reference: Any) -> None:
+async def test_pixels_that_died_with_their_process_are_lost(reference: Any) -> None:
     found: Awaitable[bytes] = reference()
     with pytest.raises(PixelsLost):
         await referenced([found], 0.01)

@@ -244,7 +244,7 @@ async def test_a_job_that_expired_at_the_decoder(
         await click(service, image(RED)[0], Timings("1", deadline=time.time() - 1))
 
 
-async def test_what_a_request_waited_is_known_even_when_it_was_in_vain(
+async def test_the_wait_of_a_failed_request_is_known_too(
     service: SegmentationService, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def slow(job: PromptJob) -> Reply:

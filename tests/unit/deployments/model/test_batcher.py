@@ -43,7 +43,7 @@ async def started(model: Model, batches: int = 1) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_what_comes_while_one_batch_runs_is_the_next_batch(
+async def test_items_that_come_while_a_batch_runs_are_the_next_batch(
     model: Model, executor: ThreadPoolExecutor
 ) -> None:
     batcher = Batcher(model, executor, max_weight=8)
@@ -60,7 +60,7 @@ async def test_what_comes_while_one_batch_runs_is_the_next_batch(
     assert all(queue_s >= 0 for _, queue_s in answers)
 
 
-async def test_what_waits_is_told_to_the_autoscaling(model: Model, executor: ThreadPoolExecutor) -> None:
+async def test_waiting_items_are_told_to_the_autoscaling(model: Model, executor: ThreadPoolExecutor) -> None:
     batcher = Batcher(model, executor, max_weight=8)
     model.go = threading.Event()
     calls = [asyncio.create_task(batcher.submit(0, 5))]
@@ -104,7 +104,7 @@ async def test_one_bad_item_does_not_break_its_neighbours(model: Model, executor
     assert (await batcher.submit(4))[0] == 8
 
 
-async def test_who_left_is_not_computed(model: Model, executor: ThreadPoolExecutor) -> None:
+async def test_an_item_whose_caller_left_is_not_computed(model: Model, executor: ThreadPoolExecutor) -> None:
     batcher = Batcher(model, executor, max_weight=8)
     model.go = threading.Event()
     first = asyncio.create_task(batcher.submit(0))
@@ -118,7 +118,7 @@ async def test_who_left_is_not_computed(model: Model, executor: ThreadPoolExecut
     assert model.batches == [[0], [2]]
 
 
-async def test_who_leaves_while_the_model_works_does_not_disturb_the_others(
+async def test_a_caller_that_leaves_while_the_model_works_does_not_disturb_the_others(
     model: Model, executor: ThreadPoolExecutor
 ) -> None:
     batcher = Batcher(model, executor, max_weight=8, wait_s=0.001)

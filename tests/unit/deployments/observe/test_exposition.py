@@ -137,7 +137,7 @@ def test_promtool_finds_nothing_wrong() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
-def test_what_another_version_reports_is_left_out() -> None:
+def test_reports_of_another_version_are_left_out() -> None:
     text = "# TYPE ray_sam3_unheard_of_total counter\nray_sam3_unheard_of_total 1.0\n"
     assert merge([text]) == b""
 

@@ -83,7 +83,7 @@ def test_nothing_is_traced_outside_of_a_trace(collected: Receiver) -> None:
     assert collected.spans == []
 
 
-def test_what_is_not_recorded_here_is_not_recorded_further_on(receiver: Receiver) -> None:
+def test_a_request_without_a_span_has_none_in_later_processes(receiver: Receiver) -> None:
     tracing.configure(TracingConfig(receiver.url, ratio=0.0), "ingress")
     with tracing.trace("GET /info", CLIENT) as opened:
         assert opened is None

@@ -149,7 +149,7 @@ async def test_a_quota_is_shared_out_among_the_shards(
     assert home.pool.directory.quotas == {"t": 100}
 
 
-async def test_what_encoding_raises_is_raised_and_a_busy_shard_is_an_overload(
+async def test_errors_of_encoding_are_raised_and_a_busy_shard_is_an_overload(
     client: EmbeddingPoolClient, shards: list[Shard]
 ) -> None:
     for shard in shards:

@@ -125,7 +125,7 @@ async def test_an_encode_that_everybody_has_left_is_cancelled_and_poisons_nothin
     assert (await pool.ensure(KEY, SQUARE, None)).tier == "miss"
 
 
-async def test_who_comes_as_the_last_one_leaves_gets_an_encode_of_his_own(
+async def test_a_caller_that_comes_as_the_last_one_leaves_gets_its_own_encode(
     pool: EmbeddingPool, encoder: Encoder
 ) -> None:
     first = asyncio.create_task(pool.ensure(KEY, SQUARE, b"file"))

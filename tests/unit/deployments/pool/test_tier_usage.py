@@ -73,7 +73,7 @@ def test_a_quota_counts_below_the_budget_too() -> None:
     assert leave(usage, 1000, {"a": 0}.get) == ["a3", "a4"]
 
 
-def test_what_is_to_be_kept_stays_even_alone_and_too_large() -> None:
+def test_an_item_to_be_kept_stays_even_alone_and_too_large() -> None:
     usage = filled(a=2)
     usage.add(key("large", "b"), 500)
     assert leave(usage, 100, {"b": 5}.get, keep=key("large", "b")) == ["a0", "a1"]

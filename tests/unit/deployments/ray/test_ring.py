@@ -19,7 +19,7 @@ def test_a_gap_stays_until_somebody_asks_for_it() -> None:
     assert places({**without, "new": said(1, since=9.0)}) == {"a": 0, "c": 2, "new": 1}
 
 
-def test_who_was_there_first_keeps_a_place_that_two_ask_for() -> None:
+def test_the_earlier_replica_keeps_a_place_that_two_ask_for() -> None:
     """Serve gave the first one another rank when there were fewer, and its old one to the next that came."""
     asked = {"early": said(2, since=1.0), "late": said(2, since=5.0), "other": said(1, since=9.0)}
     assert places(asked) == {"early": 2, "late": 0, "other": 1}
@@ -43,5 +43,5 @@ def test_there_may_be_no_replica() -> None:
     assert places({}) == {}
 
 
-def test_what_a_replica_says_is_what_places_reads() -> None:
+def test_places_reads_the_message_of_a_replica() -> None:
     assert places({"one": ring.metadata(3), "other": {}}) == {"one": 3, "other": 0}

@@ -69,7 +69,7 @@ def test_a_crop_need_not_be_contiguous() -> None:
 @pytest.mark.parametrize(
     "wrong", [None, "x", np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.float32), {"value": [1]}]
 )
-def test_what_is_not_an_image_is_refused(wrong: Any) -> None:
+def test_values_that_are_no_image_are_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="8-bit pixels"):
         run_images().describe(wrong)
 

@@ -96,7 +96,7 @@ async def test_pixels_become_a_file_without_loss() -> None:
     ],
     ids=lambda header: str(header)[:60],
 )
-def test_what_the_routes_would_refuse_is_refused(header: dict[str, Any]) -> None:
+def test_prompts_that_the_routes_would_refuse_are_refused(header: dict[str, Any]) -> None:
     segmenter = FakeSegmenter()
     calls, (reply,) = ask(segmenter, header, parts=[b"12"])
     assert reply["status"] == 400

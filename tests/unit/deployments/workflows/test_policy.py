@@ -30,7 +30,7 @@ def test_other_steps_do_not(kind: str) -> None:
 
 
 @pytest.mark.parametrize("step", [None, 5, "x", [], {}, {"type": None}, {"type": ["roboflow_core/sam3@v1"]}])
-def test_what_is_no_step_does_not(step: Any) -> None:
+def test_values_that_are_no_step_do_not(step: Any) -> None:
     with pytest.raises(RefusedDefinition):
         POLICY.check(definition(step))
 
@@ -38,7 +38,7 @@ def test_what_is_no_step_does_not(step: Any) -> None:
 @pytest.mark.parametrize(
     "whole", [None, [], "x", {"steps": {}}, {"steps": "x"}, {"inputs": {}}, {"outputs": "x"}]
 )
-def test_what_is_no_definition_does_not(whole: Any) -> None:
+def test_values_that_are_no_definition_do_not(whole: Any) -> None:
     with pytest.raises(RefusedDefinition):
         POLICY.check(whole)
 

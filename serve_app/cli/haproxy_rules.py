@@ -31,7 +31,7 @@ _DEFAULTS = (
     "option http-ignore-probes",  # a connection on which nothing came is closed without a word
 )
 _OWN_ERRORS = {
-    400: "The request ends too early: the upload was cut.",
+    400: "The request is malformed.",
     403: "The request is refused.",
     408: "The request did not arrive in time.",
     413: "The request is too large.",
@@ -50,6 +50,7 @@ _STARTING = "The server is starting."
 _REQUEST_ID = "^[!-~]{1,128}$"
 """Any other id is replaced. Serve answers the client's id as it is; the logs hold ids that fit into a line."""
 _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.:\[\]_-]+|null")
+"""No browser sends anything else as its origin."""
 _BIND = r"( *bind )\S*(:\d+)$"
 _FRONT = r"(?<=frontend http_frontend\n)" + _BIND
 
@@ -61,11 +62,8 @@ def _json(status: int, message: str, retry_after: str) -> str:
 
 def _cors(origins: str) -> list[str]:
     """The lines that let pages of `origins` (separated by commas) read the errors of HAProxy itself. The origin is
-    captured, as rules for answers cannot read the request. Raises ValueError."""
-    names = [name.strip() for name in origins.split(",") if name.strip()]
-    for name in names:
-        if not _ORIGIN.fullmatch(name):
-            raise ValueError(f"{name!r} is not a web origin, such as https://example.com")
+    captured, as rules for answers cannot read the request."""
+    names = [name for name in map(str.strip, origins.split(",")) if _ORIGIN.fullmatch(name)]
     if not names:
         return []
     asked = "found" if "*" in names else f"str {' '.join(names)}"
@@ -73,9 +71,9 @@ def _cors(origins: str) -> list[str]:
     when = f"if {{ capture.req.hdr(0) -m {asked} }} !{{ res.hdr(access-control-allow-origin) -m found }}"
     return [
         "capture request header origin len 256",
-        # The first line ends what the condition asks for, so it comes last.
         f"http-after-response set-header Vary Origin {when}",
         f"http-after-response set-header Access-Control-Expose-Headers Retry-After {when}",
+        # This header makes the condition false, so it comes last.
         f"http-after-response set-header Access-Control-Allow-Origin {value} {when}",
     ]
 
@@ -150,12 +148,12 @@ def corrected(config: str, host: str, seconds: str, retry_after: str, origins: s
     return config
 
 
-def main(path: str, *values: str) -> None:
+def main(path: str, host: str, seconds: str, retry_after: str, origins: str) -> None:
     """Correct the file."""
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes longer to import than all of this
         config = file.read()
     try:
-        config = corrected(config, *values, path + FAILED)
+        config = corrected(config, host, seconds, retry_after, origins, path + FAILED)
     except ValueError as error:
         reason = f"HAProxy is not started, as Serve's configuration of it is not as expected. {error}"
         with open(path + REFUSED, "w", encoding="utf-8") as file:  # noqa: PTH123

@@ -1,6 +1,5 @@
 """The real HAProxy with Serve's own configuration, corrected as `sam3-serve up` does, before servers that die."""
 
-import json
 import socket
 import subprocess
 import time
@@ -198,20 +197,6 @@ def test_its_own_errors_are_json_that_allowed_pages_may_read(tmp_path: Path, ori
     assert allowed == ("*" if origins == "*" else ORIGIN["Origin"])
     assert answer.headers["access-control-expose-headers"] == "Retry-After"
     assert ("access-control-allow-origin" in other.headers) == (origins == "*")
-
-
-def test_an_upload_that_was_cut_is_called_that(tmp_path: Path) -> None:
-    with haproxy(tmp_path, [Server()], cors_origins="*") as url:
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
-            connection.sendall(
-                b"POST / HTTP/1.1\r\nHost: x\r\nOrigin: https://x\r\nContent-Length: 10\r\n\r\n12345"
-            )
-            connection.shutdown(socket.SHUT_WR)
-            head, _, body = connection.makefile("rb").read().decode().partition("\r\n\r\n")
-    assert head.startswith("HTTP/1.1 400 ")
-    assert "access-control-allow-origin: *" in head.lower()
-    assert "the upload was cut" in json.loads(body)["message"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 503])

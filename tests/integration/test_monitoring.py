@@ -21,6 +21,7 @@ from harness.server import ServerProcess
 from harness.waiting import wait_until
 from scripts import grafana_dashboard
 from tests.integration.conftest import KEY, Observed
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, numbered
 
 pytestmark = pytest.mark.skipif(
@@ -81,7 +82,9 @@ def traffic(server: ServerProcess) -> int:
     def post(route: str, expect: int, **document: Any) -> None:
         nonlocal sent
         sent += 1
-        answer = requests.post(f"{server.url}/sam3/{route}", json=document, headers=AUTHORIZED, timeout=None)
+        answer = requests.post(
+            f"{server.url}/sam3/{route}", json=document, headers=AUTHORIZED, timeout=PATIENCE_S
+        )
         assert answer.status_code == expect, answer.text
 
     for number in range(IMAGES):
@@ -190,6 +193,26 @@ def test_one_line_is_logged_for_each_request_and_serve_logs_none(
     assert not [path for path in logs if b"POST /sam3/visual_segment" in path.read_bytes()]
 
 
+def test_the_id_of_an_answer_is_the_id_in_the_log(observed_server: Observed) -> None:
+    answered = []
+    for sent in ("plain-id", "x" * 129, "a b", "caf\xe9", ""):
+        answer = requests.get(
+            f"{observed_server.server.url}/info",
+            headers={"X-Request-ID": sent.encode("latin-1")},
+            timeout=PATIENCE_S,
+        )
+        assert answer.status_code == 200, answer.text
+        answered.append(answer.headers["X-Request-ID"])
+    assert answered[0] == "plain-id"
+    assert len(set(answered)) == len(answered)
+
+    def logged() -> set[str]:
+        lines = observed_server.access_log.read_text().splitlines()
+        return {json.loads(line)["request_id"] for line in lines}
+
+    wait_until(lambda: logged() >= set(answered))
+
+
 def test_a_request_is_one_trace_across_processes(observed_server: Observed) -> None:
     collector = observed_server.collector
 
@@ -198,7 +221,7 @@ def test_a_request_is_one_trace_across_processes(observed_server: Observed) -> N
         headers = {**AUTHORIZED, "traceparent": f"00-{trace_id}-{'b' * 16}-01"}
         body = {"prompts": [CLICK], **document}
         url = f"{observed_server.server.url}/sam3/visual_segment"
-        answer = requests.post(url, json=body, headers=headers, timeout=None)
+        answer = requests.post(url, json=body, headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 200
         return trace_id
 

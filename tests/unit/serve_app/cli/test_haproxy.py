@@ -57,6 +57,13 @@ def test_requests_are_not_logged_and_the_admin_socket_is_the_users_own(tmp_path:
     assert "server s0 127.0.0.1:30000 check" in config
 
 
+def test_words_that_are_no_origin_do_not_reach_the_configuration() -> None:
+    lines = str(rules("127.0.0.1", "1", "1", "localhost:3000, https://a.example, 'x' } deny", "failed"))
+    assert "-m str https://a.example }" in lines
+    assert "3000" not in lines
+    assert "deny" not in lines
+
+
 def test_the_real_haproxy_is_started_as_serve_asked(tmp_path: Path) -> None:
     config = written_by_serve(tmp_path, PORT, [30000])
     assert run(tmp_path, config).stdout.strip() == f"-db -f {tmp_path}/haproxy.cfg -sf 17"

@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from serve_app.http.around.middleware import ExchangeMiddleware, LastResort, take_secrets
+from serve_app.http.around.paths import without_doubled_start
 from serve_app.http.errors import BadImage
 
 
@@ -69,6 +70,39 @@ async def test_the_request_id_may_be_left_to_the_server_in_front() -> None:
     start, _, _ = await call(stack(echo, answer_request_id=False))
     assert "x-request-id" not in headers_of(start)
     assert "x-processing-time" in headers_of(start)
+
+
+@pytest.mark.parametrize("given", ["mine", "a b", "x" * 129])
+async def test_where_the_server_in_front_answers_the_id_the_log_holds_the_same(given: str) -> None:
+    noting = Noting()
+    await call(stack(noting, answer_request_id=False), headers={"x-request-id": given})
+    assert noting.scope["state"]["exchange"].timings.request_id == given
+
+
+class Noting:
+    """Echoes, and notes its scope."""
+
+    scope: Scope
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        await echo(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "meant"),
+    [
+        ("", "//sam3/images", "/sam3/images"),
+        ("", "////", "/"),
+        ("", "/sam3/images//a", "/sam3/images//a"),
+        ("/sam", "/sam//sam3/images", "/sam/sam3/images"),
+        ("/sam/", "/sam/sam3/images", "/sam/sam3/images"),
+    ],
+)
+def test_only_the_start_of_a_path_is_mended(root: str, path: str, meant: str) -> None:
+    scope: Scope = {"type": "http", "path": path, "root_path": root}
+    without_doubled_start(scope)
+    assert scope["path"] == meant
 
 
 @pytest.mark.parametrize(

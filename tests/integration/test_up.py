@@ -24,6 +24,7 @@ from harness.server import (
     wait_until_ready,
 )
 from serve_app.cli.addresses import free_ports
+from tests.support.refusing_server import RULE
 
 
 @contextmanager
@@ -97,3 +98,17 @@ def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:
     logs = Path(done.stderr.strip().splitlines()[-1].removeprefix("logs: "))
     assert logs.exists(), "the logs are kept"
     shutil.rmtree(Path(*logs.parts[:3]))
+
+
+def test_a_server_whose_haproxy_is_not_as_expected_says_so(tmp_path: Path) -> None:
+    settings = environment(port=str(free_ports(1)[0]))
+    refusing = command("up", module="tests.support.refusing_server")
+    with one_start_at_a_time():
+        done = subprocess.run(
+            refusing, env=settings, capture_output=True, text=True, check=False, timeout=300
+        )
+    assert done.returncode == 1
+    said, logs = done.stderr.strip().splitlines()
+    assert said.startswith("Error: the server could not start: HAProxy is not started")
+    assert f"{RULE}: 0 lines" in said
+    shutil.rmtree(Path(*Path(logs.removeprefix("logs: ")).parts[:3]))

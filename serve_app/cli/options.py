@@ -1,6 +1,7 @@
 """The kinds of option that several commands have: finite numbers, and the address of a server."""
 
 import math
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -9,7 +10,7 @@ import click
 class Number(click.FloatRange):
     """A finite number in a range: infinity and NaN pass every comparison that click makes."""
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Raises click.BadParameter for anything else."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):

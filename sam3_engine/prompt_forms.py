@@ -61,8 +61,8 @@ def concept_prompts(
 ) -> list[ConceptPrompt]:
     """The concept prompts of a call, in order: a list of them, or one. Raises ValueError without any, and as
     `Sam3Prompt.concept`."""
-    alone = isinstance(prompts, Sam3Prompt | Mapping)
-    asked = [Sam3Prompt.of(one) for one in ([prompts] if alone else _list(prompts, "prompts"))]
+    several = [prompts] if isinstance(prompts, Sam3Prompt | Mapping) else _list(prompts, "prompts")
+    asked = [Sam3Prompt.of(one) for one in several]
     if not asked:
         raise ValueError("at least one prompt is needed")
     return [prompt.concept(output_prob_thresh) for prompt in asked]

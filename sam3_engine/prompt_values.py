@@ -21,11 +21,15 @@ def number(value: Any, name: str) -> float:
     value = _scalar(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} is a number, not {shown(value)}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} is a finite number, not {value}")
-    if abs(value) > COORDINATE_LIMIT:
-        raise ValueError(f"{name} = {value:g} is far outside every image")
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise ValueError(f"{name} is a finite number, not {shown(value)}")
+    if abs(found) > COORDINATE_LIMIT:
+        raise ValueError(f"{name} = {found:g} is far outside every image")
+    return found
 
 
 def share(value: Any, name: str) -> float:

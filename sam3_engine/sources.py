@@ -60,7 +60,7 @@ def content_id(content: bytes | DecodedImage) -> str:
         digest.update(content)
     else:
         digest.update(f"{content.size} {content.square.shape}".encode())
-        digest.update(content.square)
+        digest.update(content.square.tobytes())
     return digest.hexdigest()
 
 

@@ -211,7 +211,10 @@ def read_costs(path: str) -> dict[str, Costs]:
 
 def _parse(text: str) -> dict[str, Costs]:
     found = {}
-    for name, values in json.loads(text).items():
+    documents = json.loads(text)
+    if not isinstance(documents, dict) or not all(isinstance(each, dict) for each in documents.values()):
+        raise ValueError("expected an object of objects: costs by the name of a hardware")
+    for name, values in documents.items():
         try:
             found[name] = Costs(name=name, **values)
         except TypeError as error:  # missing or unknown fields

@@ -4,7 +4,9 @@ Nothing else in the project reads the environment for configuration. The table o
 the fields' docstrings and groups. The ingress imports this module: no torch, no Ray.
 """
 
+import difflib
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +24,8 @@ PerNode = Annotated[int, Field(ge=1, le=100)] | None
 GROUPS = ("profile", "model", "http", "deployments", "scaling", "pool", "workflows", "monitoring", "ray")
 
 MIB = 1024 * 1024
+NEAR = 0.75
+"""How alike a mistyped name and a setting's are, from 0 to 1, for the one to be taken for the other."""
 
 
 def _in(group: str) -> JsonDict:
@@ -39,6 +43,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     profile: Profile = Field("", json_schema_extra=_in("profile"))
@@ -292,3 +297,17 @@ def set_in_environment(field: str) -> bool:
     """Whether the environment sets `field` (names are matched as pydantic-settings does: any case)."""
     wanted = environment_name(field)
     return any(name.upper() == wanted for name in os.environ)
+
+
+def unknown_variables(others: Collection[str] = ()) -> dict[str, str | None]:
+    """The variables of the environment that look like settings and are none, each with the nearest setting's, or None
+    where none is near. others: names that mean something else."""
+    known = [environment_name(field) for field in Settings.model_fields]
+    prefix = environment_name("")
+    found = {}
+    for name in os.environ:
+        if name.upper().startswith(prefix) and name.upper() not in {*known, *others}:
+            short = [each.removeprefix(prefix) for each in known]
+            near = difflib.get_close_matches(name.upper().removeprefix(prefix), short, n=1, cutoff=NEAR)
+            found[name] = prefix + near[0] if near else None
+    return found

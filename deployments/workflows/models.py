@@ -3,7 +3,6 @@ each image once. Messages of a worker are checked here like requests from outsid
 
 import asyncio
 import io
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,13 +26,13 @@ from deployments.workflows.limits import Limits
 from deployments.workflows.workers import unanswerable
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.prompt_forms import Sam3Prompt, visual_prompts
+from sam3_engine.prompt_values import check_inside, share
 from sam3_engine.types import ConceptPrompt, ConceptResult, Instance, MaskFormat, VisualPrompt
 
 MOST_CONCEPTS = 16
 MOST_VISUAL = 256
 MOST_POINTS = 256
 MOST_CHARACTERS = 1000
-FARTHEST = 1e9
 FORMATS: dict[str | None, MaskFormat] = {None: "polygon", "polygon": "polygon", "rle": "rle"}
 
 
@@ -113,7 +112,9 @@ class ModelCalls:
             return unanswerable("SAM 3 did not answer", 500)
 
     async def _ask(self, header: Header, source: ImageFile, timings: Timings) -> Any:
-        answer = await self._segmenter.answer(ImageReference(self._tenant, source), _request(header), timings)
+        request = _request(header)
+        answer = await self._segmenter.answer(ImageReference(self._tenant, source), request, timings)
+        check_inside(getattr(request, "prompts", ()), answer.size)
         return _masks(answer.results)
 
     def _image(self, header: Header, parts: Sequence[bytes]) -> ImageFile:
@@ -146,7 +147,7 @@ def concept_request(header: Header) -> ConceptRequest:
         _check_concept(prompt)
     nms = header.get("nms")
     if nms is not None:
-        _check_share(nms, "nms_iou_threshold")
+        share(nms, "nms_iou_threshold")
     return ConceptRequest(prompts, nms, mask_format=FORMATS[header.get("format")])
 
 
@@ -165,25 +166,11 @@ def _check_concept(prompt: ConceptPrompt) -> None:
         raise ValueError(f"a class name is longer than {MOST_CHARACTERS} characters")
     if len(prompt.boxes) > MOST_POINTS:
         raise ValueError(f"it takes {MOST_POINTS} example boxes, not {len(prompt.boxes)}")
-    _check_share(prompt.score_threshold, "the confidence threshold")
-    _check_numbers([side for box in prompt.boxes for side in box])
 
 
 def _check_visual(prompt: VisualPrompt) -> None:
     if len(prompt.points) > MOST_POINTS:
         raise ValueError(f"it takes {MOST_POINTS} points, not {len(prompt.points)}")
-    _check_numbers([side for point in prompt.points for side in point[:2]])
-    _check_numbers(prompt.box or ())
-
-
-def _check_share(value: Any, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{name} lies between 0 and 1")
-
-
-def _check_numbers(values: Sequence[float]) -> None:
-    if not all(math.isfinite(value) and abs(value) <= FARTHEST for value in values):
-        raise ValueError("a coordinate is far outside every image")
 
 
 def _masks(results: Any) -> Any:

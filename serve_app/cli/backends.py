@@ -3,12 +3,12 @@
 import base64
 import json
 from typing import Protocol
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 import click
 
+from serve_app.cli.client import Refused, Unanswered, read_json
 from serve_app.cli.question import Document
+from serve_app.http.schemas import MAX_PROMPTS
 from serve_app.settings import Settings
 
 TIMEOUT_S = 300.0
@@ -30,47 +30,56 @@ class Server:
     """A running server. Raises click.ClickException."""
 
     def __init__(self, url: str, api_key: str | None) -> None:
-        self._url = url.rstrip("/")
-        self._api_key = api_key
+        self._url = url
+        self._headers = {"Content-Type": "application/json"}
+        if api_key:
+            if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+                raise click.UsageError("the API key holds a character that no key has")
+            self._headers["Authorization"] = f"Bearer {api_key}"
 
     def concepts(self, content: bytes, prompts: list[Document], threshold: float) -> list[list[Document]]:
         """Per prompt, its predictions in RLE."""
-        asked = {"prompts": prompts, "output_prob_thresh": threshold}
-        answer = self._post("/sam3/concept_segment", content, asked)
-        return [result["predictions"] for result in answer["prompt_results"]]
+        found: list[list[Document]] = []
+        for start in range(0, len(prompts), MAX_PROMPTS):
+            asked = {"prompts": prompts[start : start + MAX_PROMPTS], "output_prob_thresh": threshold}
+            answer = self._post("/sam3/concept_segment", content, asked)
+            found += [self._predictions(result) for result in self._part(answer, "prompt_results")]
+        return found
 
     def clicks(self, content: bytes, prompts: list[Document]) -> list[Document]:
         """One prediction per prompt, in RLE."""
-        answer = self._post("/sam3/visual_segment", content, {"prompts": prompts})
-        predictions: list[Document] = answer["predictions"]
-        return predictions
+        return self._predictions(self._post("/sam3/visual_segment", content, {"prompts": prompts}))
 
     def _post(self, path: str, content: bytes, fields: Document) -> Document:
         image = {"type": "base64", "value": base64.b64encode(content).decode("ascii")}
-        headers = {"Content-Type": "application/json"}
-        if self._api_key:
-            headers["Authorization"] = f"Bearer {self._api_key}"
-        if not self._url.startswith(("http://", "https://")):
-            raise click.ClickException(f"{self._url} is not an http(s) address")
         body = json.dumps({"image": image, "format": "rle", **fields}).encode()
-        request = Request(self._url + path, body, headers)  # noqa: S310 - checked above
         try:
-            with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-                answer: Document = json.load(response)
-                return answer
-        except HTTPError as error:
-            raise click.ClickException(
-                f"the server answered {error.code}: {_message(error.read())}"
-            ) from error
-        except (URLError, OSError) as error:
-            reason = getattr(error, "reason", error)
-            raise click.ClickException(
-                f"no server at {self._url} ({reason}): start one with `sam3-serve up`, or pass --local"
-            ) from error
+            return read_json(self._url + path, TIMEOUT_S, body, self._headers)
+        except Refused as error:
+            raise click.ClickException(str(error)) from error
+        except Unanswered as error:
+            raise self._no_server(str(error)) from error
+
+    def _predictions(self, answer: Document) -> list[Document]:
+        found = self._part(answer, "predictions")
+        if not all({"confidence", "masks"} <= one.keys() for one in found):
+            raise self._no_server("its answer is not of sam3-serve")
+        return found
+
+    def _part(self, answer: Document, name: str) -> list[Document]:
+        found = answer.get(name)
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise self._no_server(f"its answer has no {name}")
+        return found
+
+    def _no_server(self, reason: str) -> click.ClickException:
+        return click.ClickException(
+            f"no sam3-serve at {self._url} ({reason}): start one with `sam3-serve up`, or pass --local"
+        )
 
 
 class Local:
-    """The model in this process. Raises EngineError."""
+    """The model in this process. Raises EngineError, and ValueError for a device that is not there."""
 
     def __init__(self, settings: Settings) -> None:
         from sam3_engine.engine import Engine
@@ -105,11 +114,3 @@ class Local:
             {"confidence": float(score), "masks": to_rle(RegionMask.from_full(mask))}
             for mask, score in zip(masks, scores, strict=True)
         ]
-
-
-def _message(body: bytes) -> str:
-    try:
-        document = json.loads(body)
-        return str(document.get("message") or document.get("detail"))
-    except (ValueError, AttributeError):
-        return body[:200].decode(errors="replace")

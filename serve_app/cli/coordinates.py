@@ -1,8 +1,8 @@
 """Boxes and points on the command line: numbers with commas between them."""
 
-import math
-
 import click
+
+from sam3_engine.prompt_values import COORDINATE_LIMIT
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
@@ -22,7 +22,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
             numbers = tuple(float(part) for part in str(value).split(","))
         except ValueError:
             numbers = ()
-        if len(numbers) != self._count or not all(map(math.isfinite, numbers)):
+        if len(numbers) != self._count or not all(abs(number) <= COORDINATE_LIMIT for number in numbers):
             self.fail(f"expected {self.name}, got {value!r}", param, ctx)
         if self._count == 4:
             x0, y0, x1, y1 = numbers

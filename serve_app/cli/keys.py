@@ -10,6 +10,7 @@ from typing import Any
 import click
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from serve_app.cli.options import Number
 from serve_app.http.tenants import keyfile
 
 FileOption = click.option(
@@ -49,7 +50,9 @@ def keys() -> None:
 @keys.command()
 @click.argument("name")
 @click.option(
-    "--rate", type=float, help="Requests per second that each ingress replica takes from this tenant."
+    "--rate",
+    type=Number(0, min_open=True),
+    help="Requests per second that each ingress replica takes from this tenant.",
 )
 @click.option(
     "--cache",
@@ -69,7 +72,7 @@ def add(name: str, rate: float | None, cache: int | None, from_stdin: bool, path
 @keys.command()
 @click.argument("name")
 @click.option(
-    "--grace-hours", type=click.FloatRange(0), default=0.0, help="Hours for which the old key stays valid."
+    "--grace-hours", type=Number(0, 24 * 3660), default=0.0, help="Hours for which the old key stays valid."
 )
 @StdinOption
 @FileOption
@@ -114,12 +117,17 @@ def _reported() -> Iterator[None]:
     """Turn errors of the key file into a message and exit status 1."""
     try:
         yield
-    except keyfile.KeyFileError as error:
+    except (keyfile.KeyFileError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 
 def _given(from_stdin: bool) -> str | None:
-    return sys.stdin.read().strip() if from_stdin else None
+    if not from_stdin:
+        return None
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise keyfile.KeyFileError("standard input is not text: expected a key") from None
 
 
 def _show(key: str, from_stdin: bool) -> None:

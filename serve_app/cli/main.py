@@ -1,18 +1,24 @@
 """`sam3-serve`: the commands and their options."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from serve_app.cli.coordinates import BOX, POINT
 from serve_app.cli.keys import keys
-from serve_app.settings import Settings, environment_name
+from serve_app.cli.options import URL, Number
+from serve_app.cli.screen import Commands
+from serve_app.settings import Settings, environment_name, unknown_variables
+
+OTHER_VARIABLES = ("SAM3_API_KEY", "SAM3_WEIGHTS", "SAM3_CONTRACT_URL")
+"""Variables of the project that are no settings: of `segment`, of the pods, and of the contract's tests."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
     """Meta's SAM 3 as a server with the routes of Roboflow's SAM 3 API.
 
@@ -22,15 +28,25 @@ def main() -> None:
 
 
 def load_settings(**options: Any) -> Settings:
-    """Settings from the given options and the environment. Raises click.UsageError."""
+    """Settings from the given options and the environment. Raises click.UsageError.
+
+    Tells of variables that set nothing: an error where one is a mistyped setting, else a note.
+    """
+    for name, nearest in unknown_variables(OTHER_VARIABLES).items():
+        if nearest:
+            raise click.UsageError(f"{name} is not a setting. Did you mean {nearest}?")
+        click.echo(f"note: {name} is not a setting and has no effect", err=True)
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        lines = [
-            f"{environment_name('.'.join(map(str, problem['loc'][:1])))}: {problem['msg']}"
-            for problem in error.errors()
-        ]
+        lines = [f"{_source(problem, options)}: {problem['msg']}" for problem in error.errors()]
         raise click.UsageError("the settings are not valid\n  " + "\n  ".join(lines)) from None
+
+
+def _source(problem: ErrorDetails, options: Mapping[str, Any]) -> str:
+    """The option or variable that set a wrong value."""
+    name = str(problem["loc"][0])
+    return "--" + name.replace("_", "-") if options.get(name) is not None else environment_name(name)
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -87,10 +103,8 @@ def config(as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.option("--url", help="The server. [default: where `sam3-serve up` listens]")
-@click.option(
-    "--every", "every_s", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Seconds."
-)
+@click.option("--url", type=URL, help="The server. [default: where `sam3-serve up` listens]")
+@click.option("--every", "every_s", default=2.0, show_default=True, type=Number(0.1, 86400), help="Seconds.")
 @click.option("--once", is_flag=True, help="Print the figures once and exit; the default without a terminal.")
 def top(url: str | None, every_s: float, once: bool) -> None:
     """Watch a running server: requests, latency, replicas, queues, cache.
@@ -101,7 +115,7 @@ def top(url: str | None, every_s: float, once: bool) -> None:
     from serve_app.cli.top import run
 
     settings = load_settings()
-    run((url or url_of(settings.host, settings.port)).rstrip("/"), every_s, once)
+    run(url or url_of(settings.host, settings.port), every_s, once)
 
 
 @main.command()
@@ -112,16 +126,15 @@ def top(url: str | None, every_s: float, once: bool) -> None:
 @click.option("--box", type=BOX, help="Find the one object in this box.")
 @click.option("--point", multiple=True, type=POINT, help="Find the one object at these points.")
 @click.option("--not-point", multiple=True, type=POINT, help="... which is not at these.")
-@click.option(
-    "--threshold", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Least confidence."
-)
+@click.option("--threshold", default=0.5, show_default=True, type=Number(0, 1), help="Least confidence.")
 @click.option(
     "-o", "--output", default=Path("overlay.png"), show_default=True, type=click.Path(path_type=Path)
 )
 @click.option(
     "--masks", type=click.Path(path_type=Path), help="Write the masks here too, as JSON (COCO RLE)."
 )
-@click.option("--url", help="The server. [default: where `sam3-serve up` listens]")
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option("--url", type=URL, help="The server. [default: where `sam3-serve up` listens]")
 @click.option(
     "--api-key", envvar="SAM3_API_KEY", help="The server's key; SAM3_API_KEY keeps it out of sight."
 )
@@ -130,6 +143,7 @@ def segment(
     image: Path,
     output: Path,
     masks: Path | None,
+    force: bool,
     url: str | None,
     api_key: str | None,
     local: bool,
@@ -153,38 +167,37 @@ def segment(
     names = {"text": "texts", "point": "points", "not_point": "not_points"}
     question = Question(**{names.get(name, name): value for name, value in asked.items()})
     server = url or url_of(settings.host, settings.port)
-    run(lambda: Local(settings) if local else Server(server, api_key), image, question, output, masks)
+    make = (lambda: Local(settings)) if local else (lambda: Server(server, api_key))
+    run(make, image, question, output, masks, force)
 
 
 @main.command()
 @click.option(
-    "--rps", required=True, type=click.FloatRange(0, min_open=True), help="Requests per second at the peak."
+    "--rps", required=True, type=Number(0, 1e9, min_open=True), help="Requests per second at the peak."
 )
-@click.option(
-    "--click-share", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="Share of clicks."
-)
+@click.option("--click-share", default=0.5, show_default=True, type=Number(0, 1), help="Share of clicks.")
 @click.option(
     "--new-share",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="... of the others: new images.",
 )
-@click.option(
-    "--prompts", default=1.0, show_default=True, type=click.FloatRange(1), help="Concepts a request."
-)
+@click.option("--prompts", default=1.0, show_default=True, type=Number(1, 1e6), help="Concepts a request.")
 @click.option(
     "--keep-minutes",
     default=10.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=Number(0, 1e6),
     help="How long an image is used.",
 )
 @click.option("--hardware", default="h200", show_default=True, metavar="NAME", help="h200, h100 or tiny-cpu.")
 @click.option(
     "--figures", type=click.Path(exists=True, dir_okay=False), help="Your own measurements, as JSON."
 )
-@click.option("--cores", type=click.IntRange(1), help="Cores of one node, where the model runs on CPUs.")
+@click.option(
+    "--cores", type=click.IntRange(1, 100_000), help="Cores of one node, where the model runs on CPUs."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
     rps: float,
@@ -215,9 +228,7 @@ def plan(
 
 
 @main.command()
-@click.option(
-    "--seconds", default=120.0, show_default=True, type=click.FloatRange(1), help="How long at most."
-)
+@click.option("--seconds", default=120.0, show_default=True, type=Number(1, 86400), help="How long at most.")
 @click.option("--node", metavar="ID", help="A node's hexadecimal id. [default: the node this runs on]")
 def drain(seconds: float, node: str | None) -> None:
     """Move the replicas of a Ray node to other nodes, before it is stopped.

@@ -109,4 +109,4 @@ def chosen(name: str, file: str | None) -> Costs:
     except KeyError:
         raise click.UsageError(f"no figures for {name!r}; there are {', '.join(known)}") from None
     except (OSError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(f"{file} has no figures: {error}") from None

@@ -7,11 +7,20 @@ import click
 from sam3_engine.errors import CheckpointError
 from sam3_engine.hub import resolve_checkpoint
 from serve_app.cli.addresses import in_use, is_loopback
+from serve_app.http.tenants import keyfile
 from serve_app.settings import Settings
 
 
 def refuse_unwise(settings: Settings) -> None:
-    """Raises click.ClickException for an address in use, and for a public address without API keys."""
+    """Raises click.ClickException for an address in use, a public address without API keys, and a broken key file."""
+    keys = settings.api_keys_file
+    if keys and keys.exists():
+        try:
+            keyfile.load(keys)
+        except keyfile.KeyFileError as error:
+            raise click.ClickException(f"SAM3_API_KEYS_FILE: {error}") from None
+    elif keys:  # it may come later, but a mistyped name never does
+        click.echo(f"note: every request is refused until `sam3-serve keys add` makes {keys}", err=True)
     if not (is_loopback(settings.host) or settings.api_keys_file or settings.allow_open):
         raise click.ClickException(
             f"{settings.host} can be reached from other machines, and no API keys are configured. "
@@ -19,7 +28,7 @@ def refuse_unwise(settings: Settings) -> None:
         )
     try:
         taken = in_use(settings.host, settings.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error}") from error
     if taken:
         raise click.ClickException(

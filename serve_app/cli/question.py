@@ -4,6 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
+from sam3_engine.prompt_forms import Sam3Prompt, visual_prompts
+from sam3_engine.prompt_values import check_inside
+from sam3_engine.types import ImageSize
+
 Document = dict[str, Any]
 
 
@@ -28,6 +34,17 @@ class Question:
         if self.texts:
             return [{"type": kind, "text": text, **shown} for text in self.texts]
         return [{"type": kind, **shown}] if boxes else []
+
+    def check(self, size: ImageSize) -> None:
+        """Raises click.UsageError for prompts that mean nothing for an image of this size, and without any."""
+        concepts, clicks = self.concepts(), self.clicks()
+        if not concepts and not clicks:
+            raise click.UsageError("say what to look for: --text, --like, --point or --box")
+        try:
+            check_inside([Sam3Prompt.of(prompt).concept(self.threshold) for prompt in concepts], size)
+            check_inside(visual_prompts(clicks), size)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
 
     def clicks(self) -> list[Document]:
         """The click prompt, as a list of one; an empty list without points and box."""

@@ -52,10 +52,16 @@ def store_bytes(settings: Settings) -> int:
     return min(MOST_STORE_BYTES, int(psutil.virtual_memory().available * STORE_SHARE), int(shared * 0.9))
 
 
+class RayNotStarted(Exception):
+    """Ray or Serve did not start; the message gives their reason in one line."""
+
+
 @contextmanager
 def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
-    """Run Ray and Serve until the end of the block. Their processes also die when this process is
-    killed."""
+    """Run Ray and Serve until the end of the block. Their processes also die when this process is killed.
+
+    Raises RayNotStarted: above all, Ray gives a node 30 seconds to start, which a busy machine may exceed.
+    """
     fixed, tuned = environment(settings, run_dir / PROXY_DIR, new_token())
     if settings.haproxy:
         haproxy.install(settings, run_dir / PROXY_DIR)
@@ -63,25 +69,33 @@ def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
     import ray
     from ray import serve
 
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    ray.init(
-        address="local",
-        _node_ip_address=haproxy.LOOPBACK,
-        _temp_dir=str(run_dir / RAY_DIR),
-        include_dashboard=False,
-        object_store_memory=store_bytes(settings),
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    # Ray reports what fails, and which processes end during the stop, on both streams.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
     try:
-        host = haproxy.LOOPBACK if settings.haproxy else settings.host
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": host, "port": settings.port, "request_timeout_s": None},
-        )
+        try:
+            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                ray.init(
+                    address="local",
+                    _node_ip_address=haproxy.LOOPBACK,
+                    _temp_dir=str(run_dir / RAY_DIR),
+                    include_dashboard=False,
+                    object_store_memory=store_bytes(settings),
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
+                host = haproxy.LOOPBACK if settings.haproxy else settings.host
+                serve.start(
+                    proxy_location="HeadOnly",
+                    http_options={"host": host, "port": settings.port, "request_timeout_s": None},
+                )
+        except Exception as error:  # Ray raises a plain Exception for a node that took too long
+            first = str(error).strip().splitlines()[:1]
+            raise RayNotStarted("".join(first) or type(error).__name__) from error
         yield
     finally:
-        # Ray reports on both streams which processes end during the stop, as is intended. The others are killed below.
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), suppress(Exception):
-            serve.shutdown()
-        ray.shutdown()
+            if ray.is_initialized():
+                serve.shutdown()
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), suppress(Exception):
+            ray.shutdown()

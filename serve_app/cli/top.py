@@ -3,8 +3,6 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import click
 from rich.columns import Columns
@@ -14,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from serve_app.cli.client import Unanswered, read
 from serve_app.cli.top_figures import Figures, Row, Scrape, figures
 
 SPAN_S = 15.0
@@ -29,11 +28,12 @@ def run(url: str, every_s: float, once: bool) -> None:
     past: deque[Scrape] = deque()
     try:
         past.append(scrape(url))
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"cannot read {url}/metrics: {_reason(error)}") from error
-    if once or not console.is_terminal:
-        time.sleep(every_s)
-        past.append(scrape(url))
+        if once or not console.is_terminal:
+            time.sleep(every_s)
+            past.append(scrape(url))
+    except Unanswered as error:
+        raise click.ClickException(f"cannot read {url}/metrics: {error}") from error
+    if len(past) > 1:
         console.print(view(url, figures(past[0], past[-1])))
         return
     with Live(view(url, figures(past[0], past[0])), console=console, screen=True, auto_refresh=False) as live:
@@ -46,17 +46,20 @@ def run(url: str, every_s: float, once: bool) -> None:
 
 
 def scrape(url: str) -> Scrape:
-    """The server's current metrics. Raises OSError, ValueError."""
-    with urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as response:  # noqa: S310 - the user's own address
-        return Scrape.read(response.read().decode(), time.monotonic())
+    """The server's current metrics. Raises Unanswered."""
+    content = read(f"{url}/metrics", TIMEOUT_S)
+    try:
+        return Scrape.read(content.decode(), time.monotonic())
+    except ValueError:
+        raise Unanswered("there are no figures of sam3-serve at this address") from None
 
 
 def _next(url: str, past: deque[Scrape], read: Callable[[], Scrape]) -> RenderableType:
     problem = ""
     try:
         past.append(read())
-    except (OSError, ValueError) as error:
-        problem = _reason(error)
+    except Unanswered as error:
+        problem = str(error)
     while len(past) > 2 and past[-1].at - past[1].at >= SPAN_S:
         past.popleft()
     return view(url, figures(past[0], past[-1]), problem)
@@ -139,7 +142,3 @@ def _bytes(value: float) -> str:
             return f"{value:.0f} {unit}"
         value /= 1024
     return f"{value:.1f} GiB"
-
-
-def _reason(error: Exception) -> str:
-    return str(error.reason) if isinstance(error, URLError) else str(error)

@@ -7,19 +7,19 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
 
 import click
 from rich.console import Console
 
 from serve_app.cli.addresses import url_of
+from serve_app.cli.client import Unanswered, read
 from serve_app.cli.drain import drain
 from serve_app.cli.greeting import welcome
 from serve_app.cli.haproxy_rules import REFUSED
 from serve_app.cli.janitor import MARK, janitor, keep_folder
 from serve_app.cli.preflight import refuse_unwise, weights
 from serve_app.cli.progress import Progress, progress
-from serve_app.cli.ray_head import PROXY_DIR, logs_in, new_run_dir, ray_head
+from serve_app.cli.ray_head import PROXY_DIR, RayNotStarted, logs_in, new_run_dir, ray_head
 from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
 
@@ -58,11 +58,13 @@ def run(settings: Settings) -> None:
                     show("answering requests under way (the next Ctrl-C does not wait)")
                     drain(run_dir / PROXY_DIR, settings.request_timeout_s)
                 show("stopping")
-        except DeploymentFailed as error:
-            keep_folder(cleaner)
-            raise click.ClickException(
-                f"the server could not start: {error}\nlogs: {logs_in(run_dir)}"
-            ) from error
+        except (DeploymentFailed, RayNotStarted) as error:
+            if not stop:
+                keep_folder(cleaner)
+                why = refusal(run_dir / PROXY_DIR) or str(error)
+                raise click.ClickException(
+                    f"the server could not start: {why}\nlogs: {logs_in(run_dir)}"
+                ) from error
     console.print("stopped")
 
 
@@ -88,10 +90,10 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
         raise DeploymentFailed(str(error)) from error
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     readiness = f"{url_of(settings.host, settings.port)}/readiness"
-    refused = Path(os.environ[MARK] + REFUSED)
+    proxy_dir = Path(os.environ[MARK]).parent
     while not stop.wait(POLL_S):
-        if refused.exists():
-            raise DeploymentFailed(refused.read_text())
+        if why := refusal(proxy_dir):
+            raise DeploymentFailed(why)
         application = serve.status().applications.get(APP_NAME)
         if application is None:
             continue
@@ -104,6 +106,11 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
     return False
 
 
+def refusal(proxy_dir: Path) -> str:
+    """Why HAProxy was not started (`haproxy_rules`); empty where it was. Serve has a folder there for each node."""
+    return next((found.read_text() for found in proxy_dir.rglob(f"*{REFUSED}")), "")
+
+
 def refuse_failed(application: "ApplicationStatusOverview") -> None:
     """Raises DeploymentFailed when Serve reports that the application failed."""
     if application.status.value == FAILED:
@@ -113,8 +120,9 @@ def refuse_failed(application: "ApplicationStatusOverview") -> None:
 
 def answers(url: str) -> bool:
     """Whether a GET is answered with 200."""
-    with suppress(OSError), urlopen(url, timeout=ANSWER_S) as response:  # noqa: S310 - our own address
-        return bool(response.status == 200)
+    with suppress(Unanswered):
+        read(url, ANSWER_S)
+        return True
     return False
 
 

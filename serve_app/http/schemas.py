@@ -19,8 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-COORDINATE_LIMIT = 1e9
-"""Largest absolute coordinate, in pixels: far outside every image, and precise enough in float32."""
+from sam3_engine.prompt_values import COORDINATE_LIMIT, label
 
 MAX_TEXT_CHARACTERS = 1000
 """Longest text. The text encoder reads 30 tokens; the answer warns of a text that has more."""
@@ -61,9 +60,10 @@ IMAGE_ID: TypeAdapter[str] = TypeAdapter(ImageId)
 
 def _label(value: Any) -> bool:
     """Accepts true and false, 1 and 0, and 1.0 and 0.0."""
-    if isinstance(value, bool | int | float) and value in (0, 1):
-        return bool(value)
-    raise PydanticCustomError("label", "Input should be 0, 1, true or false")
+    try:
+        return label(value)
+    except ValueError:
+        raise PydanticCustomError("label", "Input should be 0, 1, true or false") from None
 
 
 Label = Annotated[

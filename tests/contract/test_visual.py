@@ -150,9 +150,22 @@ def test_sam2_version_id_is_ignored(client: Client, version: Any) -> None:
     client.visual({"image": IMAGE, "prompts": [CLICK], "sam2_version_id": version})
 
 
-def test_coordinates_far_outside_are_answered(client: Client) -> None:
-    points = [{"x": 1e9, "y": -1e9}, {"x": -0.5, "y": 1e9}]
-    box = {"x": 1e9, "y": 0, "width": 1e9, "height": 0}
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"points": [centre(CIRCLE), {"x": 46000, "y": 190}]},
+        {"points": [centre(CIRCLE), {"x": -0.5, "y": 1e9, "positive": False}]},
+        {"box": {"x": 1e9, "y": 0, "width": 5, "height": 5}},
+    ],
+)
+def test_a_place_outside_the_image_is_refused(client: Client, prompt: dict[str, Any]) -> None:
+    (problem,) = client.visual({"image": IMAGE, "prompts": [{}, prompt]}, 422)["detail"]
+    assert problem["loc"] == ["body", "prompts", 1]
+    assert "lies outside the image, which has 320 x 256 pixels" in problem["msg"]
+
+
+def test_a_place_on_the_edge_of_the_image_is_answered(client: Client) -> None:
+    points, box = [{"x": -0.5, "y": 256}], {"x": 0, "y": 0, "width": 1e9, "height": 1e9}
     answer = client.visual({"image": IMAGE, "prompts": [{"points": points}, {"box": box}]})
     assert len(answer["predictions"]) == 2
 

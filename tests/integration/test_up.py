@@ -1,4 +1,4 @@
-"""The server's start and end, as somebody at a terminal meets them. Other ends: test_secrets, and restart and
+"""The server's start and end, as somebody at a terminal meets them. Other ends: test_secrets, and starts and
 two_ingresses in tests/drill."""
 
 import shutil

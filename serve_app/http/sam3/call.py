@@ -10,7 +10,8 @@ from starlette.requests import Request
 
 from deployments.keys import DERIVED_PREFIX, derived_id
 from deployments.protocol import Answer, ImageFile, ImageReference, PromptRequest, Results, Timings
-from sam3_engine.types import ConceptPrompt, VisualPrompt
+from sam3_engine.prompt_values import check_inside
+from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
 from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InList, InvalidRequest, row_of
@@ -51,7 +52,8 @@ class Call(Generic[Fields]):
     async def ask(self, request: PromptRequest[Results] | None) -> list[Answer[Results]]:
         """Ask the segmenter about all images concurrently; returns answers in order. The first error ends all calls.
 
-        `request` None only encodes the images. For a list of images, an error of the table is raised inside InList.
+        `request` None only encodes the images. Raises InvalidRequest for a prompt outside an image. For a list of
+        images, an error of the table is raised inside InList.
         """
         prompts: Sequence[ConceptPrompt | VisualPrompt] = getattr(request, "prompts", ())
         self.exchange.prompts = len(prompts)
@@ -59,6 +61,8 @@ class Call(Generic[Fields]):
         answers = await self._answers(request)
         self.exchange.sizes = [answer.size for answer in answers]
         self.exchange.image_ids = [answer.image_id for answer in answers]
+        for size in self.exchange.sizes:  # known only now
+            _refuse_outside(prompts, size)
         return answers
 
     async def _answers(self, request: PromptRequest[Results] | None) -> list[Answer[Results]]:
@@ -79,6 +83,15 @@ class Call(Generic[Fields]):
             return await all_or_none([one(index) for index in range(len(self.images))])
         finally:
             timings.merge(each)
+
+
+def _refuse_outside(prompts: Sequence[ConceptPrompt | VisualPrompt], size: ImageSize) -> None:
+    """Raises InvalidRequest for a prompt at a place outside the image."""
+    for index, prompt in enumerate(prompts):
+        try:
+            check_inside([prompt], size)
+        except ValueError as error:
+            raise InvalidRequest.one(str(error), "prompts", index) from None
 
 
 async def all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.config import JsonDict
 
 from deployments.protocol import Answer, ConceptRequest
+from sam3_engine.prompt_values import check_content
 from sam3_engine.types import Box as Corners
 from sam3_engine.types import ConceptPrompt, ConceptResult, MaskFormat
 from serve_app.http.models import check_model_id
@@ -109,13 +110,8 @@ class PromptContent(RequestModel):
 
     @model_validator(mode="after")
     def _holds_something(self) -> Self:
-        boxes = self.boxes or []
-        if getattr(self, "type", None) == "visual" and not boxes:
-            raise ValueError("a visual prompt needs at least one box")
-        if not boxes and self.words() is None:
-            raise ValueError("a prompt needs a text or at least one box")
-        if self.box_labels and len(self.box_labels) != len(boxes):
-            raise ValueError(f"box_labels needs one label per box: {len(self.box_labels)} for {len(boxes)}")
+        kind = getattr(self, "type", None)
+        check_content(kind, self.words(), len(self.boxes or ()), len(self.box_labels or ()))
         return self
 
     def words(self) -> str | None:

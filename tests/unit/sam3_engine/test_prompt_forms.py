@@ -7,6 +7,8 @@ import torch
 from sam3_engine.prompt_forms import Sam3Prompt, centre_box, concept_prompts, corner_box, visual_prompts
 from sam3_engine.types import ConceptPrompt, Point, VisualPrompt
 
+ANY_PROMPT: Any = Sam3Prompt
+"""For values that its types do not have."""
 XYWH = {"x": 100, "y": 50, "width": 20, "height": 10}
 
 
@@ -43,27 +45,27 @@ def test_a_concept_prompt_may_be_a_dict() -> None:
 @pytest.mark.parametrize(
     ("prompt", "meant"),
     [
-        (Sam3Prompt(), "a concept prompt needs a text"),
-        (Sam3Prompt(text="  "), "a concept prompt needs a text"),
-        (Sam3Prompt("visual", "star"), "a visual prompt needs at least one box"),
-        (Sam3Prompt(text=5), "a text is a string, not 5"),
-        (Sam3Prompt(boxes=[XYWH], box_labels=[1, 0]), "one label per box: 2 for 1"),
-        (Sam3Prompt(boxes=[XYWH], box_labels=[-1]), "a label in box_labels is 1, 0, True or False, not -1"),
-        (Sam3Prompt(boxes=[XYWH], box_labels=[2]), "is 1, 0, True or False, not 2"),
-        (Sam3Prompt(boxes=[XYWH], box_labels=["false"]), "not 'false'"),
-        (Sam3Prompt(boxes=[XYWH], box_labels=[None]), "not None"),
-        (Sam3Prompt(boxes=[XYWH], box_labels=1), "box_labels is a list, not 1"),
-        (Sam3Prompt(boxes=[(1, 2, 3, 4)]), r"a box is .* not \(1, 2, 3, 4\)"),
-        (Sam3Prompt(boxes=[1, 2, 3, 4]), "a box is .* not 1"),
-        (Sam3Prompt(boxes=np.ones((1, 4))), "a box is .* not array"),
-        (Sam3Prompt(boxes=XYWH), "boxes is a list"),
-        (Sam3Prompt(boxes=[{**XYWH, "x": float("nan")}]), "a box's x is a finite number, not nan"),
-        (Sam3Prompt(boxes=[{**XYWH, "x": "100"}]), "a box's x is a number, not '100'"),
-        (Sam3Prompt(boxes=[{**XYWH, "x": True}]), "a box's x is a number, not True"),
-        (Sam3Prompt(boxes=[{**XYWH, "y": 1e10}]), "far outside every image"),
-        (Sam3Prompt(boxes=[{**XYWH, "width": -1}]), "not below 0"),
-        (Sam3Prompt(text="star", output_prob_thresh=float("nan")), "output_prob_thresh is a finite number"),
-        (Sam3Prompt(text="star", output_prob_thresh=50), "lies between 0 and 1, not at 50"),
+        (ANY_PROMPT(), "a concept prompt needs a text"),
+        (ANY_PROMPT(text="  "), "a concept prompt needs a text"),
+        (ANY_PROMPT("visual", "star"), "a visual prompt needs at least one box"),
+        (ANY_PROMPT(text=5), "a text is a string, not 5"),
+        (ANY_PROMPT(boxes=[XYWH], box_labels=[1, 0]), "one label per box: 2 for 1"),
+        (ANY_PROMPT(boxes=[XYWH], box_labels=[-1]), "a label in box_labels is 1, 0, True or False, not -1"),
+        (ANY_PROMPT(boxes=[XYWH], box_labels=[2]), "is 1, 0, True or False, not 2"),
+        (ANY_PROMPT(boxes=[XYWH], box_labels=["false"]), "not 'false'"),
+        (ANY_PROMPT(boxes=[XYWH], box_labels=[None]), "not None"),
+        (ANY_PROMPT(boxes=[XYWH], box_labels=1), "box_labels is a list, not 1"),
+        (ANY_PROMPT(boxes=[(1, 2, 3, 4)]), r"a box is .* not \(1, 2, 3, 4\)"),
+        (ANY_PROMPT(boxes=[1, 2, 3, 4]), "a box is .* not 1"),
+        (ANY_PROMPT(boxes=np.ones((1, 4))), "a box is .* not array"),
+        (ANY_PROMPT(boxes=XYWH), "boxes is a list"),
+        (ANY_PROMPT(boxes=[{**XYWH, "x": float("nan")}]), "a box's x is a finite number, not nan"),
+        (ANY_PROMPT(boxes=[{**XYWH, "x": "100"}]), "a box's x is a number, not '100'"),
+        (ANY_PROMPT(boxes=[{**XYWH, "x": True}]), "a box's x is a number, not True"),
+        (ANY_PROMPT(boxes=[{**XYWH, "y": 1e10}]), "far outside every image"),
+        (ANY_PROMPT(boxes=[{**XYWH, "width": -1}]), "not below 0"),
+        (ANY_PROMPT(text="star", output_prob_thresh=float("nan")), "output_prob_thresh is a finite number"),
+        (ANY_PROMPT(text="star", output_prob_thresh=50), "lies between 0 and 1, not at 50"),
     ],
 )
 def test_concept_prompts_that_mean_nothing(prompt: Sam3Prompt, meant: str) -> None:
@@ -89,7 +91,7 @@ def test_numbers_of_numpy_and_torch_are_numbers() -> None:
     for made in (np.float32, np.int64, torch.tensor, np.array):
         box: dict[str, Any] = {"x": made(100), "y": made(50), "width": made(20), "height": made(10)}
         assert corner_box(box) == (100, 50, 120, 60)
-    assert Sam3Prompt(boxes=[XYWH, XYWH], box_labels=np.array([1, 0])).concept(0.5).box_labels == (
+    assert ANY_PROMPT(boxes=[XYWH, XYWH], box_labels=np.array([1, 0])).concept(0.5).box_labels == (
         True,
         False,
     )

@@ -236,7 +236,7 @@ def test_places_outside_the_image_are_refused(
         ValueError, match=r"the point \(46000, 190\) lies outside the image, which has 120 x 90"
     ):
         interactive.segment_image(picture(0), prompts={"points": [far]})
-    with pytest.raises(ValueError, match="the box from .* lies outside the image"):
+    with pytest.raises(ValueError, match=r"the box from .* lies outside the image"):
         concepts.segment_image(picture(0), prompts=[{"boxes": [{**far, "width": 5, "height": 5}]}])
 
 

@@ -4,7 +4,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.settings import GROUPS, Settings, environment_name, set_in_environment
+from serve_app.settings import (
+    GROUPS,
+    Settings,
+    environment_name,
+    set_in_environment,
+    unknown_variables,
+)
 
 
 def test_every_field_has_a_text_and_a_group() -> None:
@@ -55,6 +61,40 @@ def test_the_environment_sets_fields(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_values_are_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+NUMBERS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if any(kind in str(field.annotation) for kind in ("int", "float", "ByteSize"))
+]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_setting_takes_infinity_or_nan(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(environment_name(name), value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
+def test_a_mistyped_variable_is_told_with_the_nearest_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unknown_variables() == {}
+    for name in (
+        "SAM3_MODLE",
+        "sam3_prot",
+        "SAM3_ENCODER_REPLICA",
+        "SAM3_COLOUR",
+        "SAM3_OTHER",
+        "SAM3_MODEL",
+    ):
+        monkeypatch.setenv(name, "x")
+    assert unknown_variables(["SAM3_OTHER"]) == {
+        "SAM3_MODLE": "SAM3_MODEL",
+        "sam3_prot": "SAM3_PORT",
+        "SAM3_ENCODER_REPLICA": "SAM3_ENCODER_REPLICAS",
+        "SAM3_COLOUR": None,
+    }
 
 
 def test_replicas_get_the_same_settings() -> None:

@@ -34,6 +34,24 @@ def test_an_option_wins_over_the_environment() -> None:
     assert "9200" not in config("--port", "9100", SAM3_PORT="9200")
 
 
+@pytest.mark.parametrize("command", [["config"], ["up"], ["top"]])
+def test_a_mistyped_variable_is_an_error_that_names_the_right_one(command: list[str]) -> None:
+    done = CliRunner().invoke(main, command, env={"SAM3_MODLE": "sam3"})
+    assert done.exit_code == 2
+    assert "SAM3_MODLE is not a setting. Did you mean SAM3_MODEL?" in done.output
+
+
+def test_a_variable_like_no_setting_is_a_note() -> None:
+    assert "note: SAM3_FAVOURITE_COLOUR is not a setting" in config(SAM3_FAVOURITE_COLOUR="red")
+    assert "note" not in config(SAM3_API_KEY="secret")
+
+
+def test_a_wrong_value_is_named_by_what_set_it() -> None:
+    done = CliRunner().invoke(main, ["config", "--port", "99999"], env={"SAM3_TRACE_RATIO": "nan"})
+    assert "--port: Input should be less than" in done.output
+    assert "SAM3_TRACE_RATIO: Input should be a finite number" in done.output
+
+
 def test_secrets_are_hidden() -> None:
     output = config(HF_TOKEN="hf_secret")
     assert "hf_secret" not in output

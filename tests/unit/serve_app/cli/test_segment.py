@@ -1,6 +1,9 @@
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -111,15 +114,192 @@ def test_a_server_that_is_not_there(picture: Path) -> None:
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
     code, output, _ = segment(picture, "--url", url, "--text", "star")
     assert code == 1
-    assert "no server at" in output
+    assert "no sam3-serve at" in output
     assert "--local" in output
 
 
-def test_a_servers_refusal_is_shown(server: str, picture: Path) -> None:
-    texts = [part for number in range(17) for part in ("--text", f"thing {number}")]
-    code, output, _ = segment(picture, "--url", server, *texts)
+def test_a_servers_refusal_is_told_in_words(server: str, picture: Path) -> None:
+    code, output, drawn = segment(picture, "--url", server, "--text", "star", "--text", "a" * 1001)
     assert code == 1
-    assert "the server answered 422" in output
+    assert output == (
+        "Error: the server answered 422: prompts 1, text: String should have at most 1000 characters\n"
+    )
+    assert not drawn.exists()
+
+
+def test_more_texts_than_a_request_may_have_are_split(server: str, picture: Path) -> None:
+    texts = [f"{colour} circle" for colour in ["green"] * 16 + ["red"]]
+    code, output, _ = segment(
+        picture, "--url", server, *(part for text in texts for part in ("--text", text))
+    )
+    assert code == 0, output
+    assert output.count("red circle: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("-o", "nowhere/out.png"), "there is no folder nowhere"),
+        (("-o", "out.xyz"), "out.xyz has .xyz: use one of"),
+        (("-o", "out"), "out has no extension"),
+        (("-o", "."), "no extension"),
+        (("-o", "scene.png"), "scene.png is a file that this command uses already"),
+        (("-o", "old.png"), "old.png exists: choose another name, or pass --force"),
+        (("-o", "folder.png"), "folder.png is a folder"),
+        (("--masks", "nowhere/m.json"), "there is no folder nowhere"),
+        (("--masks", "old.png"), "old.png exists"),
+        (("--masks", "out.png"), "uses already"),
+        (("--masks", "folder.png"), "is a folder"),
+    ],
+)
+@pytest.mark.parametrize("place", ["--local", "--url=http://127.0.0.1:1"])
+def test_outputs_are_checked_before_the_model_is_asked(
+    picture: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str], meant: str, place: str
+) -> None:
+    monkeypatch.chdir(picture.parent)
+    (picture.parent / "old.png").write_text("mine")
+    (picture.parent / "folder.png").mkdir()
+    monkeypatch.setattr("serve_app.cli.backends.Local", None)
+    code, output, _ = segment(picture, place, "--text", "star", *arguments)
+    assert code == 2, output
+    assert meant in output
+    assert (picture.parent / "old.png").read_text() == "mine"
+
+
+def test_force_overwrites(server: str, picture: Path) -> None:
+    drawn, masks = picture.parent / "out.png", picture.parent / "masks.json"
+    for path in (drawn, masks):
+        path.write_text("old")
+    arguments = ("--url", server, "--text", "blue square", "--masks", str(masks))
+    assert segment(picture, *arguments)[0] == 2
+    assert (drawn.read_text(), masks.read_text()) == ("old", "old")
+    assert segment(picture, *arguments, "--force")[0] == 0
+    with Image.open(drawn) as image:
+        assert image.size == (WIDTH, HEIGHT)
+    assert len(json.loads(masks.read_text())) == 1
+    assert {each.name for each in picture.parent.iterdir()} == {"scene.png", "out.png", "masks.json"}
+
+
+OTHER_SERVICES = {
+    "html": (200, "text/html", b"<html>hello</html>"),
+    "nothing": (200, "text/plain", b""),
+    "other JSON": (200, "application/json", b'{"hello": 1}'),
+    "a list": (200, "application/json", b"[1, 2]"),
+    "wrong predictions": (200, "application/json", b'{"prompt_results": [{"predictions": [{}]}]}'),
+    "wrong masks": (
+        200,
+        "application/json",
+        b'{"prompt_results": [{"predictions": [{"confidence": 1, "masks": 7}]}]}',
+    ),
+    "bytes": (200, "text/plain", b"\xff\xfe\x00\x80"),
+    "an error page": (502, "text/html", b"<html>\n<b>Bad Gateway</b>\n</html>"),
+    "an error without a word": (500, "text/plain", b""),
+    "an odd 422": (422, "application/json", b'{"detail": [{"no": "loc"}]}'),
+    "a redirect": (302, "text/html", b""),
+    "no HTTP": (0, "", b"SSH-2.0-OpenSSH_9\r\n"),
+    "a cut answer": (0, "", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+    "a closed connection": (0, "", b""),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_SERVICES)
+def test_another_service_at_the_address_is_told_in_one_line(picture: Path, kind: str) -> None:
+    with other_service(*OTHER_SERVICES[kind]) as url:
+        code, output, drawn = segment(picture, "--url", url, "--text", "star")
+    assert code == 1
+    assert output.startswith("Error: ")
+    assert len(output.splitlines()) == 1, output
+    assert not drawn.exists()
+
+
+@contextmanager
+def other_service(status: int, kind: str, body: bytes) -> Iterator[str]:
+    """A server that gives every request the same answer. status 0: the body is all that it sends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if status:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost",
+        "localhost:9001",
+        "http://",
+        "http://[::1",
+        "http://a b",
+        "http://x:port",
+        "http://x:99999",
+        "http://x:0",
+        "ftp://x",
+        "",
+        "http://x/with space",
+        "http://ü.example",
+        "file:///etc/passwd",
+        "http://user:secret@x",
+        "http://x/?a=b",
+    ],
+)
+@pytest.mark.parametrize("command", ["segment", "top"])
+def test_a_malformed_address_is_a_usage_error(picture: Path, url: str, command: str) -> None:
+    image = [str(picture), "--text", "star"] if command == "segment" else []
+    done = CliRunner().invoke(main, [command, *image, "--url", url])
+    assert done.exit_code == 2, done.output
+    assert "Invalid value for '--url'" in done.output
+    assert "expected an address such as http://127.0.0.1:9001" in done.output
+
+
+@pytest.mark.parametrize("key", ["a\nb", "schl\u00fcssel", "a b"])
+def test_a_key_that_no_header_can_carry(server: str, picture: Path, key: str) -> None:
+    code, output, _ = segment(picture, "--url", server, "--text", "star", "--api-key", key)
+    assert code == 2
+    assert "the API key holds a character that no key has" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("--point", "46000,190"), "the point (46000, 190) lies outside the image, which has"),
+        (("--not-point", "1,1", "--box", "9000,0,9001,5"), "lies outside the image"),
+        (("--like", "9000,0,9001,5"), "the box from (9000, 0) to (9001, 5) lies outside the image"),
+        (("--text", ""), "needs a text or at least one box"),
+        (("--text", "  "), "needs a text or at least one box"),
+    ],
+)
+def test_prompts_that_mean_nothing_are_told_before_the_model_is_asked(
+    picture: Path, arguments: tuple[str, ...], meant: str
+) -> None:
+    code, output, _ = segment(picture, "--url", "http://127.0.0.1:1", *arguments)
+    assert code == 2
+    assert meant in output
+
+
+def test_a_device_that_is_not_there_is_one_line(picture: Path) -> None:
+    done = CliRunner().invoke(
+        main,
+        ["segment", str(picture), "--text", "star", "--local", "-o", str(picture.parent / "out.png")],
+        env={"SAM3_DEVICE": "cuda:97"},
+    )
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: ")
+    assert len(done.output.splitlines()) == 1
 
 
 def test_a_file_that_is_no_image(server: str, tmp_path: Path) -> None:
@@ -138,6 +318,9 @@ def test_a_file_that_is_no_image(server: str, tmp_path: Path) -> None:
         ("--point", "a,b"),
         ("--box", "1,2,3,nan"),
         ("--threshold", "2"),
+        ("--threshold", "nan"),
+        ("--box", "1,2,3,inf"),
+        ("--point", "1e300,1"),
         ("--url", "ftp://x", "--text", "a"),
     ],
 )

@@ -1,3 +1,4 @@
+import os
 import socket
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from rich.console import Console
 
 from serve_app.cli.addresses import free_ports
 from serve_app.cli.greeting import welcome
+from serve_app.cli.haproxy_rules import REFUSED
 from serve_app.cli.main import main
 from serve_app.cli.preflight import refuse_unwise, weights
-from serve_app.cli.up import answers, reason
+from serve_app.cli.ray_head import RayNotStarted, ray_head
+from serve_app.cli.up import answers, reason, refusal
 from serve_app.settings import Settings
 
 
@@ -34,9 +37,43 @@ def test_a_public_address_without_keys_is_refused() -> None:
     assert "--allow-open" in output
 
 
-@pytest.mark.parametrize("setting", [{"allow_open": True}, {"api_keys_file": "keys.json"}])
+@pytest.mark.parametrize("setting", [{"allow_open": True}, {"api_keys_file": "none.json"}])
 def test_a_public_address_is_allowed_with_keys_or_on_purpose(setting: dict[str, object]) -> None:
     refuse_unwise(Settings(host="0.0.0.0", port=free_ports(1)[0], **setting))  # type: ignore[arg-type]
+
+
+def test_a_key_file_that_is_broken_or_missing_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "keys.json"
+    settings = Settings(port=free_ports(1)[0], api_keys_file=path)
+    refuse_unwise(settings)
+    assert f"every request is refused until `sam3-serve keys add` makes {path}" in capsys.readouterr().err
+    path.write_text("{")
+    with pytest.raises(click.ClickException, match=r"SAM3_API_KEYS_FILE: .* is not a valid key file"):
+        refuse_unwise(settings)
+
+
+def test_the_refusal_of_haproxys_rules_is_found_in_the_folder_of_its_node(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == ""
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / f"haproxy.cfg{REFUSED}").write_text("HAProxy is not started")
+    assert refusal(tmp_path) == "HAProxy is not started"
+
+
+def test_a_node_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def init(**_: object) -> None:
+        print("ray says a lot")
+        raise Exception("The current node timed out during startup. This could happen\nand more")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    settings = Settings(haproxy=False, port=free_ports(1)[0])
+    with pytest.raises(RayNotStarted) as raised, ray_head(settings, tmp_path):
+        pytest.fail("it has not started")
+    assert str(raised.value) == "The current node timed out during startup. This could happen"
 
 
 def test_an_address_of_another_machine_is_refused() -> None:

@@ -1,0 +1,50 @@
+"""The kinds of option that several commands have: finite numbers, and the address of a server."""
+
+import math
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+
+class Number(click.FloatRange):
+    """A finite number in a range: infinity and NaN pass every comparison that click makes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises click.BadParameter for anything else."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class ServerAddress(click.ParamType[str]):
+    """The base URL of a server, without a slash at its end."""
+
+    name = "url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Raises click.BadParameter for anything but http(s)://HOST[:PORT][/PATH]."""
+        text = str(value)
+        if problem := _problem(text):
+            self.fail(f"{text!r} {problem}: expected an address such as http://127.0.0.1:9001", param, ctx)
+        return text.rstrip("/")
+
+
+def _problem(text: str) -> str:
+    """Why a text is not the address of a server; empty where it is."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return "holds a character that no URL has"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        return f"is not a URL ({error})"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "is not the address of a server"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "holds more than host, port and path"
+    return ""
+
+
+URL = ServerAddress()

@@ -1,0 +1,29 @@
+"""Other ways to start a server: again on its port, and with a HAProxy that is not the one we know."""
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from harness.server import command, environment, get, one_start_at_a_time, server_process
+from serve_app.cli.addresses import free_ports
+from tests.support.refusing_server import RULE
+
+
+def test_a_stopped_server_starts_again_on_its_port(tmp_path: Path) -> None:
+    with server_process(tmp_path) as first:
+        assert first.stop(signal.SIGINT) == 0
+    with server_process(tmp_path, port=first.url.rpartition(":")[2]) as second:
+        assert get(f"{second.url}/readiness") == {"status": "ready"}
+
+
+def test_a_server_whose_haproxy_is_not_as_expected_says_so(tmp_path: Path) -> None:
+    settings = environment(port=str(free_ports(1)[0]))
+    refusing = command("up", module="tests.support.refusing_server")
+    with one_start_at_a_time():
+        done = subprocess.run(refusing, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said, logs = done.stderr.strip().splitlines()
+    assert said.startswith("Error: the server could not start: HAProxy is not started")
+    assert f"{RULE}: 0 lines" in said
+    shutil.rmtree(Path(*Path(logs.removeprefix("logs: ")).parts[:3]))

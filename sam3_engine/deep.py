@@ -10,13 +10,14 @@ largest of its type. So 12 bits in 16, temperatures, heights, and a few dead pix
 import contextlib
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
-Values = npt.NDArray[np.generic]
+Values = npt.NDArray[Any]
 """[H, W] or [H, W, 3 or 4], the colours in the order R, G, B, alpha."""
 
 TAIL_PERCENT = 0.5
@@ -31,14 +32,18 @@ def is_deep(image: Image.Image) -> bool:
     """Whether an opened file has channels of more than 8 bits, from its header."""
     if image.mode.startswith("I") or image.mode == "F":
         return True
-    if image.format == "TIFF":
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (8,))) > 8
-    return image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile)
+    return isinstance(image, PngImagePlugin.PngImageFile) and any(
+        ";16" in str(tile[3]) for tile in image.tile
+    )
 
 
 def no_data_value(image: Image.Image) -> float | None:
     """The value that an opened TIFF file names as no data."""
-    return _number(image.tag_v2.get(NO_DATA_TAG)) if image.format == "TIFF" else None
+    return (
+        _number(image.tag_v2.get(NO_DATA_TAG)) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+    )
 
 
 def _number(text: object) -> float | None:
@@ -107,8 +112,8 @@ def _range(colours: Values, no_data: float | None) -> tuple[float, float]:
     pixels = colours.reshape(-1, colours.shape[2] if colours.ndim == 3 else 1)
     flat = pixels[:: max(1, -(-pixels.size // MOST_SAMPLED))].reshape(-1)
     top = np.iinfo(flat.dtype).max if flat.dtype.kind in "iu" else HUGE
-    numbers = flat.astype(np.float64)
-    numbers = np.sort(numbers[np.isfinite(numbers) & (np.abs(numbers) < HUGE)])
+    every = flat.astype(np.float64)
+    numbers = np.sort(every[np.isfinite(every) & (np.abs(every) < HUGE)])
     if no_data is not None:
         numbers = numbers[numbers != no_data]
     distinct = np.unique(numbers)

@@ -177,7 +177,7 @@ def _check_pixels(size: tuple[int, int], max_pixels: int | None) -> None:
 
 def _read_unknown(tiff: _UnknownTiff, content: bytes) -> Image.Image:
     values = read_whole(content)
-    if values is None or values.shape[1::-1] != tiff.header.size:
+    if values is None or tuple(values.shape[:2]) != tiff.header.size[::-1]:
         raise UnreadableImage(
             "this TIFF image is broken, or its numbers, layout or compression are none that can be read"
         )

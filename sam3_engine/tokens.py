@@ -1,10 +1,9 @@
 """The text encoder's tokens: how many it reads, and the guard against control tokens in a text."""
 
 import re
-from collections.abc import Callable
 from os import PathLike
 
-from sam3.model.tokenizer_ve import SimpleTokenizer
+from sam3.model.tokenizer_ve import SimpleTokenizer, get_clean_fn
 
 CONTROL = re.compile("<(start_of_text|end_of_text)>")
 
@@ -17,8 +16,8 @@ class Tokenizer(SimpleTokenizer):
 
     def __init__(self, vocabulary: str | PathLike[str]) -> None:
         """vocabulary: see `assembly.vocabulary_path`."""
-        super().__init__(bpe_path=str(vocabulary))
-        clean: Callable[[str], str] = self.clean_fn
+        super().__init__(bpe_path=str(vocabulary), clean="lower")
+        clean = get_clean_fn("lower")
         # The space changes no other token: the tokenizer never joins a letter with a bracket.
         self.clean_fn = lambda text: CONTROL.sub(r"< \1>", clean(text))
 

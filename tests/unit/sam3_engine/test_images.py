@@ -4,6 +4,7 @@ import subprocess
 import sys
 import zlib
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,11 +101,12 @@ def test_a_jpeg_is_scaled_as_far_as_one_and_a_half_times_the_target_is_left(
 ) -> None:
     sizes: list[tuple[int, int]] = []
     resize = Image.Image.resize
-    monkeypatch.setattr(
-        Image.Image,
-        "resize",
-        lambda self, *args, **kwargs: sizes.append(self.size) or resize(self, *args, **kwargs),
-    )
+
+    def watched(self: Image.Image, *args: Any, **kwargs: Any) -> Image.Image:
+        sizes.append(self.size)
+        return resize(self, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
     content = encode(photo(side, side), "JPEG")
     sizes.clear()
     decode(content, 128)

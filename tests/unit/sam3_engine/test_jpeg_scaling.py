@@ -37,7 +37,7 @@ def detailed(scene: Scene) -> Pixels:
         picture += np.asarray(grain.resize((width, height), Image.Resampling.BILINEAR))[..., None]
     y, x = np.mgrid[:height, :width]
     stripes = ((x // 3 + y // 5) % 2) * 40 * (((x // 160 + y // 120) % 3) == 0)
-    return (picture + stripes[..., None]).clip(0, 255).astype(np.uint8)
+    return np.asarray((picture + stripes[..., None]).clip(0, 255), dtype=np.uint8)
 
 
 def overlap(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:

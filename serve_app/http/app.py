@@ -25,7 +25,7 @@ from serve_app.http.around.standard import Cors, Gzip, Head
 from serve_app.http.context import HttpContext
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.sam3.routes import ROUTES
-from serve_app.http.system import docs, playground, server
+from serve_app.http.system import docs, playground, playground_picture, server
 from serve_app.http.tenants.auth import KeyRing
 from serve_app.http.workflows import routes as workflow_routes
 from serve_app.settings import Settings
@@ -81,6 +81,7 @@ def create_app(
     for route in ROUTES:
         app.include_router(route.router)
     app.include_router(server.router)  # includes GET /metrics
+    app.include_router(playground_picture.router)
     app.include_router(playground.router)
     app.include_router(workflow_routes.router, include_in_schema=workflows is not None)
     docs.install(app)

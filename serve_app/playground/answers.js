@@ -5,6 +5,8 @@
  * without a request. A request is cancelled when none of its prompts is needed any more:
  *
  *   unknown -> asked -> known | failed;   asked -> unknown when no prompt needs it any more
+ *
+ * The answers about the last images are kept too, so that going back to one asks nothing.
  */
 
 import { ApiError } from "./client.js";
@@ -13,6 +15,7 @@ import { bodyOf, signatureOf, wirePrompt } from "./requests.js";
 import { MOST_CONCEPTS } from "./state.js";
 
 const MOST_KEPT = 500;
+const MOST_IMAGES = 20;
 const MOST_PROMPTS = { concept: MOST_CONCEPTS, object: 64 };
 
 export class Answers {
@@ -20,11 +23,15 @@ export class Answers {
   #changed;
   #image = null;
   #embedding = null;
+  #notEncoded = null;
   #known = new Map();
-  #failed = new Set();
+  #failed = new Map();
   #requests = new Set();
   #wanted = new Set();
+  #earlier = new Map();
   #serial = 0;
+  /** Counts changes of the known answers. */
+  version = 0;
 
   /** changed: called when an answer arrives or a request ends, with the error if there is one. */
   constructor(client, changed) {
@@ -32,16 +39,33 @@ export class Answers {
     this.#changed = changed;
   }
 
-  /** Start with another image (a file, or a link), which is encoded at once. All answers about the last one go. */
-  setImage(source) {
+  /** Go on with another image: {digest, source}, source a file or a link. It is encoded at once, if it is new. */
+  setImage(image) {
     for (const request of this.#requests) request.abort.abort();
-    this.#embedding?.abort.abort();
-    this.#image = source;
-    this.#embedding = null;
-    this.#known.clear();
+    this.#stopEncoding();
+    this.#keepEarlier();
+    const earlier = this.#earlier.get(image?.digest);
+    this.#image = image;
+    this.#embedding = earlier?.embedding ?? null;
+    this.#known = earlier?.known ?? new Map();
+    this.#notEncoded = null;
     this.#failed.clear();
     this.#wanted.clear();
-    if (source) this.#embedded().catch((error) => this.#report(error));
+    this.version++;
+    if (image) this.#embedded().catch((error) => this.#report(error));
+  }
+
+  #stopEncoding() {
+    if (!this.#embedding || this.#embedding.done) return;
+    this.#embedding.abort.abort();
+    this.#embedding = null;
+  }
+
+  #keepEarlier() {
+    if (!this.#image || !this.#embedding) return;
+    this.#earlier.delete(this.#image.digest);
+    this.#earlier.set(this.#image.digest, { embedding: this.#embedding, known: this.#known });
+    if (this.#earlier.size > MOST_IMAGES) this.#earlier.delete(this.#earlier.keys().next().value);
   }
 
   /** Request the missing answers of these prompts, and cancel all other requests. @param {import("./state.js").Prompt[]} prompts */
@@ -69,17 +93,30 @@ export class Answers {
   /** Forget failures, so that failed requests are sent again. */
   retry() {
     this.#failed.clear();
+    this.#notEncoded = null;
     if (this.#image && !this.#embedding) this.#embedded().catch((error) => this.#report(error));
   }
 
-  /** @returns {{serial: number, instances: {score: number, mask: Mask, area: number, box: object}[]} | undefined} */
+  /** @returns {{serial: number, instances: {score: number, mask: Mask}[]} | undefined} */
   answerTo(prompt) {
     return this.#known.get(signatureOf(prompt));
   }
 
-  /** Whether a request is under way. */
-  get busy() {
-    return this.#requests.size > 0 || Boolean(this.#embedding && !this.#embedding.done);
+  /** Why the image is not encoded; null when it is, or may become so. @returns {Error | null} */
+  get notEncoded() {
+    return this.#notEncoded;
+  }
+
+  /** Why there is no answer to a prompt. @returns {Error | undefined} */
+  errorOf(prompt) {
+    return this.#failed.get(signatureOf(prompt));
+  }
+
+  /** What is waited for, and since when (performance.now()); null for nothing. */
+  get waiting() {
+    if (this.#embedding && !this.#embedding.done) return { for: "encoding", since: this.#embedding.begun };
+    const begun = [...this.#requests].map((request) => request.begun);
+    return begun.length ? { for: "answer", since: Math.min(...begun) } : null;
   }
 
   isAsked(prompt) {
@@ -88,31 +125,35 @@ export class Answers {
   }
 
   async #request(kind, missing) {
-    const request = { signatures: missing.map(([signature]) => signature), abort: new AbortController() };
+    const signatures = missing.map(([signature]) => signature);
+    const request = { signatures, abort: new AbortController(), begun: performance.now() };
     this.#requests.add(request);
     try {
       const body = bodyOf(kind, missing.map(([, prompt]) => wirePrompt(prompt)));
-      const answer = await this.#askAbout(kind, body, request.abort.signal);
-      request.signatures.forEach((signature, index) => this.#keep(signature, answer.prompt_results[index]));
+      const results = await this.#askAbout(kind, body, request);
+      request.abort.signal.throwIfAborted();
+      signatures.forEach((signature, index) => this.#keep(signature, results[index]));
       this.#requests.delete(request);
       this.#changed(null);
     } catch (error) {
       this.#requests.delete(request);
       if (request.abort.signal.aborted || isAbort(error)) return this.#changed(null);
-      for (const signature of request.signatures) this.#failed.add(signature);
+      for (const signature of signatures) this.#failed.set(signature, error);
       this.#report(error);
     }
   }
 
   /** Ask about the image by its id, and send the image again if the server no longer has it. */
-  async #askAbout(kind, body, signal) {
+  async #askAbout(kind, body, request) {
+    const { signal } = request.abort;
     const embedding = this.#embedded();
     const id = await embedding;
     signal.throwIfAborted();
+    request.begun = performance.now();
     try {
       return await this.#client.ask(kind, { image_id: id, ...body }, signal);
     } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 404) throw error;
+      if (!(error instanceof ApiError) || error.status !== 404 || signal.aborted) throw error;
       if (this.#embedding?.promise === embedding) this.#embedding = null;
       return this.#client.ask(kind, { image_id: await this.#embedded(), ...body }, signal);
     }
@@ -121,27 +162,27 @@ export class Answers {
   /** The image's id, once it is encoded. All callers share one request. */
   #embedded() {
     if (!this.#embedding) {
-      const embedding = { abort: new AbortController(), done: false, promise: null };
-      embedding.promise = this.#client.embed(this.#image, embedding.abort.signal).finally(() => (embedding.done = true));
+      const embedding = { abort: new AbortController(), done: false, promise: null, begun: performance.now() };
+      embedding.promise = this.#client.embed(this.#image.source, embedding.abort.signal).finally(() => (embedding.done = true));
       embedding.promise.then(
         () => this.#changed(null),
-        () => { if (this.#embedding === embedding) this.#embedding = null; },
+        (error) => {
+          if (this.#embedding !== embedding) return;
+          this.#embedding = null;
+          if (!isAbort(error)) this.#notEncoded = error;
+        },
       );
       this.#embedding = embedding;
     }
     return this.#embedding.promise;
   }
 
-  #keep(signature, result) {
-    const instances = result.predictions.map(({ confidence, masks, box, area }) => ({
-      score: confidence,
-      mask: new Mask(masks),
-      box,
-      area,
-    }));
+  #keep(signature, predictions) {
+    const instances = predictions.map(({ confidence, masks }) => ({ score: confidence, mask: new Mask(masks) }));
     instances.sort((one, other) => other.score - one.score);
     this.#known.set(signature, { serial: ++this.#serial, instances });
     if (this.#known.size > MOST_KEPT) this.#known.delete(this.#known.keys().next().value);
+    this.version++;
   }
 
   #report(error) {

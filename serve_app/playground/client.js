@@ -6,13 +6,21 @@ import { parseServerTiming } from "./timing.js";
 const MOST_TRIES = 4;
 const MOST_WAIT_S = 10;
 
-/** status: the answer's HTTP status; 0 when there was no answer. */
+/** status: the answer's HTTP status; 0 when there was none that this page understands. */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
   }
+
+  /** Whether the same request may succeed later: no request of a wrong form, none that is too large. */
+  get mayPass() {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+  }
 }
+
+const NOT_OURS = "The answer is not one of this server: is a proxy or a sign-in page in between?";
+const OTHER_SHAPE = "The server's answer has a form that this page does not know. Reload the page: the server may be newer.";
 
 export class Client {
   /** @param {string} root prefix of the routes @param {() => string} key the API key, or "" */
@@ -24,15 +32,27 @@ export class Client {
 
   /** Have an image encoded; returns the id under which the server keeps it. @param {AbortSignal} signal */
   async embed(source, signal) {
-    if (source.url) return (await this.#post(ROUTES.embed, json({ image: { type: "url", value: source.url } }), signal)).image_id;
-    const form = new FormData();
-    form.set("image", source.file, "image");
-    return (await this.#post(ROUTES.embed, { body: form }, signal)).image_id;
+    const { image_id: id } = await this.#post(ROUTES.embed, imageBody(source), signal);
+    if (typeof id !== "string") throw new ApiError(0, OTHER_SHAPE);
+    return id;
   }
 
-  /** @param {AbortSignal} signal */
-  ask(kind, body, signal) {
-    return this.#post(ROUTES[kind], json(body), signal);
+  /** The predictions for each prompt of a body, in order. @param {AbortSignal} signal */
+  async ask(kind, body, signal) {
+    const answer = await this.#post(ROUTES[kind], json(body), signal);
+    const prompts = kind === "object" ? body.prompts.prompts : body.prompts;
+    const results = prompts.map((_, index) => answer.prompt_results?.[index]?.predictions);
+    if (!results.every((one) => Array.isArray(one) && one.every(isPrediction))) throw new ApiError(0, OTHER_SHAPE);
+    return results;
+  }
+
+  /** An image that this browser cannot show, as one that it can: {file, width, height}, the size of the image itself. */
+  async picture(source) {
+    const response = await this.#fetch(ROUTES.picture, imageBody(source), new AbortController().signal);
+    if (!response.ok) throw new ApiError(response.status, await messageOf(response));
+    const [width, height] = (response.headers.get("X-Image-Size") ?? "").split("x").map(Number);
+    if (!width || !height) throw new ApiError(0, NOT_OURS);
+    return { file: await response.blob(), width, height };
   }
 
   async #post(route, options, signal) {
@@ -45,10 +65,13 @@ export class Client {
         continue;
       }
       if (!response.ok) throw new ApiError(response.status, await messageOf(response));
-      const answer = await response.json();
+      const answer = await response.json().catch((error) => {
+        if (signal.aborted) throw error;
+        throw new ApiError(0, NOT_OURS);
+      });
       const roundTrip = performance.now() - begun;
       this.onTiming({ route, roundTrip, ...parseServerTiming(response.headers.get("Server-Timing") ?? "") });
-      return answer;
+      return answer ?? {};
     }
   }
 
@@ -64,14 +87,26 @@ export class Client {
   }
 }
 
+function imageBody({ url, file }) {
+  if (url) return json({ image: { type: "url", value: url } });
+  const form = new FormData();
+  form.set("image", file, "image");
+  return { body: form };
+}
+
+function isPrediction(one) {
+  const { size, counts } = one?.masks ?? {};
+  return typeof one?.confidence === "number" && Array.isArray(size) && size.length === 2 && typeof counts === "string";
+}
+
 function json(body) {
   return { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
 }
 
 async function messageOf(response) {
   const answer = await response.json().catch(() => ({}));
-  if (typeof answer.message === "string") return answer.message;
-  if (Array.isArray(answer.detail)) return answer.detail.map((item) => item.msg).join("; ");
+  if (typeof answer?.message === "string") return answer.message;
+  if (Array.isArray(answer?.detail)) return answer.detail.map((item) => item.msg).join("; ");
   return `The server answered ${response.status}.`;
 }
 

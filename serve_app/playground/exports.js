@@ -1,22 +1,33 @@
 /** Exports the shown instances as files: COCO annotations, PNG masks, the picture with its overlay. */
 
+import { classes, idsOf, keyOf } from "./classes.js";
 import { maskPng } from "./png.js";
+import { polygonsOf } from "./polygons.js";
 import { drawInstances } from "./stage.js";
 import { zip } from "./zip.js";
 
-/** COCO's object detection format, with scores. Masks are run-length encodings: polygons cannot have holes. */
-export function cocoOf(image, instances, model) {
-  const names = [...new Set(instances.map((instance) => instance.category))];
+/** Hex digits of an image's digest in its id, and ids of annotations per image: together the integers of a double. */
+const ID_DIGITS = 10;
+const IDS_PER_IMAGE = 2 ** 13;
+
+/**
+ * COCO's object detection format, with scores. Files of several images can be joined list by list: ids of images and
+ * annotations follow from the image's digest, and a class has one id in all files (classes.js).
+ * @param {"polygons" | "rle"} segmentation
+ */
+export function cocoOf(image, instances, model, segmentation) {
+  const ids = idsOf(instances.map((instance) => instance.category));
+  const imageId = parseInt(image.digest.slice(0, ID_DIGITS), 16);
   return {
     info: { description: `Segmented with sam3-serve, model ${model}`, version: "1.0" },
     licenses: [],
-    images: [{ id: 1, file_name: image.name, width: image.width, height: image.height }],
-    categories: names.map((name, index) => ({ id: index + 1, name, supercategory: "" })),
+    images: [{ id: imageId, file_name: image.name, width: image.width, height: image.height }],
+    categories: classes().map((name, index) => ({ id: index + 1, name, supercategory: "" })),
     annotations: instances.map((instance, index) => ({
-      id: index + 1,
-      image_id: 1,
-      category_id: names.indexOf(instance.category) + 1,
-      segmentation: instance.mask.rle,
+      id: imageId * IDS_PER_IMAGE + index,
+      image_id: imageId,
+      category_id: ids.get(keyOf(instance.category)),
+      segmentation: segmentation === "rle" ? instance.mask.rle : polygonsOf(instance.mask),
       bbox: boundsOf(instance.mask),
       area: instance.area,
       iscrowd: 0,

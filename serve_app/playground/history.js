@@ -40,10 +40,15 @@ export class History {
     if (value !== this.#value) this.#become(value);
   }
 
-  /** Start again with a value that has no past. */
-  reset(value) {
-    this.#past = [];
-    this.#future = [];
+  /** All that `restore` needs. */
+  snapshot() {
+    return { past: [...this.#past], value: this.#value, future: [...this.#future] };
+  }
+
+  /** Go on from a snapshot, or from a value that has no past. */
+  restore({ past = [], value, future = [] }) {
+    this.#past = [...past];
+    this.#future = [...future];
     this.#merging = null;
     this.#become(value);
   }

@@ -1,34 +1,26 @@
-/** Loads images from files (chosen, dropped, pasted), links and samples. */
+/** Images from files (chosen, dropped, pasted), links and samples: entries of the row, and their pixels. */
+
+import { digestOf } from "./sha256.js";
 
 /**
- * @typedef {{name: string, width: number, height: number, bitmap: CanvasImageSource, readable: boolean,
+ * @typedef {{digest: string, name: string, width: number, height: number, bitmap: CanvasImageSource, readable: boolean,
  *   source: {file?: Blob, url?: string}, sample: string | null}} LoadedImage
  *   readable: whether the page may read its pixels, and so save an overlay. source: is sent to the server.
  */
 
-/** @param {Blob} file @returns {Promise<LoadedImage>} */
+/** @param {Blob} file @returns {Promise<import("./album.js").Entry>} */
 export async function fromFile(file, name, sample = null) {
-  let bitmap;
   try {
-    bitmap = await createImageBitmap(file);
+    return { digest: await digestOf(file), name, file, url: null, sample };
   } catch {
-    throw new Error(`This browser cannot show ${name}. Use a JPEG, PNG, WebP or AVIF file.`);
+    throw new Error(`${name} cannot be read.`); // moved or changed since it was chosen
   }
-  return { name, width: bitmap.width, height: bitmap.height, bitmap, readable: true, source: { file }, sample };
 }
 
-/** An image of another host. The browser and the server both fetch it from there. @returns {Promise<LoadedImage>} */
+/** An image of another host. The browser and the server both fetch it from there. */
 export async function fromLink(text) {
   const url = checkedLink(text);
-  // If the host allows it (CORS), the page may read the pixels and save the overlay. If not, it can only show the image.
-  const [element, readable] = await shown(url, true).then(
-    (image) => [image, true],
-    () => shown(url, false).then((image) => [image, false]),
-  );
-  const name = decodeURIComponent(new URL(url).pathname.split("/").pop() || "image");
-  return {
-    name, width: element.naturalWidth, height: element.naturalHeight, bitmap: element, readable, source: { url }, sample: null,
-  };
+  return { digest: await digestOf(new Blob([url])), name: nameIn(url), file: null, url, sample: null };
 }
 
 export async function fromSample(assets, name) {
@@ -37,12 +29,51 @@ export async function fromSample(assets, name) {
   return fromFile(await response.blob(), `${name}.jpg`, name);
 }
 
-/** The first image of a drop or the clipboard; a link to one; or null. */
-export function imageIn(transfer) {
-  const file = [...(transfer?.files ?? [])].find((one) => one.type.startsWith("image/"));
-  if (file) return { file };
+/**
+ * Load an entry's pixels. The server turns files that the browser does not know, such as TIFF, into some that it does.
+ * @param {import("./album.js").Entry} entry @param {import("./client.js").Client} client @returns {Promise<LoadedImage>}
+ */
+export async function load(entry, client) {
+  const { digest, name, sample, url, file } = entry;
+  const source = url ? { url } : { file };
+  const { bitmap, width, height, readable } = await (url ? linked(url) : filed(file)).catch(() => converted(source, client, name));
+  return { digest, name, sample, source, bitmap, width, height, readable };
+}
+
+async function filed(file) {
+  const bitmap = await createImageBitmap(file);
+  return { bitmap, width: bitmap.width, height: bitmap.height, readable: true };
+}
+
+/** If the host allows it (CORS), the page may read the pixels and save the overlay. If not, it can only show the image. */
+async function linked(url) {
+  const [bitmap, readable] = await shown(url, true).then(
+    (image) => [image, true],
+    () => shown(url, false).then((image) => [image, false]),
+  );
+  return { bitmap, width: bitmap.naturalWidth, height: bitmap.naturalHeight, readable };
+}
+
+async function converted(source, client, name) {
+  try {
+    const { file, width, height } = await client.picture(source);
+    return { bitmap: await createImageBitmap(file), width, height, readable: true };
+  } catch (error) {
+    throw Object.assign(new Error(`${name} cannot be shown: ${error.message}`), { status: error.status });
+  }
+}
+
+/** The images of a drop or the clipboard, {files, others}: others are files of another kind; or {link}; or null. */
+export function imagesIn(transfer) {
+  const all = [...(transfer?.files ?? [])];
+  const files = all.filter(isImage);
+  if (all.length) return { files, others: all.length - files.length };
   const text = (transfer?.getData("text/uri-list") || transfer?.getData("text/plain") || "").trim();
   return /^https:\/\/\S+$/.test(text) ? { link: text } : null;
+}
+
+function isImage({ type, name }) {
+  return type.startsWith("image/") || (!type && /\.(tiff?|jpe?g|png|webp|gif|bmp|avif|jp2|heic)$/i.test(name));
 }
 
 function checkedLink(text) {
@@ -51,15 +82,20 @@ function checkedLink(text) {
   return url.href;
 }
 
+function nameIn(url) {
+  const last = new URL(url).pathname.split("/").pop() || "image";
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}
+
 async function shown(url, asking) {
   const image = new Image();
   if (asking) image.crossOrigin = "anonymous";
   image.referrerPolicy = "no-referrer";
   image.src = url;
-  try {
-    await image.decode();
-  } catch {
-    throw new Error("No image came from this link.");
-  }
+  await image.decode();
   return image;
 }

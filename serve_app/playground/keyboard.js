@@ -2,17 +2,42 @@
 
 const STEP = 12; // screen pixels
 
+/** Keys that mean the page even in a text field, as long as nothing was typed there. */
+const UNDO_KEYS = ["ctrl+z", "ctrl+shift+z", "ctrl+y"];
+
 /** commands: a function for each key; "ctrl+z" means with Control or Command. */
 export function listenToShortcuts(commands) {
+  const edited = editedFields();
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    if (event.defaultPrevented || event.altKey || document.querySelector("dialog[open]")) return;
     const control = event.ctrlKey || event.metaKey;
     const key = event.key.toLowerCase();
     const name = control ? `ctrl+${event.shiftKey ? "shift+" : ""}${key}` : key;
-    const command = commands[name];
+    const own = isTyping(event.target) && !(UNDO_KEYS.includes(name) && !edited.has(event.target));
+    const command = own ? null : commands[name];
     if (!command || (name === "enter" && event.target instanceof HTMLButtonElement)) return;
     event.preventDefault();
     command();
+  });
+}
+
+/** Text fields with text that is typed and not yet sent. */
+function editedFields() {
+  const edited = new WeakSet();
+  document.addEventListener("input", ({ target }) => edited.add(target));
+  document.addEventListener("change", ({ target }) => edited.delete(target));
+  document.addEventListener("submit", ({ target }) => {
+    for (const field of target.elements) edited.delete(field);
+  });
+  return edited;
+}
+
+/** Escape in a text field outside dialogs leaves it. leave(field): called then. */
+export function listenToEscape(leave) {
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    leave(event.target);
   });
 }
 
@@ -70,5 +95,5 @@ export function roam(toolbar) {
 }
 
 export function isTyping(target) {
-  return target instanceof HTMLElement && target.matches("input:not([type=range]), textarea, select");
+  return target instanceof HTMLElement && target.matches("input:not([type=range], [type=checkbox]), textarea, select");
 }

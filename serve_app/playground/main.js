@@ -1,9 +1,12 @@
-/** Builds the page: connects the parts of the document with the state, and events with actions. */
+/** Builds the page: connects the parts of the document with the model, and events with actions. */
 
-import { Client } from "./client.js";
-import { byId, element, setText } from "./dom.js";
+import { Album, MOST_IMAGES } from "./album.js";
+import { classesWith, setClasses } from "./classes.js";
+import { ApiError, Client } from "./client.js";
+import { byId, setText } from "./dom.js";
 import { cocoOf, download, masksOf, overlayOf } from "./exports.js";
-import { listenToCursor, listenToShortcuts, roam } from "./keyboard.js";
+import { filmstrip } from "./filmstrip.js";
+import { listenToCursor, listenToEscape, listenToShortcuts, roam } from "./keyboard.js";
 import { announce, dismiss, listenToNotice, notify } from "./notice.js";
 import { Page } from "./page.js";
 import { instancesPanel } from "./panel_instances.js";
@@ -11,14 +14,17 @@ import { promptsPanel } from "./panel_prompts.js";
 import { summary, timingPanel } from "./panel_timing.js";
 import { imagePicker } from "./picker.js";
 import { listenToPointers } from "./pointer.js";
-import { SUGGESTIONS } from "./samples.js";
+import { preference, setPreference } from "./preferences.js";
+import { listenToScrolling } from "./scrolling.js";
 import { apiKey, setApiKey } from "./session.js";
 import { curl, python } from "./snippets.js";
 import { Stage } from "./stage.js";
 import * as State from "./state.js";
+import { Store } from "./store.js";
 import { tabs } from "./tabs.js";
 import { TOOLS } from "./tools.js";
-import { actualSize, zoomAt } from "./viewport.js";
+import { View } from "./view.js";
+import { actualSize, reveal, zoomAt } from "./viewport.js";
 
 const { root, assets, model, keys } = document.documentElement.dataset;
 const showTiming = timingPanel(byId("timing-latest"), byId("timing-rows"));
@@ -26,151 +32,153 @@ const client = new Client(root, apiKey, (timing) => {
   showTiming(timing);
   setText(byId("status-timing"), summary(timing));
 });
-const stage = new Stage(byId("stage"), () => schedule());
-const page = new Page(client, () => schedule(), explain);
+const schedule = () => view.schedule();
+const store = new Store(
+  () => notify("This browser keeps nothing: work is lost when the page is closed. Export it before.", { kind: "hint" }),
+  schedule,
+);
+const album = new Album(store);
+const stage = new Stage(byId("stage"), byId("marks"), () => schedule());
+const page = new Page(client, store, { changed: () => schedule(), pointed: () => view.schedulePointed(), error: explain });
 page.scale = () => stage.view.scale;
-const picker = imagePicker(assets, open);
+const picker = imagePicker(assets, { open: openAll, refused: (message) => notify(message) });
 let snippet = curl;
-let scheduled = false;
 
-// --- what is shown ----------------------------------------------------------------------------------------------
-
-const showPrompts = promptsPanel(byId("prompts"), {
-  select: (id) => page.history.replace(State.activate(page.state, page.state.active === id ? null : id)),
-  threshold: (id, threshold) => page.history.push(State.change(page.state, id, { threshold }), `threshold ${id}`),
-  hide: (id) => page.history.push(State.change(page.state, id, { hidden: !State.promptOf(page.state, id).hidden })),
-  remove: (id) => page.history.push(State.removePrompt(page.state, id)),
+const view = new View({
+  page, stage, store, toggleConcept, showSnippet,
+  showRow: filmstrip(album, (entry) => show(entry)),
+  showPrompts: promptsPanel(byId("prompts"), {
+    select: (id) => page.history.replace(State.activate(page.state, page.state.active === id ? null : id)),
+    threshold: (id, threshold) => page.history.push(State.change(page.state, id, { threshold }), `threshold ${id}`),
+    rename: (id, name) => page.rename(id, name),
+    named: () => stage.canvas.focus({ preventScroll: true }),
+    hide: (id) => page.history.push(State.change(page.state, id, { hidden: !State.promptOf(page.state, id).hidden })),
+    remove: (id) => page.history.push(State.removePrompt(page.state, id)),
+  }),
+  showInstances: instancesPanel(byId("instances"), {
+    hover: (key) => page.hover(key),
+    select: (key) => page.select(key),
+    hide: (key) => page.toggleInstance(key),
+    remove: (instance) => page.removeInstance(instance),
+  }),
 });
-const showInstances = instancesPanel(byId("instances"), {
-  hover: (key) => page.hover(key),
-  select: (key) => page.select(key),
-  hide: (key) => page.hideInstance(key),
-  remove: (instance) => page.removeInstance(instance),
-});
-
-function schedule() {
-  if (scheduled) return;
-  scheduled = true;
-  requestAnimationFrame(() => {
-    scheduled = false;
-    render();
-  });
-}
-
-function render() {
-  const { state, image } = page;
-  const instances = page.instances;
-  const highlighted = page.hovered ?? page.selected;
-  Object.assign(stage.scene, {
-    image, instances, highlighted, prompts: state.prompts, active: state.active, drawing: page.drawing,
-    cursor: page.cursor, selectedMark: page.selectedMark, showMasks: page.showMasks,
-  });
-  stage.redraw();
-  showPrompts(
-    state.prompts.map((prompt) => ({
-      prompt,
-      count: instances.filter((instance) => instance.prompt.id === prompt.id).length,
-      asked: page.answers.isAsked(prompt),
-      active: prompt.id === state.active,
-    })),
-  );
-  showInstances(instances, highlighted);
-  const shown = instances.filter((instance) => !instance.hidden).length;
-  setText(byId("instance-count"), instances.length ? String(instances.length) : "");
-  byId("no-prompts").hidden = state.prompts.length > 0;
-  byId("no-instances").hidden = instances.length > 0;
-  for (const button of byId("export").querySelectorAll("button")) button.disabled = shown === 0;
-  byId("undo").disabled = !page.history.canUndo;
-  byId("redo").disabled = !page.history.canRedo;
-  for (const button of document.querySelectorAll("[data-tool]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.tool === page.tool));
-  }
-  byId("masks").setAttribute("aria-pressed", String(page.showMasks));
-  const busy = page.loading || page.answers.busy;
-  document.body.classList.toggle("busy", busy);
-  stage.canvas.dataset.tool = page.tool;
-  // For tests and scripts that drive the page.
-  document.body.dataset.state = busy ? "busy" : "idle";
-  stage.canvas.dataset.view = JSON.stringify(stage.view);
-  showSuggestions(image, state);
-  showStatus(image);
-  showSnippet(image, state);
-}
-
-/** The concepts in a sample: for each a button that adds the concept, or removes it again. */
-function showSuggestions(image, state) {
-  const texts = SUGGESTIONS[image?.sample] ?? [];
-  const list = byId("suggestions");
-  if (list.dataset.shown !== texts.join()) {
-    list.dataset.shown = texts.join();
-    const hint = element("p", { class: "hint" }, "Several at once: separate them with commas.");
-    list.replaceChildren(
-      ...texts.map((text) => element("button", { type: "button", class: "suggestion", click: () => toggleConcept(text) }, text)),
-      ...(texts.length ? [] : [hint]),
-    );
-  }
-  for (const button of list.querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(Boolean(conceptOf(state, button.textContent))));
-  }
-}
 
 function toggleConcept(text) {
-  const concept = conceptOf(page.state, text);
+  const concept = State.conceptOf(page.state, text);
   if (concept) page.history.push(State.removePrompt(page.state, concept.id));
   else page.addConcepts([text]);
-}
-
-function conceptOf(state, text) {
-  return state.prompts.find((prompt) => prompt.kind === "concept" && prompt.text === text);
-}
-
-function showStatus(image) {
-  const hint = image ? TOOLS[page.tool].hint : "Open an image to begin.";
-  setText(byId("status-hint"), page.corner ? "Move to the opposite corner and press Enter." : hint);
-  setText(byId("zoom"), image ? `${Math.round(stage.view.scale * (globalThis.devicePixelRatio || 1) * 100)} %` : "–");
 }
 
 function showSnippet(image, state) {
   if (byId("panel-code").hidden) return;
   const ready = image && state.prompts.some((prompt) => !prompt.hidden);
   const origin = location.origin + root;
-  const what = { origin, keys: keys === "asked", image, prompts: state.prompts };
+  const what = { origin, keys: keys === "asked", image, prompts: state.prompts, distinct: page.distinct };
   setText(byId("code"), ready ? snippet(what) : "Ask for something: the request appears here.");
   byId("copy").disabled = !ready;
 }
 
 // --- images, errors ---------------------------------------------------------------------------------------------
 
-async function open(promised) {
+/** Put images into the row and show the first. entries: promises; others: how many files were no images. */
+async function openAll(entries, others = 0) {
+  if (!entries.length) return;
+  const room = MOST_IMAGES - album.entries.length;
+  const taken = entries.slice(0, Math.max(room, 1));
+  for (const entry of taken) entry.catch(() => {}); // told below, in order
+  await show(taken[0].then((entry) => album.add(entry)), true);
+  const problems = others ? [`${others} of the files ${others === 1 ? "is no image" : "are no images"}.`] : [];
+  if (taken.length < entries.length) problems.push(`The row holds ${MOST_IMAGES} images: ${entries.length - taken.length} were left out.`);
+  for (const promised of taken.slice(1)) {
+    try {
+      album.add(await promised);
+    } catch (error) {
+      problems.push(error.message);
+    }
+  }
+  if (problems.length) notify(problems.join(" "));
+  schedule();
+}
+
+/** Show an image of the row. promised: the image, or a promise of it. isNew: the user has just opened it. */
+async function show(promised, isNew = false) {
+  let entry = null;
   try {
-    if (!(await page.open(promised))) return;
+    entry = await promised;
+    const before = page.image;
+    if (!(await page.open(entry))) return;
+    album.show(entry);
+    if (page.image !== before) {
+      stage.scene.image = page.image;
+      stage.fit();
+    }
   } catch (error) {
-    return notify(error.message);
+    if (error.status === 401) return askForKey(() => show(entry));
+    const lasting = !new ApiError(error.status ?? 400, "").mayPass;
+    if (entry && entry !== album.current && lasting) album.remove(entry);
+    return notify(error.message, lasting ? {} : { label: "Try again", run: () => show(entry) });
+  } finally {
+    schedule();
   }
   picker.hide();
-  stage.scene.image = page.image;
-  stage.fit();
-  // On a phone the keyboard would cover the image.
-  const types = matchMedia("(hover: hover)").matches && !page.state.prompts.length;
+  if (byId("row").contains(document.activeElement)) return;
+  // On a phone the keyboard would cover the image. In the row, its keys go on working.
+  const types = isNew && matchMedia("(hover: hover)").matches && !page.state.prompts.length;
   (types ? byId("concept") : stage.canvas).focus({ preventScroll: true });
+}
+
+/** The image of the row that is on its way: keys may come faster than images load. */
+let coming = null;
+
+async function step(by) {
+  const entry = album.neighbour(coming ?? album.current, by);
+  if (!entry) return;
+  coming = entry;
+  await show(entry);
+  if (coming === entry) coming = null;
+}
+
+function takeOut() {
+  if (!album.current) return;
+  announce(`${album.current.name} taken out of the row.`);
+  const next = album.remove(album.current);
+  if (next) return show(next);
+  page.close();
+  picker.show(false);
+}
+
+async function restore() {
+  try {
+    const last = await album.restore();
+    if (last) await show(last);
+  } finally {
+    delete document.body.dataset.restoring;
+    schedule();
+  }
 }
 
 /** Show a request's error, and an action if there is one. */
 function explain(error) {
-  if (error.status === 401) {
-    return notify(apiKey() ? "The server does not accept this API key." : "This server asks for an API key.", {
-      label: "Enter key", run: showKeyDialog,
-    });
-  }
+  if (error.status === 401) return askForKey(() => page.retry());
   const text = error.status === 413 ? `Too large: ${error.message}` : error.message;
-  notify(text, { label: "Try again", run: () => page.retry() });
+  const again = error.mayPass ?? true;
+  notify(text, again ? { label: "Try again", run: () => page.retry() } : {});
+}
+
+let afterKey = () => page.retry();
+
+function askForKey(then) {
+  afterKey = then;
+  notify(apiKey() ? "The server does not accept this API key." : "This server asks for an API key.", {
+    label: "Enter key", run: showKeyDialog,
+  });
 }
 
 // --- the stage --------------------------------------------------------------------------------------------------
 
 const tooltip = byId("tooltip");
 
-listenToPointers(stage, () => Boolean(TOOLS[page.tool].draws), {
+const cancelGesture = listenToPointers(stage, () => Boolean(TOOLS[page.tool].draws), {
   tap: (point, options) => {
     page.cursor = null;
     page.tap(point, options);
@@ -192,6 +200,7 @@ let telling = 0;
 listenToCursor(stage, {
   move: (cursor) => {
     page.cursor = cursor;
+    stage.view = reveal(stage.view, cursor, page.image, stage.size);
     if (page.corner) page.drag(page.corner, cursor, stage.view.scale);
     const instance = page.instanceUnder(cursor);
     page.hover(instance?.key ?? null);
@@ -208,7 +217,7 @@ listenToCursor(stage, {
   },
   leave: () => {
     page.cursor = null;
-    schedule();
+    view.schedulePointed();
   },
 });
 
@@ -243,18 +252,22 @@ const clicks = {
   fit,
   masks: toggleMasks,
   "new-object": () => page.newObject(),
+  previous: () => step(-1),
+  next: () => step(1),
+  "take-out": takeOut,
+  classes: showClassesDialog,
   theme: () => globalThis.toggleTheme(),
   open: () => picker.show(Boolean(page.image)),
   "picker-close": () => picker.hide(),
   key: showKeyDialog,
   help: () => byId("help-dialog").showModal(),
   copy: copyCode,
-  "export-coco": () => save("coco.json", () => new Blob([JSON.stringify(cocoOf(page.image, page.exported, model), null, 1)], { type: "application/json" })),
+  "export-coco": () => save("coco.json", () => new Blob([JSON.stringify(cocoOf(page.image, page.exported, model, byId("segmentation").value), null, 1)], { type: "application/json" })),
   "export-masks": () => save("masks.zip", () => masksOf(page.exported)),
   "export-overlay": () => save("overlay.png", () => overlayOf(page.image, page.exported)),
 };
 for (const [id, run] of Object.entries(clicks)) byId(id).addEventListener("click", run);
-for (const button of document.querySelectorAll("[data-tool]")) {
+for (const button of byId("tools").querySelectorAll("[data-tool]")) {
   button.addEventListener("click", () => page.chooseTool(button.dataset.tool));
 }
 
@@ -275,6 +288,7 @@ async function save(suffix, make) {
   try {
     download(await make(), `${page.image.name.replace(/\.\w+$/, "")}_${suffix}`);
     announce(`Saved ${suffix}.`);
+    schedule();
   } catch (error) {
     notify(error.message);
   }
@@ -294,7 +308,32 @@ byId("key-dialog").addEventListener("close", () => {
   setApiKey(byId("key-input").value.trim());
   dismiss();
   byId("key-input").value = "";
-  page.retry();
+  afterKey();
+});
+
+byId("distinct").addEventListener("change", () => {
+  page.distinct = byId("distinct").checked;
+  setPreference("distinct", page.distinct);
+});
+page.distinct = preference("distinct", false);
+byId("segmentation").addEventListener("change", () => setPreference("segmentation", byId("segmentation").value));
+byId("segmentation").value = preference("segmentation", "polygons");
+
+function showClassesDialog() {
+  byId("classes-input").value = classesWith(page.exported.map(({ category }) => category)).join("\n");
+  byId("classes-dialog").showModal();
+}
+byId("classes-dialog").addEventListener("close", () => {
+  if (byId("classes-dialog").returnValue === "use") setClasses(byId("classes-input").value.split("\n"));
+  schedule();
+});
+byId("help-dialog").addEventListener("close", () => {
+  if (byId("help-dialog").returnValue === "forget") byId("forget-dialog").showModal();
+});
+byId("forget-dialog").addEventListener("close", async () => {
+  if (byId("forget-dialog").returnValue !== "forget") return;
+  await store.clear();
+  location.reload();
 });
 
 listenToShortcuts({
@@ -304,10 +343,13 @@ listenToShortcuts({
   "ctrl+y": () => page.redo(),
   n: () => page.newObject(),
   m: toggleMasks,
-  h: () => page.selected && page.hideInstance(page.selected),
+  h: () => page.selected && page.toggleInstance(page.selected),
+  "[": () => step(-1),
+  "]": () => step(1),
   delete: () => page.removeSelected(),
   backspace: () => page.removeSelected(),
   escape: () => {
+    cancelGesture();
     if (page.image) picker.hide();
     page.cancel();
   },
@@ -320,7 +362,14 @@ listenToShortcuts({
   0: fit,
   1: showActualSize,
 });
+listenToEscape((field) => {
+  const row = field.closest(".prompt");
+  if (row) field.value = field.dataset.name ?? field.value;
+  field.blur();
+  stage.canvas.focus({ preventScroll: true });
+});
 roam(byId("tools"));
+listenToScrolling(byId("tools"), byId("tools-before"), byId("tools-after"));
 tabs(byId("tabs"), schedule);
 tabs(byId("languages"), (id) => {
   snippet = id === "language-python" ? python : curl;
@@ -328,4 +377,4 @@ tabs(byId("languages"), (id) => {
 });
 listenToNotice();
 if (keys === "asked" && !apiKey()) notify("This server asks for an API key.", { label: "Enter key", run: showKeyDialog, kind: "hint" });
-schedule();
+restore();

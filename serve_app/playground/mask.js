@@ -5,6 +5,8 @@ import { outlinePath } from "./outline.js";
 export class Mask {
   #ends = null;
   #path = null;
+  #bounds = null;
+  #area = -1;
 
   /** @param {{size: [number, number], counts: string}} rle size: height, width */
   constructor(rle) {
@@ -19,6 +21,15 @@ export class Mask {
       this.#ends = Float64Array.from(decodeCounts(this.rle.counts), (count) => (end += count));
     }
     return this.#ends;
+  }
+
+  /** Its pixels. */
+  get area() {
+    if (this.#area < 0) {
+      this.#area = 0;
+      for (let index = 1; index < this.ends.length; index += 2) this.#area += this.ends[index] - this.ends[index - 1];
+    }
+    return this.#area;
   }
 
   /** Whether the pixel at (x, y), which may be fractions, belongs to the mask. */
@@ -48,6 +59,11 @@ export class Mask {
 
   /** Corners of the foreground; all 0 when there is none. */
   bounds() {
+    this.#bounds ??= this.#measure();
+    return this.#bounds;
+  }
+
+  #measure() {
     let [x0, y0, x1, y1] = [Infinity, Infinity, 0, 0];
     this.#eachColumnRun((x, top, bottom) => {
       x0 = Math.min(x0, x);

@@ -19,6 +19,11 @@ export function dismiss() {
   byId("notice").hidden = true;
 }
 
+/** Take a hint away, but no error. */
+export function dismissHint() {
+  if (byId("notice").dataset.kind === "hint") dismiss();
+}
+
 /** Announce a text to screen readers, without interrupting them. */
 export function announce(text) {
   setText(byId("live"), text);

@@ -1,9 +1,10 @@
 /** The page's model: the state and the answers as they are shown, and the actions on them. */
 
 import { Answers } from "./answers.js";
-import { instanceAt, instancesOf, nameOf } from "./instances.js";
 import { History } from "./history.js";
-import { announce, dismiss, notify } from "./notice.js";
+import { load } from "./images.js";
+import { instanceAt, instancesOf, means, nameOf } from "./instances.js";
+import { announce, dismiss, dismissHint, notify } from "./notice.js";
 import { markAt } from "./stage.js";
 import * as State from "./state.js";
 import { boxBetween, isInside, round, TOOLS } from "./tools.js";
@@ -24,22 +25,33 @@ export class Page {
   cursor = null;
   corner = null;
   showMasks = true;
-  loading = false;
+  /** Since when an image is loaded (performance.now()); 0 when none is. */
+  loading = 0;
+  #distinct = false;
+  #shown = { of: [], instances: [] };
   #openings = 0;
   #last = new Map();
   #told = new Set();
+  #stored = false;
 
-  /** onError(error): called when a request failed. changed(): called when the page must be drawn again. */
-  constructor(client, changed, onError) {
-    this.changed = changed;
+  /**
+   * on.changed(): called when the page must be drawn again; on.pointed(): when only the highlighted instance, the
+   * cursor or a box in the making did; on.error(error): when a request failed.
+   * @param {import("./store.js").Store} store
+   */
+  constructor(client, store, on) {
+    this.client = client;
+    this.store = store;
+    this.on = on;
     this.answers = new Answers(client, (error) => {
-      if (error) onError(error);
+      if (error) on.error(error);
       this.#tell();
-      changed();
+      on.changed();
     });
     this.history.subscribe(() => {
       this.answers.want(this.state.prompts);
-      changed();
+      this.#keep();
+      on.changed();
     });
   }
 
@@ -48,41 +60,84 @@ export class Page {
     return this.history.value;
   }
 
+  /** Whether instances of concepts that cover surer ones are left out. */
+  get distinct() {
+    return this.#distinct;
+  }
+
+  set distinct(value) {
+    this.#distinct = value;
+    this.on.changed();
+  }
+
+  /** What is found and not deleted; the same list until an answer or the state changes. */
   get instances() {
-    return this.image ? instancesOf(this.state, (prompt) => this.#answerTo(prompt)) : [];
+    if (!this.image) return [];
+    const of = [this.state, this.answers.version, this.#distinct, ...this.state.prompts.map((prompt) => this.answers.isAsked(prompt))];
+    if (of.length !== this.#shown.of.length || of.some((one, index) => one !== this.#shown.of[index])) {
+      this.#shown = { of, instances: instancesOf(this.state, (prompt) => this.answerTo(prompt), this.#distinct) };
+    }
+    return this.#shown.instances;
   }
 
   get exported() {
     return this.instances.filter((instance) => !instance.hidden);
   }
 
-  /** Show an image, unless another is opened meanwhile. Rejects with a message when it cannot be loaded. */
+  /**
+   * Show an image of the row with the work kept on it, unless another is opened meanwhile.
+   * entry: a promise of the image. Rejects with a message when it cannot be loaded.
+   */
   async open(promised) {
     const opening = ++this.#openings;
-    this.loading = true;
-    this.changed();
+    this.loading = performance.now();
+    this.on.changed();
     try {
-      const image = await promised;
+      const entry = await promised;
+      const image = entry.digest === this.image?.digest ? this.image : await load(entry, this.client);
+      const work = await this.store.work(entry.digest);
       if (opening !== this.#openings) return false;
-      this.image = image;
-      this.hovered = this.selected = this.selectedMark = this.cursor = this.corner = this.drawing = null;
-      this.#last.clear();
-      this.#told.clear();
-      this.answers.setImage(image.source);
-      this.history.reset(State.forNextImage(this.state));
       dismiss();
       announce(`${image.name}, ${image.width} by ${image.height} pixels.`);
+      if (image === this.image) return true;
+      this.#show(image, work);
       return true;
     } finally {
-      if (opening === this.#openings) this.loading = false;
-      this.changed();
+      if (opening === this.#openings) this.loading = 0;
+      this.on.changed();
     }
+  }
+
+  #show(image, work) {
+    this.image = image;
+    this.hovered = this.selected = this.selectedMark = this.cursor = this.corner = this.drawing = null;
+    this.#last.clear();
+    this.#told.clear();
+    this.answers.setImage(image);
+    this.#stored = Boolean(work);
+    this.history.restore(work ?? { value: State.forNextImage(this.state) });
+  }
+
+  /** Show no image: the last one was taken out of the row. */
+  close() {
+    this.#openings++;
+    this.image = null;
+    this.answers.setImage(null);
+    this.#stored = false;
+    this.history.restore({ value: State.forNextImage(this.state) });
+  }
+
+  /** Keep the work on the image, once there is some. */
+  #keep() {
+    if (!this.image || !(this.#stored || this.state.prompts.length)) return;
+    this.#stored = true;
+    this.store.keepWork(this.image.digest, this.history.snapshot());
   }
 
   retry() {
     this.answers.retry();
     this.answers.want(this.state.prompts);
-    this.changed();
+    this.on.changed();
   }
 
   /** Add any number of concepts as one step and one request. */
@@ -101,7 +156,7 @@ export class Page {
     this.tool = tool;
     this.corner = this.drawing = null;
     announce(TOOLS[tool].hint);
-    this.changed();
+    this.on.changed();
   }
 
   newObject() {
@@ -117,7 +172,7 @@ export class Page {
     const positive = !(negative || this.tool === "minus");
     const active = State.promptOf(this.state, this.state.active);
     if (!positive && active?.kind !== "object") {
-      notify("Click on the object first, then on what does not belong to it.", { kind: "hint" });
+      notify("Click on the object first, then on the area to remove from it.", { kind: "hint" });
       return;
     }
     dismissHint();
@@ -127,18 +182,18 @@ export class Page {
   drag(from, to, scale) {
     const box = boxBetween(from, to, this.image, LEAST_BOX / scale);
     this.drawing = box && { box, colour: { like: "#2fd07a", unlike: "#ff5468" }[this.tool] ?? COLOURS[0] };
-    this.changed();
+    this.on.pointed();
   }
 
   dragEnd(from, to, scale) {
     const box = boxBetween(from, to, this.image, LEAST_BOX / scale);
     this.drawing = this.corner = null;
-    this.changed();
+    this.on.changed();
     if (!box) return;
     if (this.tool === "box") return this.history.push(State.addBox(this.state, box));
     const like = this.tool === "like";
     if (!like && State.promptOf(this.state, this.state.active)?.kind !== "concept") {
-      notify("Select a concept first: this box says what it is not.", { kind: "hint" });
+      notify("Select a concept first: this box shows what to leave out of it.", { kind: "hint" });
       return;
     }
     dismissHint();
@@ -153,29 +208,42 @@ export class Page {
     announce("First corner. Move to the opposite one and press Enter.");
   }
 
+  /** Give a prompt the class to export it as. */
+  rename(id, name) {
+    this.history.push(State.rename(this.state, id, name));
+  }
+
   cancel() {
     this.drawing = this.corner = this.selected = this.selectedMark = null;
-    this.changed();
+    this.on.changed();
   }
 
   hover(key) {
     if (key === this.hovered) return;
     this.hovered = key;
-    this.changed();
+    this.on.pointed();
   }
 
   select(key) {
     this.selected = this.selected === key ? null : key;
     this.selectedMark = null;
-    this.changed();
+    this.on.changed();
   }
 
   instanceUnder(point) {
     return this.showMasks ? instanceAt(this.instances, point.x, point.y) : null;
   }
 
-  hideInstance(key) {
-    this.history.push(State.toggleInstance(this.state, key));
+  /** Hide a shown instance, show a hidden one. */
+  toggleInstance(key) {
+    const instance = this.instances.find((one) => one.key === key);
+    if (!instance) return;
+    if (instance.prompt.hidden) return this.history.push(State.change(this.state, instance.prompt.id, { hidden: false }));
+    this.history.push(
+      instance.hidden
+        ? State.showInstance(this.state, (mark) => means(mark, instance))
+        : State.hideInstance(this.state, instance),
+    );
   }
 
   removeInstance(instance) {
@@ -188,7 +256,7 @@ export class Page {
     if (this.selectedMark) this.history.push(State.removeMark(this.state, this.selectedMark));
     else if (instance) this.removeInstance(instance);
     this.selected = this.selectedMark = null;
-    this.changed();
+    this.on.changed();
   }
 
   undo() {
@@ -207,14 +275,14 @@ export class Page {
     this.selected = instance?.key ?? null;
     if (instance) announce(`${instance.label} selected.`);
     if (this.selectedMark) this.history.replace(State.activate(this.state, this.selectedMark.id));
-    this.changed();
+    this.on.changed();
   }
 
   /** Screen pixels per image pixel; the stage's owner sets it. */
   scale = () => 1;
 
   /** The answer to show for a prompt. After a change, the last answer stays until the new one arrives. */
-  #answerTo(prompt) {
+  answerTo(prompt) {
     const answer = this.answers.answerTo(prompt);
     if (answer) this.#last.set(prompt.id, answer);
     return answer ?? (this.answers.isAsked(prompt) ? this.#last.get(prompt.id) : undefined);
@@ -237,8 +305,4 @@ export class Page {
 
 function confidenceOf(prompt, [instance]) {
   return instance ? `${nameOf(prompt)}: confidence ${instance.score.toFixed(2)}` : `${nameOf(prompt)}: nothing found`;
-}
-
-function dismissHint() {
-  if (document.getElementById("notice").dataset.kind === "hint") dismiss();
 }

@@ -17,17 +17,33 @@ export function instancesPanel(list, on) {
       iconButton("trash", "Delete", () => on.remove(current.get(key))));
     return row;
   };
+  let shown = null;
+  let rows = new Map();
+  let marked = null;
+  const highlight = (key) => {
+    marked?.classList.remove("highlighted");
+    marked = rows.get(key) ?? null;
+    marked?.classList.add("highlighted");
+  };
+  /** instances: the same list as before when nothing changed. */
   return (instances, highlighted) => {
-    current = new Map(instances.map((instance) => [instance.key, instance]));
-    keyed(list, instances, ({ key }) => key, create, (row, instance) => update(row, instance, highlighted));
+    if (instances !== shown) {
+      shown = instances;
+      current = new Map(instances.map((instance) => [instance.key, instance]));
+      rows = new Map();
+      keyed(list, instances, ({ key }) => key, create, (row, instance) => {
+        rows.set(instance.key, row);
+        update(row, instance);
+      });
+    }
+    highlight(highlighted);
   };
 }
 
-function update(row, { key, label, score, area, hidden, prompt }, highlighted) {
+function update(row, { label, score, area, hidden, prompt }) {
   const [hide, remove] = row.querySelectorAll(".icon-button");
   row.style.setProperty("--colour", COLOURS[prompt.colour]);
   row.classList.toggle("hidden", hidden);
-  row.classList.toggle("highlighted", key === highlighted);
   setText(row.querySelector(".instance-label"), label);
   setText(row.querySelector(".score"), score.toFixed(2));
   setText(row.querySelector(".area"), `${area.toLocaleString("en")} px`);

@@ -5,9 +5,9 @@ import { nameOf } from "./instances.js";
 import { LOWEST_THRESHOLD } from "./requests.js";
 import { COLOURS } from "./state.js";
 
-/** on: select(id), threshold(id, value), hide(id), remove(id). */
+/** on: select(id), threshold(id, value), rename(id, name), hide(id), remove(id). */
 export function promptsPanel(list, on) {
-  /** rows: {prompt, count, asked, active}[] */
+  /** rows: {prompt, count, asked, error, active}[]; error: why there is no answer */
   return (rows) => keyed(list, rows, ({ prompt }) => prompt.id, (row) => create(row, on), update);
 }
 
@@ -20,6 +20,7 @@ function create({ prompt }, on) {
     iconButton("eye", "Hide", () => on.hide(prompt.id)),
     iconButton("close", "Remove", () => on.remove(prompt.id)));
   const row = element("li", { class: "prompt", "data-kind": prompt.kind }, line);
+  if (!prompt.text) row.append(classField(prompt, on));
   if (prompt.kind === "concept") {
     const slider = element("input", {
       type: "range", min: LOWEST_THRESHOLD, max: 1, step: 0.01, value: prompt.threshold,
@@ -27,10 +28,26 @@ function create({ prompt }, on) {
     });
     row.append(element("label", { class: "threshold" }, element("span", {}, "Confidence"), slider, element("output")));
   }
+  row.append(element("p", { class: "failure", hidden: true }));
   return row;
 }
 
-function update(row, { prompt, count, asked, active }) {
+/** A text field for the class of what was shown by clicks or examples and has no words. */
+function classField(prompt, on) {
+  const field = element("input", {
+    type: "text", class: "class-name", list: "class-names", maxlength: 200, placeholder: "Class, for the exports",
+    autocomplete: "off", spellcheck: "false", enterkeyhint: "done",
+    change: () => on.rename(prompt.id, field.value),
+    keydown: (event) => {
+      if (event.key !== "Enter") return;
+      on.rename(prompt.id, field.value);
+      on.named();
+    },
+  });
+  return field;
+}
+
+function update(row, { prompt, count, asked, error, active }) {
   const label = nameOf(prompt);
   const [hide, remove] = row.querySelectorAll(".icon-button");
   row.style.setProperty("--colour", COLOURS[prompt.colour]);
@@ -39,11 +56,20 @@ function update(row, { prompt, count, asked, active }) {
   row.classList.toggle("asked", asked);
   row.querySelector(".prompt-name").setAttribute("aria-pressed", String(active));
   setText(row.querySelector(".prompt-text"), label + marksOf(prompt));
-  setText(row.querySelector(".count"), asked ? "…" : String(count));
+  setText(row.querySelector(".count"), asked ? "…" : error ? "!" : String(count));
+  const failure = row.querySelector(".failure");
+  failure.hidden = !error;
+  setText(failure, error ? `No answer. ${error.message}` : "");
+  const field = row.querySelector(".class-name");
+  if (field) {
+    field.setAttribute("aria-label", `Class of ${label}`);
+    if (document.activeElement !== field || field.dataset.name !== prompt.name) field.value = prompt.name;
+    field.dataset.name = prompt.name;
+  }
   relabel(hide, prompt.hidden ? "eye-off" : "eye", `${prompt.hidden ? "Show" : "Hide"} ${label}`);
   relabel(remove, "close", `Remove ${label}`);
   if (prompt.kind === "concept") {
-    const slider = row.querySelector("input");
+    const slider = row.querySelector("[type=range]");
     if (Number(slider.value) !== prompt.threshold) slider.value = String(prompt.threshold);
     slider.setAttribute("aria-label", `Confidence for ${label}`);
     slider.style.setProperty("--filled", `${((prompt.threshold - LOWEST_THRESHOLD) / (1 - LOWEST_THRESHOLD)) * 100}%`);
@@ -56,8 +82,8 @@ function marksOf(prompt) {
   const parts = prompt.kind === "object"
     ? [...count(prompt.box ? 1 : 0, "box"), ...count(prompt.points.length, "click")]
     : [
-        ...count(prompt.examples.filter(({ like }) => like).length, "like", "like"),
-        ...count(prompt.examples.filter(({ like }) => !like).length, "unlike", "unlike"),
+        ...count(prompt.examples.filter(({ like }) => like).length, "similar", "similar"),
+        ...count(prompt.examples.filter(({ like }) => !like).length, "left out", "left out"),
       ];
   return parts.length ? ` · ${parts.join(", ")}` : "";
 }

@@ -1,30 +1,33 @@
-/** Lets users choose, drop, paste or link an image, or take a sample. Also the pane that offers this. */
+/** Lets users choose, drop, paste or link images, or take a sample. Also the pane that offers this. */
 
 import { byId } from "./dom.js";
-import { fromFile, fromLink, fromSample, imageIn } from "./images.js";
+import { fromFile, fromLink, fromSample, imagesIn } from "./images.js";
 import { isTyping } from "./keyboard.js";
 
-/** open: takes a promise of an image. */
-export function imagePicker(assets, open) {
+/**
+ * on.open(entries): takes promises of images, of which the first is shown; on.refused(message): called for files that
+ * are no images.
+ */
+export function imagePicker(assets, on) {
   const pane = byId("picker");
   const file = byId("file");
   byId("choose").addEventListener("click", () => file.click());
   file.addEventListener("change", () => {
-    if (file.files[0]) open(fromFile(file.files[0], file.files[0].name));
+    on.open([...file.files].map((one) => fromFile(one, one.name)));
     file.value = "";
   });
   byId("link-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    open(fromLink(byId("link").value));
+    on.open([fromLink(byId("link").value)]);
   });
   byId("samples").addEventListener("click", (event) => {
     const sample = event.target.closest("[data-sample]");
-    if (sample) open(fromSample(assets, sample.dataset.sample));
+    if (sample) on.open([fromSample(assets, sample.dataset.sample)]);
   });
-  listenToDrops(open);
+  listenToDrops(on);
   document.addEventListener("paste", (event) => {
     if (isTyping(event.target) && !event.clipboardData?.files.length) return; // text goes into the field
-    take(event.clipboardData, open);
+    take(event.clipboardData, on);
   });
   return {
     show: (closable) => {
@@ -36,7 +39,7 @@ export function imagePicker(assets, open) {
   };
 }
 
-function listenToDrops(open) {
+function listenToDrops(on) {
   let depth = 0; // enter and leave events come for every nested element
   const mark = () => document.body.classList.toggle("dropping", depth > 0);
   document.addEventListener("dragenter", (event) => {
@@ -53,13 +56,15 @@ function listenToDrops(open) {
     event.preventDefault();
     depth = 0;
     mark();
-    take(event.dataTransfer, open);
+    take(event.dataTransfer, on);
   });
 }
 
-function take(transfer, open) {
-  const found = imageIn(transfer);
-  if (found?.file) open(fromFile(found.file, found.file.name || "pasted.png"));
-  else if (found?.link) open(fromLink(found.link));
-  else if (transfer?.files.length) open(Promise.reject(new Error("That is not an image.")));
+function take(transfer, on) {
+  const found = imagesIn(transfer);
+  if (found?.link) return on.open([fromLink(found.link)]);
+  if (!found) return;
+  const { files, others } = found;
+  if (files.length) on.open(files.map((one) => fromFile(one, one.name || "pasted.png")), others);
+  else if (others) on.refused(others === 1 ? "That is not an image." : "None of these files is an image.");
 }

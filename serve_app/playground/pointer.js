@@ -14,6 +14,7 @@ const LONG_PRESS_MS = 500;
  * on.tap(point, {negative}), on.drag(from, to), on.dragEnd(from, to), on.cancel(), on.hover(point | null), on.moved().
  * draws(): whether a drag draws a box; otherwise it moves the image. Points are in image pixels.
  * @param {import("./stage.js").Stage} stage
+ * @returns {() => boolean} cancels the gesture that is under way, if there is one
  */
 export function listenToPointers(stage, draws, on) {
   const { canvas } = stage;
@@ -129,4 +130,11 @@ export function listenToPointers(stage, draws, on) {
     },
     { passive: false },
   );
+
+  return () => {
+    const wasPressed = press !== null;
+    clearTimeout(timer);
+    press = null; // its pointer is still down: what it does until it is lifted means nothing
+    return wasPressed;
+  };
 }

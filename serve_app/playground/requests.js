@@ -23,7 +23,9 @@ export function bodyOf(kind, wirePrompts) {
   return { prompts: wirePrompts, format: "rle", output_prob_thresh: LOWEST_THRESHOLD };
 }
 
-export const ROUTES = { concept: "/sam3/concept_segment", object: "/sam3/visual_segment", embed: "/sam3/embed_image" };
+export const ROUTES = {
+  concept: "/sam3/concept_segment", object: "/sam3/visual_segment", embed: "/sam3/embed_image", picture: "/playground/picture",
+};
 
 function wireConcept({ text, examples }) {
   const wire = { type: examples.length ? "visual" : "text" };

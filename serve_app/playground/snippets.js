@@ -1,15 +1,17 @@
 /** The page's requests as commands and code to copy. They name a variable for the key and never contain it. */
 
+import { SAME } from "./overlap.js";
 import { ROUTES, wirePrompt } from "./requests.js";
 
 /**
  * @param {{origin: string, keys: boolean, image: import("./images.js").LoadedImage,
- *   prompts: import("./state.js").Prompt[]}} what keys: whether the server needs a key. origin: with the prefix
+ *   prompts: import("./state.js").Prompt[], distinct: boolean}} what keys: whether the server needs a key. origin: with
+ *   the prefix. distinct: whether duplicates are left out
  */
 export function curl(what) {
   const { image } = what;
   const lines = image.sample ? [`curl -sSO ${quoted(sampleUrl(what))}`] : [];
-  for (const [kind, request] of requestsOf(what.prompts)) {
+  for (const [kind, request] of requestsOf(what)) {
     const key = what.keys ? ['-H "Authorization: Bearer $SAM3_API_KEY"'] : [];
     const body = image.source.url
       ? ["-H 'Content-Type: application/json'", `-d ${quoted(spread({ image: { type: "url", value: image.source.url }, ...request }))}`]
@@ -32,12 +34,12 @@ export function python(what) {
     `image = ${literal(image.source.url ?? image.name)}`,
   ];
   if (image.sample) lines.push(`urlretrieve(${literal(sampleUrl(what))}, image)`);
-  for (const [kind, request] of requestsOf(what.prompts)) {
+  for (const [kind, request] of requestsOf(what)) {
     const [call, result] = kind === "concept" ? ["sam3_concept_segment", "found"] : ["sam3_visual_segment", "masks"];
     const prompts = kind === "concept" ? request.prompts : request.prompts.prompts;
     lines.push("", `${result} = client.${call}(`, "    image,", "    prompts=[");
     for (const prompt of prompts) lines.push(`        ${literal(prompt)},`);
-    lines.push("    ],", ")");
+    lines.push("    ],", ...(request.nms_iou_threshold ? [`    nms_iou_threshold=${request.nms_iou_threshold},`] : []), ")");
     lines.push(...(kind === "concept" ? PRINT_CONCEPTS : PRINT_OBJECTS));
   }
   return lines.join("\n");
@@ -61,13 +63,14 @@ function spread(request) {
 }
 
 /** One request for the shown concepts, with their thresholds, and one for the shown objects. */
-function requestsOf(prompts) {
+function requestsOf({ prompts, distinct }) {
   const shown = prompts.filter((prompt) => !prompt.hidden);
   const concepts = shown.filter((prompt) => prompt.kind === "concept");
   const objects = shown.filter((prompt) => prompt.kind === "object");
   const requests = [];
   if (concepts.length) {
-    requests.push(["concept", { prompts: concepts.map((one) => ({ ...wirePrompt(one), output_prob_thresh: one.threshold })) }]);
+    const wire = concepts.map((one) => ({ ...wirePrompt(one), output_prob_thresh: one.threshold }));
+    requests.push(["concept", { prompts: wire, ...(distinct ? { nms_iou_threshold: SAME } : {}) }]);
   }
   if (objects.length) requests.push(["object", { prompts: { prompts: objects.map(wirePrompt) } }]);
   return requests;

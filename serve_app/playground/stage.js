@@ -1,10 +1,13 @@
-/** Draws the image, the masks and the prompts' marks on the canvas. */
+/**
+ * Draws the image and the masks on one canvas, and above it the prompts' marks and the highlighted mask on another. So a
+ * pointer that moves over a hundred masks draws one of them.
+ */
 
 import { COLOURS } from "./state.js";
 import { fit } from "./viewport.js";
 
 const FILL = 0.42;
-const FILL_HIGHLIGHTED = 0.68;
+const FILL_HIGHLIGHTED = 0.45; // above the mask itself
 const OUTLINE = 2;
 const HALO = "rgba(8, 10, 16, 0.55)";
 const PIXELS_FROM = 6; // from this scale on, pixels are shown as squares
@@ -13,19 +16,24 @@ const UNLIKE = "#ff5468";
 
 export class Stage {
   #context;
+  #above;
   #asked = false;
+  #all = false;
   /** The scene to draw; the page sets it. */
   scene = {
     image: null, instances: [], prompts: [], highlighted: null, active: null,
     drawing: null, cursor: null, selectedMark: null, showMasks: true,
   };
-  view = { scale: 1, x: 0, y: 0 };
+  #view = { scale: 1, x: 0, y: 0 };
+  #fitted = false;
   size = { width: 1, height: 1 };
 
-  /** @param {HTMLCanvasElement} canvas */
-  constructor(canvas, onResize = () => {}) {
+  /** @param {HTMLCanvasElement} canvas @param {HTMLCanvasElement} above of the same place and size */
+  constructor(canvas, above, onResize = () => {}) {
     this.canvas = canvas;
+    this.above = above;
     this.#context = canvas.getContext("2d");
+    this.#above = above.getContext("2d");
     new ResizeObserver(() => {
       this.#resize();
       onResize();
@@ -33,13 +41,30 @@ export class Stage {
     this.#resize();
   }
 
+  get view() {
+    return this.#view;
+  }
+
+  set view(view) {
+    this.#view = view;
+    this.#fitted = false;
+  }
+
+  /** Show the whole image, also when the stage changes its size. */
   fit() {
     if (this.scene.image) this.view = fit(this.scene.image, this.size);
+    this.#fitted = true;
     this.redraw();
   }
 
   /** Draw at the next frame; several calls before it draw once. */
   redraw() {
+    this.#all = true;
+    this.redrawMarks();
+  }
+
+  /** Draw the marks and the highlighted mask at the next frame. */
+  redrawMarks() {
     if (this.#asked) return;
     this.#asked = true;
     requestAnimationFrame(() => {
@@ -53,28 +78,49 @@ export class Stage {
     if (!width || !height) return;
     const ratio = globalThis.devicePixelRatio || 1;
     // The point in the middle stays there.
-    this.view.x += (width - this.size.width) / 2;
-    this.view.y += (height - this.size.height) / 2;
+    this.#view = {
+      scale: this.#view.scale, x: this.#view.x + (width - this.size.width) / 2, y: this.#view.y + (height - this.size.height) / 2,
+    };
     this.size = { width, height };
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
+    if (this.#fitted && this.scene.image) this.#view = fit(this.scene.image, this.size);
+    for (const canvas of [this.canvas, this.above]) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+    }
+    this.#all = true;
     this.#draw();
   }
 
   #draw() {
-    const context = this.#context;
+    const { image, instances, showMasks } = this.scene;
+    const ratio = globalThis.devicePixelRatio || 1;
+    const { scale } = this.view;
+    if (this.#all && this.#begin(this.#context)) {
+      this.#context.imageSmoothingEnabled = scale * ratio < PIXELS_FROM;
+      this.#context.imageSmoothingQuality = "high";
+      this.#context.drawImage(image.bitmap, 0, 0, image.width, image.height);
+      if (showMasks) drawInstances(this.#context, instances, scale);
+    }
+    this.#all = false;
+    if (!this.#begin(this.#above)) return;
+    if (showMasks) this.#drawHighlighted(this.#above, scale);
+    this.#drawMarks(this.#above, scale);
+  }
+
+  /** Clear a canvas and set its transformation; whether there is an image to draw. */
+  #begin(context) {
     const ratio = globalThis.devicePixelRatio || 1;
     const { scale, x, y } = this.view;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    const { image } = this.scene;
-    if (!image) return;
     context.setTransform(scale * ratio, 0, 0, scale * ratio, x * ratio, y * ratio);
-    context.imageSmoothingEnabled = scale * ratio < PIXELS_FROM;
-    context.imageSmoothingQuality = "high";
-    context.drawImage(image.bitmap, 0, 0, image.width, image.height);
-    if (this.scene.showMasks) drawInstances(context, this.scene.instances, scale, this.scene.highlighted);
-    this.#drawMarks(context, scale);
+    return Boolean(this.scene.image);
+  }
+
+  #drawHighlighted(context, scale) {
+    const { instances, highlighted } = this.scene;
+    const instance = highlighted && instances.find(({ key, hidden }) => key === highlighted && !hidden);
+    if (instance) drawInstances(context, [instance], scale, FILL_HIGHLIGHTED, OUTLINE + 1);
   }
 
   #drawMarks(context, scale) {
@@ -103,19 +149,18 @@ export class Stage {
 }
 
 /** Fill and outline every shown instance. scale: screen pixels per image pixel, so that lines keep their width. */
-export function drawInstances(context, instances, scale, highlighted = null) {
+export function drawInstances(context, instances, scale, fill = FILL, outline = OUTLINE) {
   const shown = instances.filter((instance) => !instance.hidden);
+  context.globalAlpha = fill;
   for (const instance of shown) {
-    context.globalAlpha = instance.key === highlighted ? FILL_HIGHLIGHTED : FILL;
     context.fillStyle = COLOURS[instance.prompt.colour];
     context.fill(instance.mask.path, "evenodd");
   }
   context.globalAlpha = 1;
   context.lineJoin = "round";
   for (const instance of shown) {
-    const width = (instance.key === highlighted ? OUTLINE + 1 : OUTLINE) / scale;
-    stroke(context, instance.mask.path, width * 2, HALO);
-    stroke(context, instance.mask.path, width, COLOURS[instance.prompt.colour]);
+    stroke(context, instance.mask.path, (2 * outline) / scale, HALO);
+    stroke(context, instance.mask.path, outline / scale, COLOURS[instance.prompt.colour]);
   }
 }
 

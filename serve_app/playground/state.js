@@ -7,14 +7,19 @@
  * @typedef {{x0: number, y0: number, x1: number, y1: number}} Box corners, x0 < x1, y0 < y1
  * @typedef {{x: number, y: number, positive: boolean}} Point
  * @typedef {{box: Box, like: boolean}} Example
- * @typedef {{kind: "concept", id: number, colour: number, hidden: boolean, text: string, examples: Example[],
- *   threshold: number}} Concept every instance of what a text names and examples show
- * @typedef {{kind: "object", id: number, colour: number, hidden: boolean, number: number, points: Point[],
- *   box: Box | null}} Pointed one object, shown by clicks and a box
+ * @typedef {{kind: "concept", id: number, colour: number, hidden: boolean, text: string, name: string,
+ *   examples: Example[], threshold: number}} Concept every instance of what a text names and examples show
+ * @typedef {{kind: "object", id: number, colour: number, hidden: boolean, number: number, name: string,
+ *   points: Point[], box: Box | null}} Pointed one object, shown by clicks and a box
+ *   name: the class to export it as, given by the user; "" for none
  * @typedef {Concept | Pointed} Prompt
- * @typedef {{prompts: Prompt[], active: number | null, hidden: string[], removed: string[], next: number}} State
- *   active: the prompt that clicks and examples go to. hidden, removed: keys of instances.
+ * @typedef {{prompt: number, rle: object}} Mark an instance of a prompt, by its mask: answers come and go, and the
+ *   instance is known again in the next one by what its mask covers
+ * @typedef {{prompts: Prompt[], active: number | null, hidden: Mark[], removed: Mark[], next: number}} State
+ *   active: the prompt that clicks and examples go to
  */
+
+import { keyOf, tidy } from "./classes.js";
 
 export const MOST_CONCEPTS = 16;
 export const DEFAULT_THRESHOLD = 0.5;
@@ -27,9 +32,14 @@ export function promptOf(state, id) {
   return state.prompts.find((prompt) => prompt.id === id) ?? null;
 }
 
+/** The concept with this text, in whatever case. @param {State} state */
+export function conceptOf(state, text) {
+  return state.prompts.find((prompt) => prompt.kind === "concept" && prompt.text && keyOf(prompt.text) === keyOf(text));
+}
+
 /** Add a concept by its text; an existing one becomes active. @param {State} state */
 export function addConcept(state, text) {
-  const same = state.prompts.find((prompt) => prompt.kind === "concept" && prompt.text === text);
+  const same = conceptOf(state, text);
   return same ? activate(state, same.id) : added(state, concept(text, []));
 }
 
@@ -64,8 +74,14 @@ export function removeMark(state, { id, part, index }) {
 
 /** @param {State} state @param {number} id */
 export function removePrompt(state, id) {
-  const prompts = state.prompts.filter((prompt) => prompt.id !== id);
-  return { ...state, prompts, active: state.active === id ? null : state.active };
+  const others = (marks) => marks.filter((mark) => mark.prompt !== id);
+  return {
+    ...state,
+    prompts: state.prompts.filter((prompt) => prompt.id !== id),
+    active: state.active === id ? null : state.active,
+    hidden: others(state.hidden),
+    removed: others(state.removed),
+  };
 }
 
 /** @param {State} state @param {number} id */
@@ -78,15 +94,29 @@ export function activate(state, id) {
   return { ...state, active: id };
 }
 
-/** Show a hidden instance, hide a shown one. @param {State} state @param {string} key */
-export function toggleInstance(state, key) {
-  const hidden = state.hidden.includes(key) ? state.hidden.filter((one) => one !== key) : [...state.hidden, key];
-  return { ...state, hidden };
+/** Give a prompt the class to export it as. @param {State} state */
+export function rename(state, id, name) {
+  return promptOf(state, id)?.name === tidy(name) ? state : change(state, id, { name: tidy(name) });
+}
+
+/** Hide an instance. @param {State} state */
+export function hideInstance(state, instance) {
+  return { ...state, hidden: [...state.hidden, markOf(instance)] };
+}
+
+/** Show an instance again: forget the marks that mean it. @param {State} state @param {(mark) => boolean} means */
+export function showInstance(state, means) {
+  return { ...state, hidden: state.hidden.filter((mark) => !means(mark)) };
 }
 
 /** Delete an instance; for a pointed object, delete the object. @param {State} state */
-export function removeInstance(state, { key, prompt }) {
-  return prompt.kind === "object" ? removePrompt(state, prompt.id) : { ...state, removed: [...state.removed, key] };
+export function removeInstance(state, instance) {
+  const { prompt } = instance;
+  return prompt.kind === "object" ? removePrompt(state, prompt.id) : { ...state, removed: [...state.removed, markOf(instance)] };
+}
+
+function markOf({ prompt, mask }) {
+  return { prompt: prompt.id, rle: mask.rle };
 }
 
 /** The state for the next image: concepts with a text, without the boxes of this image. @param {State} state */
@@ -99,12 +129,12 @@ export function forNextImage(state) {
 }
 
 function concept(text, examples) {
-  return { kind: "concept", text, examples, threshold: DEFAULT_THRESHOLD };
+  return { kind: "concept", text, name: "", examples, threshold: DEFAULT_THRESHOLD };
 }
 
 function pointed(state, points, box) {
   const taken = state.prompts.map((prompt) => (prompt.kind === "object" ? prompt.number : 0));
-  return { kind: "object", number: Math.max(0, ...taken) + 1, points, box };
+  return { kind: "object", number: Math.max(0, ...taken) + 1, name: "", points, box };
 }
 
 function added(state, prompt) {

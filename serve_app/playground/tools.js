@@ -2,11 +2,11 @@
 
 export const TOOLS = {
   select: { key: "v", hint: "Click a mask or a mark to select it; Del removes it. Drag moves the image." },
-  point: { key: "c", hint: "Click on an object; right click or long press on what is not part of it." },
-  minus: { key: "x", hint: "Click on what is not part of the object." },
+  point: { key: "c", hint: "Click on an object, or on more of it. Right click or long press removes area." },
+  minus: { key: "x", hint: "Click on an area to remove it from the object." },
   box: { key: "b", hint: "Draw a box around an object.", draws: true },
-  like: { key: "l", hint: "Draw a box around one: everything like it is found.", draws: true },
-  unlike: { key: "u", hint: "Draw a box around one that is not meant.", draws: true },
+  like: { key: "l", hint: "Draw a box around one: everything similar is found.", draws: true },
+  unlike: { key: "u", hint: "Draw a box around one to leave everything similar out.", draws: true },
 };
 
 /** The box between two points, within the image; null when it is too small to be intended. */

@@ -33,6 +33,14 @@ export function pan(view, dx, dy, image, stage) {
   };
 }
 
+/** Moved so far that a point of the image is visible, with room around it. */
+export function reveal(view, point, image, stage) {
+  const at = toScreen(view, point.x, point.y);
+  const room = Math.min(MARGIN * 2, stage.width / 4, stage.height / 4);
+  const off = (value, size) => Math.min(Math.max(value, room), size - room) - value;
+  return pan(view, off(at.x, stage.width), off(at.y, stage.height), image, stage);
+}
+
 export function toImage(view, x, y) {
   return { x: (x - view.x) / view.scale, y: (y - view.y) / view.scale };
 }

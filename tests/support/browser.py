@@ -2,14 +2,22 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Download, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Download,
+    FilePayload,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.support.scenes import encoded, scene
 
@@ -44,6 +52,25 @@ class Playground:
         self.page.goto(url)
         self.settle()
 
+    def start_anew(self) -> None:
+        """The page as at a first visit: nothing kept in the browser but its cache of files."""
+        self.page.unroute_all()
+        self.page.mouse.move(0, 0)
+        wire = self.page.context.new_cdp_session(self.page)
+        kinds = "local_storage,indexeddb,cookies"
+        self.page.goto("about:blank")
+        wire.send("Storage.clearDataForOrigin", {"origin": self.url, "storageTypes": kinds})
+        wire.detach()
+        self.complaints.clear()
+        self.page.goto(self.url)
+        self.page.evaluate("sessionStorage.clear()")
+        self.settle()
+
+    def reload(self) -> None:
+        """Load the page again, as after a crash: what was kept is there."""
+        self.page.reload()
+        self.settle()
+
     def _note(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.complaints.append(f"{kind}: {text}")
@@ -55,9 +82,21 @@ class Playground:
 
     def load(self, content: bytes | None = None, name: str = "scene.png") -> None:
         """Choose an image file."""
-        buffer = encoded(scene()) if content is None else content
-        self.page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": buffer})
+        self.load_all({name: encoded(scene()) if content is None else content})
+
+    def load_all(self, files: Mapping[str, bytes]) -> None:
+        """Choose image files, by their names."""
+        chosen = [FilePayload(name=name, mimeType="", buffer=content) for name, content in files.items()]
+        self.page.set_input_files("#file", chosen)
         self.settle()
+
+    def row(self) -> list[str]:
+        """The names of the images in the row; empty while it is hidden."""
+        return self.page.locator("#row:visible #row-images button").all_inner_texts()
+
+    def shown_image(self) -> str:
+        """Which image of the row is shown."""
+        return self.page.locator("#row-images [aria-current]").inner_text()
 
     def find(self, text: str) -> None:
         """Type a concept."""

@@ -1,18 +1,32 @@
-"""A browser, and the page on a server of this process whose model is a stand-in."""
+"""A browser, and the page on a server of this process whose model is a stand-in.
+
+Browser, server and tabs are shared by all tests of a worker, as starting them costs more than most tests. Each test
+gets a stand-in of its own, and the page as at a first visit: nothing kept, nothing open.
+"""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.contract.conftest import own_server
+from serve_app.http.app import create_app
+from serve_app.settings import Settings
 from tests.support.browser import Playground, chromium
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.http_server import serving
 
 Opener = Callable[..., Playground]
 UNTIL_CANCELLED_S = 600.0
 """How long an answer takes that nobody waits for."""
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +41,7 @@ def open_page(browser: Browser) -> Iterator[Opener]:
     opened: list[Playground] = []
 
     def open_one(url: str, **context: Any) -> Playground:
-        options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, **context}
-        playground = Playground(browser.new_context(**options), url)
+        playground = Playground(browser.new_context(**{**DESK, **context}), url)
         opened.append(playground)
         return playground
 
@@ -39,18 +52,57 @@ def open_page(browser: Browser) -> Iterator[Opener]:
     assert complaints == []
 
 
-@pytest.fixture
-def fake() -> FakeSegmenter:
-    return FakeSegmenter()
+@dataclass(slots=True)
+class StandIn:
+    """A server with default settings, and the segmenter that answers now."""
+
+    url: str = ""
+    segmenter: FakeSegmenter | None = None
+
+    def current(self) -> FakeSegmenter:
+        assert self.segmenter is not None
+        return self.segmenter
+
+
+@pytest.fixture(scope="session")
+def stand_in() -> Iterator[StandIn]:
+    stand_in = StandIn()
+    with serving(create_app(stand_in.current, Settings())) as url:
+        stand_in.url = url
+        yield stand_in
 
 
 @pytest.fixture
-def server(fake: FakeSegmenter) -> Iterator[str]:
-    with own_server(fake) as url:
-        yield url
-        fake.hurried = True
+def fake(stand_in: StandIn) -> Iterator[FakeSegmenter]:
+    stand_in.segmenter = FakeSegmenter()
+    yield stand_in.segmenter
+    stand_in.segmenter.hurried = True
 
 
 @pytest.fixture
-def playground(open_page: Opener, server: str) -> Playground:
-    return open_page(server)
+def server(stand_in: StandIn, fake: FakeSegmenter) -> str:
+    return stand_in.url
+
+
+@pytest.fixture(scope="session")
+def desk_tab(browser: Browser, stand_in: StandIn) -> Playground:
+    return Playground(browser.new_context(**DESK), stand_in.url)
+
+
+@pytest.fixture(scope="session")
+def phone_tab(browser: Browser, stand_in: StandIn) -> Playground:
+    return Playground(browser.new_context(**PHONE), stand_in.url)
+
+
+@pytest.fixture
+def playground(desk_tab: Playground, fake: FakeSegmenter) -> Iterator[Playground]:
+    desk_tab.start_anew()
+    yield desk_tab
+    assert desk_tab.complaints == []
+
+
+@pytest.fixture
+def phone(phone_tab: Playground, fake: FakeSegmenter) -> Iterator[Playground]:
+    phone_tab.start_anew()
+    yield phone_tab
+    assert phone_tab.complaints == []

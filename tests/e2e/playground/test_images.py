@@ -14,6 +14,7 @@ from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.reading.url_cache import FetchedImage
 from serve_app.settings import Settings
 from tests.e2e.playground.conftest import UNTIL_CANCELLED_S, Opener
+from tests.e2e.playground.test_errors import expected
 from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
@@ -70,7 +71,8 @@ def test_dropping_something_else_is_told(playground: Playground) -> None:
 
 def test_an_image_that_the_browser_cannot_show_is_told(playground: Playground) -> None:
     playground.load(b"not an image", "broken.png")
-    assert "cannot show broken.png" in playground.notice()
+    playground.wait_for_notice("broken.png cannot be shown: not an image")
+    expected(playground)
     assert playground.page.is_visible("#picker")
 
 
@@ -126,7 +128,7 @@ def test_a_link_whose_host_lets_pages_read_it(linked: Playground) -> None:
         LINK, lambda route: route.fulfill(body=encoded(scene()), content_type="image/png", headers=headers)
     )
     linked.page.fill("#link", LINK)
-    linked.page.click("text=Load")
+    linked.page.click("#link-form button")
     linked.page.wait_for_selector("#picker", state="hidden")
     linked.find("red circle")
     assert linked.prompts() == {"red circle": 2}
@@ -146,7 +148,7 @@ def test_a_link_whose_host_does_not(linked: Playground) -> None:
 
     linked.page.route(LINK, answer)
     linked.page.fill("#link", LINK)
-    linked.page.click("text=Load")
+    linked.page.click("#link-form button")
     linked.page.wait_for_selector("#picker", state="hidden")
     linked.find("red circle")
     assert linked.prompts() == {"red circle": 2}
@@ -157,5 +159,5 @@ def test_a_link_whose_host_does_not(linked: Playground) -> None:
 
 def test_links_begin_with_https(playground: Playground) -> None:
     playground.page.fill("#link", "http://images.example/a.png")
-    playground.page.click("text=Load")
+    playground.page.click("#link-form button")
     playground.wait_for_notice("begins with https://")

@@ -86,10 +86,10 @@ def test_examples(playground: Playground, fake: FakeSegmenter) -> None:
     playground.load()
     playground.tool("like")
     playground.drag(*around(CIRCLE))
-    assert playground.prompts() == {"Like the example · 1 like": 2}
+    assert playground.prompts() == {"Like the example · 1 similar": 2}
     playground.tool("unlike")
     playground.drag(*around(SECOND_CIRCLE))
-    assert playground.prompts() == {"Like the example · 1 like, 1 unlike": 1}
+    assert playground.prompts() == {"Like the example · 1 similar, 1 left out": 1}
     request = fake.asked[-1]
     assert isinstance(request, ConceptRequest)
     assert request.prompts[0].box_labels == (True, False)
@@ -100,7 +100,7 @@ def test_an_example_adds_to_words(playground: Playground, fake: FakeSegmenter) -
     playground.find("blue")
     playground.tool("like")
     playground.drag(*around(CIRCLE))
-    assert playground.prompts() == {"blue · 1 like": 3}
+    assert playground.prompts() == {"blue · 1 similar": 3}
 
 
 def test_undo_and_redo_ask_nothing_again(playground: Playground, fake: FakeSegmenter) -> None:

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from pycocotools.coco import COCO
 
 from tests.contract.conftest import own_server
 from tests.e2e.playground.conftest import Opener
 from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
-from tests.support.scenes import HEIGHT, SHAPES, WIDTH, box_iou, encoded, ring, scene
+from tests.support.scenes import encoded, ring, scene
 
 
 def test_hover_shows_confidence_and_area(playground: Playground) -> None:
@@ -62,29 +61,6 @@ def test_a_deleted_instance_stays_deleted_when_the_threshold_moves(playground: P
     playground.threshold("red circle", 0.95)
     playground.threshold("red circle", 0.2)
     assert playground.instances() == ["red circle 2"]
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools 2.0
-def test_coco_is_read_by_pycocotools(playground: Playground, tmp_path: Path) -> None:
-    playground.load()
-    playground.find("red circle, blue square")
-    path = playground.saved("COCO JSON", tmp_path)
-    assert path.name == "scene_coco.json"
-    coco = COCO(path)
-    assert [one["name"] for one in coco.loadCats(coco.getCatIds())] == ["red circle", "blue square"]
-    assert coco.loadImgs([1])[0] == {"id": 1, "file_name": "scene.png", "width": WIDTH, "height": HEIGHT}
-    annotations = coco.loadAnns(coco.getAnnIds())
-    assert [one["category_id"] for one in annotations] == [1, 1, 2]
-    for annotation, truth in zip(annotations, ("red circle", "red circle too", "blue square"), strict=True):
-        x, y, width, height = annotation["bbox"]
-        assert box_iou((x, y, x + width, y + height), SHAPES[truth]) > 0.95
-        mask = coco.annToMask(annotation)
-        assert mask.shape == (HEIGHT, WIDTH)
-        assert mask.sum() == annotation["area"]
-        rows, columns = np.nonzero(mask)
-        assert [columns.min(), rows.min()] == [x, y]
-        assert [columns.max() + 1, rows.max() + 1] == [x + width, y + height]
-        assert 0.5 < annotation["score"] <= 1
 
 
 def test_exports_hold_what_is_shown(playground: Playground, tmp_path: Path) -> None:

@@ -7,18 +7,6 @@ from tests.e2e.playground.conftest import Opener
 from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
 
-PHONE = {
-    "viewport": {"width": 390, "height": 844},
-    "has_touch": True,
-    "is_mobile": True,
-    "device_scale_factor": 2,
-}
-
-
-@pytest.fixture
-def phone(open_page: Opener, server: str) -> Playground:
-    return open_page(server, **PHONE)
-
 
 def test_phone(phone: Playground, fake: FakeSegmenter) -> None:
     phone.load()

@@ -1,0 +1,106 @@
+"""Several images: dropped or chosen together, in a row below the stage."""
+
+import base64
+
+from tests.e2e.playground.test_errors import expected
+from tests.support.browser import Playground
+from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.scenes import CIRCLE, encoded, ring, scene
+
+DROP = """(files) => {
+    const transfer = new DataTransfer();
+    for (const [name, type, content] of files) {
+        const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+        transfer.items.add(new File([bytes], name, { type }));
+    }
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
+THREE = {"a.png": encoded(scene()), "b.png": encoded(ring()), "c.png": encoded(scene().rotate(90))}
+
+
+def drop(playground: Playground, files: list[tuple[str, str, bytes]]) -> None:
+    playground.page.evaluate(
+        DROP, [[name, kind, base64.b64encode(content).decode()] for name, kind, content in files]
+    )
+    playground.page.wait_for_selector("#picker", state="hidden")
+    playground.page.wait_for_function("document.querySelectorAll('#row-images li').length > 1")
+    playground.settle()
+
+
+def test_three_dropped_files_are_three_images(playground: Playground) -> None:
+    drop(playground, [(name, "image/png", content) for name, content in THREE.items()])
+    assert playground.row() == list(THREE)
+    assert playground.shown_image() == "a.png"
+    assert playground.page.locator("#row-place").inner_text() == "1 of 3"
+    playground.find("red circle")
+    assert playground.prompts() == {"red circle": 2}
+    playground.page.get_by_role("button", name="Next image").click()
+    playground.settle()
+    assert playground.shown_image() == "b.png"
+    playground.page.locator("#row-images button").last.click()
+    playground.settle()
+    assert playground.shown_image() == "c.png"
+    assert playground.page.is_disabled("#next")
+    playground.keys("[", "[", "[")
+    assert playground.shown_image() == "a.png"
+
+
+def test_files_that_are_no_images_are_counted(playground: Playground) -> None:
+    drop(
+        playground,
+        [
+            ("a.png", "image/png", THREE["a.png"]),
+            ("b.txt", "text/plain", b"b"),
+            ("c.png", "image/png", THREE["c.png"]),
+        ],
+    )
+    assert playground.row() == ["a.png", "c.png"]
+    playground.wait_for_notice("1 of the files is no image.")
+
+
+def test_the_row_survives_a_reload(playground: Playground) -> None:
+    playground.load_all(THREE)
+    playground.keys("Escape", "]")
+    assert playground.shown_image() == "b.png"
+    playground.reload()
+    assert playground.row() == list(THREE)
+    assert playground.shown_image() == "b.png"
+
+
+def test_one_image_needs_no_row_and_the_same_image_is_not_added_twice(playground: Playground) -> None:
+    playground.load()
+    assert playground.row() == []
+    playground.load(name="again.png")
+    assert playground.row() == []
+
+
+def test_an_image_is_taken_out(playground: Playground) -> None:
+    playground.load_all(THREE)
+    playground.keys("Escape", "]")
+    playground.page.get_by_role("button", name="Take this image out").click()
+    playground.settle()
+    assert playground.row() == ["a.png", "c.png"]
+    assert playground.shown_image() == "c.png"
+
+
+def test_a_broken_image_leaves_the_row_and_the_shown_one_stays(playground: Playground) -> None:
+    playground.load_all({"a.png": THREE["a.png"], "b.png": b"broken"})
+    playground.keys("Escape", "]")
+    playground.wait_for_notice("b.png cannot be shown: not an image")
+    playground.settle()
+    assert playground.row() == []
+    playground.find("red circle")
+    assert playground.prompts() == {"red circle": 2}
+    expected(playground)
+
+
+def test_a_tiff_is_opened(playground: Playground, fake: FakeSegmenter) -> None:
+    """The server turns it into a picture for the browser, and the model gets the file itself."""
+    playground.load(encoded(scene(), "TIFF"), "scan.tif")
+    red, green, _ = playground.colour_at(CIRCLE[0] + 40, CIRCLE[1] + 40)
+    assert red > 180 > 80 > green
+    playground.find("red circle")
+    assert playground.prompts() == {"red circle": 2}
+    playground.click((CIRCLE[0] + CIRCLE[2]) / 2, (CIRCLE[1] + CIRCLE[3]) / 2)
+    assert playground.prompts()["Object 1 · 1 click"] == 1
+    assert fake.encoded == 1

@@ -246,7 +246,7 @@ def _eight_bit(image: Image.Image, no_data: float | None = None) -> Image.Image:
 
 def _seen(image: Image.Image) -> Image.Image:
     """The image without its alpha channel where that is 0 everywhere."""
-    if image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")
     return image
 

@@ -7,7 +7,7 @@ image is about that image, and is answered when its chosen id names it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cachetools import LRUCache
 
@@ -65,7 +65,7 @@ def chosen(image: ImageReference) -> str | None:
     return image.image_id if image.image_id and not digest_in(image.image_id) else None
 
 
-def leave(task: "asyncio.Future[T] | None") -> None:
+def leave(task: "asyncio.Future[Any] | None") -> None:
     """End work whose result nobody looks at."""
     if task is not None and not task.cancel() and not task.cancelled():
         task.exception()

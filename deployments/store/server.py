@@ -135,3 +135,7 @@ def _answers(path: Path) -> bool:
         client.sendall(b"PING\r\n")
         return client.recv(16).startswith(b"+PONG")
     return False
+
+
+if __name__ == "__main__":
+    print(bundled())  # noqa: T201 - for k8s/base/valkey.yaml

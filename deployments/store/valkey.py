@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from valkey.asyncio import Valkey
 from valkey.asyncio.connection import BlockingConnectionPool
@@ -65,9 +65,8 @@ class ValkeyStore:
 
     async def resolve(self, tenant: str, image_id: str) -> str | None:
         """See Store."""
-        found = await self._timed(
-            "resolve", lambda: self._client.hget(f"{self._prefix}ids:{tenant}", image_id)
-        )
+        name = f"{self._prefix}ids:{tenant}"
+        found: bytes | None = await self._timed("resolve", lambda: _call(self._client.hget, name, image_id))
         return found.decode() if found else None
 
     async def file(self, tenant: str, digest: str) -> KeptFile | None:
@@ -151,7 +150,7 @@ class ValkeyStore:
             self._metrics.observe(NAMES.store_seconds, time.perf_counter() - started, operation=operation)
 
 
-def connect(config: StoreConfig) -> "Valkey[Any]":
+def connect(config: StoreConfig) -> Valkey:
     """A client of the store's server. Raises ValueError, OSError."""
     options: dict[str, Any] = {}
     if config.ca_file and config.url.startswith(("rediss:", "valkeys:")):
@@ -183,6 +182,11 @@ def script(name: str) -> str:
     """The text of a script."""
     folder = files("deployments.store") / "scripts"
     return "".join((folder / f"{part}.lua").read_text() for part in ("common", name))
+
+
+def _call(method: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+    """The client's own types are those of its two ways of use, one of which waits."""
+    return cast("Awaitable[Any]", method(*arguments))
 
 
 def _size(width: bytes, height: bytes) -> ImageSize:

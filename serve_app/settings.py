@@ -33,7 +33,10 @@ GROUPS = (
 )
 
 MIB = 1024 * 1024
-STORE_URL = r"^((valkeys?|rediss?)://([^\s/@:]+@)?[^\s/@]+(/\d+)?(\?\S*)?|unix://([^\s/@:]+@)?/\S+)?$"
+STORE_URL = (
+    r"^((valkeys?|rediss?)(\+cluster|\+sentinel)?://([^\s/@:]+@)?[^\s/@]+(/[\w.-]+)?(/\d+)?(\?\S*)?"
+    r"|unix://([^\s/@:]+@)?/\S+)?$"
+)
 """Without a password."""
 
 
@@ -222,7 +225,8 @@ class Settings(BaseSettings):
     # --- store -------------------------------------------------------------------------------------------
     store: str = Field("", pattern=STORE_URL, json_schema_extra=_in("store"))
     """Valkey or Redis server (from 6.2 on) for ids and image files: `valkey://[user@]host[:port][/0]`, `valkeys://`
-    with TLS, `unix:///path`; `redis` and `rediss` mean the same. Empty: `sam3-serve up` starts one of its own."""
+    with TLS, `unix:///path`; `redis` and `rediss` mean the same; Sentinels and clusters: docs/store.md. Empty:
+    `sam3-serve up` starts one of its own."""
     store_password: SecretStr = Field(SecretStr(""), json_schema_extra=_in("store"))
     """Password of that server. It does not belong into the address, which is shown."""
     store_password_file: Path | None = Field(None, json_schema_extra=_in("store"))

@@ -2,6 +2,7 @@
 
     protocol    what the store promises: `Store`
     valkey      the one implementation, on a Valkey or Redis server: one Lua script for each step that changes something
+    connections how the server is reached
     server      the server that `sam3-serve up` starts for itself, and starts again when it dies
     deletions   what a process remembers of deletions, so that work under way brings nothing back
 

@@ -5,32 +5,21 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from valkey.asyncio import Valkey
-from valkey.asyncio.connection import BlockingConnectionPool
-from valkey.asyncio.retry import Retry
-from valkey.backoff import NoBackoff
-from valkey.exceptions import ConnectionError as Disconnected
-from valkey.exceptions import ResponseError, ValkeyError
+from valkey.exceptions import ResponseError, ValkeyClusterException, ValkeyError
 
 from deployments.config import StoreConfig
 from deployments.keys import digest_in
 from deployments.messages import StoredImage
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.protocol import StoreAway
+from deployments.store.connections import close, connect
 from deployments.store.protocol import Deletion, KeptFile, NewImage, TenantDigest, Usage
 from sam3_engine.types import ImageSize
 
 T = TypeVar("T")
 
-ANSWER_S = 2.0
-"""How long a step waits for the server, which needs a millisecond."""
-CONNECTIONS = 64
-"""Of one process."""
-RECONNECTS = 1
-"""Repetitions of a step whose connection broke: docs/retries.md. Repeating a step changes nothing more."""
 TOUCHED_AT_ONCE = 1000
 STATE_OF_THE_SERVER = re.compile(r"[A-Z]{4,} ")
 """How errors begin that are not about the step: MISCONF, MASTERDOWN. The client removes ERR."""
@@ -66,7 +55,7 @@ class ValkeyStore:
     async def resolve(self, tenant: str, image_id: str) -> str | None:
         """See Store."""
         name = f"{self._prefix}ids:{tenant}"
-        found: bytes | None = await self._timed("resolve", lambda: _call(self._client.hget, name, image_id))
+        found: bytes | None = await self._timed("resolve", lambda: self._client.hget(name, image_id))
         return found.decode() if found else None
 
     async def file(self, tenant: str, digest: str) -> KeptFile | None:
@@ -129,7 +118,7 @@ class ValkeyStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await close(self._client)
 
     async def _run(self, name: str, *arguments: str | int | bytes) -> Any:
         if name not in self._scripts:
@@ -141,7 +130,7 @@ class ValkeyStore:
         started = time.perf_counter()
         try:
             return await step()
-        except (ValkeyError, OSError, TimeoutError) as error:
+        except (ValkeyError, ValkeyClusterException, OSError, TimeoutError) as error:
             self._metrics.add(NAMES.store_errors, operation=operation)
             if type(error) is ResponseError and not STATE_OF_THE_SERVER.match(str(error)):
                 raise  # a mistake of ours
@@ -150,43 +139,11 @@ class ValkeyStore:
             self._metrics.observe(NAMES.store_seconds, time.perf_counter() - started, operation=operation)
 
 
-def connect(config: StoreConfig) -> Valkey:
-    """A client of the store's server. Raises ValueError, OSError."""
-    options: dict[str, Any] = {}
-    if config.ca_file and config.url.startswith(("rediss:", "valkeys:")):
-        options["ssl_ca_certs"] = config.ca_file
-    if password := password_of(config):
-        options["password"] = password
-    pool = BlockingConnectionPool.from_url(
-        config.url,
-        max_connections=CONNECTIONS,
-        timeout=ANSWER_S,
-        socket_timeout=ANSWER_S,
-        socket_connect_timeout=ANSWER_S,
-        retry=Retry(NoBackoff(), RECONNECTS),
-        retry_on_error=[Disconnected],
-        **options,
-    )
-    return Valkey.from_pool(pool)
-
-
-def password_of(config: StoreConfig) -> str | None:
-    """The password, from its file where there is one."""
-    if config.password_file:
-        return Path(config.password_file).read_text().strip()
-    return config.password or None
-
-
 @cache
 def script(name: str) -> str:
     """The text of a script."""
     folder = files("deployments.store") / "scripts"
     return "".join((folder / f"{part}.lua").read_text() for part in ("common", name))
-
-
-def _call(method: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
-    """The client's own types are those of its two ways of use, one of which waits."""
-    return cast("Awaitable[Any]", method(*arguments))
 
 
 def _size(width: bytes, height: bytes) -> ImageSize:

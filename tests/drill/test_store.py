@@ -22,8 +22,8 @@ from PIL import Image
 
 from deployments.config import StoreConfig
 from deployments.keys import content_digest, derived_id
+from deployments.store.connections import connect
 from deployments.store.server import LocalServer
-from deployments.store.valkey import connect
 from harness.server import ServerProcess, command, environment, get, server_process
 from harness.waiting import wait_until
 from tests.support.scenes import as_json
@@ -117,6 +117,40 @@ def load(server: ServerProcess, first: int) -> Iterator[Load]:
             client.result()
 
 
+async def set_memory(url: str, nbytes: int) -> None:
+    client = connect(StoreConfig(url, 1, 1))
+    await client.config_set("maxmemory", nbytes)
+    await client.aclose()
+
+
+def test_a_full_store_refuses_new_images_and_outlives_the_ray_cluster(tmp_path: Path) -> None:
+    store = LocalServer(tmp_path / "store", 2**28)
+    store.start()
+    try:
+        with server_process(tmp_path, store=store.url) as one, load(one, 3000) as running:
+            time.sleep(2)
+            asyncio.run(set_memory(store.url, 1))
+            refused = wait_until(lambda: running.last_refusal > 0, 10)
+            assert refused < BACK_S
+            before = {kind: running.counts[kind][200] for kind in ("content", "chosen")}
+            time.sleep(2)
+            assert all(running.counts[kind][200] > count for kind, count in before.items())
+            deleted = requests.delete(f"{one.url}/sam3/images/image-100", timeout=60)
+            assert deleted.status_code == 200, "a deletion makes room"
+            running.ends.set()
+        asyncio.run(set_memory(store.url, 2**28))
+        assert [each for each in running.wrong if "404" not in each] == [], "but for the deleted image"
+        with server_process(tmp_path, store=store.url) as other:
+            for width in [101, 102, 103, *running.acknowledged[-5:]]:
+                for name in (f"image-{width}", derived_id(content_digest(picture(width)))):
+                    answer = click(other, image_id=name)
+                    assert (answer.status_code, width_in(answer)) == (200, width)
+            for name in ("image-100", derived_id(content_digest(picture(100)))):
+                assert click(other, image_id=name).status_code == 404
+    finally:
+        store.stop()
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """It has a store of its own."""
@@ -169,40 +203,6 @@ def test_a_store_that_hangs_stops_what_needs_it_and_nothing_else(server: ServerP
     assert get(f"{server.url}/readiness") == {"status": "ready"}
     for width in running.acknowledged:
         assert width_in(click(server, image_id=f"image-{width}")) == width
-
-
-async def set_memory(url: str, nbytes: int) -> None:
-    client = connect(StoreConfig(url, 1, 1))
-    await client.config_set("maxmemory", nbytes)
-    await client.aclose()
-
-
-def test_a_full_store_refuses_new_images_and_outlives_the_ray_cluster(tmp_path: Path) -> None:
-    store = LocalServer(tmp_path / "store", 2**28)
-    store.start()
-    try:
-        with server_process(tmp_path, store=store.url) as one, load(one, 3000) as running:
-            time.sleep(2)
-            asyncio.run(set_memory(store.url, 1))
-            refused = wait_until(lambda: running.last_refusal > 0, 10)
-            assert refused < BACK_S
-            before = {kind: running.counts[kind][200] for kind in ("content", "chosen")}
-            time.sleep(2)
-            assert all(running.counts[kind][200] > count for kind, count in before.items())
-            deleted = requests.delete(f"{one.url}/sam3/images/image-100", timeout=60)
-            assert deleted.status_code == 200, "a deletion makes room"
-            running.ends.set()
-        asyncio.run(set_memory(store.url, 2**28))
-        assert [each for each in running.wrong if "404" not in each] == [], "but for the deleted image"
-        with server_process(tmp_path, store=store.url) as other:
-            for width in [101, 102, 103, *running.acknowledged[-5:]]:
-                for name in (f"image-{width}", derived_id(content_digest(picture(width)))):
-                    answer = click(other, image_id=name)
-                    assert (answer.status_code, width_in(answer)) == (200, width)
-            for name in ("image-100", derived_id(content_digest(picture(100)))):
-                assert click(other, image_id=name).status_code == 404
-    finally:
-        store.stop()
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 
 from deployments.config import StoreConfig
 from deployments.observe.metrics import LocalMetrics
+from deployments.store.connections import connect
 from deployments.store.server import LocalServer
-from deployments.store.valkey import ValkeyStore, connect
+from deployments.store.valkey import ValkeyStore
 
 
 @pytest.fixture(scope="package")

@@ -15,10 +15,11 @@ import trustme
 from deployments.config import StoreConfig
 from deployments.observe.metrics import LocalMetrics
 from deployments.protocol import StoreAway
-from deployments.store import valkey as module
+from deployments.store import connections as module
+from deployments.store.connections import connect
 from deployments.store.protocol import NewImage
 from deployments.store.server import LocalServer, bundled
-from deployments.store.valkey import ValkeyStore, connect
+from deployments.store.valkey import ValkeyStore
 from sam3_engine.types import ImageSize
 
 IMAGE = NewImage("t", "d", b"file", ImageSize(1, 1), "pet")

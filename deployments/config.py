@@ -1,7 +1,7 @@
 """What each deployment needs of the settings, already resolved: no `auto` but those that only a device can
 answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployments.observe.tracing import TracingConfig
 
@@ -25,24 +25,39 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """The server of the store, and the limits of what is in it."""
+
+    url: str
+    """`unix:///path`, `valkey://host:port/0`, or `valkeys://` with TLS; `redis` and `rediss` mean the same."""
+    cold_bytes: int
+    """Image files of all tenants."""
+    idle_ttl_s: float
+    """How long images are kept that nobody asks for."""
+    password: str = field(default="", repr=False)
+    password_file: str | None = None
+    ca_file: str | None = None
+    prefix: str = "sam3"
+    """Begins all keys, in braces."""
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes that one shard may hold, and how long it holds what nobody asks for."""
+    """Bytes of embeddings that one shard may hold in the object store, and how long it holds what nobody asks for."""
 
     warm_bytes: int
-    """Embeddings in the object store."""
-    cold_bytes: int
-    """Source images in this process, the copies for its neighbour included."""
     idle_ttl_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """The pool's limits, for each shard. `app`: the Serve application whose encoders it calls."""
+    """The pool's limits, for each shard, and the store. `app`: the Serve application whose encoders it calls."""
 
     app: str
     shards: int
     budget: Budget
     max_encodes: int
+    store: StoreConfig
     tracing: TracingConfig | None = None
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that may hold shards; none: any node."""

@@ -37,30 +37,17 @@ def digest_in(image_id: str) -> str | None:
     return match["digest"] if match else None
 
 
-def affinity(tenant: str, image_id: str, elsewhere: int = 0) -> str:
-    """What consistent hashing routes by: requests for one id meet the replica that has its image hot. elsewhere: for
+def affinity(tenant: str, digest: str, elsewhere: int = 0) -> str:
+    """What consistent hashing routes by: requests for one image meet the replica that has it hot. elsewhere: for
     another replica, most likely; each number leads to one.
 
-    Hashed, so that ids never appear in Ray's logs and the parts cannot run into each other.
+    Hashed, so that tenants never appear in Ray's logs and the parts cannot run into each other.
     """
-    name = f"{len(tenant)}:{tenant}{image_id}".encode()
+    name = f"{len(tenant)}:{tenant}{digest}".encode()
     return hashlib.blake2b(name, digest_size=16, salt=elsewhere.to_bytes(4)).hexdigest()
 
 
-def shard_of(tenant: str, name: str, shards: int) -> int:
-    """The pool shard, 0 <= shard < shards, that answers for a digest or an image id of a tenant.
-
-    An id that was derived from content lives where the content does.
-    """
-    name = digest_in(name) or name
-    return (
-        int.from_bytes(hashlib.blake2b(f"{len(tenant)}:{tenant}{name}".encode(), digest_size=8).digest())
-        % shards
-    )
-
-
-def shards_of(tenant: str, name: str, shards: int) -> tuple[int, ...]:
-    """The shard of a digest or an id, and the next one, which holds a copy; just the one where there is only
-    one."""
-    first = shard_of(tenant, name, shards)
-    return (first, (first + 1) % shards) if shards > 1 else (first,)
+def shard_of(tenant: str, digest: str, shards: int) -> int:
+    """The pool shard, 0 <= shard < shards, that is asked first about an image of a tenant."""
+    name = f"{len(tenant)}:{tenant}{digest}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest()) % shards

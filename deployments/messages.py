@@ -23,6 +23,8 @@ class Warm:
     """Of the upright original image."""
     generation: int
     """Number of the encode that made it. A report of its loss carries this number, and so cannot drop a newer one."""
+    born: int
+    """When its image became known, on the store's clock: see `deployments.store.deletions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,65 +65,16 @@ class OtherModel(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
-    """What an id names. `version` grows with each change of the id, so that a late copy of an older one is
-    known as such. `received`: when the ingress received the request that made it."""
-
-    digest: str
-    version: int
-    received: float
-    used: float
-
-
-@dataclass(frozen=True, slots=True)
-class NameCopy:
-    """An id, copied to the other shard that holds it."""
-
-    tenant: str
-    image_id: str
-    binding: Binding
-
-
-@dataclass(frozen=True, slots=True)
-class ImageCopy:
-    """A source image, copied to the other shard that holds it. `received`: see `pool.deletions`."""
-
-    key: ImageKey
-    size: ImageSize
-    source: bytes
-    received: float
-
-
-@dataclass(frozen=True, slots=True)
-class NameQuestion:
-    """Asks which digest an id names. `digest`: bind the id to it first. `received`: see `pool.deletions`."""
-
-    tenant: str
-    image_id: str
-    digest: str | None
-    received: float
-    lessee: str | None = None
-    """The process that wants a lease on the answer: see `pool.leases`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """The answer to a NameQuestion. digest: None when the id names nothing."""
-
-    digest: str | None
-    lease_s: float = 0.0
-    """Seconds from the question on. Within them, the shard notifies the holder before it binds the id anew."""
-
-
-@dataclass(frozen=True, slots=True)
 class StoredImage:
-    """The parts of an image that one shard holds. A part that it does not hold has 0 bytes."""
+    """An image in the store."""
 
     digest: str
     size: ImageSize
     source_bytes: int
-    embedding_bytes: int
+    """0: its file has left the store."""
     age_s: float
+    ids: tuple[str, ...]
+    """Ids that its client chose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +93,12 @@ class PromptJob:
     """One request to the decoder. `request` None only makes the image's features hot."""
 
     tenant: str
-    image_id: str
-    digest: str | None
-    """Known when the request brought the image."""
+    digest: str
     request: PromptRequest[Any] | None
     deadline: float | None = None
     """`time.time()` after which the client no longer waits."""
-    received: float = float("inf")
-    """`time.time()` at which the ingress received the request: see `pool.deletions`."""
     warm: Warm | None = None
     """Set when the pool has just ensured the image."""
-    bound: bool = False
-    """Whether the pool has already bound the id to the digest for this request."""
     elsewhere: int = 0
     """Number of decoders to skip: each increment routes the job to another one."""
     traceparent: str | None = None

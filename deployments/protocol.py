@@ -142,6 +142,23 @@ class Overloaded(Exception):
         self.retry_after_s = retry_after_s
 
 
+class StoreAway(Overloaded):
+    """The store does not answer, or refuses: ids that clients chose and new images have to wait."""
+
+    def __init__(self, message: str = "the store of ids and image files does not answer: try again") -> None:
+        Exception.__init__(self, message)
+        self.retry_after_s = 1.0
+
+
+class OtherContent(Exception):
+    """The id is that of another content than the image's."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an id that begins with sha256- names the content with that digest, and this image has another"
+        )
+
+
 class DeadlineExceeded(Exception):
     """The request's deadline passed before its answer was ready."""
 
@@ -154,7 +171,7 @@ class Segmenter(Protocol):
     ) -> Answer[Results]:
         """The model's answer about an image. `request` None only encodes the image, for later requests.
 
-        Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageFile.content`.
+        Raises UnknownImage, OtherContent, Overloaded, DeadlineExceeded, and the errors of `ImageFile.content`.
         """
         ...
 
@@ -168,4 +185,8 @@ class Segmenter(Protocol):
 
     async def ready(self) -> bool:
         """Whether a request sent now would be answered: model loaded, replicas up."""
+        ...
+
+    async def store_answers(self) -> bool:
+        """Whether the store does. Without it, only images that are known by their content are answered."""
         ...

@@ -143,12 +143,13 @@ def cluster(settings: Settings, show: Progress = lambda _: None, extra_cpus: int
     """Ray, Serve and the application, until the block is left. extra_cpus: on a second node."""
     from serve_app.cli.janitor import janitor
     from serve_app.cli.ray_head import logs_in, new_run_dir, ray_head
+    from serve_app.cli.store import store_of
     from serve_app.cli.up import deploy
 
     os.environ["PYTHONPATH"] = str(ROOT)  # the replicas' too
     run_dir = new_run_dir(settings)
-    running = Cluster(settings, logs_in(run_dir))
-    with janitor(run_dir), ray_head(settings, run_dir):
+    with janitor(run_dir), store_of(settings, run_dir) as settings, ray_head(settings, run_dir):
+        running = Cluster(settings, logs_in(run_dir))
         try:
             if extra_cpus:
                 show("starting another node")

@@ -95,6 +95,25 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             text="Embeddings are kept under 60 % of it by default.",
         ),
     ),
+    "Store": (
+        Panel(
+            "Round trips",
+            "ops",
+            (
+                ("sum by (operation) (sam3:store_seconds_count:rate5m)", "{{operation}}"),
+                ("sum by (operation) (sam3:store_errors:rate5m)", "failed, {{operation}}"),
+            ),
+            text="Failed ones: docs/store.md.",
+        ),
+        Panel("Time of a round trip", "s", quantiles("sam3:store_seconds_bucket:rate5m", "operation")),
+        Panel(
+            "Bytes of image files",
+            "bytes",
+            (("max by (tenant_class) (sam3_store_bytes)", "{{tenant_class}}"),),
+            stacked=True,
+            text="By tenant: the one that holds most, and all others.",
+        ),
+    ),
     "Autoscaling": (
         Panel(
             "Ready processes",

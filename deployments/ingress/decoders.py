@@ -40,23 +40,23 @@ class ServeDecoders:
         self._ready_until = 0.0
 
     async def run(self, job: PromptJob) -> Reply:
-        """Call the replica that this image id hashes to. Raises Overloaded, OtherModel."""
+        """Call the replica that this image hashes to. Raises Overloaded, OtherModel."""
         reply: Reply = await call(
             self._decoder,
             "run",
             job,
-            affinity=affinity(job.tenant, job.image_id, job.elsewhere),
+            affinity=affinity(job.tenant, job.digest, job.elsewhere),
             references=job.warm is not None,
             retry_after_s=self._retry_after_s,
         )
         return reply
 
-    async def forget(self, tenant: str, digest: str) -> bool:
+    async def forget(self, tenant: str, digest: str, stamp: int) -> bool:
         """Drop an image in every running replica; returns whether one had it. Raises Overloaded when not all
         confirm."""
         held = False
         for left in reversed(range(FORGET_TRIES)):
-            answers = await call_all(self._decoder, "forget", tenant, digest, timeout_s=BROADCAST_S)
+            answers = await call_all(self._decoder, "forget", tenant, digest, stamp, timeout_s=BROADCAST_S)
             held = held or any(one is True for one in answers)
             # A replica that died has dropped everything.
             errors = [one for one in answers if isinstance(one, Exception)]

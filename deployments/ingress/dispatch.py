@@ -1,13 +1,13 @@
-"""Dispatches a request between decoder and pool. No torch, no Ray.
+"""Dispatches a request between decoder, pool and store. No torch, no Ray.
 
-The decoder first gets the image's id and digest alone. When it replies NeedImage, the image is read, decoded and
-resized off the event loop, and the pool has it encoded. Then the decoder gets the request again.
-docs/retries.md sets these retries beside all others.
+The decoder first gets the image's digest alone. When it replies NeedImage, the image is read, decoded and
+resized off the event loop, the store keeps its file, and the pool has it encoded. Then the decoder gets the request
+again. docs/retries.md sets these retries beside all others.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,17 +15,21 @@ from functools import partial
 from typing import Any
 
 from deployments.ingress.backends import DecoderClient, PoolClient
+from deployments.ingress.naming import Naming, chosen, id_of, leave
+from deployments.ingress.uses import Uses
 from deployments.keys import derived_id
 from deployments.messages import Answered, Expired, NeedImage, OtherModel, PromptJob
 from deployments.observe import tracing
 from deployments.protocol import (
     DeadlineExceeded,
+    ImageFile,
     ImageReference,
     Overloaded,
     PromptRequest,
     Timings,
     UnknownImage,
 )
+from deployments.store.protocol import NewImage, Store
 from sam3_engine.images import DecodedImage, decode_image
 
 ATTEMPTS = 3
@@ -36,12 +40,22 @@ WORK = {"transfer", "prompt", "post"}
 """The decoder's stages that work on the request; in the rest of the decoder's time, the request waits."""
 
 
+Encode = Callable[[PromptJob, NeedImage], Awaitable[PromptJob]]
+
+
+class _NeedsImage(Exception):
+    """Neither decoder nor pool has the image, and the request did not bring it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
     """Sends each request to a decoder that can answer it. `executor`: decodes images of at most `max_image_pixels`."""
 
     decoder: DecoderClient
     pool: PoolClient
+    store: Store
+    naming: Naming
+    uses: Uses
     executor: Executor
     max_image_pixels: int
 
@@ -50,20 +64,54 @@ class Dispatcher:
     ) -> tuple[str, Answered]:
         """The image's id and the decoder's answer. `request` None only encodes the image.
 
-        Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageFile.content`.
+        Raises UnknownImage, OtherContent, Overloaded, DeadlineExceeded, and the errors of `ImageFile.content`.
         """
-        received = time.time()
-        digest = await image.source.content_id() if image.source else None
-        image_id = _image_id(image, digest)
-        job = PromptJob(
-            image.tenant,
-            image_id,
-            digest,
-            request,
-            timings.deadline,
-            received,
-            traceparent=tracing.traceparent(),
-        )
+        if image.source is not None:
+            return await self._sent(image, image.source, request, timings)
+        if not image.image_id:
+            raise ValueError("an image reference needs an image, an id, or both")
+
+        async def ask(digest: str) -> Answered:
+            answered, _ = await self._ask(_job(image, digest, request, timings), timings, None)
+            return answered
+
+        try:
+            return image.image_id, await self.naming.known(image.tenant, image.image_id, ask)
+        except _NeedsImage:
+            raise UnknownImage(image.image_id) from None
+
+    async def _sent(
+        self, image: ImageReference, source: ImageFile, request: PromptRequest[Any] | None, timings: Timings
+    ) -> tuple[str, Answered]:
+        """A request that brings its image: it is answered when the store says that a chosen id names this image."""
+        digest = await source.content_id()
+        id_of(image, digest)
+        name = chosen(image)
+        binding = asyncio.ensure_future(self.store.bind(image.tenant, name, digest)) if name else None
+
+        async def encode(job: PromptJob, need: NeedImage) -> PromptJob:
+            if binding is not None:
+                await binding  # before what comes next, which may bind the id to newer bytes of a URL
+            return await self._encode(image, source, job, need, timings)
+
+        try:
+            answered, job = await self._ask(_job(image, digest, request, timings), timings, encode)
+            if name and job.warm is None and binding is not None and not await binding:
+                content = await source.content()  # a decoder has the image, and the store does not know it
+                await self.store.put(
+                    NewImage(image.tenant, digest, content, answered.size, name, image.quota)
+                )
+        finally:
+            leave(binding)
+        if name:
+            self.naming.believe(image.tenant, name, job.digest)
+        return image.image_id or derived_id(job.digest), answered
+
+    async def _ask(
+        self, job: PromptJob, timings: Timings, encode: Encode | None
+    ) -> tuple[Answered, PromptJob]:
+        """The decoder's answer, and the job that got it. encode: for an image that has to be encoded first. Raises
+        _NeedsImage where there is none."""
         pauses, lost = iter(UPDATE_PAUSES_S), 0
         while lost < ATTEMPTS:
             try:
@@ -74,14 +122,14 @@ class Dispatcher:
                         timings.cache = timings.cache or reply.cache
                         timings.add(reply.stages)
                         timings.waited_s -= sum(map(reply.stages.__getitem__, WORK & reply.stages.keys()))
-                        return image_id, reply
+                        self.uses.note(job.tenant, job.digest)
+                        return reply, job
                     case Expired():
                         raise DeadlineExceeded
-                    case NeedImage() if image.source is None:
-                        raise UnknownImage(image_id)
                     case NeedImage():
-                        job = await self._encode(image, job, reply, timings)
-                        image_id = job.image_id
+                        if encode is None:
+                            raise _NeedsImage
+                        job = await encode(job, reply)
                         lost += 1  # counts only if the decoder needs the image again
             except OtherModel:
                 if (pause := next(pauses, None)) is None:
@@ -97,29 +145,25 @@ class Dispatcher:
         raise Overloaded  # the object store loses embeddings as fast as they are made
 
     async def _encode(
-        self, image: ImageReference, job: PromptJob, need: NeedImage, timings: Timings
+        self, image: ImageReference, source: ImageFile, job: PromptJob, need: NeedImage, timings: Timings
     ) -> PromptJob:
-        """Read, decode and resize the image, and have it encoded. Returns the job with the embedding's reference."""
-        assert image.source is not None
-        content = await image.source.content()
-        digest = await image.source.content_id()  # a URL may have changed since its id was last known
+        """Read, decode and resize the image, keep its file, and have it encoded. Returns the job with the embedding's
+        reference."""
+        content = await source.content()
+        digest = await source.content_id()  # a URL may have changed since its id was last known
+        id_of(image, digest)
         started = time.monotonic()
         decoded = await self._decode(content, need.image_size)
         timings.add({"decode": time.monotonic() - started})
-        key = need.key(image.tenant, digest)
         with _waiting(timings):
+            new = NewImage(image.tenant, digest, content, decoded.size, chosen(image), image.quota)
+            born = await self.store.put(new)
             ensured = await self.pool.ensure(
-                key, decoded.square, decoded.size, content, job.deadline, job.received, image.quota
+                need.key(image.tenant, digest), decoded.square, decoded.size, born, job.deadline, image.quota
             )
         timings.cache = ensured.tier
         timings.add({"encode": ensured.encode_s})
-        return replace(
-            job,
-            image_id=_image_id(image, digest),
-            digest=digest,
-            warm=ensured.warm,
-            bound=digest == job.digest,
-        )
+        return replace(job, digest=digest, warm=ensured.warm)
 
     async def _decode(self, content: bytes, target: int) -> DecodedImage:
         decode = partial(decode_image, content, max_pixels=self.max_image_pixels, target=target)
@@ -127,12 +171,10 @@ class Dispatcher:
             return await asyncio.get_running_loop().run_in_executor(self.executor, decode)
 
 
-def _image_id(image: ImageReference, digest: str | None) -> str:
-    if image.image_id:
-        return image.image_id
-    if digest is None:
-        raise ValueError("an image reference needs an image, an id, or both")
-    return derived_id(digest)
+def _job(
+    image: ImageReference, digest: str, request: PromptRequest[Any] | None, timings: Timings
+) -> PromptJob:
+    return PromptJob(image.tenant, digest, request, timings.deadline, traceparent=tracing.traceparent())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The service behind the HTTP layer. It calls decoders and pool through their protocols: no torch, no Ray."""
+"""The service behind the HTTP layer. It calls decoders, pool and store through their protocols: no torch, no Ray."""
 
 import asyncio
 import time
@@ -8,6 +8,9 @@ from typing import Any, Literal, TypeVar
 
 from deployments.ingress.backends import DecoderClient, PoolClient
 from deployments.ingress.dispatch import Dispatcher
+from deployments.ingress.naming import Naming
+from deployments.ingress.uses import Uses
+from deployments.keys import derived_id
 from deployments.messages import Answered, StoredImage
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.protocol import (
@@ -21,6 +24,7 @@ from deployments.protocol import (
     UnknownImage,
 )
 from deployments.results import load_results
+from deployments.store.protocol import Store
 
 T = TypeVar("T")
 
@@ -35,16 +39,22 @@ class SegmentationService:
         self,
         decoder: DecoderClient,
         pool: PoolClient,
+        store: Store,
         metrics: Metrics,
         executor: Executor,
         max_image_pixels: int,
+        idle_ttl_s: float,
     ) -> None:
-        """executor: decodes images of at most `max_image_pixels`, as many at once as it has threads."""
+        """executor: decodes images of at most `max_image_pixels`, as many at once as it has threads. idle_ttl_s: how
+        long the store keeps what nobody asks for."""
         self._decoder = decoder
         self._pool = pool
+        self._store = store
         self._metrics = metrics
         self._executor = executor
-        self._dispatcher = Dispatcher(decoder, pool, executor, max_image_pixels)
+        self._dispatcher = Dispatcher(
+            decoder, pool, store, Naming(store), Uses(store, idle_ttl_s), executor, max_image_pixels
+        )
 
     async def answer(
         self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings
@@ -61,26 +71,36 @@ class SegmentationService:
 
     async def images(self, tenant: str) -> list[KeptImage]:
         """The tenant's images, newest first. An image with several ids appears once for each id."""
-        hot, stored = await asyncio.gather(self._decoder.hot_images(tenant), self._pool.images(tenant))
-        return [_kept(image_id, image, hot) for image, ids in stored for image_id in ids]
+        stored, hot, warm = await asyncio.gather(
+            self._store.images(tenant), self._decoder.hot_images(tenant), self._pool.embeddings(tenant)
+        )
+        return [
+            _kept(image_id, image, hot, warm.get(image.digest, 0))
+            for image in stored
+            for image_id in image.ids or (derived_id(image.digest),)
+        ]
 
     async def delete(self, tenant: str, image_id: str) -> None:
         """Delete the image that an id names, in every process and under all of its ids. Raises UnknownImage.
 
-        The pool deletes first. Afterwards no decoder can fetch the image again once it has dropped it.
+        The store deletes first: from then on nothing is made of the image's file. Then the pool forgets its embedding,
+        and last the decoders, so that none of them can fetch it again.
         """
-        at = time.time()
-        digest = await self._pool.resolve(tenant, image_id, None, at)
-        if digest is None:
+        deletion = await self._store.delete(tenant, image_id)
+        if deletion is None:
             raise UnknownImage(image_id)
-        in_pool = await self._pool.delete(tenant, digest, at)
-        in_decoders = await self._decoder.forget(tenant, digest)
-        if not (in_pool or in_decoders):
+        in_pool = await self._pool.delete(tenant, deletion.digest, deletion.stamp)
+        in_decoders = await self._decoder.forget(tenant, deletion.digest, deletion.stamp)
+        if not (deletion.found or in_pool or in_decoders):
             raise UnknownImage(image_id)
 
     async def ready(self) -> bool:
         """Whether the service can answer requests now."""
         return await self._decoder.ready()
+
+    async def store_answers(self) -> bool:
+        """Whether the store does."""
+        return await self._store.answers()
 
     async def _results(self, answered: Answered) -> Any:
         data = answered.results
@@ -89,13 +109,13 @@ class SegmentationService:
         return load_results(data)
 
 
-def _kept(image_id: str, image: StoredImage, hot: set[str]) -> KeptImage:
-    tier: Literal["hot", "warm", "cold"] = "warm" if image.embedding_bytes else "cold"
+def _kept(image_id: str, image: StoredImage, hot: set[str], embedding_bytes: int) -> KeptImage:
+    tier: Literal["hot", "warm", "cold"] = "warm" if embedding_bytes else "cold"
     return KeptImage(
         image_id=image_id,
         size=image.size,
         source_bytes=image.source_bytes,
-        embedding_bytes=image.embedding_bytes,
+        embedding_bytes=embedding_bytes,
         tier="hot" if image.digest in hot else tier,
         age_s=image.age_s,
     )

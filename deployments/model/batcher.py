@@ -1,17 +1,16 @@
-"""Batches what concurrent requests ask of the model or of another process: while one batch runs, the next one gathers.
+"""Batches what concurrent requests ask of the model: while one batch runs, the next one gathers.
 
-One batch at a time per batcher. Work runs in an executor, off the event loop, or is a coroutine. An item whose caller
-left (cancelled) or whose deadline passed is dropped before its batch starts. An item that breaks a batch does not break
-its neighbours, unless the batch is `whole`.
+One batch at a time per batcher. Work runs in an executor, off the event loop. An item whose caller left (cancelled) or
+whose deadline passed is dropped before its batch starts. An item that breaks a batch does not break its neighbours.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from deployments.protocol import DeadlineExceeded
 
@@ -33,21 +32,16 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(
         self,
-        run: Callable[[Sequence[Item]], Sequence[Result] | Awaitable[Sequence[Result]]],
-        executor: Executor | None,
+        run: Callable[[Sequence[Item]], Sequence[Result]],
+        executor: Executor,
         max_weight: float,
         wait_s: float = 0.0,
         on_batch: Callable[[int], None] = lambda weight: None,
-        *,
-        whole: bool = False,
     ) -> None:
-        """executor: where `run` runs; None for a coroutine function. max_weight: most weight (prompts, images) in one
-        call; an item heavier than that runs alone. wait_s: how long the first item of a batch waits for others.
-        on_batch: told each batch's weight. whole: an error is its whole batch's; else its items are run one by one, and
-        only the culprit gets it."""
-        self._run: Callable[[Sequence[Item]], Any] = run
+        """executor: where `run` runs. max_weight: most weight (prompts, images) in one call; an item heavier than that
+        runs alone. wait_s: how long the first item of a batch waits for others. on_batch: told each batch's weight."""
+        self._run = run
         self._executor = executor
-        self._whole = whole
         self._max_weight = max_weight
         self._wait_s = wait_s
         self._on_batch = on_batch
@@ -113,16 +107,12 @@ class Batcher(Generic[Item, Result]):
         items = [waiting.item for waiting in batch]
         try:
             self._on_batch(sum(waiting.weight for waiting in batch))
-            results: Sequence[Result] = await (
-                self._run(items)
-                if self._executor is None
-                else asyncio.get_running_loop().run_in_executor(self._executor, self._run, items)
-            )
+            results = await asyncio.get_running_loop().run_in_executor(self._executor, self._run, items)
             if len(results) != len(items):
                 raise RuntimeError(f"{len(results)} results for a batch of {len(items)}")
         except Exception as error:
             for waiting in batch:
-                if len(batch) > 1 and not self._whole:
+                if len(batch) > 1:
                     await self._answer([waiting])
                 elif not waiting.answer.done():
                     waiting.answer.set_exception(error)

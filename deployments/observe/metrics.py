@@ -82,6 +82,17 @@ class _Names:
     pool_failovers: Metric = Metric(
         "sam3_pool_failovers_total", "Calls that a shard of the pool did not answer, and another one did."
     )
+    store_seconds: Metric = Metric(
+        "sam3_store_seconds", "Seconds of a round trip to the store.", ("operation",), SECONDS
+    )
+    store_errors: Metric = Metric(
+        "sam3_store_errors_total", "Round trips to the store that failed.", ("operation",)
+    )
+    store_bytes: Metric = Metric(
+        "sam3_store_bytes",
+        "Bytes of image files in the store, by their tenant: the one that holds most, or another.",
+        ("tenant_class",),
+    )
     batch_size: Metric = Metric(
         "sam3_batch_size", "Images or prompts in one call of the model.", ("stage",), SIZES
     )

@@ -1,10 +1,9 @@
 """The pool's shards as their callers see them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import partial
-from math import inf
+import time
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -13,68 +12,38 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from deployments.config import PoolConfig
-from deployments.keys import ImageKey, derived_id, shards_of
-from deployments.messages import Ensured, Named, NameQuestion, OtherModel, Square, StoredImage, Warm
-from deployments.model.batcher import Batcher
+from deployments.keys import ImageKey, shard_of
+from deployments.messages import Ensured, OtherModel, Square, Warm
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.embedding_pool import PoolBusy
-from deployments.pool.failover import Failover
-from deployments.pool.leases import Name
-from deployments.pool.replication import ShardGone
 from deployments.pool.shards import pool_shards
-from deployments.protocol import CacheTier, Overloaded
+from deployments.protocol import CacheTier, Overloaded, StoreAway
 from sam3_engine.types import ImageSize
+
+PAUSE_S = 0.1
+"""Between two calls about one image, while shards are away."""
+GIVE_UP_S = 20.0
+"""How long a call is tried when no shard that could answer it is there."""
 
 
 class EmbeddingPoolClient:
     """Talks to the shards, and makes those that do not exist yet.
 
-    Ids and contents are spread over the shards by hash; see `pool.replication` for what happens when one is away.
+    Images are spread over the shards by hash. Where a shard is away, the next one encodes its images once more.
     Every method raises Overloaded when no shard can answer.
     """
 
     def __init__(self, config: PoolConfig, metrics: Metrics, retry_after_s: float = 1.0) -> None:
         self._retry_after_s = retry_after_s
         self._shards = pool_shards(config)
-        self.shards = len(self._shards)
-        self._naming: dict[tuple[int, ...], Batcher[NameQuestion, Named]] = {}
-        """Questions about ids that the same shards answer."""
-        self._failover = Failover(
-            lambda shard: _answer(self._shards[shard].ping),
-            lambda: metrics.add(NAMES.pool_failovers),
-        )
-
-    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
-        """The digest that an id names; with `digest`, the id is bound to it first."""
-        return (await self.name(tenant, image_id, digest, received)).digest
-
-    async def name(
-        self, tenant: str, image_id: str, digest: str | None, received: float, lessee: str | None = None
-    ) -> Named:
-        """What an id names; with `digest`, the id is bound to it first. lessee: who wants a lease on it."""
-        shards = shards_of(tenant, image_id, self.shards)
-        if shards not in self._naming:
-            self._naming[shards] = Batcher(partial(self._name_all, shards), None, inf, whole=True)
-        named, _ = await self._naming[shards].submit(NameQuestion(tenant, image_id, digest, received, lessee))
-        return named
-
-    async def _name_all(self, shards: tuple[int, ...], questions: Sequence[NameQuestion]) -> Sequence[Named]:
-        found: Sequence[Named] = await self._try(shards, "name_all", list(questions))
-        return found
-
-    async def recalls(self, shard: int, lessee: str, heard: int) -> tuple[list[Name], int]:
-        """See `pool.leases.Leases.listen`. Raises Overloaded when the shard goes away meanwhile."""
-        try:
-            found: tuple[list[Name], int] = await _answer(self._shards[shard].listen, lessee, heard)
-        except ShardGone:
-            raise Overloaded(self._retry_after_s) from None
-        return found
+        self._metrics = metrics
 
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
-        """The embedding of a known image; waits for a running encode. Raises DeadlineExceeded, OtherModel."""
-        found: tuple[Warm, CacheTier] | None = await self._call(
-            key.tenant, key.digest, "lookup", key, deadline, tracing.traceparent()
+        """The embedding of a known image; waits for a running encode. Raises DeadlineExceeded, OtherModel,
+        StoreAway."""
+        found: tuple[Warm, CacheTier] | None = await self._about(
+            key, "lookup", key, deadline, tracing.traceparent()
         )
         return found
 
@@ -83,14 +52,12 @@ class EmbeddingPoolClient:
         key: ImageKey,
         square: npt.NDArray[np.uint8],
         size: ImageSize,
-        source: bytes,
+        born: int,
         deadline: float | None,
-        received: float,
         quota: int | None = None,
     ) -> Ensured:
-        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. quota: most bytes of
-        this tenant in each of the tiers warm and cold, all shards together. Raises DeadlineExceeded,
-        OtherModel."""
+        """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. born: as the store said. quota:
+        most bytes of this tenant, all shards together. Raises DeadlineExceeded, OtherModel."""
         pixels = Square(
             [ray.put(square)],
             model=key.model,
@@ -98,82 +65,73 @@ class EmbeddingPoolClient:
             deadline=deadline,
             traceparent=tracing.traceparent(),
         )
-        share = None if quota is None else quota // self.shards
-        ensured: Ensured = await self._call(
-            key.tenant, key.digest, "ensure", key, pixels, source, received, share
-        )
+        share = None if quota is None else quota // len(self._shards)
+        ensured: Ensured = await self._about(key, "ensure", key, pixels, born, share)
         return ensured
 
     async def lost(self, key: ImageKey, generation: int) -> None:
         """Report an embedding that could not be read."""
-        await self._call(key.tenant, key.digest, "lost", key, generation)
+        await self._about(key, "lost", key, generation)
 
-    async def delete(self, tenant: str, digest: str, at: float) -> bool:
+    async def delete(self, tenant: str, digest: str, stamp: int) -> bool:
         """Forget an image, in every shard: whether there was one. It counts when all have confirmed it."""
-        found = await self._all("delete", tenant, digest, at)
-        return any(found)
+        return any(await self._all("delete", tenant, digest, stamp))
 
-    async def images(self, tenant: str) -> list[tuple[StoredImage, list[str]]]:
-        """What is held of a tenant's images, each with its ids; newest first."""
-        merged: dict[str, StoredImage] = {}
-        for images in await self._all("images", tenant):
-            for image in images:
-                merged[image.digest] = _together(merged.get(image.digest, image), image)
-        ids: dict[str, set[str]] = {digest: set() for digest in merged}
-        for found in await self._all("ids", tenant, list(merged)):
-            for digest, some in found.items():
-                ids[digest] |= some
-        newest = sorted(merged.values(), key=lambda image: image.age_s)
-        return [(image, sorted(ids[image.digest]) or [derived_id(image.digest)]) for image in newest]
+    async def embeddings(self, tenant: str) -> dict[str, int]:
+        """Bytes of a tenant's embeddings by digest."""
+        found = await self._all("embeddings", tenant)
+        return {digest: nbytes for shard in found for digest, nbytes in shard.items()}
 
     async def ready(self) -> bool:
         """Whether a shard answers."""
-        await self._try(range(self.shards), "ping")
-        return True
+        return bool(await self._try(range(len(self._shards)), "ping"))
+
+    async def now(self) -> int:
+        """A stamp of the store's clock. Raises StoreAway."""
+        return int(await self._try(range(len(self._shards)), "now"))
 
     async def stats(self) -> list[dict[str, float]]:
         """Bytes and entries of every shard."""
-        found: list[dict[str, float]] = await self._all("stats")
-        return found
+        return await self._all("stats")
 
-    async def _call(self, tenant: str, name: str, method: str, *args: Any) -> Any:
-        return await self._try(shards_of(tenant, name, self.shards), method, *args)
+    async def _about(self, key: ImageKey, method: str, *args: Any) -> Any:
+        """The answer of the shard of an image, or the next one."""
+        count = len(self._shards)
+        first = shard_of(key.tenant, key.digest, count)
+        return await self._try(sorted({first, (first + 1) % count}, key=first.__ne__), method, *args)
 
     async def _all(self, method: str, *args: Any) -> list[Any]:
         """Every shard's own answer."""
-        every = range(self.shards)
+        every = range(len(self._shards))
         return list(await asyncio.gather(*(self._try((shard,), method, *args) for shard in every)))
 
-    async def _try(self, shards: Iterable[int], method: str, *args: Any) -> Any:
-        try:
-            return await self._failover.call(
-                tuple(shards), lambda shard: _answer(getattr(self._shards[shard], method), *args)
-            )
-        except (PoolBusy, ShardGone):
-            raise Overloaded(self._retry_after_s) from None
-        except OtherModel:
-            raise OtherModel from None  # without Ray's wrapping, as it goes one hop further
+    async def _try(self, shards: Sequence[int], method: str, *args: Any) -> Any:
+        """The answer of the first of `shards` that is there."""
+        end = time.monotonic() + GIVE_UP_S
+        for shard in cycle(shards):
+            try:
+                return await _answer(getattr(self._shards[shard], method), *args)
+            except PoolBusy:
+                raise Overloaded(self._retry_after_s) from None
+            except (OtherModel, StoreAway) as error:
+                # Without Ray's wrapping, as it goes one hop further.
+                raise (StoreAway if isinstance(error, StoreAway) else OtherModel) from None
+            except RayTaskError:
+                raise  # what the method raised, be it about an encoder's death
+            except RayActorError:
+                self._metrics.add(NAMES.pool_failovers)
+                if time.monotonic() > end:
+                    raise Overloaded(self._retry_after_s) from None
+                if shard == shards[-1]:
+                    await asyncio.sleep(PAUSE_S)
+        raise AssertionError("unreachable")
 
 
 async def _answer(method: Any, *args: Any) -> Any:
-    """The answer of a shard's method; leaving ends the shard's work on it. Raises ShardGone."""
+    """The answer of a shard's method; leaving ends the shard's work on it."""
     reference = method.remote(*args)
     try:
         return await reference
-    except RayTaskError:
-        raise  # what the method raised, be it about an encoder's death
-    except RayActorError:
-        raise ShardGone from None
     except asyncio.CancelledError:
         ray.cancel(reference)
         raise
-
-
-def _together(one: StoredImage, other: StoredImage) -> StoredImage:
-    """One image as two shards hold it."""
-    return replace(
-        one,
-        source_bytes=max(one.source_bytes, other.source_bytes),
-        embedding_bytes=max(one.embedding_bytes, other.embedding_bytes),
-        age_s=max(one.age_s, other.age_s),
-    )

@@ -8,10 +8,10 @@ import ray
 
 from deployments.config import PoolConfig
 from deployments.pool.actor import PoolShard
-from deployments.pool.peer import NAMESPACE, shard_name
 from deployments.ray.actors import placement
 from deployments.ray.nodes import with_labels
 
+NAMESPACE = "sam3"
 CONCURRENCY = 4096
 """Calls that one shard holds at once; most of them wait for an encode."""
 
@@ -46,3 +46,8 @@ def _end_those_beyond(config: PoolConfig) -> None:
     with suppress(ValueError):
         for shard in count(config.shards):
             ray.kill(ray.get_actor(shard_name(config.app, shard), NAMESPACE))
+
+
+def shard_name(app: str, shard: int) -> str:
+    """The actor's name in NAMESPACE."""
+    return f"embedding-pool:{app}:{shard}"

@@ -1,8 +1,7 @@
-"""Actors that outlive the application: where Ray starts them, and whether it had to start this one again."""
+"""Actors that outlive the application: where Ray starts them."""
 
 from typing import Any
 
-import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 NODE_ID = "ray.io/node-id"
@@ -20,8 +19,3 @@ def placement(node: str | None, labels: dict[str, str]) -> dict[str, Any]:
     # Beside a selector of labels, Ray ignores an affinity (2.60).
     selector = {**labels, NODE_ID: node}
     return {**NOTHING, "label_selector": selector, "fallback_strategy": [{"label_selector": labels}]}
-
-
-def restarted() -> bool:
-    """Whether the actor that this process is has run before."""
-    return bool(ray.get_runtime_context().was_current_actor_reconstructed)

@@ -15,6 +15,7 @@ from deployments.pool.client import EmbeddingPoolClient
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.ray.calls import connect
 from deployments.ray.loopback import stay_on_loopback
+from deployments.store.valkey import ValkeyStore
 from deployments.workflows.limits import Limits
 from deployments.workflows.messages import Done, Job, NotDone, Reply
 from deployments.workflows.policy import Policy
@@ -68,9 +69,11 @@ class WorkflowRunner:
         service = SegmentationService(
             ServeDecoders(decoder, encoder, config.retry_after_s),
             EmbeddingPoolClient(pool, metrics, config.retry_after_s),
+            ValkeyStore(pool.store, metrics),
             metrics,
             ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode-image"),
             config.limits.max_image_pixels,
+            pool.store.idle_ttl_s,
         )
         self._runs = Runs(service, Workers(self._sandbox, config.workers), config.limits)
 

@@ -48,7 +48,7 @@ def shown(value: object) -> str:
         case None | () | "":
             return ""
         case SecretStr():
-            return HIDDEN
+            return HIDDEN if value.get_secret_value() else ""
         case bool():
             return str(value).lower()
         case ByteSize():

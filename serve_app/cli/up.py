@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from deployments.protocol import StoreAway
+from deployments.store.server import ServerFailed
 from serve_app.cli.addresses import url_of
 from serve_app.cli.client import Unanswered, read
 from serve_app.cli.drain import drain
@@ -21,6 +23,7 @@ from serve_app.cli.preflight import refuse_unwise, weights
 from serve_app.cli.progress import Progress, progress
 from serve_app.cli.ray_head import PROXY_DIR, RayNotStarted, logs_in, new_run_dir, ray_head
 from serve_app.cli.stop_signal import StopSignal
+from serve_app.cli.store import store_of
 from serve_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +52,11 @@ def run(settings: Settings) -> None:
     stop.listen()
     with janitor(run_dir) as cleaner:
         try:
-            with progress(console, "starting Ray") as show, ray_head(settings, run_dir):
+            with (
+                progress(console, "starting Ray") as show,
+                store_of(settings, run_dir) as settings,
+                ray_head(settings, run_dir),
+            ):
                 stop.listen()
                 if deploy(settings, stop, show):
                     show("")
@@ -58,6 +65,8 @@ def run(settings: Settings) -> None:
                     show("answering requests under way (the next Ctrl-C does not wait)")
                     drain(run_dir / PROXY_DIR, settings.request_timeout_s)
                 show("stopping")
+        except (StoreAway, ServerFailed) as error:
+            raise click.ClickException(str(error)) from error
         except (DeploymentFailed, RayNotStarted) as error:
             if not stop:
                 keep_folder(cleaner)
@@ -81,12 +90,12 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
     from ray import serve
 
     from deployments.resources import NotEnough
-    from serve_app.builder import APP_NAME, build_app
+    from serve_app.builder import APP_NAME, NoStore, build_app
     from serve_app.workflows import NotInstalled
 
     try:
         target = serve.RunTarget(build_app(settings), name=APP_NAME, route_prefix="/")
-    except (NotEnough, NotInstalled) as error:
+    except (NotEnough, NotInstalled, NoStore) as error:
         raise DeploymentFailed(str(error)) from error
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     readiness = f"{url_of(settings.host, settings.port)}/readiness"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from deployments.protocol import DeadlineExceeded, Overloaded, UnknownImage
+from deployments.protocol import DeadlineExceeded, OtherContent, Overloaded, UnknownImage
 from deployments.workflows.definitions import UnknownWorkflow
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 
@@ -153,6 +153,8 @@ def row_of(error: Exception) -> Row | None:
 
 def answer_error(error: Exception) -> JSONResponse | None:
     """The answer to an error of the table; None for any other error."""
+    if isinstance(error, OtherContent):
+        error = InvalidRequest.one(str(error), "image_id")
     if isinstance(error, InvalidRequest):
         return JSONResponse({"detail": error.errors}, 422)
     cause = error.error if isinstance(error, InList) else error
@@ -193,6 +195,6 @@ def install(app: FastAPI) -> None:
             headers["Allow"] += ", HEAD"
         return JSONResponse({"message": message}, error.status_code, headers)
 
-    for kind in (InvalidRequest, InList, *TABLE):
+    for kind in (InvalidRequest, OtherContent, InList, *TABLE):
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_exception)

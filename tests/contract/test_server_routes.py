@@ -39,6 +39,15 @@ def test_not_ready_is_503_but_healthy(start_server: ServerFactory) -> None:
         assert requests.get(f"{url}/healthz", timeout=PATIENCE_S).status_code == 200
 
 
+def test_a_server_whose_store_is_away_says_so_and_stays_ready(start_server: ServerFactory) -> None:
+    with start_server(FakeSegmenter(store_away=True)) as url:
+        ready = requests.get(f"{url}/readiness", timeout=60)
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "store": "away"})
+    with start_server(FakeSegmenter(is_ready=False, store_away=True)) as url:
+        ready = requests.get(f"{url}/readiness", timeout=60)
+        assert (ready.status_code, ready.json()) == (503, {"status": "not ready"})
+
+
 def test_a_server_that_cannot_ask_is_unhealthy(start_server: ServerFactory) -> None:
     class Broken(FakeSegmenter):
         async def ready(self) -> bool:

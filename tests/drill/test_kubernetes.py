@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import pytest
 import requests
 
+from deployments.store.server import LocalServer
 from harness.local_cluster import LocalCluster, Node, local_cluster
 from harness.redis import PASSWORD, redis_server
 from harness.waiting import wait_until
@@ -43,14 +44,14 @@ class Deployed:
     gpu: list[Node]
 
 
-def in_small(config: Manifest, keys: str, port: int) -> Manifest:
+def in_small(config: Manifest, keys: str, port: int, store: str) -> Manifest:
     """The configuration with another model on another device: placement, sizes and all else as they are."""
     config = deepcopy(config)
     (application,) = config["applications"]
     arguments = application["args"]
     del arguments["checkpoint"]
     arguments.update(model="tiny-random", device="cpu", encoder_threads=1, decoder_threads=1)
-    arguments.update(api_keys_file=keys, warm_bytes="100MiB")
+    arguments.update(api_keys_file=keys, warm_bytes="100MiB", store=store)
     config["http_options"]["port"] = port
     return config
 
@@ -72,9 +73,12 @@ def deployed() -> Iterator[Deployed]:
                     num_gpus=int(quantity(limits.get("nvidia.com/gpu", 0))),
                 )
                 nodes[group["groupName"]].append(node)
+        store = LocalServer(cluster.folder / "store", 2**30)
+        store.start()
+        stack.callback(store.stop)
         keys = cluster.folder / "keys.json"
         key = keyfile.add(keys, "somebody")
-        config = in_small(serve_config(OVERLAY), str(keys), int(head.url.rpartition(":")[2]))
+        config = in_small(serve_config(OVERLAY), str(keys), int(head.url.rpartition(":")[2]), store.url)
         cluster.deploy(config)
         cluster.wait_until_running(APP)
         found = Deployed(cluster, head, config, key, **nodes)

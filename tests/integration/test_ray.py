@@ -1,6 +1,5 @@
 """What `deployments.ray` takes for granted of Ray itself, on a Ray of one node with one actor."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,10 +8,9 @@ import numpy as np
 import pytest
 import ray
 
-from deployments.ray.actors import placement, restarted
+from deployments.ray.actors import placement
 from deployments.ray.nodes import cpus, metrics_addresses, with_labels
 from deployments.ray.objects import IN_PLASMA, settled
-from harness.waiting import wait_until
 from serve_app.cli.drain_node import REPLICA, serving_on
 from serve_app.cli.haproxy import LOOPBACK
 
@@ -43,16 +41,10 @@ def cluster() -> Iterator[None]:
 
 
 class Actor:
-    """Says where and how often it was started."""
+    """Says where it was started."""
 
     def node(self) -> str:
         return ray.get_runtime_context().get_node_id()
-
-    def restarted(self) -> bool:
-        return restarted()
-
-    def die(self) -> None:
-        os._exit(1)
 
 
 def started(**options: Any) -> Any:
@@ -86,20 +78,6 @@ def test_labels_hold_while_no_node_has_them() -> None:
     waiting = actor.node.remote()
     assert ray.wait([waiting], timeout=1)[0] == []
     ray.kill(actor)
-
-
-def test_an_actor_knows_whether_it_was_started_again() -> None:
-    actor = started()
-    assert not ray.get(actor.restarted.remote(), timeout=60)
-    actor.die.remote()
-
-    def back() -> bool:
-        try:
-            return bool(ray.get(actor.restarted.remote(), timeout=60))
-        except ray.exceptions.RayActorError:
-            return False
-
-    wait_until(back)
 
 
 def test_serves_actors_are_found_by_their_node_and_name() -> None:

@@ -45,6 +45,7 @@ class FakeSegmenter:
     max_pixels: int = 120_000_000
     encoded: int = 0
     is_ready: bool = True
+    store_away: bool = False
     error: Exception | None = None
     """Raised instead of an answer..."""
     failures: float = float("inf")
@@ -68,6 +69,9 @@ class FakeSegmenter:
 
     async def ready(self) -> bool:
         return self.is_ready
+
+    async def store_answers(self) -> bool:
+        return not self.store_away
 
     async def answer(
         self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings

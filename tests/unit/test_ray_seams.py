@@ -21,7 +21,6 @@ HOOKS = {
     "record_replica_metadata",
     "record_autoscaling_stats",
     "__serve_build_asgi_app__",
-    "was_current_actor_reconstructed",
     "broadcast",
     "MetricsExportPort",
     "NodeManagerAddress",

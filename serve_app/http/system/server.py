@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -35,6 +35,8 @@ class Status(ResponseModel):
     """Whether the server works."""
 
     status: str
+    store: Literal["away"] | None = None
+    """Away: ids that clients chose and new images are answered 503. What is known by its content goes on."""
 
 
 @router.get("/info", summary="Name, version, model", response_model=ServerInfo)
@@ -54,12 +56,15 @@ async def info(request: Request) -> dict[str, Any]:
     "/readiness",
     summary="Whether requests sent now would be answered",
     response_model=Status,
+    response_model_exclude_none=True,
     responses={503: {"model": Status, "description": "Not now: models load, or replicas are missing."}},
 )
 async def readiness(request: Request) -> JSONResponse:
-    """200 once the model is loaded and all needed replicas run, else 503."""
+    """200 once the model is loaded and all needed replicas run, else 503. A store that is away does not make the server
+    unready: what is known by its content would not be answered either."""
     ready = await _ask(request)
-    return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+    store = {} if not ready or await context_of(request).segmenter().store_answers() else {"store": "away"}
+    return JSONResponse({"status": "ready" if ready else "not ready", **store}, 200 if ready else 503)
 
 
 @router.get(

@@ -1,13 +1,19 @@
-"""A pool and decoders for those who ask them."""
+"""A store, a pool and decoders for the tests of what calls them."""
 
 import pytest
 
+from tests.support.memory_store import MemoryStore
 from tests.unit.deployments.fakes import FakeDecoders, FakePool
 
 
 @pytest.fixture
-def pool() -> FakePool:
-    return FakePool()
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def pool(store: MemoryStore) -> FakePool:
+    return FakePool(store)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """An image, a pool and decoders that live in the test's process, without Ray and without a model."""
 
+import asyncio
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from deployments.config import Budget
-from deployments.keys import ImageKey, content_digest, derived_id
+from deployments.keys import ImageKey, content_digest
 from deployments.messages import (
     Answered,
     Ensured,
@@ -20,13 +21,13 @@ from deployments.messages import (
     Reply,
     Source,
     Square,
-    StoredImage,
 )
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.results import dump_results
 from sam3_engine.images import decode_image
 from sam3_engine.types import ImageSize, Instance
+from tests.support.memory_store import MemoryStore
 
 MODEL = "fake.1"
 SIDE = 16
@@ -58,6 +59,7 @@ class FileSource:
 class FakePool:
     """The real pool's behaviour around an encoder that gives the image's mean colour. `model`: the encoder's."""
 
+    store: MemoryStore = field(default_factory=MemoryStore)
     encoded: list[Square | Source] = field(default_factory=list)
     metrics: LocalMetrics = field(default_factory=LocalMetrics)
     error: Exception | None = None
@@ -65,7 +67,8 @@ class FakePool:
     model: str = MODEL
 
     def __post_init__(self) -> None:
-        self.pool = EmbeddingPool(self._encode, Budget(10_000, 10_000, 60), self.metrics)
+        self.pool = EmbeddingPool(self._encode, self.store, Budget(10_000, 60), self.metrics)
+        self.pool.since = 0
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
         if image.model != self.model:
@@ -84,34 +87,25 @@ class FakePool:
         key: ImageKey,
         square: npt.NDArray[np.uint8],
         size: ImageSize,
-        source: bytes,
+        born: int,
         deadline: float | None,
-        received: float,
         quota: int | None,
     ) -> Ensured:
         self.quotas.append(quota)
-        return await self.pool.ensure(
-            key, Square([square], model=key.model, size=size, deadline=deadline), source, received, quota
-        )
+        pixels = Square([square], model=key.model, size=size, deadline=deadline)
+        return await self.pool.ensure(key, pixels, born, quota)
 
-    async def resolve(self, tenant: str, image_id: str, digest: str | None, received: float) -> str | None:
-        return await self.pool.resolve(tenant, image_id, digest, received)
+    async def delete(self, tenant: str, digest: str, stamp: int) -> bool:
+        return self.pool.delete(tenant, digest, stamp)
 
-    async def delete(self, tenant: str, digest: str, at: float) -> bool:
-        return self.pool.delete(tenant, digest, at)
-
-    async def images(self, tenant: str) -> list[tuple[StoredImage, list[str]]]:
-        held = self.pool.images(tenant)
-        return [
-            (image, sorted(self.pool.names.ids_of(tenant, image.digest)) or [derived_id(image.digest)])
-            for image in held
-        ]
+    async def embeddings(self, tenant: str) -> dict[str, int]:
+        return self.pool.embeddings(tenant)
 
 
 @dataclass
 class FakeDecoders:
     """Answers with the colour that the pool holds for the image. `unsure`: answers that pretend not to know it.
-    `models`: of the decoders that a job meets, one after the other."""
+    `models`: of the decoders that a job meets, one after the other. `gate`: they answer when it is set."""
 
     pool: FakePool
     jobs: list[PromptJob] = field(default_factory=list)
@@ -120,12 +114,14 @@ class FakeDecoders:
     is_ready: bool = True
     hot: set[str] = field(default_factory=set)
     forgotten: list[str] = field(default_factory=list)
+    gate: asyncio.Event | None = None
 
     async def run(self, job: PromptJob) -> Reply:
         self.jobs.append(job)
-        digest = await self.pool.pool.resolve(job.tenant, job.image_id, job.digest, job.received)
+        if self.gate:
+            await self.gate.wait()
         model = self.models[job.elsewhere % len(self.models)]
-        found = await self.pool.pool.lookup(ImageKey(job.tenant, model, digest)) if digest else None
+        found = await self.pool.pool.lookup(ImageKey(job.tenant, model, job.digest))
         if found is None or self.unsure:
             self.unsure = max(0, self.unsure - 1)
             return NeedImage(model, SIDE)
@@ -133,7 +129,7 @@ class FakeDecoders:
         data = dump_results([Instance(1.0, (0, 0, 1, 1), 1, [[list(warm.reference[0])]])])
         return Answered(warm.size, data, tier, {"prompt": 0.5, "queue": 0.25})
 
-    async def forget(self, tenant: str, digest: str) -> bool:
+    async def forget(self, tenant: str, digest: str, stamp: int) -> bool:
         self.forgotten.append(digest)
         held = digest in self.hot
         self.hot.discard(digest)

@@ -55,6 +55,9 @@ def secrets(overlay: str) -> dict[str, set[str]]:
         for variable in (each for container in spec["containers"] for each in container.get("env", [])):
             if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
                 found.setdefault(reference["name"], set()).add(reference["key"])
+        for reference in (each for container in spec["containers"] for each in container.get("envFrom", [])):
+            if "secretRef" in reference:
+                found.setdefault(reference["secretRef"]["name"], set()).add("SAM3_STORE")
     return found
 
 
@@ -72,7 +75,7 @@ def test_every_secret_that_is_needed_is_made_under_its_name_and_keys() -> None:
     assert needed.keys() == made.keys()
     assert all(needed[name] <= keys for name, keys in made.items())
     assert made["sam3-api-keys"] == {"keys.json"}
-    assert secrets("demo") == {}
+    assert secrets("demo").keys() == {"sam3-store"}
     assert "sam3-hub" not in secrets("air-gapped")
 
 

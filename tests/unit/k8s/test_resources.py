@@ -1,12 +1,14 @@
 """What replicas ask for is what nodes have; what keeps running when nodes leave."""
 
 import math
+import re
 from typing import Any
 
 import pytest
 
 from deployments.config import DECODER, ENCODER, INGRESS
 from deployments.resources import STORE_SHARE
+from deployments.store.server import BESIDE_FILES
 from scripts.k8s_config import DECODER_LABEL, ENCODER_LABEL, INGRESS_LABEL, POOL_LABEL
 from serve_app.builder import rules
 from serve_app.settings import Settings
@@ -211,8 +213,20 @@ def test_ha_has_no_single_pod_but_the_head_whose_state_is_in_redis() -> None:
         assert all(group["minReplicas"] >= 2 for group in groups(overlay))
         assert cluster(overlay)["gcsFaultToleranceOptions"]["redisAddress"] == "redis://sam3-redis:6379"
         assert settings(overlay).pool_shards >= 2
-        (redis,) = of_kind(overlay, "StatefulSet")
-        assert "--appendonly yes" in redis["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+        for server in of_kind(overlay, "StatefulSet"):
+            assert "--appendonly yes" in server["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+
+
+def test_the_store_has_room_for_the_files(overlay: str) -> None:
+    (server,) = [
+        each for each in of_kind(overlay, "StatefulSet") if each["metadata"]["name"] == "sam3-valkey"
+    ]
+    (found,) = server["spec"]["template"]["spec"]["containers"]
+    (memory,) = re.findall(r"--maxmemory (\d+)gb", found["command"][-1])
+    assert settings(overlay).cold_bytes * 5 / 4 + BESIDE_FILES <= int(memory) * 2**30
+    assert int(memory) * 2**30 * 5 / 4 <= quantity(found["resources"]["limits"]["memory"]), (
+        "a file is rewritten"
+    )
 
 
 def test_nodes_spread_over_machines_that_would_take_them(overlay: str) -> None:

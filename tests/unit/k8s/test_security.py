@@ -117,6 +117,16 @@ def test_only_the_head_and_its_cleaner_reach_redis() -> None:
         assert not may_connect(policies, redis, Peer(address="8.8.8.8"), 443)
 
 
+def test_only_ingresses_and_the_pool_reach_the_store(overlay: str, policies: list[Manifest]) -> None:
+    store = Peer("sam3", {"app.kubernetes.io/name": "sam3-valkey"})
+    for group in groups(overlay):
+        needs_it = bool({"sam3/ingress", "sam3/pool"} & group["labels"].keys())
+        assert may_connect(policies, worker(group), store, 6379) == needs_it
+    for other in (HEAD, NEIGHBOUR, DISGUISED, LODGER):
+        assert not may_connect(policies, other, store, 6379)
+    assert not may_connect(policies, store, Peer(address="8.8.8.8"), 443)
+
+
 def test_only_the_fetching_job_reaches_the_hub() -> None:
     job = Peer(
         "sam3", {"app.kubernetes.io/part-of": "sam3-serve", "app.kubernetes.io/component": "fetch-weights"}
@@ -238,5 +248,6 @@ def test_a_change_of_the_environment_reaches_the_pods(overlay: str) -> None:
     name = config["metadata"]["name"]
     assert name != "sam3-environment", "a hash follows"
     containers = [template["spec"]["containers"][0] for template in pod_templates(overlay)]
-    for each in [*containers, cluster(overlay)["autoscalerOptions"]]:
-        assert each["envFrom"] == [{"configMapRef": {"name": name}}]
+    for each in containers:
+        assert each["envFrom"] == [{"configMapRef": {"name": name}}, {"secretRef": {"name": "sam3-store"}}]
+    assert cluster(overlay)["autoscalerOptions"]["envFrom"] == [{"configMapRef": {"name": name}}]

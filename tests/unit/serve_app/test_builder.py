@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.deployment import Application, Deployment, deployment_to_schema
 
@@ -9,7 +10,7 @@ from deployments.config import DECODER, ENCODER, INGRESS
 from deployments.ray.router import ROUTER
 from deployments.resources import Machine, NotEnough, plan
 from deployments.workflows.deployment import WORKFLOWS
-from serve_app.builder import build_app, decoder_config, encoder_config, pool_config, wishes
+from serve_app.builder import NoStore, build_app, decoder_config, encoder_config, pool_config, wishes
 from serve_app.settings import Settings
 from serve_app.workflows import NotInstalled
 
@@ -20,6 +21,7 @@ GPU_NODE = Machine(node_cpus=(16,), gpus=2, object_store_bytes=10**9)
 @pytest.fixture(autouse=True)
 def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve_app.builder.cluster", lambda: LAPTOP)
+    monkeypatch.setenv("SAM3_STORE", "unix:///store")
 
 
 def deployments(app: Application) -> dict[str, Deployment]:
@@ -76,9 +78,20 @@ def test_the_arguments_of_a_configuration_file_are_settings(monkeypatch: pytest.
 def test_the_pools_budget_is_divided_among_its_shards() -> None:
     pool = pool_config(Settings(pool_shards=2, cold_bytes="100MB"), LAPTOP)
     assert pool.budget.warm_bytes == 300_000_000, "60 % of the object store"
-    assert pool.budget.cold_bytes == 50_000_000
+    assert pool.store.cold_bytes == 100_000_000, "which all share"
     asked = pool_config(Settings(pool_shards=1, warm_bytes="1GB"), LAPTOP)
     assert asked.budget.warm_bytes == 10**9
+
+
+def test_an_application_without_a_store_is_refused() -> None:
+    with pytest.raises(NoStore, match="SAM3_STORE"):
+        build_app(Settings(store=""))
+
+
+def test_the_stores_password_is_not_shown() -> None:
+    config = pool_config(Settings(store_password=SecretStr("hunter2")), LAPTOP).store
+    assert config.password == "hunter2"
+    assert "hunter2" not in repr(config)
 
 
 @pytest.mark.parametrize(("machine", "device"), [(LAPTOP, "cpu"), (GPU_NODE, "cuda")])

@@ -58,8 +58,8 @@ class Pool:
         self.reported.append(generation)
 
 
-def warm(value: Any = EMBEDDING, generation: int = 1) -> Warm:
-    return Warm([Reference(value)], SIZE, generation)
+def warm(value: Any = EMBEDDING, generation: int = 1, born: int = 5) -> Warm:
+    return Warm([Reference(value)], SIZE, generation, born)
 
 
 @pytest.fixture
@@ -75,7 +75,9 @@ def loader(pool: Pool) -> FeatureLoader:
         return Features()
 
     hot: HotCache[ImageKey, HotImage] = HotCache(100)
-    return FeatureLoader(pool, expand, hot, get_timeout_s=0.05)
+    made = FeatureLoader(pool, expand, hot, get_timeout_s=0.05)
+    made.since = 0
+    return made
 
 
 async def test_a_warm_image_becomes_hot(loader: FeatureLoader, pool: Pool) -> None:
@@ -156,3 +158,41 @@ async def test_features_that_grew_are_weighed_again(loader: FeatureLoader) -> No
     loader.weigh_again(KEY, found.image)
     assert loader.hot(other) is None
     assert loader.hot(KEY) is not None
+
+
+async def test_an_image_that_is_deleted_on_its_way_does_not_become_hot(loader: FeatureLoader) -> None:
+    loading = asyncio.create_task(loader.load(KEY, warm(born=5)))
+    await asyncio.sleep(0)
+    assert loader.forget("t", "d", 7) == []
+    found = await loading
+    assert found is not None, "the request came before the deletion"
+    assert loader.deleted(KEY, found.image)
+    assert loader.hot(KEY) is None
+
+
+async def test_an_embedding_from_before_a_deletion_does_not_bring_its_image_back(
+    loader: FeatureLoader,
+) -> None:
+    loader.forget("t", "d", 7)
+    assert await loader.load(KEY, warm(born=5)) is not None
+    assert loader.hot(KEY) is None
+    assert await loader.load(KEY, warm(born=8)) is not None, "sent again"
+    assert loader.hot(KEY) is not None
+
+
+async def test_a_deleted_image_is_dropped(loader: FeatureLoader) -> None:
+    await loader.load(KEY, warm(born=5))
+    assert loader.digests("t") == ["d"]
+    assert loader.forget("t", "other", 6) == []
+    assert loader.forget("other", "d", 6) == []
+    assert loader.forget("t", "d", 7) == [KEY]
+    assert loader.digests("t") == []
+
+
+async def test_a_decoder_that_may_have_missed_a_deletion_asks_the_pool(
+    loader: FeatureLoader, pool: Pool
+) -> None:
+    loader.since = 10
+    pool.answers = [None]
+    assert await loader.load(KEY, warm(born=9)) is None
+    assert await loader.load(KEY, warm(born=10)) is not None

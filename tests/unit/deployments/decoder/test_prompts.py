@@ -73,7 +73,7 @@ def prompts(engine: FakeEngine, metrics: LocalMetrics) -> Iterator[PromptRunner]
         yield PromptRunner(cast("Engine", engine), thread, post, metrics, 8, 0.0)
 
 
-IMAGE = HotImage(Features(), SIZE)
+IMAGE = HotImage(Features(), SIZE, born=1)
 
 
 async def answer(prompts: PromptRunner, request: ConceptRequest | VisualRequest) -> Any:
@@ -96,7 +96,7 @@ async def test_long_answers_are_encoded_in_a_thread(
 
     monkeypatch.setattr("deployments.decoder.prompts.dump_results", watched)
     request = VisualRequest([VisualPrompt((Point(1, 1),))])
-    await prompts.answer(KEY, HotImage(Features(), size), request, None)
+    await prompts.answer(KEY, HotImage(Features(), size, born=1), request, None)
     assert (threads == [threading.current_thread().name]) == (size == SIZE)
 
 

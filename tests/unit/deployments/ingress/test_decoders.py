@@ -12,7 +12,7 @@ from deployments.messages import Answered, NeedImage, PromptJob, Warm
 from deployments.protocol import Overloaded
 from sam3_engine.types import ImageSize
 
-JOB = PromptJob("t", "pet", None, None)
+JOB = PromptJob("t", "pet", None)
 SIZE = ImageSize(3, 4)
 GONE = ActorDiedError()
 NO_REPLICA = DeploymentUnavailableError(DeploymentID("PromptDecoder", "sam3"))
@@ -40,7 +40,7 @@ class Handle:
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = list(outcomes)
         self.options_of: list[dict[str, str]] = []
-        self.broadcasts: list[tuple[str, ...]] = []
+        self.broadcasts: list[tuple[Any, ...]] = []
 
     def options(self, **options: str) -> "Handle":
         self.options_of.append(options)
@@ -65,7 +65,7 @@ def decoders(decoder: Handle, encoder: Handle | None = None, may_sleep: bool = F
 async def test_requests_for_one_image_go_the_same_way() -> None:
     handle = Handle(*[NeedImage("m", 16)] * 3)
     client = decoders(handle)
-    for job in (JOB, JOB, PromptJob("t", "other", None, None)):
+    for job in (JOB, JOB, PromptJob("t", "other", None)):
         await client.run(job)
     routes = [options["session_id"] for options in handle.options_of]
     assert routes[0] == routes[1] != routes[2]
@@ -75,7 +75,7 @@ async def test_requests_for_one_image_go_the_same_way() -> None:
 async def test_a_job_that_holds_a_reference_is_sent_so_that_ray_sees_it() -> None:
     handle = Handle(*[Answered(SIZE, b"results", "hot")] * 2)
     client = decoders(handle)
-    for job in (JOB, replace(JOB, warm=Warm(["reference"], SIZE, 1))):
+    for job in (JOB, replace(JOB, warm=Warm(["reference"], SIZE, 1, 1))):
         await client.run(job)
     assert [options.get("_by_reference") for options in handle.options_of] == [None, True]
 
@@ -117,18 +117,18 @@ async def test_a_service_that_may_sleep_stays_ready_without_being_woken(
 )
 async def test_an_image_is_dropped_by_every_replica_that_lives(answers: Any, held: bool) -> None:
     handle = Handle(answers)
-    assert await decoders(handle).forget("t", "digest") is held
-    assert handle.broadcasts == [("forget", "t", "digest")]
+    assert await decoders(handle).forget("t", "digest", 5) is held
+    assert handle.broadcasts == [("forget", "t", "digest", 5)]
 
 
 async def test_a_replica_that_does_not_answer_is_asked_again() -> None:
-    assert await decoders(Handle(TimeoutError(), [True])).forget("t", "digest")
-    assert await decoders(Handle([RuntimeError("no"), True], [False, False])).forget("t", "digest")
+    assert await decoders(Handle(TimeoutError(), [True])).forget("t", "digest", 5)
+    assert await decoders(Handle([RuntimeError("no"), True], [False, False])).forget("t", "digest", 5)
 
 
 async def test_a_deletion_that_a_replica_does_not_confirm_is_refused() -> None:
     with pytest.raises(Overloaded):
-        await decoders(Handle(TimeoutError(), [False, RuntimeError("no")])).forget("t", "digest")
+        await decoders(Handle(TimeoutError(), [False, RuntimeError("no")])).forget("t", "digest", 5)
 
 
 async def test_hot_images_are_those_of_the_replicas_that_answer() -> None:

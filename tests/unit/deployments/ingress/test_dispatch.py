@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deployments.ingress.dispatch import Dispatcher
+from deployments.ingress.naming import Naming
+from deployments.ingress.uses import Uses
 from deployments.keys import content_digest, derived_id
 from deployments.protocol import ImageReference, Overloaded, Timings, VisualRequest
 from deployments.results import load_results
 from sam3_engine.types import VisualPrompt
+from tests.support.memory_store import MemoryStore
 from tests.unit.deployments.fakes import MODEL, FakeDecoders, FakePool, FileSource, image_file
 
 RED = image_file("red")
@@ -17,9 +20,9 @@ RED_ID = derived_id(content_digest(RED))
 
 
 @pytest.fixture
-def dispatcher(decoders: FakeDecoders, pool: FakePool) -> Iterator[Dispatcher]:
+def dispatcher(decoders: FakeDecoders, pool: FakePool, store: MemoryStore) -> Iterator[Dispatcher]:
     with ThreadPoolExecutor(1) as executor:
-        yield Dispatcher(decoders, pool, executor, 10_000)
+        yield Dispatcher(decoders, pool, store, Naming(store), Uses(store, 60), executor, 10_000)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +48,7 @@ async def test_a_decoder_of_the_encoders_model_is_asked(
 ) -> None:
     pool.model, decoders.models = "new", (MODEL, "new")
     assert await red(dispatcher, new_image())
-    assert [job.elsewhere for job in decoders.jobs] == [0, 1], "the pool has kept the file"
+    assert [job.elsewhere for job in decoders.jobs] == [0, 1], "the store has kept the file"
     assert [one.model for one in pool.encoded] == ["new"]
 
 

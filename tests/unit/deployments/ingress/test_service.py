@@ -10,21 +10,25 @@ from starlette.testclient import TestClient
 
 from deployments.ingress.service import SegmentationService
 from deployments.keys import content_digest, derived_id
-from deployments.messages import Expired, PromptJob, Reply
+from deployments.messages import Answered, Expired, PromptJob, Reply
 from deployments.observe.metrics import LocalMetrics
 from deployments.protocol import (
     Answer,
     DeadlineExceeded,
     ImageReference,
+    OtherContent,
     Overloaded,
+    StoreAway,
     Timings,
     UnknownImage,
     VisualRequest,
 )
+from deployments.results import dump_results
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.types import ImageSize, VisualPrompt
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
+from tests.support.memory_store import MemoryStore
 from tests.unit.deployments.fakes import FakeDecoders, FakePool, FileSource, image_file
 
 CLICK = VisualRequest([VisualPrompt()])
@@ -37,9 +41,13 @@ def metrics() -> LocalMetrics:
 
 
 @pytest.fixture
-def service(decoders: FakeDecoders, pool: FakePool, metrics: LocalMetrics) -> Iterator[SegmentationService]:
+def service(
+    decoders: FakeDecoders, pool: FakePool, store: MemoryStore, metrics: LocalMetrics
+) -> Iterator[SegmentationService]:
     with ThreadPoolExecutor(2) as executor:
-        yield SegmentationService(decoders, pool, metrics, executor, max_image_pixels=10_000)
+        yield SegmentationService(
+            decoders, pool, store, metrics, executor, max_image_pixels=10_000, idle_ttl_s=60
+        )
 
 
 def image(
@@ -73,7 +81,7 @@ def test_the_http_layer_calls_it(service: SegmentationService, pool: FakePool) -
 
 
 async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(
-    service: SegmentationService, pool: FakePool, decoders: FakeDecoders
+    service: SegmentationService, pool: FakePool, decoders: FakeDecoders, store: MemoryStore
 ) -> None:
     reference, source = image(RED)
     first = Timings("1")
@@ -95,7 +103,7 @@ async def test_a_new_image_is_read_once_encoded_once_and_known_afterwards(
     assert "decode" not in second.stages
     assert len(pool.encoded) == 1
     assert len(decoders.jobs) == 3, "one hop for a known image"
-    assert [job.bound for job in decoders.jobs] == [False, True, False], "each request binds its id once"
+    assert store.calls == ["file", "put"], "content needs no name"
 
 
 async def test_every_route_shares_one_encode(service: SegmentationService, pool: FakePool) -> None:
@@ -155,14 +163,129 @@ async def test_new_bytes_under_an_old_id_replace_it(service: SegmentationService
     assert len(pool.encoded) == 2
 
 
-async def test_the_id_that_the_server_gave_can_be_reused_for_another_image(
-    service: SegmentationService,
+async def test_an_id_made_of_a_digest_cannot_be_given_to_other_content(
+    service: SegmentationService, pool: FakePool
 ) -> None:
     given = (await click(service, image(RED)[0])).image_id
-    await click(service, image(BLUE, given)[0])
-    assert colour(await click(service, image(image_id=given)[0])) == "blue"
-    assert (await click(service, image(RED)[0])).image_id == given
+    with pytest.raises(OtherContent):
+        await click(service, image(BLUE, given)[0])
+    assert colour(await click(service, image(RED, given)[0])) == "red"
     assert colour(await click(service, image(image_id=given)[0])) == "red"
+    assert len(pool.encoded) == 1
+
+
+async def test_ids_that_are_made_of_digests_ask_the_store_nothing(
+    service: SegmentationService, store: MemoryStore
+) -> None:
+    given = (await click(service, image(RED)[0])).image_id
+    store.calls.clear()
+    for reference in (image(RED), image(RED, given), image(image_id=given)):
+        await click(service, reference[0])
+    assert store.calls == []
+
+
+async def test_a_chosen_id_is_looked_up_while_the_decoder_works(
+    service: SegmentationService, store: MemoryStore, decoders: FakeDecoders
+) -> None:
+    await click(service, image(RED, "pet")[0])
+    decoders.jobs.clear()
+    store.calls.clear()
+    gate = store.gate = asyncio.Event()
+    running = asyncio.create_task(click(service, image(image_id="pet")[0]))
+    while not decoders.jobs:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert not running.done(), "the decoder has answered, and the store has not"
+    gate.set()
+    assert colour(await running) == "red"
+    assert len(decoders.jobs) == 1
+    assert store.calls == ["resolve"]
+
+
+async def test_an_id_that_another_process_gave_to_other_bytes_is_answered_for_these(
+    service: SegmentationService, store: MemoryStore
+) -> None:
+    await click(service, image(RED, "pet")[0])
+    await click(service, image(BLUE, "other")[0])
+    assert colour(await click(service, image(image_id="pet")[0])) == "red"
+    await store.bind("t", "pet", content_digest(BLUE))
+    assert colour(await click(service, image(image_id="pet")[0])) == "blue"
+    await store.delete("t", "pet")
+    with pytest.raises(UnknownImage):
+        await click(service, image(image_id="pet")[0])
+    with pytest.raises(UnknownImage):
+        await click(service, image(image_id="pet")[0])
+
+
+async def test_a_request_with_its_image_is_answered_when_its_id_names_it_and_not_before(
+    service: SegmentationService, store: MemoryStore, decoders: FakeDecoders
+) -> None:
+    await click(service, image(RED, "pet")[0])
+    gate = store.gate = asyncio.Event()
+    running = asyncio.create_task(click(service, image(RED, "other")[0]))
+    await asyncio.sleep(0.01)
+    assert not running.done()
+    gate.set()
+    assert colour(await running) == "red"
+    assert await store.resolve("t", "other") == content_digest(RED)
+
+
+async def test_an_image_that_the_store_has_lost_is_kept_again_when_it_is_sent_again(
+    service: SegmentationService, store: MemoryStore, pool: FakePool
+) -> None:
+    await click(service, image(RED, "pet")[0])
+    store.forget_everything()
+    with pytest.raises(UnknownImage):
+        await click(service, image(image_id="pet")[0])
+    assert colour(await click(service, image(RED, "pet")[0])) == "red"
+    assert colour(await click(service, image(image_id="pet")[0])) == "red"
+    assert await store.file("t", content_digest(RED)) is not None
+    assert len(pool.encoded) == 1, "the pool has its embedding all the time"
+
+
+async def test_while_the_store_is_away_known_content_is_answered_and_the_rest_is_asked_to_wait(
+    service: SegmentationService, store: MemoryStore
+) -> None:
+    given = (await click(service, image(RED, "pet")[0])).image_id
+    assert given == "pet"
+    store.away = True
+    assert colour(await click(service, image(RED)[0])) == "red"
+    assert colour(await click(service, image(image_id=derived_id(content_digest(RED)))[0])) == "red"
+    for reference in (image(image_id="pet"), image(RED, "pet"), image(BLUE), image(image_id="new")):
+        with pytest.raises(StoreAway):
+            await click(service, reference[0])
+    with pytest.raises(StoreAway):
+        await service.delete("t", "pet")
+    with pytest.raises(StoreAway):
+        await service.images("t")
+    assert not await service.store_answers()
+    assert await service.ready()
+    store.away = False
+    assert colour(await click(service, image(image_id="pet")[0])) == "red"
+    assert await service.store_answers()
+
+
+async def test_an_image_that_is_deleted_while_it_is_encoded_is_answered_and_not_kept(
+    service: SegmentationService, pool: FakePool, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure, digest = pool.ensure, content_digest(RED)
+
+    async def deleted_meanwhile(*arguments: Any) -> Any:
+        await service.delete("t", "pet")
+        return await ensure(*arguments)
+
+    monkeypatch.setattr(pool, "ensure", deleted_meanwhile)
+    run = decoders.run
+
+    async def answers_what_it_is_given(job: PromptJob) -> Reply:
+        return Answered(job.warm.size, dump_results([]), "warm") if job.warm else await run(job)
+
+    monkeypatch.setattr(decoders, "run", answers_what_it_is_given)
+    await click(service, image(RED, "pet")[0])
+    assert pool.pool.embeddings("t") == {}
+    for name in ("pet", derived_id(digest)):
+        with pytest.raises(UnknownImage):
+            await click(service, image(image_id=name)[0])
 
 
 async def test_alternating_images_under_one_id_are_never_mixed(service: SegmentationService) -> None:

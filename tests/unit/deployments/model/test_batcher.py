@@ -1,5 +1,4 @@
 import asyncio
-import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -144,53 +143,3 @@ async def test_a_model_that_loses_an_answer_is_an_error(executor: ThreadPoolExec
     batcher: Batcher[int, int] = Batcher(lambda items: [], executor, max_weight=8)
     with pytest.raises(RuntimeError, match="0 results"):
         await batcher.submit(1)
-
-
-class Shard:
-    """Doubles numbers as another process would, and refuses negative ones. Holds its answers back until it may go
-    on."""
-
-    def __init__(self) -> None:
-        self.calls: list[list[int]] = []
-        self.go = asyncio.Event()
-
-    async def __call__(self, numbers: Sequence[int]) -> list[int]:
-        self.calls.append(list(numbers))
-        await self.go.wait()
-        if min(numbers) < 0:
-            raise ValueError("negative")
-        return [2 * number for number in numbers]
-
-    async def asked(self, calls: int = 1) -> None:
-        while len(self.calls) < calls:
-            await asyncio.sleep(0)
-
-
-async def test_calls_of_another_process_are_batched_without_an_executor() -> None:
-    shard = Shard()
-    batcher = Batcher(shard, None, math.inf, whole=True)
-    calls = [asyncio.create_task(batcher.submit(0))]
-    await shard.asked()
-    calls += [asyncio.create_task(batcher.submit(number)) for number in range(1, 4)]
-    await asyncio.sleep(0)
-    calls[0].cancel()
-    calls[2].cancel()
-    await asyncio.sleep(0)
-    shard.go.set()
-    assert [(await calls[index])[0] for index in (1, 3)] == [2, 6]
-    assert shard.calls == [[0], [1, 3]]
-
-
-async def test_an_error_of_a_whole_batch_reaches_its_items_and_no_others() -> None:
-    shard = Shard()
-    batcher = Batcher(shard, None, math.inf, whole=True)
-    first = asyncio.create_task(batcher.submit(0))
-    await shard.asked()
-    others = [asyncio.create_task(batcher.submit(number)) for number in (1, -1)]
-    await asyncio.sleep(0)
-    shard.go.set()
-    assert (await first)[0] == 0
-    failed = await asyncio.gather(*others, return_exceptions=True)
-    assert [type(error) for error in failed] == [ValueError, ValueError]
-    assert shard.calls == [[0], [1, -1]], "asked once"
-    assert (await batcher.submit(3))[0] == 6

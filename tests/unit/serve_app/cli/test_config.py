@@ -68,6 +68,7 @@ def test_secrets_are_hidden() -> None:
         (True, "true"),
         (ByteSize(64 * 2**20), "64MiB"),
         (SecretStr("x"), HIDDEN),
+        (SecretStr(""), ""),
         (1.5, "1.5"),
     ],
 )

@@ -1,0 +1,34 @@
+"""What one process remembers of deletions: work that was under way when its image was deleted stores nothing.
+
+An embedding carries its image's `born` and a deletion its `stamp`, both of the store's clock. An image that was born no
+later than the deletion is not stored any more. An image that is sent again is born again, after the deletion.
+"""
+
+import time
+from collections.abc import Callable
+
+from deployments.store.protocol import TenantDigest
+
+KEPT_S = 900.0
+"""Longer than any request lives."""
+
+
+class Deletions:
+    """The deletions of the last minutes. `clock`: seconds of this process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._stamps: dict[TenantDigest, tuple[int, float]] = {}
+        """The stamp, and when this process heard of it; oldest first."""
+
+    def record(self, tenant: str, digest: str, stamp: int) -> None:
+        """The image was deleted."""
+        known, _ = self._stamps.pop((tenant, digest), (0, 0.0))
+        self._stamps[tenant, digest] = max(known, stamp), self._clock()
+        limit = self._clock() - KEPT_S
+        while (oldest := next(iter(self._stamps.items())))[1][1] < limit:
+            del self._stamps[oldest[0]]
+
+    def cover(self, tenant: str, digest: str, born: int) -> bool:
+        """Whether the image was deleted since it was born."""
+        return born <= self._stamps.get((tenant, digest), (-1, 0.0))[0]

@@ -1,0 +1,150 @@
+"""The store on a Valkey or Redis server, from version 6.2 on: a script for each step that belongs together."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from valkey.exceptions import ResponseError, ValkeyClusterException, ValkeyError
+
+from deployments.config import StoreConfig
+from deployments.keys import digest_in
+from deployments.messages import StoredImage
+from deployments.observe.metrics import NAMES, Metrics
+from deployments.protocol import StoreAway
+from deployments.store.connections import close, connect
+from deployments.store.protocol import Deletion, KeptFile, NewImage, TenantDigest, Usage
+from sam3_engine.types import ImageSize
+
+T = TypeVar("T")
+
+TOUCHED_AT_ONCE = 1000
+STATE_OF_THE_SERVER = re.compile(r"[A-Z]{4,} ")
+"""How errors begin that are not about the step: MISCONF, MASTERDOWN. The client removes ERR."""
+
+
+class ValkeyStore:
+    """`deployments.store.protocol.Store`. For one event loop. It connects with its first call."""
+
+    def __init__(self, config: StoreConfig, metrics: Metrics) -> None:
+        """Raises ValueError for a URL that means nothing, OSError for a file of the password that cannot be read."""
+        self._client = connect(config)
+        self._metrics = metrics
+        self._prefix = f"{{{config.prefix}}}:"
+        self._clock = self._prefix + "clock"
+        self._fixed = self._prefix, int(config.idle_ttl_s * 1000), config.cold_bytes
+        self._scripts: dict[str, Any] = {}
+
+    async def put(self, image: NewImage) -> int:
+        """See Store."""
+        size = image.size.width, image.size.height
+        quota = "" if image.quota is None else image.quota
+        born, evicted = await self._run(
+            "put", image.tenant, image.digest, image.content, *size, image.image_id or "", quota
+        )
+        if evicted:
+            self._metrics.add(NAMES.evictions, evicted, reason="budget", tier="cold")
+        return int(born)
+
+    async def bind(self, tenant: str, image_id: str, digest: str) -> bool:
+        """See Store."""
+        return bool(await self._run("bind", tenant, image_id, digest))
+
+    async def resolve(self, tenant: str, image_id: str) -> str | None:
+        """See Store."""
+        name = f"{self._prefix}ids:{tenant}"
+        found: bytes | None = await self._timed("resolve", lambda: self._client.hget(name, image_id))
+        return found.decode() if found else None
+
+    async def file(self, tenant: str, digest: str) -> KeptFile | None:
+        """See Store."""
+        found = await self._run("file", tenant, digest)
+        return KeptFile(found[0], _size(found[1], found[2]), int(found[3])) if found else None
+
+    async def born(self, tenant: str, digest: str) -> int | None:
+        """See Store."""
+        found: int | None = await self._run("born", tenant, digest)
+        return found
+
+    async def delete(self, tenant: str, image_id: str) -> Deletion | None:
+        """See Store."""
+        found = await self._run("delete", tenant, image_id, digest_in(image_id) or "")
+        return Deletion(found[0].decode(), int(found[1]), bool(found[2])) if found else None
+
+    async def images(self, tenant: str) -> list[StoredImage]:
+        """See Store."""
+        found = [
+            StoredImage(
+                digest=digest.decode(),
+                size=_size(width, height),
+                source_bytes=int(nbytes),
+                age_s=max(0, age) / 1e6,
+                ids=tuple(sorted(image_id.decode() for image_id in ids)),
+            )
+            for digest, width, height, nbytes, age, ids in await self._run("images", tenant)
+        ]
+        return sorted(found, key=lambda image: image.age_s)
+
+    async def touch(self, used: Iterable[TenantDigest]) -> None:
+        """See Store."""
+        pairs = list(used)
+        for start in range(0, len(pairs), TOUCHED_AT_ONCE):
+            words = [word for pair in pairs[start : start + TOUCHED_AT_ONCE] for word in pair]
+            await self._run("touch", *words)
+
+    async def sweep(self) -> Usage:
+        """See Store."""
+        return Usage(*map(int, await self._run("sweep")))
+
+    async def now(self) -> int:
+        """See Store."""
+        return int(await self._run("now"))
+
+    async def answers(self) -> bool:
+        """See Store."""
+        try:
+            return bool(await self._timed("ping", self._client.ping))
+        except StoreAway:
+            return False
+
+    async def check(self) -> None:
+        """Raises StoreAway with the reason why this server cannot be the store, for people to read."""
+        try:
+            await self._run("now")
+        except StoreAway as error:
+            raise StoreAway(f"the store cannot be used: {error.__cause__}") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await close(self._client)
+
+    async def _run(self, name: str, *arguments: str | int | bytes) -> Any:
+        if name not in self._scripts:
+            self._scripts[name] = self._client.register_script(script(name))
+        run = self._scripts[name]
+        return await self._timed(name, lambda: run(keys=[self._clock], args=[*self._fixed, *arguments]))
+
+    async def _timed(self, operation: str, step: Callable[[], Awaitable[T]]) -> T:
+        started = time.perf_counter()
+        try:
+            return await step()
+        except (ValkeyError, ValkeyClusterException, OSError, TimeoutError) as error:
+            self._metrics.add(NAMES.store_errors, operation=operation)
+            if type(error) is ResponseError and not STATE_OF_THE_SERVER.match(str(error)):
+                raise  # a mistake of ours
+            raise StoreAway from error
+        finally:
+            self._metrics.observe(NAMES.store_seconds, time.perf_counter() - started, operation=operation)
+
+
+@cache
+def script(name: str) -> str:
+    """The text of a script."""
+    folder = files("deployments.store") / "scripts"
+    return "".join((folder / f"{part}.lua").read_text() for part in ("common", name))
+
+
+def _size(width: bytes, height: bytes) -> ImageSize:
+    return ImageSize(height=int(height), width=int(width))

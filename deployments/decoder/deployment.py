@@ -72,6 +72,7 @@ class PromptDecoder(ReportsLoad, HasPlace):
             loader=self._loader,
             prompter=self._prompts,
         )
+        self._learning: asyncio.Task[None] | None = None
         self._canary = Canary(canary_click(self._engine), self._thread)
         warm_up_encoding(self._engine)
         metrics.follow(NAMES.queue_age, lambda: oldest_s(self._prompts.batchers), stage="prompt")
@@ -102,14 +103,18 @@ class PromptDecoder(ReportsLoad, HasPlace):
         self._hot.drop_idle()
         self._metrics.set(NAMES.pool_bytes, self._hot.used, tier="hot")
         self._metrics.set(NAMES.pool_entries, len(self._hot), tier="hot")
-        if self._loader.since == math.inf:
-            with suppress(Overloaded):
-                self._loader.since = await self._pool.now()
+        if self._learning is None or (self._learning.done() and self._loader.since == math.inf):
+            self._learning = asyncio.create_task(self._learn_the_time())
         await self._canary.check()
 
     def load(self) -> dict[str, float]:
         """The load that the autoscaling policy reads."""
         return report(self._prompts.batchers, self._thread)
+
+    async def _learn_the_time(self) -> None:
+        """From now on, this decoder hears of deletions itself."""
+        with suppress(Overloaded):
+            self._loader.since = await self._pool.now()
 
     async def _expand(self, embedding: Embedding) -> Weighed:
         def expand() -> Weighed:

@@ -98,6 +98,8 @@ class Dispatcher:
             answered, job = await self._ask(_job(image, digest, request, timings), timings, encode)
             if name and job.warm is None and binding is not None and not await binding:
                 content = await source.content()  # a decoder has the image, and the store does not know it
+                if await source.content_id() != digest:  # a URL has changed since its id was last known
+                    return await self._sent(image, source, request, timings)
                 await self.store.put(
                     NewImage(image.tenant, digest, content, answered.size, name, image.quota)
                 )

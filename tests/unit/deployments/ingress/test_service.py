@@ -243,6 +243,25 @@ async def test_an_image_that_the_store_has_lost_is_kept_again_when_it_is_sent_ag
     assert len(pool.encoded) == 1, "the pool has its embedding all the time"
 
 
+async def test_a_url_that_changed_is_never_kept_under_its_old_digest(
+    service: SegmentationService, store: MemoryStore
+) -> None:
+    await click(service, image(RED)[0])
+    store.forget_everything()
+
+    class Changed(FileSource):
+        """Says the digest that it had when it was last read."""
+
+        async def content_id(self) -> str:
+            return content_digest(self.file if self.reads else RED)
+
+    answer = await click(service, ImageReference("t", Changed(BLUE), "pet"))
+    assert colour(answer) == "blue"
+    assert await store.resolve("t", "pet") == content_digest(BLUE)
+    assert await store.file("t", content_digest(RED)) is None
+    assert colour(await click(service, image(image_id="pet")[0])) == "blue"
+
+
 async def test_while_the_store_is_away_known_content_is_answered_and_the_rest_is_asked_to_wait(
     service: SegmentationService, store: MemoryStore
 ) -> None:

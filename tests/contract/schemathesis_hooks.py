@@ -5,9 +5,10 @@ from typing import Any
 import schemathesis
 from schemathesis.generation import GenerationMode
 
-from tests.support.scenes import as_json, encoded, scene
+from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, scene
 
 PICTURE = encoded(scene())
+SIDES = {"x": WIDTH, "x0": WIDTH, "x1": WIDTH, "y": HEIGHT, "y0": HEIGHT, "y1": HEIGHT}
 
 
 @schemathesis.hook
@@ -29,15 +30,34 @@ def _realistic(body: dict[str, Any]) -> dict[str, Any]:
         if len(image) > 1:
             body.pop("image_id", None)
     holder = body if "prompts" in body else body.get("request")
-    if isinstance(holder, dict) and isinstance(holder.get("prompts"), list):
-        holder["prompts"] = [_consistent(prompt) for prompt in holder["prompts"]]
+    if isinstance(holder, dict):
+        holder["prompts"] = _consistent(holder.get("prompts"))
     return body
 
 
 def _consistent(prompt: Any) -> Any:
+    """A prompt, a list of them, or a document that holds them."""
+    if isinstance(prompt, list):
+        return [_consistent(one) for one in prompt]
     if not isinstance(prompt, dict):
         return prompt
+    if "prompts" in prompt:
+        return {**prompt, "prompts": _consistent(prompt["prompts"])}
+    places = {name: _inside(prompt[name]) for name in ("boxes", "box", "points") if prompt.get(name)}
+    prompt = {**prompt, **places}
     boxes = prompt.get("boxes") or []
     if prompt.get("box_labels"):
         prompt = {**prompt, "box_labels": (prompt["box_labels"] * len(boxes))[: len(boxes)]}
     return {**prompt, "type": "text"} if prompt.get("type") == "visual" and not boxes else prompt
+
+
+def _inside(places: Any) -> Any:
+    """A place, or a list of them, moved into the image."""
+    if isinstance(places, list):
+        return [_inside(place) for place in places]
+    if not isinstance(places, dict):
+        return places
+    return {
+        name: value % SIDES[name] if name in SIDES and isinstance(value, int | float) else value
+        for name, value in places.items()
+    }

@@ -22,7 +22,6 @@ from deployments.config import (
     EncoderConfig,
     EngineConfig,
     PoolConfig,
-    StoreConfig,
 )
 from deployments.decoder.deployment import PromptDecoder
 from deployments.encoder.deployment import ImageEncoder
@@ -33,6 +32,7 @@ from deployments.ray.router import ROUTER
 from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
 from serve_app.ingress import Ingress
 from serve_app.settings import Auto, Settings
+from serve_app.store import store_config
 from serve_app.workflows import workflow_runner
 
 APP_NAME = "sam3"
@@ -40,10 +40,6 @@ DRAIN_POLL_S = 0.25
 """Seconds between a stopping replica's checks whether its requests are finished."""
 LOGGING = {"enable_access_log": False}
 """Switches Serve's own log line per request off: `serve_app/http/around/access_log.py` writes one."""
-
-
-class NoStore(ValueError):
-    """The settings name no server for the store."""
 
 
 def build_app(args: Settings) -> Application:
@@ -154,23 +150,6 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
     label, _, value = settings.pool_nodes.partition("=")
     nodes = ((label, value),) if label else ()
     return PoolConfig(APP_NAME, shards, budget, settings.max_encodes, store, tracing(settings), nodes)
-
-
-def store_config(settings: Settings) -> StoreConfig:
-    """The server of the store. Raises NoStore."""
-    if not settings.store:
-        raise NoStore(
-            "SAM3_STORE names no server for ids and image files: only `sam3-serve up` starts one by itself"
-        )
-    return StoreConfig(
-        url=settings.store,
-        cold_bytes=int(settings.cold_bytes),
-        idle_ttl_s=settings.idle_ttl_s,
-        password=settings.store_password.get_secret_value(),
-        password_file=str(settings.store_password_file) if settings.store_password_file else None,
-        ca_file=str(settings.store_ca_file) if settings.store_ca_file else None,
-        prefix=settings.store_prefix,
-    )
 
 
 def tracing(settings: Settings) -> TracingConfig | None:

@@ -100,5 +100,5 @@ def _by_sentinel(url: str, options: dict[str, Any]) -> Any:
         sentinels.append((name, int(port or SENTINEL_PORT)))
     own = {"username": user} if user else {}
     timeouts = {name: value for name, value in options.items() if name.startswith("socket_")}
-    asked = Sentinel(sentinels, sentinel_kwargs=timeouts, **options, **own)
+    asked = Sentinel(sentinels, sentinel_kwargs=timeouts, **options, **own)  # type: ignore[no-untyped-call]
     return asked.master_for(primary, db=int(database or 0))

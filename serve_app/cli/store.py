@@ -10,6 +10,7 @@ from deployments.protocol import StoreAway
 from deployments.store.server import LocalServer, ServerFailed
 from deployments.store.valkey import ValkeyStore
 from serve_app.settings import Settings
+from serve_app.store import store_config
 
 STORE_DIR = "store"
 """Folder in a run's directory."""
@@ -39,8 +40,6 @@ def store_of(settings: Settings, run_dir: Path) -> Iterator[Settings]:
 
 
 async def _check(settings: Settings) -> None:
-    from serve_app.builder import store_config
-
     try:
         store = ValkeyStore(store_config(settings), LocalMetrics())
     except (OSError, ValueError) as error:

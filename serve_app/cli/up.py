@@ -25,6 +25,7 @@ from serve_app.cli.ray_head import PROXY_DIR, RayNotStarted, logs_in, new_run_di
 from serve_app.cli.stop_signal import StopSignal
 from serve_app.cli.store import store_of
 from serve_app.settings import Settings
+from serve_app.store import NoStore
 
 if TYPE_CHECKING:
     from ray.serve.schema import ApplicationStatusOverview
@@ -90,7 +91,7 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
     from ray import serve
 
     from deployments.resources import NotEnough
-    from serve_app.builder import APP_NAME, NoStore, build_app
+    from serve_app.builder import APP_NAME, build_app
     from serve_app.workflows import NotInstalled
 
     try:

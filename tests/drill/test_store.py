@@ -118,7 +118,7 @@ def load(server: ServerProcess, first: int) -> Iterator[Load]:
 
 
 async def set_memory(url: str, nbytes: int) -> None:
-    client = connect(StoreConfig(url, 1, 1))
+    client: Any = connect(StoreConfig(url, 1, 1))
     await client.config_set("maxmemory", nbytes)
     await client.aclose()
 

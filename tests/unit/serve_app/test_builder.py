@@ -10,8 +10,9 @@ from deployments.config import DECODER, ENCODER, INGRESS
 from deployments.ray.router import ROUTER
 from deployments.resources import Machine, NotEnough, plan
 from deployments.workflows.deployment import WORKFLOWS
-from serve_app.builder import NoStore, build_app, decoder_config, encoder_config, pool_config, wishes
+from serve_app.builder import build_app, decoder_config, encoder_config, pool_config, wishes
 from serve_app.settings import Settings
+from serve_app.store import NoStore
 from serve_app.workflows import NotInstalled
 
 LAPTOP = Machine(node_cpus=(4,), gpus=0, object_store_bytes=10**9)

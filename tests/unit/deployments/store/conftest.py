@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def metrics() -> LocalMetrics:
 @pytest.fixture
 async def valkey(server: LocalServer, metrics: LocalMetrics) -> AsyncIterator[ValkeyStore]:
     config = StoreConfig(server.url, cold_bytes=100, idle_ttl_s=60)
-    client = connect(config)
+    client: Any = connect(config)
     await client.flushall()
     await client.aclose()
     store = ValkeyStore(config, metrics)

@@ -3,6 +3,7 @@ import os
 import signal
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,8 @@ async def test_a_full_memory_refuses_new_images_and_deletes_old_ones(socket_fold
     store = store_of(server)
     try:
         await store.put(image(1))
-        await store._client.config_set("maxmemory", 1)
+        client: Any = store._client
+        await client.config_set("maxmemory", 1)
         with pytest.raises(StoreAway):
             await store.put(image(2))
         assert await store.resolve("t", "id-1") == "1"

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -34,7 +35,7 @@ class Guarded(LocalServer):
 
 async def test_a_connection_that_broke_is_made_again(valkey: ValkeyStore, server: LocalServer) -> None:
     await valkey.put(IMAGE)
-    other = connect(StoreConfig(server.url, 1, 1))
+    other: Any = connect(StoreConfig(server.url, 1, 1))
     for _ in range(3):
         await other.client_kill_filter(_type="normal", skipme=True)
         assert await valkey.resolve("t", "pet") == "d"
@@ -70,7 +71,7 @@ async def test_nothing_is_left_of_a_cluster_that_is_gone(valkey: ValkeyStore, se
     short = ValkeyStore(StoreConfig(server.url, 100, 0.02), LocalMetrics())
     await short.put(IMAGE)
     await short.close()
-    client = connect(StoreConfig(server.url, 1, 1))
+    client: Any = connect(StoreConfig(server.url, 1, 1))
     assert len(await client.keys()) > 5
     while await client.keys():
         await asyncio.sleep(0.02)
@@ -88,24 +89,25 @@ async def test_servers_are_shared_by_prefix(valkey: ValkeyStore, server: LocalSe
 async def test_a_server_that_hangs_is_away_and_comes_back(
     socket_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ANSWER_S", 0.1)
     server = LocalServer(socket_folder, 2**20)
     server.start()
-    metrics = LocalMetrics()
-    store = ValkeyStore(StoreConfig(server.url, 100, 60), metrics)
+    config, metrics = StoreConfig(server.url, 100, 60), LocalMetrics()
+    patient = ValkeyStore(config, LocalMetrics())
+    monkeypatch.setattr(module, "ANSWER_S", 0.1)
+    hasty = ValkeyStore(config, metrics)
     try:
-        await store.put(IMAGE)
+        await patient.put(IMAGE)
         os.kill(server.pid, signal.SIGSTOP)
-        found = await asyncio.gather(*(store.resolve("t", "pet") for _ in range(5)), return_exceptions=True)
+        found = await asyncio.gather(*(hasty.resolve("t", "pet") for _ in range(5)), return_exceptions=True)
         assert all(isinstance(one, StoreAway) for one in found)
-        assert not await store.answers()
+        assert not await hasty.answers()
         assert metrics.values['sam3_store_errors_total{operation="resolve"}'] == 5
         os.kill(server.pid, signal.SIGCONT)
-        monkeypatch.setattr(module, "ANSWER_S", 5)
-        assert await store.resolve("t", "pet") == "d"
+        assert await patient.resolve("t", "pet") == "d"
     finally:
         os.kill(server.pid, signal.SIGCONT)
-        await store.close()
+        await patient.close()
+        await hasty.close()
         server.stop()
 
 

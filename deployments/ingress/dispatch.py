@@ -84,7 +84,7 @@ class Dispatcher:
         self, image: ImageReference, source: ImageFile, request: PromptRequest[Any] | None, timings: Timings
     ) -> tuple[str, Answered]:
         """A request that brings its image: it is answered when the store says that a chosen id names this image."""
-        digest = await source.content_id()
+        digest = await source.content_digest()
         id_of(image, digest)
         name = chosen(image)
         binding = asyncio.ensure_future(self.store.bind(image.tenant, name, digest)) if name else None
@@ -98,7 +98,7 @@ class Dispatcher:
             answered, job = await self._ask(_job(image, digest, request, timings), timings, encode)
             if name and job.warm is None and binding is not None and not await binding:
                 content = await source.content()  # a decoder has the image, and the store does not know it
-                if await source.content_id() != digest:  # a URL has changed since its id was last known
+                if await source.content_digest() != digest:  # a URL has changed since its id was last known
                     return await self._sent(image, source, request, timings)
                 await self.store.put(
                     NewImage(image.tenant, digest, content, answered.size, name, image.quota)
@@ -152,7 +152,7 @@ class Dispatcher:
         """Read, decode and resize the image, keep its file, and have it encoded. Returns the job with the embedding's
         reference."""
         content = await source.content()
-        digest = await source.content_id()  # a URL may have changed since its id was last known
+        digest = await source.content_digest()  # a URL may have changed since its id was last known
         id_of(image, digest)
         started = time.monotonic()
         decoded = await self._decode(content, need.image_size)

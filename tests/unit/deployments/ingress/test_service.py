@@ -252,7 +252,7 @@ async def test_a_url_that_changed_is_never_kept_under_its_old_digest(
     class Changed(FileSource):
         """Says the digest that it had when it was last read."""
 
-        async def content_id(self) -> str:
+        async def content_digest(self) -> str:
             return content_digest(self.file if self.reads else RED)
 
     answer = await click(service, ImageReference("t", Changed(BLUE), "pet"))

@@ -13,7 +13,7 @@ Results = TypeVar("Results")
 class ImageFile(Protocol):
     """An image that a request brought and nobody has read yet: base64 text, a multipart part or a URL."""
 
-    async def content_id(self) -> str:
+    async def content_digest(self) -> str:
         """Hex digest of the image file's bytes, often known without reading them (cached URLs). Raises as `content`."""
         ...
 

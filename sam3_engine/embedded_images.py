@@ -8,8 +8,9 @@ from cachetools import LRUCache
 from sam3_engine.embedding import Embedding
 from sam3_engine.engine import Engine
 from sam3_engine.features import Features
+from sam3_engine.image_ids import image_id as check_image_id
 from sam3_engine.images import DecodedImage
-from sam3_engine.sources import ChannelOrder, Content, ImageSource, content_id, decode, read_content
+from sam3_engine.sources import ChannelOrder, Content, ImageSource, content_digest, decode, read_content
 from sam3_engine.types import ImageSize
 
 
@@ -38,8 +39,11 @@ class EmbeddedImages:
     def get(self, image: ImageSource | None, image_id: str | None) -> EmbeddedImage:
         """The embedded image; encodes it only when its id is new, or names another image than before.
 
-        Without an id, the content's digest is the id. Raises ValueError for an id alone that is not known.
+        Without an id, the content's digest is the id. Raises ValueError for an id alone that is not known, and for
+        a value that is no id.
         """
+        if image_id is not None:
+            check_image_id(image_id)
         if image is None:
             known = self._look_up(image_id) if image_id else None
             if known is None:
@@ -49,7 +53,7 @@ class EmbeddedImages:
             return known
         content = read_content(image, self._channels)
         seen = content if isinstance(content, bytes) else self._decode(content)
-        digest = content_id(seen)
+        digest = content_digest(seen)
         image_id = image_id or digest
         known = self._look_up(image_id)
         if known is not None and known.digest == digest:

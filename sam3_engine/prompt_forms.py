@@ -73,6 +73,8 @@ def corner_box(box: Mapping[str, float]) -> Box:
     corners, sides = ("x0", "y0", "x1", "y1"), ("x", "y", "width", "height")
     expected = '{"x", "y", "width", "height"} with x, y its top-left corner, or {"x0", "y0", "x1", "y1"}'
     if isinstance(box, Mapping) and set(corners) <= box.keys():
+        if not box.keys().isdisjoint(sides):
+            raise ValueError(f"a box is {expected}, not both: {shown(box)}")
         x0, y0, x1, y1 = _numbers(box, corners, expected)
         return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
     x, y, width, height = _numbers(box, sides, expected)

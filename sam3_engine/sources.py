@@ -53,7 +53,7 @@ def read_content(source: ImageSource, channels: ChannelOrder = "bgr") -> Content
     raise TypeError(f"cannot read an image from a {type(source).__name__}")
 
 
-def content_id(content: bytes | DecodedImage) -> str:
+def content_digest(content: bytes | DecodedImage) -> str:
     """An id derived from a file's bytes, or from a picture as the model sees it: 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(content, bytes):

@@ -53,7 +53,7 @@ class Dispatcher:
         Raises UnknownImage, Overloaded, DeadlineExceeded, and the errors of `ImageFile.content`.
         """
         received = time.time()
-        digest = await image.source.content_id() if image.source else None
+        digest = await image.source.content_digest() if image.source else None
         image_id = _image_id(image, digest)
         job = PromptJob(
             image.tenant,
@@ -102,7 +102,7 @@ class Dispatcher:
         """Read, decode and resize the image, and have it encoded. Returns the job with the embedding's reference."""
         assert image.source is not None
         content = await image.source.content()
-        digest = await image.source.content_id()  # a URL may have changed since its id was last known
+        digest = await image.source.content_digest()  # a URL may have changed since its id was last known
         started = time.monotonic()
         decoded = await self._decode(content, need.image_size)
         timings.add({"decode": time.monotonic() - started})

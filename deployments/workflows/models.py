@@ -44,7 +44,7 @@ class FileSource:
         # Started at once: the digest is ready by the time that the worker has decoded the file.
         self._id = asyncio.ensure_future(asyncio.to_thread(content_digest, content))
 
-    async def content_id(self) -> str:
+    async def content_digest(self) -> str:
         """Digest of the file's bytes, the same as on the HTTP routes."""
         return await asyncio.shield(self._id)  # shared by several steps: cancelling one must not cancel it
 
@@ -62,7 +62,7 @@ class PixelSource:
         self._size = (height, width)
         self._pixels = pixels
 
-    async def content_id(self) -> str:
+    async def content_digest(self) -> str:
         """Digest of size and pixels."""
         return await asyncio.to_thread(content_digest, b"%dx%d:" % self._size + self._pixels)
 

@@ -62,7 +62,7 @@ class Server:
 
     def _predictions(self, answer: Document) -> list[Document]:
         found = self._part(answer, "predictions")
-        if not all({"confidence", "masks"} <= one.keys() for one in found):
+        if not all(isinstance(one.get("confidence"), int | float) and "masks" in one for one in found):
             raise self._no_server("its answer is not of sam3-serve")
         return found
 

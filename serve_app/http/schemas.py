@@ -4,7 +4,6 @@ Validation is strict: a number written as a string, or 1 for true, is a wrong ty
 as a missing optional field.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from sam3_engine.image_ids import ID_PATTERN, MAX_ID_CHARACTERS, image_id
 from sam3_engine.prompt_values import COORDINATE_LIMIT, label
 
 MAX_TEXT_CHARACTERS = 1000
@@ -28,7 +28,6 @@ MAX_PROMPTS = 16
 MAX_BOXES = 256
 MAX_VISUAL_PROMPTS = 256
 MAX_POINTS = 256
-MAX_ID_CHARACTERS = 512
 MAX_LIST = 1024
 """Longest list of images that is parsed; a server's own limit (SAM3_MAX_IMAGES) is lower."""
 
@@ -36,25 +35,20 @@ Coordinate = Annotated[float, Field(ge=-COORDINATE_LIMIT, le=COORDINATE_LIMIT, a
 Length = Annotated[float, Field(ge=0, le=COORDINATE_LIMIT, allow_inf_nan=False)]
 Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
-CONTROL_CHARACTERS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-"""Control characters and line separators, inside the brackets of a regular expression of any dialect."""
-_ID_PATTERN = rf"^(?!\.{{1,2}}$)[^{CONTROL_CHARACTERS}]+$"
-
 
 def _image_id(text: str) -> str:
-    if not re.fullmatch(_ID_PATTERN, text):
-        raise PydanticCustomError(
-            "image_id", "an image_id holds no control character, and is not '.' or '..'"
-        )
-    return text
+    try:
+        return image_id(text)
+    except ValueError as error:
+        raise PydanticCustomError("image_id", str(error)) from None
 
 
 ImageId = Annotated[
     str,
-    Field(min_length=1, max_length=MAX_ID_CHARACTERS, json_schema_extra={"pattern": _ID_PATTERN}),
+    Field(min_length=1, max_length=MAX_ID_CHARACTERS, json_schema_extra={"pattern": ID_PATTERN}),
     AfterValidator(_image_id),
 ]
-"""The one grammar of image ids, in bodies and paths. A name that no path can hold is no id: it could not be deleted."""
+"""An image's id, in bodies and paths."""
 IMAGE_ID: TypeAdapter[str] = TypeAdapter(ImageId)
 
 

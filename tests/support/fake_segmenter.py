@@ -116,7 +116,7 @@ class FakeSegmenter:
             if digest is None:
                 raise UnknownImage(image.image_id)
         else:
-            digest = await image.source.content_id()
+            digest = await image.source.content_digest()
         timings.cache = "hot"
         if (tenant, digest) not in self._images:
             assert image.source is not None

@@ -5,8 +5,8 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
+from sam3_engine.image_ids import CONTROL_CHARACTERS
 from serve_app.http.errors import InvalidRequest
-from serve_app.http.schemas import CONTROL_CHARACTERS
 
 _CONTROL = re.compile(f"[{CONTROL_CHARACTERS}]")
 

@@ -40,7 +40,7 @@ class FileImage:
         self._content = content
         self._id: str | None = None
 
-    async def content_id(self) -> str:
+    async def content_digest(self) -> str:
         """Digest of the bytes."""
         if self._id is None:
             self._id = await content_digest_off_loop(self._content)
@@ -59,7 +59,7 @@ class Base64Image:
         self._content: bytes | None = None
         self._id: str | None = None
 
-    async def content_id(self) -> str:
+    async def content_digest(self) -> str:
         """Digest of the decoded bytes: equal to that of the file itself."""
         if self._id is None:
             self._id = await content_digest_off_loop(await self.content())
@@ -84,7 +84,7 @@ class UrlImage:
         self._url = url
         self._image: FetchedImage | None = None
 
-    async def content_id(self) -> str:
+    async def content_digest(self) -> str:
         """Digest of the bytes that `content` gives."""
         return (await self._fetched()).digest
 

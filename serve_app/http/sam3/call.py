@@ -138,7 +138,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
 
 async def _check_reserved(image_id: str, source: ImageFile) -> None:
     """Raises InvalidRequest for an id that is reserved for other content, and the errors of `source.content`."""
-    if image_id.startswith(DERIVED_PREFIX) and image_id != derived_id(await source.content_id()):
+    if image_id.startswith(DERIVED_PREFIX) and image_id != derived_id(await source.content_digest()):
         raise InvalidRequest.one(
             f"ids that begin with {DERIVED_PREFIX} are reserved for the digest of the image's own file, and this "
             "image has another one: leave image_id out, or choose another name",

@@ -46,7 +46,7 @@ class FileSource:
     file: bytes
     reads: int = 0
 
-    async def content_id(self) -> str:
+    async def content_digest(self) -> str:
         return content_digest(self.file)
 
     async def content(self) -> bytes:

@@ -64,6 +64,7 @@ def test_a_concept_prompt_may_be_a_dict() -> None:
         (ANY_PROMPT(boxes=[{**XYWH, "x": True}]), "a box's x is a number, not True"),
         (ANY_PROMPT(boxes=[{**XYWH, "y": 1e10}]), "far outside every image"),
         (ANY_PROMPT(boxes=[{**XYWH, "width": -1}]), "not below 0"),
+        (ANY_PROMPT(boxes=[{**XYWH, "x0": 1, "y0": 1, "x1": 2, "y1": 2}]), "not both"),
         (ANY_PROMPT(text="star", output_prob_thresh=float("nan")), "output_prob_thresh is a finite number"),
         (ANY_PROMPT(text="star", output_prob_thresh=50), "lies between 0 and 1, not at 50"),
     ],

@@ -169,6 +169,14 @@ def test_the_least_recently_used_image_is_forgotten(engine: Counting) -> None:
         model.segment_image(image_id=ids[1], prompts=CLICK)
 
 
+@pytest.mark.parametrize("name", ["", "a\nb", ".."])
+def test_names_that_the_server_refuses_are_no_ids_here(
+    interactive: Sam3ForInteractiveImageSegmentation, name: str
+) -> None:
+    with pytest.raises(ValueError, match="an image_id"):
+        interactive.embed_image(picture(1), name)
+
+
 def test_threads_get_the_answers_of_their_own_images(
     interactive: Sam3ForInteractiveImageSegmentation,
 ) -> None:

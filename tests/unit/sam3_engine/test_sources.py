@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
-from sam3_engine.sources import content_id, decode, read_content
+from sam3_engine.sources import content_digest, decode, read_content
 
 RGB = np.zeros((20, 30, 3), dtype=np.uint8)
 RGB[..., 0] = 200
@@ -68,15 +68,15 @@ def test_a_file_has_one_id_wherever_it_comes_from(tmp_path: Path, url: str) -> N
     path = tmp_path / "shapes.png"
     path.write_bytes(png())
     contents = [read_content(source) for source in (path, png(), f"{url}/shapes.png")]
-    ids = {content_id(content) for content in contents if isinstance(content, bytes)}
+    ids = {content_digest(content) for content in contents if isinstance(content, bytes)}
     assert len(contents) == 3
     assert len(ids) == 1
-    assert ids != {content_id(png() + b"\0")}
+    assert ids != {content_digest(png() + b"\0")}
 
 
 def test_equal_bytes_of_another_shape_are_another_picture() -> None:
     wide, tall, flat = np.zeros((4, 8), np.uint8), np.zeros((8, 4), np.uint8), np.zeros((4, 8, 1), np.uint8)
-    ids = [content_id(decode(read_content(each), 16)) for each in (wide, tall, flat)]
+    ids = [content_digest(decode(read_content(each), 16)) for each in (wide, tall, flat)]
     assert ids[0] != ids[1], "though the model sees the same square"
     assert ids[0] == ids[2]
 

@@ -163,6 +163,143 @@ async def test_the_id_that_the_server_gave_can_be_reused_for_another_image(
     assert colour(await click(service, image(image_id=given)[0])) == "blue"
     assert (await click(service, image(RED)[0])).image_id == given
     assert colour(await click(service, image(image_id=given)[0])) == "red"
+<<<<<<< HEAD
+=======
+    assert len(pool.encoded) == 1
+
+
+async def test_ids_that_are_made_of_digests_ask_the_store_nothing(
+    service: SegmentationService, store: MemoryStore
+) -> None:
+    given = (await click(service, image(RED)[0])).image_id
+    store.calls.clear()
+    for reference in (image(RED), image(RED, given), image(image_id=given)):
+        await click(service, reference[0])
+    assert store.calls == []
+
+
+async def test_a_chosen_id_is_looked_up_while_the_decoder_works(
+    service: SegmentationService, store: MemoryStore, decoders: FakeDecoders
+) -> None:
+    await click(service, image(RED, "pet")[0])
+    decoders.jobs.clear()
+    store.calls.clear()
+    gate = store.gate = asyncio.Event()
+    running = asyncio.create_task(click(service, image(image_id="pet")[0]))
+    while not decoders.jobs:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert not running.done(), "the decoder has answered, and the store has not"
+    gate.set()
+    assert colour(await running) == "red"
+    assert len(decoders.jobs) == 1
+    assert store.calls == ["resolve"]
+
+
+async def test_an_id_that_another_process_gave_to_other_bytes_is_answered_for_these(
+    service: SegmentationService, store: MemoryStore
+) -> None:
+    await click(service, image(RED, "pet")[0])
+    await click(service, image(BLUE, "other")[0])
+    assert colour(await click(service, image(image_id="pet")[0])) == "red"
+    await store.bind("t", "pet", content_digest(BLUE))
+    assert colour(await click(service, image(image_id="pet")[0])) == "blue"
+    await store.delete("t", "pet")
+    with pytest.raises(UnknownImage):
+        await click(service, image(image_id="pet")[0])
+    with pytest.raises(UnknownImage):
+        await click(service, image(image_id="pet")[0])
+
+
+async def test_a_request_with_its_image_is_answered_when_its_id_names_it_and_not_before(
+    service: SegmentationService, store: MemoryStore, decoders: FakeDecoders
+) -> None:
+    await click(service, image(RED, "pet")[0])
+    gate = store.gate = asyncio.Event()
+    running = asyncio.create_task(click(service, image(RED, "other")[0]))
+    await asyncio.sleep(0.01)
+    assert not running.done()
+    gate.set()
+    assert colour(await running) == "red"
+    assert await store.resolve("t", "other") == content_digest(RED)
+
+
+async def test_an_image_that_the_store_has_lost_is_kept_again_when_it_is_sent_again(
+    service: SegmentationService, store: MemoryStore, pool: FakePool
+) -> None:
+    await click(service, image(RED, "pet")[0])
+    store.forget_everything()
+    with pytest.raises(UnknownImage):
+        await click(service, image(image_id="pet")[0])
+    assert colour(await click(service, image(RED, "pet")[0])) == "red"
+    assert colour(await click(service, image(image_id="pet")[0])) == "red"
+    assert await store.file("t", content_digest(RED)) is not None
+    assert len(pool.encoded) == 1, "the pool has its embedding all the time"
+
+
+async def test_a_url_that_changed_is_never_kept_under_its_old_digest(
+    service: SegmentationService, store: MemoryStore
+) -> None:
+    await click(service, image(RED)[0])
+    store.forget_everything()
+
+    class Changed(FileSource):
+        """Says the digest that it had when it was last read."""
+
+        async def content_digest(self) -> str:
+            return content_digest(self.file if self.reads else RED)
+
+    answer = await click(service, ImageReference("t", Changed(BLUE), "pet"))
+    assert colour(answer) == "blue"
+    assert await store.resolve("t", "pet") == content_digest(BLUE)
+    assert await store.file("t", content_digest(RED)) is None
+    assert colour(await click(service, image(image_id="pet")[0])) == "blue"
+
+
+async def test_while_the_store_is_away_known_content_is_answered_and_the_rest_is_asked_to_wait(
+    service: SegmentationService, store: MemoryStore
+) -> None:
+    given = (await click(service, image(RED, "pet")[0])).image_id
+    assert given == "pet"
+    store.away = True
+    assert colour(await click(service, image(RED)[0])) == "red"
+    assert colour(await click(service, image(image_id=derived_id(content_digest(RED)))[0])) == "red"
+    for reference in (image(image_id="pet"), image(RED, "pet"), image(BLUE), image(image_id="new")):
+        with pytest.raises(StoreAway):
+            await click(service, reference[0])
+    with pytest.raises(StoreAway):
+        await service.delete("t", "pet")
+    with pytest.raises(StoreAway):
+        await service.images("t")
+    assert not await service.store_answers()
+    assert await service.ready()
+    store.away = False
+    assert colour(await click(service, image(image_id="pet")[0])) == "red"
+    assert await service.store_answers()
+
+
+async def test_an_image_that_is_deleted_while_it_is_encoded_is_answered_and_not_kept(
+    service: SegmentationService, pool: FakePool, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure, digest = pool.ensure, content_digest(RED)
+
+    async def deleted_meanwhile(*arguments: Any) -> Any:
+        await service.delete("t", "pet")
+        return await ensure(*arguments)
+
+    monkeypatch.setattr(pool, "ensure", deleted_meanwhile)
+    run = decoders.run
+
+    async def answers_what_it_is_given(job: PromptJob) -> Reply:
+        return Answered(job.warm.size, dump_results([]), "warm") if job.warm else await run(job)
+
+    monkeypatch.setattr(decoders, "run", answers_what_it_is_given)
+    await click(service, image(RED, "pet")[0])
+    assert pool.pool.embeddings("t") == {}
+    for name in ("pet", derived_id(digest)):
+        with pytest.raises(UnknownImage):
+            await click(service, image(image_id=name)[0])
+>>>>>>> 132fac1 (Hold ids of the SDK to the grammar of the routes, and call a digest a digest)
 
 
 async def test_alternating_images_under_one_id_are_never_mixed(service: SegmentationService) -> None:

@@ -191,6 +191,11 @@ OTHER_SERVICES = {
         "application/json",
         b'{"prompt_results": [{"predictions": [{"confidence": 1, "masks": 7}]}]}',
     ),
+    "a wrong confidence": (
+        200,
+        "application/json",
+        b'{"prompt_results": [{"predictions": [{"confidence": "x", "masks": {"size": [1, 1], "counts": "1"}}]}]}',
+    ),
     "bytes": (200, "text/plain", b"\xff\xfe\x00\x80"),
     "an error page": (502, "text/html", b"<html>\n<b>Bad Gateway</b>\n</html>"),
     "an error without a word": (500, "text/plain", b""),

@@ -64,15 +64,15 @@ async def test_base64_and_file_have_the_same_id(size: int) -> None:
     content = bytes(size)
     sources = (FileImage(content), Base64Image(base64.b64encode(content).decode()))
     for source in sources:
-        assert await source.content_id() == content_digest(content)
+        assert await source.content_digest() == content_digest(content)
         assert await source.content() == content
-        assert await source.content_id() == content_digest(content)
+        assert await source.content_digest() == content_digest(content)
 
 
 async def test_base64_is_decoded_only_when_it_is_read() -> None:
     source = Base64Image("%")
     with pytest.raises(BadImage):
-        await source.content_id()
+        await source.content_digest()
 
 
 async def test_a_url_image_keeps_the_bytes_of_its_id() -> None:
@@ -86,7 +86,7 @@ async def test_a_url_image_keeps_the_bytes_of_its_id() -> None:
             return FetchedImage(str(self.count).encode(), f"id-{self.count}")
 
     source = UrlImage(cast("ImageFetcher", Changing()), "acme", "https://x")
-    assert await source.content_id() == "id-1"
+    assert await source.content_digest() == "id-1"
     assert await source.content() == b"1"
 
 

@@ -113,8 +113,8 @@ def test_a_list_of_images_is_answered_in_order(server: ServerProcess) -> None:
 
 def test_images_that_take_turns_under_one_id_are_never_mixed(server: ServerProcess) -> None:
     files = [
-        as_json(encoded(scene().resize((64, 48)))),
-        as_json(encoded(scene().rotate(90).resize((80, 60)))),
+        as_json(encoded(scene().resize((128, 96)))),
+        as_json(encoded(scene().rotate(90).resize((160, 120)))),
     ]
     truth = [click(server, image=file)["predictions"] for file in files]
     assert not alike(truth[0], truth[1])

@@ -7,6 +7,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 export VENV ?= .venv
+# Ray starts a dozen Python processes. Where each compiles what it imports, a server takes twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
 bin := $(VENV)/bin
 
 # `make serve PORT=9002` is `SAM3_PORT=9002 make serve`: every setting can come from the environment.

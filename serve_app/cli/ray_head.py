@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 from serve_app.cli import haproxy
+from serve_app.cli.agent_ports import chosen_agent_ports
 from serve_app.cli.ray_environment import apply, environment, new_token
 from serve_app.settings import Settings
 
@@ -75,15 +76,16 @@ def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
     try:
         try:
             with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-                ray.init(
-                    address="local",
-                    _node_ip_address=haproxy.LOOPBACK,
-                    _temp_dir=str(run_dir / RAY_DIR),
-                    include_dashboard=False,
-                    object_store_memory=store_bytes(settings),
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                )
+                with chosen_agent_ports():
+                    ray.init(
+                        address="local",
+                        _node_ip_address=haproxy.LOOPBACK,
+                        _temp_dir=str(run_dir / RAY_DIR),
+                        include_dashboard=False,
+                        object_store_memory=store_bytes(settings),
+                        log_to_driver=False,
+                        logging_level=logging.CRITICAL,
+                    )
                 host = haproxy.LOOPBACK if settings.haproxy else settings.host
                 serve.start(
                     proxy_location="HeadOnly",

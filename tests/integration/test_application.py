@@ -18,6 +18,7 @@ from PIL import Image
 from harness import exposed
 from harness.server import ServerProcess
 from harness.waiting import wait_until
+from serve_app.cli.addresses import QUIET_PORTS
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
 
@@ -174,6 +175,19 @@ def _is_loopback(address: str) -> bool:
     found = ipaddress.ip_address(address)
     mapped = getattr(found, "ipv4_mapped", None)
     return (mapped or found).is_loopback
+
+
+def test_a_node_has_the_agents_ports_that_were_chosen(server: ServerProcess) -> None:
+    """A raylet that is told 0 ends when an agent has not written its port within 15 seconds."""
+    (raylet,) = (child for child in server.descendants() if child.name() == "raylet")
+    told = dict(word[2:].split("=", 1) for word in raylet.cmdline() if word.startswith("--") and "=" in word)
+    ports = (
+        "metrics-agent-port",
+        "metrics-export-port",
+        "dashboard-agent-listen-port",
+        "runtime-env-agent-port",
+    )
+    assert all(int(told[name]) in QUIET_PORTS for name in ports)
 
 
 def test_the_ingress_never_loads_torch(server: ServerProcess) -> None:

@@ -1,8 +1,9 @@
 """Dispatches a request between decoder, pool and store. No torch, no Ray.
 
-The decoder first gets the image's digest alone. When it replies NeedImage, the image is read, decoded and
-resized off the event loop, the store keeps its file, and the pool has it encoded. Then the decoder gets the request
-again. docs/retries.md sets these retries beside all others.
+An image that this process has met goes to the decoder by its digest alone. When the decoder replies NeedImage, or when
+this process meets an image that a request brings, the image is read, decoded and resized off the event loop, the store
+keeps its file, and the pool has it encoded. Then the decoder gets the request with the embedding's reference.
+docs/retries.md sets these retries beside all others.
 """
 
 import asyncio
@@ -10,9 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+
+from cachetools import LRUCache
 
 from deployments.ingress.backends import DecoderClient, PoolClient
 from deployments.ingress.naming import Naming, chosen, id_of, leave
@@ -34,6 +37,7 @@ from sam3_engine.images import DecodedImage, decode_image
 
 ATTEMPTS = 3
 """Most times that an image is encoded because its embedding was lost between the pool and the decoder."""
+MOST_MET = 100_000
 UPDATE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Pauses between attempts to find a decoder and an encoder with the same model, while an update replaces them."""
 WORK = {"transfer", "prompt", "post"}
@@ -47,7 +51,7 @@ class _NeedsImage(Exception):
     """Neither decoder nor pool has the image, and the request did not bring it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dispatcher:
     """Sends each request to a decoder that can answer it. `executor`: decodes images of at most `max_image_pixels`."""
 
@@ -58,6 +62,10 @@ class Dispatcher:
     uses: Uses
     executor: Executor
     max_image_pixels: int
+    _met: LRUCache[tuple[str, str], bool] = field(init=False, default_factory=lambda: LRUCache(MOST_MET))
+    """Images, by tenant and digest, that some decoder has answered for."""
+    _need: NeedImage | None = field(init=False, default=None)
+    """What decoders last said that they need of a new image."""
 
     async def answer(
         self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
@@ -117,6 +125,8 @@ class Dispatcher:
         pauses, lost = iter(UPDATE_PAUSES_S), 0
         while lost < ATTEMPTS:
             try:
+                if encode and self._need and job.warm is None and (job.tenant, job.digest) not in self._met:
+                    job = await encode(job, self._need)
                 with _waiting(timings):
                     reply = await self.decoder.run(job)
                 match reply:
@@ -125,15 +135,18 @@ class Dispatcher:
                         timings.add(reply.stages)
                         timings.waited_s -= sum(map(reply.stages.__getitem__, WORK & reply.stages.keys()))
                         self.uses.note(job.tenant, job.digest)
+                        self._met[job.tenant, job.digest] = True
                         return reply, job
                     case Expired():
                         raise DeadlineExceeded
                     case NeedImage():
                         if encode is None:
                             raise _NeedsImage
+                        self._need = reply
                         job = await encode(job, reply)
                         lost += 1  # counts only if the decoder needs the image again
             except OtherModel:
+                self._need = None
                 if (pause := next(pauses, None)) is None:
                     raise Overloaded from None
                 with _waiting(timings):

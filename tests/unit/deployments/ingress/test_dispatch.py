@@ -69,3 +69,37 @@ async def test_when_no_decoder_has_the_encoders_model_the_request_is_refused(
     with pytest.raises(Overloaded):
         await red(dispatcher, new_image())
     assert [job.elsewhere for job in decoders.jobs] == [0, 1, 2, 3]
+
+
+async def test_a_new_image_is_encoded_before_a_decoder_is_asked(
+    dispatcher: Dispatcher, pool: FakePool, decoders: FakeDecoders
+) -> None:
+    assert await red(dispatcher, new_image())
+    assert [job.warm is None for job in decoders.jobs] == [True, False], "the first one says what decoders need"
+    decoders.jobs.clear()
+    assert not await red(dispatcher, ImageReference("t", FileSource(image_file("blue"))))
+    assert [job.warm is None for job in decoders.jobs] == [False]
+    assert len(pool.encoded) == 2
+
+
+async def test_an_image_that_was_met_is_not_read_again(dispatcher: Dispatcher, pool: FakePool) -> None:
+    blue = FileSource(image_file("blue"))
+    for source in (FileSource(RED), blue, blue):
+        await red(dispatcher, ImageReference("t", source))
+    assert blue.reads == 1
+    assert len(pool.encoded) == 2
+
+
+async def test_equal_content_of_another_tenant_is_new(dispatcher: Dispatcher, pool: FakePool) -> None:
+    for tenant in ("t", "t", "u"):
+        assert await red(dispatcher, ImageReference(tenant, FileSource(RED)))
+    assert len(pool.encoded) == 2
+
+
+async def test_what_decoders_need_is_asked_anew_after_an_update(
+    dispatcher: Dispatcher, pool: FakePool, decoders: FakeDecoders
+) -> None:
+    assert await red(dispatcher, new_image())
+    pool.model, decoders.models = "new", ("new",)
+    assert not await red(dispatcher, ImageReference("t", FileSource(image_file("blue"))))
+    assert [one.model for one in pool.encoded] == [MODEL, "new"]

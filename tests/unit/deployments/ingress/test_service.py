@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from deployments.ingress.service import SegmentationService
 from deployments.keys import content_digest, derived_id
-from deployments.messages import Answered, Expired, PromptJob, Reply
+from deployments.messages import Answered, Ensured, Expired, PromptJob, Reply
 from deployments.observe.metrics import LocalMetrics
 from deployments.protocol import (
     Answer,
@@ -401,19 +401,16 @@ async def test_the_wait_of_a_failed_request_is_known_too(
 
 
 async def test_another_requests_deadline_does_not_end_this_one(
-    service: SegmentationService, pool: FakePool, decoders: FakeDecoders, monkeypatch: pytest.MonkeyPatch
+    service: SegmentationService, pool: FakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had joined an encode whose first caller was in a hurry: the next one is its own."""
-    pool.error = DeadlineExceeded()
-    run, asked = decoders.run, 0
+    ensure = pool.ensure
 
-    async def later(job: PromptJob) -> Reply:
-        nonlocal asked
-        asked += 1
-        pool.error = None if asked > 1 else pool.error
-        return await run(job)
+    async def hurried(*args: Any) -> Ensured:
+        pool.error = None if pool.encoded else DeadlineExceeded()
+        return await ensure(*args)
 
-    monkeypatch.setattr(decoders, "run", later)
+    monkeypatch.setattr(pool, "ensure", hurried)
     answer = await click(service, image(RED)[0], Timings("1", deadline=time.time() + 60))
     assert answer.results
     assert len(pool.encoded) == 2

@@ -101,10 +101,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "ops",
             (
                 ("sum by (operation) (sam3:store_seconds_count:rate5m)", "{{operation}}"),
-                (
-                    "sum by (operation) (sam3:store_errors:rate5m or 0 * sam3:store_seconds_count:rate5m)",
-                    "failed, {{operation}}",
-                ),
+                ("sum by (operation) (sam3:store_errors:rate5m)", "failed, {{operation}}"),
             ),
             text="Failed ones: docs/store.md.",
         ),

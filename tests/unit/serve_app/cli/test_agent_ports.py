@@ -1,25 +1,43 @@
-import inspect
+from pathlib import Path
+from typing import Any
 
-from ray._private import parameter, worker
-from ray._private.node import Node
+import pytest
+from ray import NodeID, _raylet
+from ray._private import node, services
+from ray._private.services import start_raylet
 
 from serve_app.cli.addresses import QUIET_PORTS
 from serve_app.cli.agent_ports import AGENT_PORTS, chosen_agent_ports
 
 
-def test_a_node_that_is_started_in_the_block_knows_its_agents_ports() -> None:
-    original = parameter.RayParams
+def test_a_raylet_finds_its_agents_ports_in_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+
+    def started(node_id: str, session_dir: str, **named: Any) -> str:
+        told.update(named)
+        return "started"
+
+    monkeypatch.setattr(services, "start_raylet", started)
+    node_id = NodeID.from_random().hex()
     with chosen_agent_ports():
-        params = parameter.RayParams(num_cpus=2, metrics_export_port=None)
-        ports = [getattr(params, name) for name in AGENT_PORTS]
-    assert len({*ports}) == len(AGENT_PORTS)
-    assert all(port in QUIET_PORTS for port in ports)
-    assert params.num_cpus == 2
-    assert parameter.RayParams is original
+        asked: Any = services.start_raylet
+        assert asked(node_id, str(tmp_path), metrics_export_port=None, num_cpus=2) == "started"
+    assert told.pop("num_cpus") == 2
+    assert {*told} == {*AGENT_PORTS}
+    assert len({*told.values()} & {*QUIET_PORTS}) == len(AGENT_PORTS)
+    assert {path.name: int(path.read_text()) for path in tmp_path.iterdir()} == {
+        f"{name}_{node_id}": port for name, port in told.items()
+    }
+    assert services.start_raylet is started
 
 
-def test_ray_makes_its_parameters_where_we_replace_them() -> None:
-    """`ray.init` looks the class up when it is called, and the node passes its ports on to the raylet."""
-    looked_up = inspect.unwrap(worker.init).__code__.co_names
-    assert looked_up[looked_up.index("RayParams") - 1] == "parameter"
-    assert {*AGENT_PORTS} <= {*Node.start_raylet.__code__.co_names}
+def test_ray_starts_raylets_by_what_is_replaced() -> None:
+    """It looks the function up when it starts a node, names what is replaced, and calls the files so."""
+    code = node.Node.start_raylet.__code__
+    assert {"services", "start_raylet"} <= {*code.co_names}
+    assert {*AGENT_PORTS} <= {*code.co_names}
+    assert {"session_dir", "node_id", *AGENT_PORTS} <= {*start_raylet.__code__.co_varnames}
+    names = (name for name in dir(_raylet) if name.endswith("_PORT_NAME"))
+    assert {*AGENT_PORTS} <= {getattr(_raylet, name) for name in names}

@@ -71,15 +71,13 @@ def proxy(settings: Settings) -> dict[str, str]:
 
 def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[str, str], dict[str, str]]:
     """What to set in any case, and what to set unless it is set already. proxy_dir: for HAProxy's files."""
-    stats, metrics, fallback, autoscaler, dashboard = map(str, free_ports(5))
+    stats, metrics, fallback = map(str, free_ports(3))
     fixed = {
         # Ray takes loopback for this node's address (whatever the variable's name says), so that every part of it
         # binds 127.0.0.1; and each process asks for the token before it runs anything for anybody.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
-        "AUTOSCALER_METRIC_PORT": autoscaler,
-        "DASHBOARD_METRIC_PORT": dashboard,
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
         **proxy(settings),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(proxy_dir / "haproxy"),

@@ -10,8 +10,8 @@ from io import StringIO
 from pathlib import Path
 
 from serve_app.cli import haproxy
-from serve_app.cli.agent_ports import chosen_agent_ports
 from serve_app.cli.ray_environment import apply, environment, new_token
+from serve_app.cli.single_node import single_node
 from serve_app.settings import Settings
 
 RAY_DIR, PROXY_DIR = "ray", "h"
@@ -76,7 +76,7 @@ def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
     try:
         try:
             with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-                with chosen_agent_ports():
+                with single_node():
                     ray.init(
                         address="local",
                         _node_ip_address=haproxy.LOOPBACK,

@@ -19,7 +19,7 @@ from harness import exposed
 from harness.server import ServerProcess
 from harness.waiting import wait_until
 from serve_app.cli.addresses import QUIET_PORTS
-from serve_app.cli.agent_ports import AGENT_PORTS
+from serve_app.cli.single_node import AGENT_PORTS
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
 

@@ -19,7 +19,7 @@ def test_it_keeps_ray_on_loopback_and_behind_a_token(tmp_path: Path) -> None:
 def test_every_port_and_path_is_this_runs_own(tmp_path: Path) -> None:
     first, second = (environment(Settings(), tmp_path / name, "t")[0] for name in ("a", "b"))
     ports = [name for name in first if name.endswith("_PORT")]
-    assert len({first[name] for name in ports}) == len(ports) == 5
+    assert len({first[name] for name in ports}) == len(ports) == 3
     paths = [name for name, value in first.items() if str(tmp_path) in value]
     assert len(paths) == 6
     assert not {first[name] for name in paths} & {second[name] for name in paths}

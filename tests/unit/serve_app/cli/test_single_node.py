@@ -7,7 +7,7 @@ from ray._private import node, services
 from ray._private.services import start_raylet
 
 from serve_app.cli.addresses import QUIET_PORTS
-from serve_app.cli.agent_ports import AGENT_PORTS, chosen_agent_ports
+from serve_app.cli.single_node import AGENT_PORTS, LEFT_OUT, single_node
 
 
 def test_a_raylet_finds_its_agents_ports_in_their_files(
@@ -21,7 +21,7 @@ def test_a_raylet_finds_its_agents_ports_in_their_files(
 
     monkeypatch.setattr(services, "start_raylet", started)
     node_id = NodeID.from_random().hex()
-    with chosen_agent_ports():
+    with single_node():
         asked: Any = services.start_raylet
         assert asked(node_id, str(tmp_path), metrics_export_port=None, num_cpus=2) == "started"
     assert told.pop("num_cpus") == 2
@@ -33,11 +33,23 @@ def test_a_raylet_finds_its_agents_ports_in_their_files(
     assert services.start_raylet is started
 
 
-def test_ray_starts_raylets_by_what_is_replaced() -> None:
+def test_processes_without_a_use_are_left_out_in_the_block_only() -> None:
+    before = [getattr(node.Node, name) for name in LEFT_OUT]
+    with single_node():
+        nobody: Any = object()
+        assert [getattr(node.Node, name)(nobody) for name in LEFT_OUT] == [None] * len(LEFT_OUT)
+    assert [getattr(node.Node, name) for name in LEFT_OUT] == before
+
+
+def test_ray_starts_a_node_by_what_is_replaced() -> None:
     """It looks the function up when it starts a node, names what is replaced, and calls the files so."""
     code = node.Node.start_raylet.__code__
     assert {"services", "start_raylet"} <= {*code.co_names}
     assert {*AGENT_PORTS} <= {*code.co_names}
     assert {"session_dir", "node_id", *AGENT_PORTS} <= {*start_raylet.__code__.co_varnames}
+    assert {*LEFT_OUT} <= {
+        *node.Node.start_head_processes.__code__.co_names,
+        *node.Node.start_ray_processes.__code__.co_names,
+    }
     names = (name for name in dir(_raylet) if name.endswith("_PORT_NAME"))
     assert {*AGENT_PORTS} <= {getattr(_raylet, name) for name in names}

@@ -24,9 +24,10 @@ from sam3_engine.images import DecodedImage, decode_image, decode_picture
 ImageSource = str | PathLike[str] | bytes | bytearray | Image.Image | npt.NDArray[Any]
 """A path, an http(s) URL, the bytes of an image file, a Pillow image, or an array [H, W], [H, W, 1, 3 or 4].
 
-An array of uint8 is taken as it is. Other integers and floats of any size are brought to 8 bits by the rule for files of
-more than 8 bits (see `deep`): the middle 99 % of the values run from black to white. So a float array in [0, 1] and the
-same in [0, 255] are one picture. Pixels of every image are counted upright, the EXIF orientation of a Pillow image applied.
+An array of uint8 is taken as it is. Other integers and floats of any size are brought to 8 bits by the rule for files
+of more than 8 bits (see `deep`): the middle 99 % of the values run from black to white. So a float array in [0, 1] and
+the same in [0, 255] are one picture. Coordinates are pixels of the upright image: the EXIF orientation of a file or a
+Pillow image is applied.
 """
 
 ChannelOrder = Literal["bgr", "rgb"]

@@ -20,7 +20,10 @@ _NUMBERS = {
     6: "complex numbers",
 }
 """By the tag SampleFormat."""
-_READ = "integers of up to 16 bits and floats of 32 or 64 bits in 1, 3 or 4 channels, and integers of 32 bits in 1 channel"
+_READ = (
+    "integers of up to 16 bits and floats of 32 or 64 bits in 1, 3 or 4 channels, "
+    "and integers of 32 bits in 1 channel"
+)
 _BITS = {"unsigned integers": range(1, 17), "signed integers": range(1, 17), "floats": (32, 64)}
 
 

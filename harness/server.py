@@ -78,7 +78,7 @@ def environment(**settings: str) -> dict[str, str]:
     return {**inherited, **defaults, "RAY_metrics_report_interval_ms": "1000", **names}
 
 
-MAIN = "serve_app.cli.main"
+MAIN = "serve_app.cli.entry"
 
 
 def command(*arguments: str, module: str = MAIN, python: str = sys.executable) -> list[str]:

@@ -7,15 +7,12 @@ highest value that stands further from the next one than all others stand from e
 largest of its type. So 12 bits in 16, temperatures, heights, and a few dead pixels do not hide the picture.
 """
 
-import contextlib
-from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 Values = npt.NDArray[Any]
 """[H, W] or [H, W, 3 or 4], the colours in the order R, G, B, alpha."""
@@ -24,8 +21,6 @@ TAIL_PERCENT = 0.5
 HUGE = 1e30
 MOST_SAMPLED = 2**20
 """Values from which the range is found; of more, every n-th pixel counts."""
-NO_DATA_TAG = 42113
-"""GDAL's, as text."""
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -37,19 +32,6 @@ def is_deep(image: Image.Image) -> bool:
     return isinstance(image, PngImagePlugin.PngImageFile) and any(
         ";16" in str(tile[3]) for tile in image.tile
     )
-
-
-def no_data_value(image: Image.Image) -> float | None:
-    """The value that an opened TIFF file names as no data."""
-    return (
-        _number(image.tag_v2.get(NO_DATA_TAG)) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
-    )
-
-
-def _number(text: object) -> float | None:
-    with contextlib.suppress(TypeError, ValueError):
-        return float(str(text).strip("\0 ")) if text is not None else None
-    return None
 
 
 def read_whole(content: bytes) -> Values | None:
@@ -66,30 +48,6 @@ def read_whole(content: bytes) -> Values | None:
         return values
     channels = values.shape[2]
     return values[..., [2, 1, 0, 3][:channels]] if channels in (3, 4) else None
-
-
-@dataclass(frozen=True, slots=True)
-class TiffHeader:
-    """Size (width, height) of the upright first picture, and its no-data value."""
-
-    size: tuple[int, int]
-    no_data: float | None
-
-
-def tiff_header(content: bytes) -> TiffHeader | None:
-    """The header of a TIFF file, also of a kind that Pillow does not open; None for other files."""
-    if content[:4] not in (b"II*\0", b"MM\0*"):
-        return None
-    try:
-        file = BytesIO(content)
-        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-        file.seek(tags.next)
-        tags.load(file)
-        size = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
-        turned = tags.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        return TiffHeader(size[::-1] if turned else size, _number(tags.get(NO_DATA_TAG)))
-    except Exception:  # a broken file makes the reader raise anything
-        return None
 
 
 def to_eight_bits(values: Values, no_data: float | None = None) -> npt.NDArray[np.uint8]:

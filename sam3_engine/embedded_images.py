@@ -42,10 +42,8 @@ class EmbeddedImages:
         Without an id, the content's digest is the id. Raises ValueError for an id alone that is not known, and for
         a value that is no id.
         """
-        if image_id is not None:
-            check_image_id(image_id)
+        known = None if image_id is None else self._look_up(check_image_id(image_id))
         if image is None:
-            known = self._look_up(image_id) if image_id else None
             if known is None:
                 raise ValueError(
                     f"image_id {image_id!r} is not embedded here (any more): pass the image, too"
@@ -54,8 +52,8 @@ class EmbeddedImages:
         content = read_content(image, self._channels)
         seen = content if isinstance(content, bytes) else self._decode(content)
         digest = content_digest(seen)
-        image_id = image_id or digest
-        known = self._look_up(image_id)
+        if image_id is None:
+            image_id, known = digest, self._look_up(digest)
         if known is not None and known.digest == digest:
             return known
         decoded = self._decode(seen) if isinstance(seen, bytes) else seen

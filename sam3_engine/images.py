@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from sam3_engine.deep import TiffHeader, is_deep, no_data_value, read_whole, tiff_header, to_eight_bits
+from sam3_engine.deep import is_deep, read_whole, to_eight_bits
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.png import picture_only
+from sam3_engine.tiff import TiffHeader, no_data_value, tiff_header
 from sam3_engine.types import ImageSize
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -123,13 +124,16 @@ def open_upright(content: bytes, *, max_pixels: int | None = None) -> Image.Imag
     return _upright(_flatten(picture), orientation)
 
 
-def to_square(image: Image.Image, target: int) -> npt.NDArray[np.uint8]:
-    """Resize a picture of any mode to uint8 [target, target, 3] RGB. Its EXIF orientation is ignored.
+def decode_picture(image: Image.Image, target: int) -> DecodedImage:
+    """Resize a Pillow image of any mode to the model's square of side `target`.
 
     Antialiased bilinear on uint8, as torchvision's v2.Resize in the package's Sam3Processor: equal to within
-    one grey level, rarely two. Transparency and greyscale of more than 8 bits as in a file.
+    one grey level, rarely two. As in a file: the EXIF orientation that the image still carries, transparency, and
+    greyscale of more than 8 bits. Colours of more than 8 bits have lost the lower ones in Pillow.
     """
-    return np.array(_resize(_eight_bit(image), target))
+    picture, orientation = _eight_bit(image), _orientation(image)
+    square = _upright(_resize(picture, target), orientation)
+    return DecodedImage(_upright_size(image.size, orientation), np.array(square))
 
 
 class _UnknownTiff(Exception):
@@ -177,10 +181,8 @@ def _check_pixels(size: tuple[int, int], max_pixels: int | None) -> None:
 
 def _read_unknown(tiff: _UnknownTiff, content: bytes) -> Image.Image:
     values = read_whole(content)
-    if values is None or tuple(values.shape[:2]) != tiff.header.size[::-1]:
-        raise UnreadableImage(
-            "this TIFF image is broken, or its numbers, layout or compression are none that can be read"
-        )
+    if values is None or not tiff.header.describes(values):
+        raise UnreadableImage(tiff.header.refusal)
     return _seen(Image.fromarray(to_eight_bits(values, tiff.header.no_data)))
 
 

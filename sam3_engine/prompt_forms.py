@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sam3_engine.prompt_values import check_content, label, number, share, shown
+from sam3_engine.prompt_values import (
+    CORNERS,
+    SIDES,
+    check_content,
+    check_one_form,
+    label,
+    number,
+    share,
+    shown,
+)
 from sam3_engine.types import Box, ConceptPrompt, Point, VisualPrompt
 
 
@@ -70,21 +79,20 @@ def concept_prompts(
 
 def corner_box(box: Mapping[str, float]) -> Box:
     """(x0, y0, x1, y1) of a concept prompt's box. Raises ValueError for anything else."""
-    corners, sides = ("x0", "y0", "x1", "y1"), ("x", "y", "width", "height")
     expected = '{"x", "y", "width", "height"} with x, y its top-left corner, or {"x0", "y0", "x1", "y1"}'
-    if isinstance(box, Mapping) and set(corners) <= box.keys():
-        if not box.keys().isdisjoint(sides):
-            raise ValueError(f"a box is {expected}, not both: {shown(box)}")
-        x0, y0, x1, y1 = _numbers(box, corners, expected)
+    if isinstance(box, Mapping):
+        check_one_form(box.keys())
+    if isinstance(box, Mapping) and "x0" in box:
+        x0, y0, x1, y1 = _numbers(box, CORNERS, expected)
         return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
-    x, y, width, height = _numbers(box, sides, expected)
+    x, y, width, height = _numbers(box, SIDES, expected)
     return x, y, x + width, y + height
 
 
 def centre_box(box: Mapping[str, float]) -> Box:
     """(x0, y0, x1, y1) of a visual prompt's box, whose x, y is its centre. Raises ValueError for anything else."""
     expected = '{"x", "y", "width", "height"} with x, y its centre'
-    x, y, width, height = _numbers(box, ("x", "y", "width", "height"), expected)
+    x, y, width, height = _numbers(box, SIDES, expected)
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 

@@ -4,7 +4,7 @@ Every function raises ValueError, whose message says what is meant.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from numbers import Real
 from typing import Any
 
@@ -61,6 +61,21 @@ def check_content(kind: str | None, text: str | None, boxes: int, labels: int | 
         raise ValueError("a concept prompt needs a text or at least one box")
     if labels and labels != boxes:
         raise ValueError(f"box_labels needs one label per box: {labels} for {boxes}")
+
+
+CORNERS = ("x0", "y0", "x1", "y1")
+SIDES = ("x", "y", "width", "height")
+
+
+def check_one_form(box: Collection[str]) -> None:
+    """Check that the keys of a concept prompt's box are of one of its two forms: CORNERS or SIDES."""
+    corners = [name for name in CORNERS if name in box]
+    sides = [name for name in SIDES if name in box]
+    if corners and sides:
+        raise ValueError(
+            f"a box is given by {', '.join(SIDES)} or by {', '.join(CORNERS)}, not by both: "
+            f"this one has {', '.join(sides + corners)}"
+        )
 
 
 def check_inside(prompts: Sequence[ConceptPrompt | VisualPrompt], size: ImageSize) -> None:

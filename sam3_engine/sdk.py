@@ -7,7 +7,7 @@
 
 Objects keep the embeddings of their last images; their methods may be called from several threads. They raise
 UnreadableImage and ImageTooLarge for images, CheckpointError for weights, and ValueError for prompts of a wrong
-form, with values that mean nothing, or at places outside the image.
+form, with values that mean nothing, or at places outside the image. `sources.ImageSource` says what an image may be.
 """
 
 import time

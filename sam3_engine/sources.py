@@ -17,13 +17,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sam3_engine.deep import to_eight_bits
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
-from sam3_engine.images import DecodedImage, decode_image, to_square
-from sam3_engine.types import ImageSize
+from sam3_engine.images import DecodedImage, decode_image, decode_picture
 
 ImageSource = str | PathLike[str] | bytes | bytearray | Image.Image | npt.NDArray[Any]
-"""A path, an http(s) URL, the bytes of an image file, a Pillow image, or a uint8 array [H, W], [H, W, 3 or
-4]."""
+"""A path, an http(s) URL, the bytes of an image file, a Pillow image, or an array [H, W], [H, W, 1, 3 or 4].
+
+An array of uint8 is taken as it is. Other integers and floats of any size are brought to 8 bits by the rule for files
+of more than 8 bits (see `deep`): the middle 99 % of the values run from black to white. So a float array in [0, 1] and
+the same in [0, 255] are one picture. Coordinates are pixels of the upright image: the EXIF orientation of a file or a
+Pillow image is applied.
+"""
 
 ChannelOrder = Literal["bgr", "rgb"]
 """The order of the colours in an array; OpenCV uses "bgr". Alpha comes last in both."""
@@ -37,7 +42,7 @@ TIMEOUT_S = 30.0
 def read_content(source: ImageSource, channels: ChannelOrder = "bgr") -> Content:
     """The bytes of an image file, or a picture in memory.
 
-    Raises TypeError for an object of another kind, ValueError for an array of another dtype or shape, OSError for a
+    Raises TypeError for an object of another kind, ValueError for an array of no such dtype or shape, OSError for a
     path that cannot be read, and UnreadableImage or ImageTooLarge for a URL that gives no image file.
     """
     if isinstance(source, Image.Image):
@@ -65,8 +70,7 @@ def content_digest(content: bytes | DecodedImage) -> str:
 
 
 def decode(content: Content, target: int, max_pixels: int | None = None) -> DecodedImage:
-    """The picture, resized to the model's square. A file is turned upright; the EXIF orientation of a Pillow image
-    is ignored.
+    """The picture, upright and resized to the model's square.
 
     Raises UnreadableImage and ImageTooLarge as `images.decode_image`.
     """
@@ -85,22 +89,22 @@ def decode(content: Content, target: int, max_pixels: int | None = None) -> Deco
         raise
     except Exception as error:  # a picture that is opened but not read yet fails as its file would
         raise UnreadableImage(f"broken, truncated or closed image: {error}") from error
-    return DecodedImage(ImageSize(height, width), to_square(content, target))
+    return decode_picture(content, target)
 
 
 def _picture(array: npt.NDArray[Any], channels: ChannelOrder) -> Image.Image:
-    if array.dtype != np.uint8:
-        raise ValueError(f"expected an image array of uint8, got {array.dtype}")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"expected an image array of integers or floats, got {array.dtype}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
-        raise ValueError(
-            f"expected an image array of shape [H, W], [H, W, 3] or [H, W, 4], got {array.shape}"
-        )
+        raise ValueError(f"expected an image array of shape [H, W], or [H, W, 1, 3 or 4], got {array.shape}")
     if array.size == 0:
         raise UnreadableImage(f"the image has no pixels: {array.shape}")
     if array.ndim == 3 and channels == "bgr":
         array = array[..., [2, 1, 0, 3][: array.shape[2]]]
+    if array.dtype != np.uint8:
+        array = to_eight_bits(array)
     return Image.fromarray(np.ascontiguousarray(array))
 
 

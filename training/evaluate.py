@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from sam3_engine.encode_masks import concept_instances, visual_instance
 from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem, VisualMask
 from sam3_engine.features import Features
-from sam3_engine.regions import region_mask
 from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
 from training.concepts import ALL_CONCEPTS, OTHER_WORDS
 from training.samples import box_prompt, correction, exemplar, matching, one_click, several_clicks
@@ -111,11 +111,13 @@ def evaluate(engine: Engine, scenes: int = 200) -> dict[str, float]:
 
 
 def _masks(detections: ConceptDetections, size: ImageSize) -> list[npt.NDArray[np.bool_]]:
-    return [_full(logits, size) for logits in detections.mask_logits]
+    (instances,) = concept_instances([detections], size, "binary", None)
+    return [instance.masks for instance in instances]
 
 
-def _full(logits: torch.Tensor, size: ImageSize) -> npt.NDArray[np.bool_]:
-    return region_mask(logits, size).full()
+def answered(masks: Sequence[VisualMask], size: ImageSize) -> list[npt.NDArray[np.bool_]]:
+    """With small holes filled, as clients get them."""
+    return [visual_instance(mask, size, "binary").masks for mask in masks]
 
 
 def _concepts(
@@ -161,7 +163,7 @@ def _clicks(
     for name, prompts in kinds.items():
         masks = engine.segment_visual([VisualItem(features, scene.size, prompts)])[0]
         first = masks if name == "one-click" else first
-        report.add_masks(name, [_full(mask.mask_logits, scene.size) for mask in masks], truth)
+        report.add_masks(name, answered(masks, scene.size), truth)
     refined = []
     for index, (prompt, mask) in enumerate(zip(kinds["one-click"], first, strict=True)):
         cells = mask.low_res_logits.shape[0]
@@ -173,7 +175,7 @@ def _clicks(
         points = (*prompt.points, point) if point else prompt.points
         refined.append(VisualPrompt(points, previous_logits=mask.low_res_logits))
     masks = engine.segment_visual([VisualItem(features, scene.size, refined)])[0]
-    report.add_masks("refined", [_full(mask.mask_logits, scene.size) for mask in masks], truth)
+    report.add_masks("refined", answered(masks, scene.size), truth)
 
 
 def table(figures: dict[str, float]) -> str:

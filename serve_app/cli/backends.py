@@ -2,11 +2,12 @@
 
 import base64
 import json
+from dataclasses import dataclass
 from typing import Protocol
 
 import click
 
-from serve_app.cli.client import Refused, Unanswered, read_json
+from serve_app.cli.client import Refused, Unanswered, one_line, read_json
 from serve_app.cli.question import Document
 from serve_app.http.schemas import MAX_PROMPTS
 from serve_app.settings import Settings
@@ -14,11 +15,19 @@ from serve_app.settings import Settings
 TIMEOUT_S = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class ConceptAnswer:
+    """The answer to one concept prompt. predictions: in RLE. warnings: sentences about the prompt."""
+
+    predictions: list[Document]
+    warnings: list[str]
+
+
 class Backend(Protocol):
     """Answers prompts about an image."""
 
-    def concepts(self, content: bytes, prompts: list[Document], threshold: float) -> list[list[Document]]:
-        """Per prompt, its predictions in RLE."""
+    def concepts(self, content: bytes, prompts: list[Document], threshold: float) -> list[ConceptAnswer]:
+        """One answer per prompt."""
         ...
 
     def clicks(self, content: bytes, prompts: list[Document]) -> list[Document]:
@@ -37,13 +46,16 @@ class Server:
                 raise click.UsageError("the API key holds a character that no key has")
             self._headers["Authorization"] = f"Bearer {api_key}"
 
-    def concepts(self, content: bytes, prompts: list[Document], threshold: float) -> list[list[Document]]:
-        """Per prompt, its predictions in RLE."""
-        found: list[list[Document]] = []
+    def concepts(self, content: bytes, prompts: list[Document], threshold: float) -> list[ConceptAnswer]:
+        """One answer per prompt."""
+        found: list[ConceptAnswer] = []
         for start in range(0, len(prompts), MAX_PROMPTS):
             asked = {"prompts": prompts[start : start + MAX_PROMPTS], "output_prob_thresh": threshold}
             answer = self._post("/sam3/concept_segment", content, asked)
-            found += [self._predictions(result) for result in self._part(answer, "prompt_results")]
+            found += [
+                ConceptAnswer(self._predictions(result), self._warnings(result))
+                for result in self._part(answer, "prompt_results")
+            ]
         return found
 
     def clicks(self, content: bytes, prompts: list[Document]) -> list[Document]:
@@ -65,6 +77,11 @@ class Server:
         if not all(isinstance(one.get("confidence"), int | float) and "masks" in one for one in found):
             raise self._no_server("its answer is not of sam3-serve")
         return found
+
+    def _warnings(self, result: Document) -> list[str]:
+        """Those of servers that have some: an older one sends none."""
+        told = result.get("warnings", [])
+        return [one_line(str(text)) for text in told] if isinstance(told, list) else []
 
     def _part(self, answer: Document, name: str) -> list[Document]:
         found = answer.get(name)
@@ -94,13 +111,16 @@ class Local:
         self._concepts = SegmentAnything3(engine=engine)
         self._clicks = Sam3ForInteractiveImageSegmentation(engine=engine)
 
-    def concepts(self, content: bytes, prompts: list[Document], threshold: float) -> list[list[Document]]:
-        """Per prompt, its predictions in RLE."""
+    def concepts(self, content: bytes, prompts: list[Document], threshold: float) -> list[ConceptAnswer]:
+        """One answer per prompt."""
         answer = self._concepts.segment_image(
             content, prompts=prompts, output_prob_thresh=threshold, format="rle"
         )
         return [
-            [{"confidence": found.confidence, "masks": found.masks} for found in result.predictions]
+            ConceptAnswer(
+                [{"confidence": found.confidence, "masks": found.masks} for found in result.predictions],
+                result.warnings,
+            )
             for result in answer.prompt_results
         ]
 

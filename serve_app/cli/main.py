@@ -247,6 +247,3 @@ def drain(seconds: float, node: str | None) -> None:
 
 
 main.add_command(keys)
-
-if __name__ == "__main__":
-    main()

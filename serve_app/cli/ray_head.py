@@ -12,6 +12,7 @@ from pathlib import Path
 from serve_app.cli import haproxy
 from serve_app.cli.ray_environment import apply, environment, new_token
 from serve_app.cli.single_node import single_node
+from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
 
 RAY_DIR, PROXY_DIR = "ray", "h"
@@ -58,8 +59,9 @@ class RayNotStarted(Exception):
 
 
 @contextmanager
-def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
-    """Run Ray and Serve until the end of the block. Their processes also die when this process is killed.
+def ray_head(settings: Settings, run_dir: Path, stop: StopSignal | None = None) -> Iterator[None]:
+    """Run Ray and Serve until the end of the block. Their processes also die when this process is killed. stop: once
+    it is set, Serve is not started.
 
     Raises RayNotStarted: above all, Ray gives a node 30 seconds to start, which a busy machine may exceed.
     """
@@ -86,11 +88,12 @@ def ray_head(settings: Settings, run_dir: Path) -> Iterator[None]:
                         log_to_driver=False,
                         logging_level=logging.CRITICAL,
                     )
-                host = haproxy.LOOPBACK if settings.haproxy else settings.host
-                serve.start(
-                    proxy_location="HeadOnly",
-                    http_options={"host": host, "port": settings.port, "request_timeout_s": None},
-                )
+                if not stop:
+                    host = haproxy.LOOPBACK if settings.haproxy else settings.host
+                    serve.start(
+                        proxy_location="HeadOnly",
+                        http_options={"host": host, "port": settings.port, "request_timeout_s": None},
+                    )
         except Exception as error:  # Ray raises a plain Exception for a node that took too long
             first = str(error).strip().splitlines()[:1]
             raise RayNotStarted("".join(first) or type(error).__name__) from error

@@ -14,6 +14,7 @@ from sam3_engine.images import open_upright
 from sam3_engine.regions import RegionMask
 from sam3_engine.types import ImageSize
 from serve_app.cli.backends import Backend
+from serve_app.cli.client import one_line
 from serve_app.cli.outputs import refuse_unknown_picture, refuse_unwritable, write
 from serve_app.cli.question import Document, Question
 
@@ -28,14 +29,16 @@ class Finding:
 
 
 def ask(backend: Backend, content: bytes, question: Question) -> list[Finding]:
-    """All instances found, prompt by prompt."""
+    """All instances found, prompt by prompt. Prints the answers' warnings on stderr, one a line."""
     concepts, clicks = question.concepts(), question.clicks()
     found = []
     if concepts:
         answers = backend.concepts(content, concepts, question.threshold)
-        for prompt, predictions in zip(concepts, answers, strict=True):
+        for prompt, of_prompt in zip(concepts, answers, strict=True):
             label = prompt.get("text") or "example"
-            found += [Finding(label, one["confidence"], one["masks"]) for one in predictions]
+            for warning in of_prompt.warnings:
+                click.echo(f"warning: {one_line(label)[:40]}: {warning}", err=True)
+            found += [Finding(label, one["confidence"], one["masks"]) for one in of_prompt.predictions]
     if clicks:
         found += [
             Finding("object", one["confidence"], one["masks"]) for one in backend.clicks(content, clicks)

@@ -56,10 +56,10 @@ def run(settings: Settings) -> None:
             with (
                 progress(console, "starting Ray") as show,
                 store_of(settings, run_dir) as settings,
-                ray_head(settings, run_dir),
+                ray_head(settings, run_dir, stop),
             ):
                 stop.listen()
-                if deploy(settings, stop, show):
+                if not stop and deploy(settings, stop, show):
                     show("")
                     welcome(console, settings, time.monotonic() - started, run_dir)
                     stop.wait()

@@ -11,9 +11,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
+from starlette.types import Scope
 
 from deployments.protocol import DeadlineExceeded, OtherContent, Overloaded, UnknownImage
 from deployments.workflows.definitions import UnknownWorkflow
@@ -177,6 +180,16 @@ def routes_there_are(app: FastAPI) -> str:
     return f"it has {', '.join(listed)}. See /docs"
 
 
+def methods_there_are(app: FastAPI, scope: Scope) -> str:
+    """The methods of a request's path, as `Allow` lists them. Several routes may share a path."""
+    path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+    routes = [route for route in iter_route_contexts(app.routes) if route.path is not None]
+    matching = [route for route in routes if compile_path(str(route.path))[0].match(path)]
+    found = {name for route in matching for name in route.methods or ()}
+    found = found or {"GET"}  # a mount's files
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
+
+
 def install(app: FastAPI) -> None:
     """Make the app answer the table's errors, and starlette's own (404, 405), as `{"message": ...}`."""
 
@@ -186,13 +199,14 @@ def install(app: FastAPI) -> None:
         request.scope["state"]["exchange"].error = name_of(error)
         return answer
 
-    async def http_exception(_request: Request, error: Exception) -> JSONResponse:
+    async def http_exception(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         message, headers = error.detail, dict(error.headers or {})
         if error.status_code == 404 and message == HTTPStatus.NOT_FOUND.phrase:
             message = f"this server has no such route: {routes_there_are(app)}"
-        if "GET" in headers.get("Allow", ""):
-            headers["Allow"] += ", HEAD"
+        if error.status_code == 405:
+            headers["Allow"] = methods_there_are(app, request.scope)
+            message = f"this route has no such method: it has {headers['Allow']}"
         return JSONResponse({"message": message}, error.status_code, headers)
 
     for kind in (InvalidRequest, OtherContent, InList, *TABLE):

@@ -11,29 +11,34 @@ const ID_DIGITS = 10;
 const IDS_PER_IMAGE = 2 ** 13;
 
 /**
- * COCO's object detection format, with scores. Files of several images can be joined list by list: ids of images and
- * annotations follow from the image's digest, and a class has one id in all files (classes.js).
+ * COCO's object detection format, with scores, as a file. Files can be joined list by list: ids of images and annotations
+ * follow from the image's digest, and a class has one id in all files (classes.js).
+ * @param {{image: object, instances: import("./instances.js").Instance[]}[]} findings one for each image
  * @param {"polygons" | "rle"} segmentation
  */
-export function cocoOf(image, instances, model, segmentation) {
-  const ids = idsOf(instances.map((instance) => instance.category));
-  const imageId = parseInt(image.digest.slice(0, ID_DIGITS), 16);
-  return {
+export function cocoOf(findings, model, segmentation) {
+  const ids = idsOf(findings.flatMap(({ instances }) => instances.map(({ category }) => category)));
+  const document = {
     info: { description: `Segmented with sam3-serve, model ${model}`, version: "1.0" },
     licenses: [],
-    images: [{ id: imageId, file_name: image.name, width: image.width, height: image.height }],
+    images: findings.map(({ image }) => ({ id: idOf(image), file_name: image.name, width: image.width, height: image.height })),
     categories: classes().map((name, index) => ({ id: index + 1, name, supercategory: "" })),
-    annotations: instances.map((instance, index) => ({
-      id: imageId * IDS_PER_IMAGE + index,
-      image_id: imageId,
+    annotations: findings.flatMap(({ image, instances }) => instances.map((instance, index) => ({
+      id: idOf(image) * IDS_PER_IMAGE + index,
+      image_id: idOf(image),
       category_id: ids.get(keyOf(instance.category)),
       segmentation: segmentation === "rle" ? instance.mask.rle : polygonsOf(instance.mask),
       bbox: boundsOf(instance.mask),
       area: instance.area,
       iscrowd: 0,
       score: instance.score,
-    })),
+    }))),
   };
+  return new Blob([JSON.stringify(document, null, 1)], { type: "application/json" });
+}
+
+function idOf({ digest }) {
+  return parseInt(digest.slice(0, ID_DIGITS), 16);
 }
 
 /** One PNG per instance, in a ZIP. */

@@ -16,6 +16,7 @@ import { imagePicker } from "./picker.js";
 import { listenToPointers } from "./pointer.js";
 import { preference, setPreference } from "./preferences.js";
 import { listenToScrolling } from "./scrolling.js";
+import { findingsOf } from "./row_export.js";
 import { apiKey, setApiKey } from "./session.js";
 import { curl, python } from "./snippets.js";
 import { Stage } from "./stage.js";
@@ -262,9 +263,10 @@ const clicks = {
   key: showKeyDialog,
   help: () => byId("help-dialog").showModal(),
   copy: copyCode,
-  "export-coco": () => save("coco.json", () => new Blob([JSON.stringify(cocoOf(page.image, page.exported, model, byId("segmentation").value), null, 1)], { type: "application/json" })),
+  "export-coco": () => save("coco.json", () => coco([{ image: page.image, instances: page.exported }])),
   "export-masks": () => save("masks.zip", () => masksOf(page.exported)),
   "export-overlay": () => save("overlay.png", () => overlayOf(page.image, page.exported)),
+  "export-row": saveRow,
 };
 for (const [id, run] of Object.entries(clicks)) byId(id).addEventListener("click", run);
 for (const button of byId("tools").querySelectorAll("[data-tool]")) {
@@ -282,6 +284,46 @@ async function copyCode() {
   announce("Copied.");
   setText(byId("copy-label"), "Copied");
   setTimeout(() => setText(byId("copy-label"), "Copy"), 1500);
+}
+
+function coco(findings) {
+  return cocoOf(findings, model, byId("segmentation").value);
+}
+
+/** Save one COCO file of all images of the row. */
+async function saveRow() {
+  byId("export-row").disabled = true;
+  try {
+    const entries = [...album.entries];
+    const works = await Promise.all(entries.map(async (entry) => ({ entry, state: await stateOf(entry) })));
+    const findings = await findingsOf(works, new Client(root, apiKey), page.distinct, ({ name }, number, of) => {
+      notify(`Collecting image ${number} of ${of}: ${name}`, { kind: "hint" });
+    });
+    const without = entries.length - findings.length;
+    if (!findings.length) return notify("Nothing was asked on these images yet: there is nothing to export.", { kind: "hint" });
+    download(coco(findings), "images_coco.json");
+    notify(
+      `Saved ${count(findings.length, "image")} with ${count(findings.flatMap(({ instances }) => instances).length, "instance")}.` +
+        (without ? ` ${count(without, "image")} without prompts ${without === 1 ? "was" : "were"} left out.` : ""),
+      { kind: "hint" },
+    );
+    schedule();
+  } catch (error) {
+    if (error.status === 401) askForKey(saveRow);
+    else notify(`Nothing was saved. ${error.message}`, { label: "Try again", run: saveRow });
+  } finally {
+    byId("export-row").disabled = false;
+  }
+}
+
+/** The state of the work on an image of the row. */
+async function stateOf(entry) {
+  if (entry.digest === page.image?.digest) return page.state;
+  return (await store.work(entry.digest))?.value ?? State.EMPTY;
+}
+
+function count(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 async function save(suffix, make) {

@@ -116,6 +116,13 @@ def test_422_says_where(client: Client) -> None:
     }
 
 
+@pytest.mark.parametrize("extra", [{"x0": 1, "y0": 1, "x1": 6, "y1": 6}, {"x0": 1}, {"y1": 6}])
+def test_a_box_in_both_forms_is_422_that_names_the_fields(client: Client, extra: dict[str, int]) -> None:
+    (item,) = client.concept(prompt(type="visual", boxes=[BOX, {**BOX, **extra}]), expect=422)["detail"]
+    assert item["loc"] == ["body", "prompts", 0, "boxes", 1]
+    assert f"not by both: this one has x, y, width, height, {', '.join(extra)}" in item["msg"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -191,13 +198,41 @@ def test_unknown_models_are_404(client: Client, model_id: str) -> None:
     assert "sam3/sam3_final" in message
 
 
-def test_unknown_routes_and_methods_have_messages(server: str) -> None:
+def test_unknown_routes_have_messages(server: str) -> None:
     missing = requests.get(f"{server}/sam4", timeout=PATIENCE_S)
     assert missing.status_code == 404
-    wrong = requests.get(server + CONCEPT, timeout=PATIENCE_S)
-    assert (wrong.status_code, wrong.json()) == (405, {"message": "Method Not Allowed"})
-    assert wrong.headers["allow"] == "POST"
-    assert requests.post(f"{server}/info", timeout=PATIENCE_S).headers["allow"] == "GET, HEAD"
+    assert set(missing.json()) == {"message"}
+
+
+METHODS = {
+    "/": "GET, HEAD",
+    "/info": "GET, HEAD",
+    "/docs": "GET, HEAD",
+    "/docs/assets/swagger-ui.css": "GET, HEAD",
+    "/openapi.json": "GET, HEAD",
+    CONCEPT: "POST",
+    VISUAL: "POST",
+    EMBED: "POST",
+    "/sam3/images": "GET, HEAD",
+    "/sam3/images/scan": "DELETE",
+    "/playground/picture": "GET, HEAD, POST",
+    "/workflows/blocks/describe": "GET, HEAD, POST",
+    "/anyone/workflows/any": "POST",
+}
+
+
+EVERY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+@pytest.mark.parametrize(
+    ("route", "method"),
+    [(route, one) for route in METHODS for one in EVERY_METHOD if one not in METHODS[route]],
+)
+def test_other_methods_are_405_that_says_which_there_are(server: str, route: str, method: str) -> None:
+    wrong = requests.request(method, server + route, timeout=PATIENCE_S)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, METHODS[route])
+    if method != "HEAD":
+        assert wrong.json() == {"message": f"this route has no such method: it has {METHODS[route]}"}
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_a_node_that_is_drained_under_load_fails_no_request(deployed: Deployed) 
         node_id = node_of(deployed, leaving)
         assert node_id in before
         drained = subprocess.run(
-            [sys.executable, "-m", "serve_app.cli.main", "drain", "--node", node_id, "--seconds", "120"],
+            [sys.executable, "-m", "serve_app.cli.entry", "drain", "--node", node_id, "--seconds", "120"],
             env=leaving.environment,
             capture_output=True,
             text=True,

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from deployments.protocol import Answer, ConceptRequest
-from sam3_engine.prompt_values import check_content
+from sam3_engine.prompt_values import check_content, check_one_form
 from sam3_engine.types import Box as Corners
 from sam3_engine.types import ConceptPrompt, ConceptResult, MaskFormat
 from serve_app.http.models import check_model_id
@@ -79,9 +80,20 @@ class BoxXYXY(RequestModel):
         return (min(self.x0, self.x1), min(self.y0, self.y1), max(self.x0, self.x1), max(self.y0, self.y1))
 
 
+def _one_form(value: Any) -> Any:
+    """A box in both forms at once would be a guess."""
+    if isinstance(value, dict):
+        try:
+            check_one_form(value)
+        except ValueError as error:
+            raise PydanticCustomError("box", str(error)) from None
+    return value
+
+
 ExemplarBox = Annotated[
     Annotated[Box, Tag("<xywh>")] | Annotated[BoxXYXY, Tag("<xyxy>")],
     Discriminator(tag_by_key("x0", "<xyxy>", "<xywh>")),
+    BeforeValidator(_one_form),
 ]
 
 

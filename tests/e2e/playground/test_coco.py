@@ -9,12 +9,19 @@ import pytest
 from pycocotools import mask as masks
 from pycocotools.coco import COCO
 
+from tests.e2e.playground.test_errors import expected
 from tests.support.browser import Playground
+from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import HEIGHT, SHAPES, WIDTH, box_iou, encoded, ring, scene
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )  # pycocotools 2.0
+
+
+WHOLE_ROW = "Save all images as one COCO file"
+SQUARE_TURNED = (102, 58)
+"""A pixel of the blue square in the scene that was turned by 90 degrees."""
 
 
 def saved(playground: Playground, folder: Path) -> Any:
@@ -81,6 +88,63 @@ def test_files_of_several_images_can_be_joined(playground: Playground, tmp_path:
     names = {one["id"]: one["name"] for one in coco.loadCats(coco.getCatIds())}
     shown = [names[one["category_id"]] for one in coco.loadAnns([one["id"] for one in second["annotations"]])]
     assert sorted(shown) == ["blue square", "red circle", "red circle"]
+
+
+def test_one_file_of_all_images_of_the_row(
+    playground: Playground, fake: FakeSegmenter, tmp_path: Path
+) -> None:
+    """After a reload too; with names, deletions and hidden prompts; without the images that nothing was asked on."""
+    playground.load_all(
+        {"a.png": encoded(scene()), "b.png": encoded(ring()), "c.png": encoded(scene().rotate(90))}
+    )
+    playground.find("red circle, blue square")
+    playground.page.get_by_role("button", name="Delete red circle 1").click()
+    playground.settle()
+    playground.page.locator("#row-images button").last.click()
+    playground.settle()
+    assert playground.shown_image() == "c.png"
+    playground.page.get_by_role("button", name="Hide red circle", exact=True).click()
+    playground.settle()
+    playground.keys("n")
+    playground.click(*SQUARE_TURNED)
+    playground.page.get_by_label("Class of Object 1").fill("tile")
+    playground.page.keyboard.press("Enter")
+    playground.settle()
+    one = saved(playground, tmp_path)
+    playground.reload()
+    path = playground.saved(WHOLE_ROW, tmp_path)
+    assert path.name == "images_coco.json"
+    coco = COCO(path)
+    images = coco.loadImgs(coco.getImgIds())
+    assert [image["file_name"] for image in images] == ["a.png", "c.png"]
+    assert [(image["width"], image["height"]) for image in images] == [(WIDTH, HEIGHT)] * 2
+    names = {each["id"]: each["name"] for each in coco.loadCats(coco.getCatIds())}
+    found = [
+        sorted(names[each["category_id"]] for each in coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]])))
+        for image in images
+    ]
+    assert found == [["blue square", "red circle"], ["blue square", "tile"]]
+    whole = json.loads(path.read_text())
+    assert [each for each in whole["annotations"] if each["image_id"] == images[1]["id"]] == one[
+        "annotations"
+    ]
+    playground.wait_for_notice("Saved 2 images with 4 instances. 1 image without prompts was left out.")
+
+
+def test_nothing_is_saved_when_one_image_of_the_row_fails(
+    playground: Playground, fake: FakeSegmenter, tmp_path: Path
+) -> None:
+    playground.load_all({"a.png": encoded(scene()), "b.png": encoded(ring())})
+    playground.page.get_by_role("button", name=WHOLE_ROW).click()
+    playground.wait_for_notice("Nothing was asked on these images yet")
+    playground.find("red circle")
+    playground.keys("Escape", "]")
+    fake.error, fake.failures = RuntimeError(), 1
+    playground.page.get_by_role("button", name=WHOLE_ROW).click()
+    playground.wait_for_notice("Nothing was saved. a.png: Internal error.")
+    expected(playground)
+    with playground.page.expect_download():
+        playground.page.get_by_role("button", name="Try again").click()
 
 
 def test_clicked_objects_are_named(playground: Playground, tmp_path: Path) -> None:

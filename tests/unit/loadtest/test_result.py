@@ -96,7 +96,7 @@ def test_processes_are_grouped_by_what_they_are() -> None:
     assert group_of(["ray::ServeReplica:sam3:Ingress.run"]) == "Ingress"
     assert group_of(["ray::PoolShard"]) == "pool"
     assert group_of(["/x/haproxy", "-f", "y"]) == "haproxy"
-    assert group_of(["python", "-m", "serve_app.cli.main", "up"]) == "sam3-serve up"
+    assert group_of(["python", "-m", "serve_app.cli.entry", "up"]) == "sam3-serve up"
     assert group_of(["/ray/raylet"]) == "ray"
 
 

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from sam3_engine.deep import NO_DATA_TAG, to_eight_bits
+from sam3_engine.deep import to_eight_bits
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
-from sam3_engine.images import decode_image, open_upright, probe, to_square
+from sam3_engine.images import decode_image, decode_picture, open_upright, probe
+from sam3_engine.tiff import NO_DATA_TAG
 
 RAMP = np.linspace(0, 1, 60 * 80).reshape(60, 80)
 COLOURS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=2)
@@ -136,7 +137,7 @@ def test_a_large_pictures_range_is_found_from_all_its_channels() -> None:
 def test_pictures_in_memory_follow_the_same_rule() -> None:
     values = (RAMP * 4095).astype(np.uint16)
     from_file = decode_image(png(values), max_pixels=9999, target=32).square
-    assert np.array_equal(to_square(Image.fromarray(values), 32), from_file)
+    assert np.array_equal(decode_picture(Image.fromarray(values), 32).square, from_file)
 
 
 def test_the_limit_of_pixels_holds_for_files_that_pillow_does_not_open() -> None:

@@ -19,10 +19,10 @@ from sam3_engine.images import (
     DRAFT,
     DecodedImage,
     decode_image,
+    decode_picture,
     lift_pillow_limit,
     open_upright,
     probe,
-    to_square,
 )
 from sam3_engine.types import ImageSize
 
@@ -67,7 +67,7 @@ def test_every_format_is_read(image_format: str) -> None:
     assert decoded.size == ImageSize(61, 90)
     assert decoded.square.shape == (32, 32, 3)
     assert decoded.square.dtype == np.uint8
-    assert difference(decoded.square, to_square(photo(90, 61, grain=0), 32)).mean() < 4
+    assert difference(decoded.square, decode_picture(photo(90, 61, grain=0), 32).square).mean() < 4
     with Image.open(BytesIO(content)) as stored:
         assert np.array_equal(np.asarray(open_upright(content)), np.asarray(stored.convert("RGB")))
     assert probe(content).format == image_format
@@ -136,7 +136,7 @@ def test_exif_orientation_is_applied(image_format: str, orientation: int) -> Non
     decoded = decode(content, 48)
     assert decoded.size == probe(content).size == (upright.height, upright.width)
     assert decoded.size == ((90, 60) if orientation >= 5 else (60, 90))
-    assert difference(decoded.square, to_square(upright, 48)).max() <= 1
+    assert difference(decoded.square, decode_picture(upright, 48).square).max() <= 1
     assert np.array_equal(np.asarray(open_upright(content)), np.asarray(upright))
 
 
@@ -171,7 +171,7 @@ def test_an_alpha_channel_of_zeros_is_ignored(mode: str) -> None:
     hidden.putalpha(0)
     for content in (encode(hidden, "PNG"), encode(hidden, "WEBP", lossless=True, exact=True)):
         assert np.array_equal(np.asarray(open_upright(content)), np.asarray(picture.convert("RGB")))
-        assert difference(decode(content).square, to_square(picture, 32)).max() <= 1
+        assert difference(decode(content).square, decode_picture(picture, 32).square).max() <= 1
 
 
 def test_a_half_transparent_colour_is_mixed() -> None:
@@ -183,7 +183,7 @@ def test_a_half_transparent_colour_is_mixed() -> None:
     "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "HSV"]
 )
 def test_every_colour_mode_becomes_rgb(mode: str) -> None:
-    square = to_square(Image.new(mode, (9, 7)), 5)
+    square = decode_picture(Image.new(mode, (9, 7)), 5).square
     assert square.shape == (5, 5, 3)
     assert square.dtype == np.uint8
 

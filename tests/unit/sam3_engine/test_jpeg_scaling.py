@@ -10,7 +10,7 @@ from PIL import Image
 
 from sam3_engine.encode_masks import visual_instance
 from sam3_engine.engine import Engine, VisualItem
-from sam3_engine.images import decode_image, to_square
+from sam3_engine.images import decode_image, decode_picture
 from sam3_engine.spec import TINY
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 from training.scenes import Scene, draw_scene, render
@@ -56,7 +56,7 @@ def test_masks_stay_where_they_are(tiny: Engine, paint: Callable[[Scene], Pixels
         Image.fromarray(paint(scene)).save(file, "JPEG", quality=90)
         squares = [
             decode_image(file.getvalue(), max_pixels=10**8, target=side).square,
-            to_square(Image.open(file), side),
+            decode_picture(Image.open(file), side).square,
         ]
         clicks = [
             VisualPrompt((Point((x0 + x1) / 2, (y0 + y1) / 2),))

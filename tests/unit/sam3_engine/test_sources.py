@@ -5,10 +5,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from sam3_engine.deep import to_eight_bits
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.sources import content_digest, decode, read_content
 
@@ -94,7 +96,69 @@ def test_greyscale_arrays() -> None:
     assert (decode(read_content(np.full((4, 4), 7, np.uint8)), 4).square == 7).all()
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros(4, np.uint8)])
+RAMP = np.linspace(0, 1, 12 * 16).reshape(12, 16)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most"),
+    [
+        ("uint16", 4095),
+        (">u2", 65535),
+        ("int16", 3000),
+        ("int32", 10**6),
+        ("int64", 10**12),
+        ("float16", 1),
+        ("float32", 1),
+        ("float64", 255),
+    ],
+)
+def test_deep_arrays_are_stretched_as_deep_files_are(dtype: str, most: int) -> None:
+    grey = (RAMP * most).astype(dtype)
+    square = decode(read_content(grey), 16).square
+    assert square.min() < 8
+    assert square.max() > 247
+    assert np.array_equal(square[..., 0], decode(Image.fromarray(to_eight_bits(grey)), 16).square[..., 0])
+    colours = np.stack([grey, grey // 2 if most > 1 else grey / 2, grey * 0], axis=2)
+    seen = decode(read_content(colours, "rgb"), 16).square
+    assert np.array_equal(decode(read_content(colours[..., ::-1]), 16).square, seen)
+    assert seen[..., 0].max() > 240 > seen[..., 1].max() > 110 > seen[..., 2].max() == 0
+
+
+def test_deep_arrays_are_the_picture_that_their_file_is() -> None:
+    colours = (np.stack([RAMP, RAMP[::-1], RAMP * 0.3], axis=2) * 4095).astype(np.uint16)
+    done, content = cv2.imencode(".png", colours)
+    assert done
+    expected = decode(content.tobytes(), 16)
+    assert np.array_equal(decode(read_content(colours), 16).square, expected.square)
+
+
+def test_an_opened_image_is_upright_as_its_file_is() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for image_format in ("JPEG", "PNG", "WEBP", "TIFF"):
+        file = BytesIO()
+        Image.fromarray(RGB).save(file, image_format, exif=exif)
+        expected = decode(file.getvalue(), 16)
+        assert expected.size == (30, 20)
+        with Image.open(file) as opened:
+            for image in (opened, opened.copy(), ImageOps.exif_transpose(opened), opened.convert("RGBA")):
+                decoded = decode(image, 16)
+                assert decoded.size == expected.size, image_format
+                distance = np.abs(decoded.square.astype(int) - expected.square.astype(int)).max()
+                assert distance <= 1, f"{image_format}: resized before it was turned, or after"
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3), bool),
+        np.zeros((4, 4, 3), complex),
+        np.full((4, 4, 3), None),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((4, 4, 2)),
+        np.zeros(4, np.uint8),
+    ],
+)
 def test_other_arrays_are_refused(array: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected an image array"):
         read_content(array)

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from sam3_engine.encode_masks import visual_instance
+from sam3_engine.engine import VisualMask
 from sam3_engine.spec import TINY
-from training.evaluate import GATE, Tally, table
+from sam3_engine.types import ImageSize
+from training.evaluate import GATE, Tally, answered, table
 from training.recipe import WEIGHTS, StepSize, draw_batch, full_step
 from training.states import averaged_model
 from training.train import Plan, Trainee, learning_rate, run
@@ -96,3 +99,14 @@ def test_the_table_shows_every_bar() -> None:
     shown = table(dict.fromkeys(GATE, 0.5))
     for name, bar in GATE.items():
         assert f"| {name} | 0.500 | {bar:.2f} |" in shown
+
+
+def test_clicks_are_measured_on_the_masks_that_clients_get() -> None:
+    """With small holes filled."""
+    logits = torch.full((56, 56), 4.0)
+    logits[20:24, 20:24] = -4.0
+    size = ImageSize(112, 112)
+    mask = VisualMask(0.9, logits, logits.numpy())
+    (measured,) = answered([mask], size)
+    assert measured.all()
+    assert np.array_equal(measured, visual_instance(mask, size, "binary").masks)

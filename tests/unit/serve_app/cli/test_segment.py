@@ -69,6 +69,18 @@ def test_a_text_finds_every_instance_and_draws_it(server: str, picture: Path) ->
     assert changed(picture, drawn, SQUARE) > 0.9
 
 
+def test_warnings_of_an_answer_are_on_stderr_one_a_line(server: str, picture: Path) -> None:
+    output = picture.parent / "out.png"
+    texts = ["--text", "red circle", "--text", "red circle " * 16, "--text", "red " * 33]
+    done = CliRunner().invoke(main, ["segment", str(picture), "-o", str(output), "--url", server, *texts])
+    assert done.exit_code == 0, done.output
+    first, second = done.stderr.splitlines()
+    assert first.startswith("warning: red circle red circle")
+    assert "has 32 tokens, and the model reads only the first 30" in first
+    assert "has 33 tokens" in second
+    assert "warning: " not in done.stdout
+
+
 def test_a_click_finds_one_object(server: str, picture: Path) -> None:
     code, output, drawn = segment(picture, "--url", server, "--point", "70,80")
     assert code == 0, output

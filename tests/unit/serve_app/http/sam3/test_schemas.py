@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from deployments.protocol import ConceptRequest, VisualRequest
+from sam3_engine.prompt_forms import corner_box
 from sam3_engine.types import ConceptPrompt, Point, VisualPrompt
 from serve_app.http.errors import UnsupportedFormat
 from serve_app.http.sam3.concept import Sam3SegmentationFields
@@ -65,9 +66,12 @@ def test_a_threshold_of_zero_is_not_left_out() -> None:
     assert [prompt.score_threshold for prompt in asked.prompts] == [0, 0]
 
 
-def test_a_box_with_the_keys_of_both_forms_is_read_by_its_corners() -> None:
+def test_a_box_with_the_keys_of_both_forms_is_refused_as_by_the_sdk() -> None:
     box = {"x": 50, "y": 50, "width": 1, "height": 1, "x0": 1, "y0": 2, "x1": 3, "y1": 4}
-    assert concept(prompts=[{"boxes": [box]}]).prompts[0].boxes == ((1, 2, 3, 4),)
+    with pytest.raises(ValidationError, match="not by both"):
+        concept(prompts=[{"boxes": [box]}])
+    with pytest.raises(ValueError, match="not by both"):
+        corner_box(box)
 
 
 @pytest.mark.parametrize("label", [0, 1, 0.0, 1.0, True, False])

@@ -23,6 +23,7 @@ from serve_app.http.around.observe import Observe, Reporter, RequestMetrics
 from serve_app.http.around.route_names import RouteNames
 from serve_app.http.around.standard import Cors, Gzip, Head
 from serve_app.http.context import HttpContext
+from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.sam3.routes import ROUTES
 from serve_app.http.system import docs, playground, playground_picture, server
@@ -53,11 +54,13 @@ def create_app(
     answers itself (Ray Serve does). metrics: counts requests. log_directory: the folder of the access log for
     `SAM3_ACCESS_LOG=on`; None: standard output.
     """
+    keys = KeyRing(settings.api_keys_file)
     context = HttpContext(
         settings=settings,
         segmenter=_as_function(segmenter),
-        keys=KeyRing(settings.api_keys_file),
+        keys=keys,
         fetcher=fetcher or ImageFetcher(settings),
+        arrivals=Arrivals(settings, alone=keys.open),
         definitions=Definitions(settings.workflows_dir, settings.workflow_cache_s),
         workflows=workflows,
     )

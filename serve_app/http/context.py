@@ -8,6 +8,7 @@ from starlette.requests import Request
 from deployments.protocol import Segmenter
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
+from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.tenants.auth import KeyRing
 from serve_app.settings import Settings
@@ -21,6 +22,7 @@ class HttpContext:
     segmenter: Callable[[], Segmenter]
     keys: KeyRing
     fetcher: ImageFetcher
+    arrivals: Arrivals
     definitions: Definitions
     workflows: Workflows | None = None
 

@@ -77,6 +77,10 @@ class TooLarge(Exception):
     """The body, or the requested answer, is over a limit."""
 
 
+class SlowBody(Exception):
+    """The request's body does not arrive in time."""
+
+
 class UnsupportedEncoding(Exception):
     """The request's body is compressed in a way that the server does not read."""
 
@@ -134,6 +138,7 @@ TABLE: dict[type[Exception], Row] = {
     NotKept: Row(404),
     UnknownModel: Row(404),
     UnknownWorkflow: Row(404),
+    SlowBody: Row(408, "the upload is too slow: the request's body did not arrive in time"),
     TooLarge: Row(413),
     ImageTooLarge: Row(413),
     UnsupportedEncoding: Row(415, headers=lambda _: {"Accept-Encoding": "gzip, identity"}),

@@ -75,7 +75,9 @@ async def test_a_new_image_is_encoded_before_a_decoder_is_asked(
     dispatcher: Dispatcher, pool: FakePool, decoders: FakeDecoders
 ) -> None:
     assert await red(dispatcher, new_image())
-    assert [job.warm is None for job in decoders.jobs] == [True, False], "the first one says what decoders need"
+    assert [job.warm is None for job in decoders.jobs] == [True, False], (
+        "the first one says what decoders need"
+    )
     decoders.jobs.clear()
     assert not await red(dispatcher, ImageReference("t", FileSource(image_file("blue"))))
     assert [job.warm is None for job in decoders.jobs] == [False]

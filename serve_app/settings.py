@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     have not shown a valid key yet, and no tenant has more than three quarters."""
     max_bodies_bytes: ByteSize = Field(ByteSize(512 * MIB), gt=0, json_schema_extra=_in("http"))
     """Most bytes of these bodies, in the same shares."""
+    connections_per_address: int = Field(512, ge=0, json_schema_extra=_in("http"))
+    """Most connections of one client's address to HAProxy, of 4096 in all; any more are closed. 0: any number, for
+    servers behind a proxy that hides its clients' addresses."""
     max_image_pixels: int = Field(120_000_000, gt=0, json_schema_extra=_in("http"))
     """Largest image, in pixels (width x height); a larger one is answered 413."""
     max_images: int = Field(16, ge=1, json_schema_extra=_in("http"))
@@ -113,6 +116,10 @@ class Settings(BaseSettings):
     """Refuse image URLs that are not https."""
     url_allow_private: bool = Field(False, json_schema_extra=_in("http"))
     """Allow image URLs that resolve to private, loopback or link-local addresses."""
+    url_ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
+        (80, 443), json_schema_extra=_in("http")
+    )
+    """Ports that image URLs may name, separated by commas. Empty: any."""
     url_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("http"))
     """Seconds for fetching one image URL, redirects included."""
     url_max_bytes: ByteSize = Field(ByteSize(32 * MIB), gt=0, json_schema_extra=_in("http"))
@@ -314,7 +321,7 @@ class Settings(BaseSettings):
         """Sources by precedence: arguments, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
 
-    @field_validator("cors_origins", "model_ids", "workflow_steps", mode="before")
+    @field_validator("cors_origins", "url_ports", "model_ids", "workflow_steps", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (

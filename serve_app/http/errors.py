@@ -50,6 +50,10 @@ class BadImage(Exception):
     """The image cannot be read: malformed base64, a refused type, a URL that is refused or does not answer."""
 
 
+class MalformedHeaders(Exception):
+    """The request's headers hold bytes that are no text."""
+
+
 class UnsupportedFormat(Exception):
     """The request names a mask format that the route does not have."""
 
@@ -131,6 +135,7 @@ TABLE: dict[type[Exception], Row] = {
     BadImage: Row(400),
     UnreadableImage: Row(400),
     UnsupportedFormat: Row(400),
+    MalformedHeaders: Row(400, "the headers hold bytes that are not UTF-8"),
     MalformedModelId: Row(400),
     ClientDisconnect: Row(400, "the upload was cut: the connection closed before the whole body had arrived"),
     Unauthorized: Row(401, extra=lambda _: {"status": 401}, headers=lambda _: {"WWW-Authenticate": "Bearer"}),

@@ -1,7 +1,7 @@
 """The objects that the routes of one app share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -11,6 +11,7 @@ from deployments.workflows.protocol import Workflows
 from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.tenants.auth import KeyRing
+from serve_app.http.workflows.described import Description
 from serve_app.settings import Settings
 
 
@@ -25,6 +26,7 @@ class HttpContext:
     arrivals: Arrivals
     definitions: Definitions
     workflows: Workflows | None = None
+    description: Description = field(default_factory=Description)
 
 
 def context_of(request: Request) -> HttpContext:

@@ -91,8 +91,12 @@ class Settings(BaseSettings):
     """File of tenants and their hashed keys. Empty: no key is needed, and the server listens on loopback only."""
     allow_open: bool = Field(False, json_schema_extra=_in("http"))
     """Allow a public address without API keys."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("http"))
+    """Names in `Host` that a server without keys answers by, beside loopback's and `SAM3_HOST`, separated by commas.
+    `*.example.com`: every name below; `*`: any. With keys: empty is any."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("http"))
-    """Web origins whose pages may call the server, separated by commas; `*` for any. Empty: no CORS headers."""
+    """Web origins whose pages may call the server, separated by commas; `*` for any. Empty: no CORS headers, and a
+    server without keys refuses what other pages post."""
     max_body_bytes: ByteSize = Field(ByteSize(64 * MIB), gt=0, json_schema_extra=_in("http"))
     """Largest request body, such as `64MiB`; a larger one is answered 413."""
     body_timeout_s: float = Field(60.0, gt=0, json_schema_extra=_in("http"))
@@ -321,7 +325,9 @@ class Settings(BaseSettings):
         """Sources by precedence: arguments, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
 
-    @field_validator("cors_origins", "url_ports", "model_ids", "workflow_steps", mode="before")
+    @field_validator(
+        "allowed_hosts", "cors_origins", "url_ports", "model_ids", "workflow_steps", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (

@@ -22,6 +22,7 @@ from serve_app.http.around.middleware import ExchangeMiddleware, LastResort
 from serve_app.http.around.observe import Observe, Reporter, RequestMetrics
 from serve_app.http.around.route_names import RouteNames
 from serve_app.http.around.standard import Cors, Gzip, Head
+from serve_app.http.around.visitors import Visitors
 from serve_app.http.context import HttpContext
 from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
@@ -126,6 +127,7 @@ def _surround(
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
     app.add_middleware(Head)
+    app.add_middleware(Visitors, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             Cors,

@@ -100,6 +100,10 @@ class Unauthorized(Exception):
         super().__init__("Unauthorized api_key")
 
 
+class Forbidden(Exception):
+    """A server without keys is asked by a foreign name, or by a page of another origin."""
+
+
 class RateLimited(Exception):
     """The tenant sends more requests per second than the key file allows."""
 
@@ -139,6 +143,7 @@ TABLE: dict[type[Exception], Row] = {
     MalformedModelId: Row(400),
     ClientDisconnect: Row(400, "the upload was cut: the connection closed before the whole body had arrived"),
     Unauthorized: Row(401, extra=lambda _: {"status": 401}, headers=lambda _: {"WWW-Authenticate": "Bearer"}),
+    Forbidden: Row(403),
     UnknownImage: Row(404),
     NotKept: Row(404),
     UnknownModel: Row(404),

@@ -11,6 +11,7 @@ from sam3_engine.errors import ImageTooLarge, StaleEmbedding, UnreadableImage
 from serve_app.http.errors import (
     TABLE,
     BadImage,
+    Forbidden,
     InList,
     InvalidRequest,
     MalformedHeaders,
@@ -41,6 +42,7 @@ CASES: list[tuple[Exception, int, str]] = [
     (UnknownWorkflow("why"), 404, "why"),
     (NoWorkflows("why"), 501, "why"),
     (MalformedHeaders(), 400, "the headers hold bytes that are not UTF-8"),
+    (Forbidden("why"), 403, "why"),
     (SlowBody(), 408, "the upload is too slow: the request's body did not arrive in time"),
     (TooLarge("why"), 413, "why"),
     (ImageTooLarge("why"), 413, "why"),

@@ -123,7 +123,7 @@ def test_the_servers_own_page_works(page: Page, served: Served) -> None:
 
 
 def test_the_documentation_works_under_its_policy(page: Page, served: Served) -> None:
-    url, segmenter = served
+    url, _ = served
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

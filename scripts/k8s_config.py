@@ -50,6 +50,12 @@ GPU: dict[str, Any] = {
 }
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a pod, behind its network policy
+SERVICE = "sam3-serve-svc"
+SERVICE_NAMES = [
+    SERVICE,
+    *(f"{SERVICE}.{suffix}" for suffix in ("sam3", "sam3.svc", "sam3.svc.cluster.local")),
+]
+"""Names of the Service within the cluster, for a server without keys."""
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 """Weights come from the volume, with any settings: GPU pods reach no network."""
 
@@ -98,6 +104,7 @@ VARIANTS = (
             "model": "tiny",
             "device": "cpu",
             "allow_open": True,
+            "allowed_hosts": SERVICE_NAMES,
             "encoder_num_cpus": 0.7,
             "decoder_num_cpus": 0.7,
             "pool_nodes": f"{POOL_LABEL}=true",

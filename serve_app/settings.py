@@ -91,10 +91,25 @@ class Settings(BaseSettings):
     """File of tenants and their hashed keys. Empty: no key is needed, and the server listens on loopback only."""
     allow_open: bool = Field(False, json_schema_extra=_in("http"))
     """Allow a public address without API keys."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("http"))
+    """Names in `Host` that a server without keys answers by, beside loopback's and `SAM3_HOST`, separated by commas.
+    `*.example.com`: every name below; `*`: any. With keys: empty is any."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("http"))
-    """Web origins whose pages may call the server, separated by commas; `*` for any. Empty: no CORS headers."""
+    """Web origins whose pages may call the server, separated by commas; `*` for any. Empty: no CORS headers, and a
+    server without keys refuses what other pages post."""
     max_body_bytes: ByteSize = Field(ByteSize(64 * MIB), gt=0, json_schema_extra=_in("http"))
     """Largest request body, such as `64MiB`; a larger one is answered 413."""
+    body_timeout_s: float = Field(60.0, gt=0, json_schema_extra=_in("http"))
+    """Most seconds for a request's body to arrive; beyond it 408. So is a body that stops or brings less than 13
+    KB/s."""
+    max_bodies: int = Field(128, ge=1, json_schema_extra=_in("http"))
+    """Most request bodies on their way to one ingress replica; any more are answered 503. A quarter is for clients that
+    have not shown a valid key yet, and no tenant has more than three quarters."""
+    max_bodies_bytes: ByteSize = Field(ByteSize(512 * MIB), gt=0, json_schema_extra=_in("http"))
+    """Most bytes of these bodies, in the same shares."""
+    connections_per_address: int = Field(512, ge=0, json_schema_extra=_in("http"))
+    """Most connections of one client's address to HAProxy, of 4096 in all; any more are closed. 0: any number, for
+    servers behind a proxy that hides its clients' addresses."""
     max_image_pixels: int = Field(120_000_000, gt=0, json_schema_extra=_in("http"))
     """Largest image, in pixels (width x height); a larger one is answered 413."""
     max_images: int = Field(16, ge=1, json_schema_extra=_in("http"))
@@ -105,6 +120,10 @@ class Settings(BaseSettings):
     """Refuse image URLs that are not https."""
     url_allow_private: bool = Field(False, json_schema_extra=_in("http"))
     """Allow image URLs that resolve to private, loopback or link-local addresses."""
+    url_ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
+        (80, 443), json_schema_extra=_in("http")
+    )
+    """Ports that image URLs may name, separated by commas. Empty: any."""
     url_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("http"))
     """Seconds for fetching one image URL, redirects included."""
     url_max_bytes: ByteSize = Field(ByteSize(32 * MIB), gt=0, json_schema_extra=_in("http"))
@@ -124,7 +143,7 @@ class Settings(BaseSettings):
     server_id: str = Field("", json_schema_extra=_in("http"))
     """The `uuid` in the answer of `/info`. Empty: each ingress replica makes one when it starts."""
     request_timeout_s: float = Field(120.0, gt=0, json_schema_extra=_in("http"))
-    """Most seconds for one request; beyond it 504, and its work is cancelled. A body that arrives too slowly: 408."""
+    """Most seconds for one request; beyond it 504, and its work is cancelled."""
 
     # --- deployments -------------------------------------------------------------------------------------
     ingress_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
@@ -134,8 +153,8 @@ class Settings(BaseSettings):
     node's death. A replica that fits on no node waits for another node."""
     ingress_threads: Threads = Field("auto", json_schema_extra=_in("deployments"))
     """Threads of one ingress replica that decode images; `auto`: one per core, at most 4."""
-    ingress_max_ongoing: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
-    """Most connections of one ingress replica: `SAM3_MAX_IN_FLIGHT`, and room to answer refusals."""
+    ingress_max_ongoing: int = Field(512, ge=1, json_schema_extra=_in("deployments"))
+    """Most connections of one ingress replica: `SAM3_MAX_IN_FLIGHT`, `SAM3_MAX_BODIES`, and room to answer refusals."""
     encoder_replicas: int = Field(1, ge=1, json_schema_extra=_in("deployments"))
     """Image encoder processes that are always warm."""
     encoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
@@ -171,7 +190,8 @@ class Settings(BaseSettings):
     decoder_max_ongoing: int = Field(64, ge=1, json_schema_extra=_in("deployments"))
     """Most requests in one decoder replica, waiting ones included."""
     max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
-    """Most requests that one ingress replica works on at once. Any more get 503, before their bodies are read."""
+    """Most requests that one ingress replica works on at once. Any more get 503, before their bodies are read where
+    that is known already. Bodies on their way do not count: see `SAM3_MAX_BODIES`."""
     max_wait_s: float = Field(0.5, gt=0, json_schema_extra=_in("deployments"))
     """Most seconds that requests should wait for encoder and decoder. Where `SAM3_MAX_IN_FLIGHT` requests would wait
     longer, fewer are let in, but never fewer than 16."""
@@ -305,7 +325,9 @@ class Settings(BaseSettings):
         """Sources by precedence: arguments, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
 
-    @field_validator("cors_origins", "model_ids", "workflow_steps", mode="before")
+    @field_validator(
+        "allowed_hosts", "cors_origins", "url_ports", "model_ids", "workflow_steps", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (

@@ -8,8 +8,11 @@ are no settings for these. So Serve is given a small program as its HAProxy that
 told to listen on loopback, which keeps its other ports there; the front end gets the address that the settings name.
 
 A request whose ingress dies is repeated elsewhere (docs/retries.md) only if HAProxy had all of it before it sent the
-first byte on (2.8: `TX_L7_RETRY` is dropped otherwise). Without `option http-buffer-request` that holds for what comes
-in one piece, which images do not. How long it may take to come is bounded as the ingress bounds it otherwise.
+first byte on (2.8: `TX_L7_RETRY` is dropped otherwise). Without `wait-for-body` that holds for what comes in one piece,
+which images do not. The headers have a few seconds to come, the body has the time that the ingress gives it.
+
+One address has a limited number of connections, so that it cannot keep all others out. Headers that tell Serve how to
+run a request are dropped: its own time limit and what it does when the client leaves are not the client's to choose.
 
 A HAProxy that has just been started knows no application for a second or so, and Serve has it answer 404, which clients
 take for good. Here that is a 503 with Retry-After, as every refusal.
@@ -35,7 +38,7 @@ POD_MODE = 0o755
 _PROGRAM = """#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
 set -eu
-{python} -IS -c {rules} "$3" {values} {origins}
+{python} -IS -c {rules} "$3" {values} {connections} {origins}
 exec {binary} "$@"
 """
 
@@ -44,14 +47,18 @@ def program(binary: str, host: str, settings: Settings) -> str:
     """The text of the program that Serve starts in place of `binary`. host: that the front end listens on, or
     AS_SERVE_SAYS."""
     front = f"[{host}]" if ":" in host else host
-    # In pods, the program is there before the settings: it reads this one when it is run.
-    origins = (
-        '"${SAM3_CORS_ORIGINS-}"' if host == AS_SERVE_SAYS else shlex.quote(",".join(settings.cors_origins))
-    )
-    values = front, str(math.ceil(settings.request_timeout_s)), str(math.ceil(settings.retry_after_s))
+    connections = str(settings.connections_per_address)
+    origins = shlex.quote(",".join(settings.cors_origins))
+    if (
+        host == AS_SERVE_SAYS
+    ):  # in pods, the program is there before the settings: it reads these when it is run
+        connections = f'"${{SAM3_CONNECTIONS_PER_ADDRESS-{connections}}}"'
+        origins = '"${SAM3_CORS_ORIGINS-}"'
+    values = front, str(math.ceil(settings.body_timeout_s)), str(math.ceil(settings.retry_after_s))
     return _PROGRAM.format(
         python=shlex.quote(sys.executable),
         values=shlex.join(values),
+        connections=connections,
         origins=origins,
         rules=shlex.quote(inspect.getsource(haproxy_rules)),
         binary=shlex.quote(binary),

@@ -3,7 +3,7 @@
 `serve_app.cli.haproxy` puts this text into the program that Serve starts as HAProxy, where a bare interpreter runs it
 before each start: so it imports the standard library alone.
 
-    python haproxy_rules.py CONFIG HOST SECONDS RETRY_AFTER ORIGINS
+    python haproxy_rules.py CONFIG HOST BODY_SECONDS RETRY_AFTER CONNECTIONS ORIGINS
 
 corrects the file CONFIG. A rule that does not find its one line, or a line that no rule allows afterwards, ends the
 program with a message and the status 1, and HAProxy does not start: another version of Serve may write what these
@@ -25,11 +25,19 @@ Rule = tuple[str, str, str]
 FAILED = ".500"
 """Ending of the file beside CONFIG that HAProxy answers where no server did: it is a 500, as Serve makes it."""
 _FAILED = """{"message": "Internal error."}"""
+HEADERS_S = 10
+"""Seconds for a request's headers, from the connection's start or the headers' first byte."""
 _DEFAULTS = (
-    "option http-buffer-request",
-    "timeout http-request {seconds}s",
+    f"timeout http-request {HEADERS_S}s",
     "option http-ignore-probes",  # a connection on which nothing came is closed without a word
 )
+_OF_SERVE = (
+    "^(x-request-timeout-seconds|x-request-disconnect-disabled|serve[-_]multiplexed[-_]model[-_]id"
+    "|x[-_]session[-_]id|x-serve-router-.*)$"
+)
+"""Headers by which Serve is told how to run a request: clients may not."""
+_NETWORK = "src,ipmask(32,64)"
+"""Whom connections are counted for: an address, or the network that one host of IPv6 has."""
 _OWN_ERRORS = {
     400: "The request is malformed.",
     403: "The request is refused.",
@@ -78,10 +86,24 @@ def _cors(origins: str) -> list[str]:
     ]
 
 
-def _front_lines(retry_after: str, origins: str) -> list[str]:
+def _connections(most: str) -> list[str]:
+    """The lines that close the connections of an address beyond `most`; none for 0."""
+    if not int(most):
+        return []
+    return [
+        "stick-table type ipv6 size 64k expire 1m store conn_cur",
+        f"tcp-request connection track-sc0 {_NETWORK}",
+        f"tcp-request connection reject if {{ sc0_conn_cur gt {int(most)} }}",
+    ]
+
+
+def _front_lines(seconds: str, retry_after: str, connections: str, origins: str) -> list[str]:
     unfit = f"!{{ req.fhdr_cnt(x-request-id) 1 }} || !{{ req.fhdr(x-request-id) -m reg '{_REQUEST_ID}' }}"
     return [
+        *_connections(connections),
+        f"http-request wait-for-body time {seconds}s",
         f"http-request del-header x-request-id if {unfit}",
+        f"http-request del-header '{_OF_SERVE}' -m reg",
         *(
             f"http-response return status {_json(status, message, retry_after)}"
             f" if {{ status {status} }} {{ res.hdr(content-type) -m beg text/plain }}"
@@ -91,15 +113,20 @@ def _front_lines(retry_after: str, origins: str) -> list[str]:
     ]
 
 
-def rules(host: str, seconds: str, retry_after: str, origins: str, failed: str) -> list[Rule]:
-    """host: that the front end listens on. seconds: that a request may take to arrive. retry_after: seconds. origins:
-    of CORS. failed: path of the file that is answered where no server did."""
+def rules(
+    host: str, seconds: str, retry_after: str, connections: str, origins: str, failed: str
+) -> list[Rule]:
+    """host: that the front end listens on. seconds: that a body may take to arrive. retry_after: seconds. connections:
+    most of one address; 0: any number. origins: of CORS. failed: path of the file that is answered where no server
+    did."""
     own = [
         f"http-error status {_json(status, message, retry_after)}" for status, message in _OWN_ERRORS.items()
     ]
-    added = "".join(rf"\n\1{line.format(seconds=seconds)}" for line in _DEFAULTS)
+    added = "".join(rf"\n\1{line}" for line in _DEFAULTS)
     added += "".join(f"\n    {_literal(line)}" for line in own)
-    in_front = "".join(f"\n    {_literal(line)}" for line in _front_lines(retry_after, origins))
+    in_front = "".join(
+        f"\n    {_literal(line)}" for line in _front_lines(seconds, retry_after, connections, origins)
+    )
     inside = rf"\g<1>{LOOPBACK}\2"
     front = (rf"\g<1>{host}\2" if host != AS_SERVE_SAYS else r"\g<0>") + in_front
     return [
@@ -135,9 +162,10 @@ FORBIDDEN = (
 """What no line may be afterwards, the front end's `bind` aside."""
 
 
-def corrected(config: str, host: str, seconds: str, retry_after: str, origins: str, failed: str) -> str:
-    """The configuration with every rule applied. Raises ValueError, which names the rule, where one does not hold."""
-    for name, line, instead in rules(host, seconds, retry_after, origins, failed):
+def corrected(config: str, *values: str) -> str:
+    """The configuration with every rule applied; `values` are the arguments of `rules`. Raises ValueError, which names
+    the rule, where one does not hold."""
+    for name, line, instead in rules(*values):
         config, found = re.subn(line, instead, config, flags=re.MULTILINE)
         if found != 1:
             raise ValueError(f"{name}: {found} lines, and not one, look like {line}")
@@ -148,12 +176,12 @@ def corrected(config: str, host: str, seconds: str, retry_after: str, origins: s
     return config
 
 
-def main(path: str, host: str, seconds: str, retry_after: str, origins: str) -> None:
-    """Correct the file."""
+def main(path: str, *values: str) -> None:
+    """Correct the file. values: HOST and what follows it."""
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes longer to import than all of this
         config = file.read()
     try:
-        config = corrected(config, host, seconds, retry_after, origins, path + FAILED)
+        config = corrected(config, *values, path + FAILED)
     except ValueError as error:
         reason = f"HAProxy is not started, as Serve's configuration of it is not as expected. {error}"
         with open(path + REFUSED, "w", encoding="utf-8") as file:  # noqa: PTH123

@@ -22,7 +22,9 @@ from serve_app.http.around.middleware import ExchangeMiddleware, LastResort
 from serve_app.http.around.observe import Observe, Reporter, RequestMetrics
 from serve_app.http.around.route_names import RouteNames
 from serve_app.http.around.standard import Cors, Gzip, Head
+from serve_app.http.around.visitors import Visitors
 from serve_app.http.context import HttpContext
+from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.sam3.routes import ROUTES
 from serve_app.http.system import docs, playground, playground_picture, server
@@ -53,11 +55,13 @@ def create_app(
     answers itself (Ray Serve does). metrics: counts requests. log_directory: the folder of the access log for
     `SAM3_ACCESS_LOG=on`; None: standard output.
     """
+    keys = KeyRing(settings.api_keys_file)
     context = HttpContext(
         settings=settings,
         segmenter=_as_function(segmenter),
-        keys=KeyRing(settings.api_keys_file),
+        keys=keys,
         fetcher=fetcher or ImageFetcher(settings),
+        arrivals=Arrivals(settings, alone=keys.open),
         definitions=Definitions(settings.workflows_dir, settings.workflow_cache_s),
         workflows=workflows,
     )
@@ -123,6 +127,7 @@ def _surround(
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
     app.add_middleware(Head)
+    app.add_middleware(Visitors, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             Cors,

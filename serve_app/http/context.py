@@ -1,15 +1,17 @@
 """The objects that the routes of one app share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from deployments.protocol import Segmenter
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
+from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.tenants.auth import KeyRing
+from serve_app.http.workflows.described import Description
 from serve_app.settings import Settings
 
 
@@ -21,8 +23,10 @@ class HttpContext:
     segmenter: Callable[[], Segmenter]
     keys: KeyRing
     fetcher: ImageFetcher
+    arrivals: Arrivals
     definitions: Definitions
     workflows: Workflows | None = None
+    description: Description = field(default_factory=Description)
 
 
 def context_of(request: Request) -> HttpContext:

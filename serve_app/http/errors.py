@@ -53,6 +53,10 @@ class BadImage(Exception):
     """The image cannot be read: malformed base64, a refused type, a URL that is refused or does not answer."""
 
 
+class MalformedHeaders(Exception):
+    """The request's headers hold bytes that are no text."""
+
+
 class UnsupportedFormat(Exception):
     """The request names a mask format that the route does not have."""
 
@@ -80,6 +84,10 @@ class TooLarge(Exception):
     """The body, or the requested answer, is over a limit."""
 
 
+class SlowBody(Exception):
+    """The request's body does not arrive in time."""
+
+
 class UnsupportedEncoding(Exception):
     """The request's body is compressed in a way that the server does not read."""
 
@@ -93,6 +101,10 @@ class Unauthorized(Exception):
 
     def __init__(self) -> None:
         super().__init__("Unauthorized api_key")
+
+
+class Forbidden(Exception):
+    """A server without keys is asked by a foreign name, or by a page of another origin."""
 
 
 class RateLimited(Exception):
@@ -130,13 +142,16 @@ TABLE: dict[type[Exception], Row] = {
     BadImage: Row(400),
     UnreadableImage: Row(400),
     UnsupportedFormat: Row(400),
+    MalformedHeaders: Row(400, "the headers hold bytes that are not UTF-8"),
     MalformedModelId: Row(400),
     ClientDisconnect: Row(400, "the upload was cut: the connection closed before the whole body had arrived"),
     Unauthorized: Row(401, extra=lambda _: {"status": 401}, headers=lambda _: {"WWW-Authenticate": "Bearer"}),
+    Forbidden: Row(403),
     UnknownImage: Row(404),
     NotKept: Row(404),
     UnknownModel: Row(404),
     UnknownWorkflow: Row(404),
+    SlowBody: Row(408, "the upload is too slow: the request's body did not arrive in time"),
     TooLarge: Row(413),
     ImageTooLarge: Row(413),
     UnsupportedEncoding: Row(415, headers=lambda _: {"Accept-Encoding": "gzip, identity"}),

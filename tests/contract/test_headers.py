@@ -66,6 +66,17 @@ def test_an_unfit_request_id_is_replaced(start_server: ServerFactory) -> None:
             assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
 
 
+@pytest.mark.parametrize("name", ["Authorization", "User-Agent", "X-Anything"])
+def test_bytes_that_are_no_utf8_are_400(server: str, name: str) -> None:
+    for value, status in ((b"caf\xe9", 400), ("café".encode(), 200), ("\U0001f408".encode(), 200)):
+        answer = requests.get(f"{server}/info", headers={name: value}, timeout=PATIENCE_S)
+        assert answer.status_code == status, value
+    assert (
+        "UTF-8"
+        in requests.get(f"{server}/info", headers={name: b"\xff"}, timeout=PATIENCE_S).json()["message"]
+    )
+
+
 def test_server_timing_tells_the_stages_and_the_cache(client: Client) -> None:
     body = {"image": as_json(numbered(400)), "prompts": PROMPTS}
     first, second = (client.send("/sam3/concept_segment", body).headers["Server-Timing"] for _ in range(2))

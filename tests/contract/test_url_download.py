@@ -68,7 +68,13 @@ async def site(
 async def fetching(
     lookup: Any = None, tls: ssl.SSLContext | None = None, **settings: Any
 ) -> AsyncIterator[ImageFetcher]:
-    options = {"url_https_only": False, "url_allow_private": True, "url_cache_s": 0, **settings}
+    options = {
+        "url_https_only": False,
+        "url_allow_private": True,
+        "url_ports": (),
+        "url_cache_s": 0,
+        **settings,
+    }
     fetcher = ImageFetcher(Settings(**options), tls=tls, **({"lookup": lookup} if lookup else {}))
     yield fetcher
     await fetcher.close()

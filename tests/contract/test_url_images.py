@@ -108,8 +108,20 @@ def world() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def lenient(world: str) -> Iterator[Client]:
     """A server that fetches from loopback by plain http, with small limits."""
-    options: dict[str, Any] = {"url_https_only": False, "url_allow_private": True, "url_cache_s": 0}
+    options: dict[str, Any] = {
+        "url_https_only": False,
+        "url_allow_private": True,
+        "url_ports": (),
+        "url_cache_s": 0,
+    }
     with own_server(url_max_bytes=100_000, url_timeout_s=PATIENCE_S, url_max_redirects=2, **options) as url:
+        yield Client(url)
+
+
+@pytest.fixture(scope="module")
+def any_port() -> Iterator[Client]:
+    """A server with default settings, but for the ports of image URLs."""
+    with own_server(url_ports=()) as url:
         yield Client(url)
 
 
@@ -164,7 +176,7 @@ def test_refusals(lenient: Client, world: str, path: str, say: str) -> None:
 
 
 def test_an_image_that_does_not_arrive_is_given_up(start_server: ServerFactory, world: str) -> None:
-    with start_server(url_https_only=False, url_allow_private=True, url_timeout_s=0.5) as url:
+    with start_server(url_https_only=False, url_allow_private=True, url_ports=(), url_timeout_s=0.5) as url:
         message = Client(url).embed(by_url(f"{world}/slow.png"), expect=400)["message"]
     assert "no answer within 0.5 s" in message
 
@@ -231,15 +243,30 @@ def test_malformed_urls_are_400(lenient: Client, url: str, say: str) -> None:
         "[ff02::1]",
     ],
 )
-def test_addresses_that_are_not_public_are_refused(server: str, world: str, host: str) -> None:
-    """By default, on https, wherever the port: nothing is connected to."""
+def test_addresses_that_are_not_public_are_refused(any_port: Client, world: str, host: str) -> None:
+    """By default, on https, whatever the port: nothing is connected to."""
     before = len(World.seen)
     port = world.rpartition(":")[2]
     for url in (f"https://{host}/a.png", f"https://{host}:{port}/picture.png"):
-        message = Client(server).embed(by_url(url), expect=400)["message"]
+        message = any_port.embed(by_url(url), expect=400)["message"]
         # Odd spellings of addresses, and families that this machine lacks, are refused even earlier.
         assert any(text in message for text in ("not public", "does not resolve", "not a valid name"))
     assert len(World.seen) == before
+
+
+@pytest.mark.parametrize("port", [22, 8080, 8443, 6379, 65535])
+def test_other_ports_than_the_webs_are_refused(server: str, port: int) -> None:
+    message = Client(server).embed(by_url(f"https://example.com:{port}/a.png"), expect=400)["message"]
+    assert message == "image URL refused: its port must be 80 or 443"
+
+
+def test_a_redirect_to_another_port_is_refused(start_server: ServerFactory, world: str) -> None:
+    port = world.rpartition(":")[2]
+    options = {"url_https_only": False, "url_allow_private": True, "url_ports": port}
+    with start_server(**options) as url:
+        assert Client(url).embed(by_url(f"{world}/picture.png"))
+        message = Client(url).embed(by_url(f"{world}/hop?to=http://127.0.0.1:1/"), expect=400)["message"]
+    assert message == f"image URL refused: its port must be {port}"
 
 
 def test_plain_http_is_refused_by_default(server: str, world: str) -> None:
@@ -254,7 +281,7 @@ def test_urls_can_be_switched_off(start_server: ServerFactory) -> None:
 
 
 def test_a_url_in_use_is_fetched_once(start_server: ServerFactory, world: str) -> None:
-    options = {"url_https_only": False, "url_allow_private": True}
+    options = {"url_https_only": False, "url_allow_private": True, "url_ports": ()}
     segmenter = FakeSegmenter()
     with start_server(segmenter, **options) as url:
         before = World.seen.count("/again.png")

@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -43,6 +43,7 @@ class Server(ThreadingHTTPServer):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.server.request_ids += self.headers.get_all("X-Request-ID", [])
+            self.server.headers_seen |= {name.lower() for name in self.headers}
             if self.server.plain_error:
                 self.send_response(self.server.plain_error)
                 self.send_header("Content-Type", "text/plain")
@@ -72,6 +73,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__((LOOPBACK, 0), self.RequestHandlerClass)
         self.request_ids: list[str] = []
+        self.headers_seen: set[str] = set()
         Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -162,16 +164,21 @@ def test_a_request_beyond_the_buffer_passes_and_is_not_repeated(tmp_path: Path) 
         assert answer.startswith("500")
 
 
-def heard(url: str, said: bytes) -> str:
-    """All that comes back until the connection is closed."""
+def connect(url: str, source: str = LOOPBACK) -> socket.socket:
+    """A connection from a source address."""
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+    return socket.create_connection((host, int(port)), PATIENCE_S, (source, 0))
+
+
+def heard(url: str, said: bytes, source: str = LOOPBACK) -> str:
+    """All that comes back until the connection is closed."""
+    with connect(url, source) as connection:
         connection.sendall(said)
         return connection.makefile("rb").read().decode()
 
 
 def test_a_request_that_does_not_arrive_is_answered_as_errors_are(tmp_path: Path) -> None:
-    with haproxy(tmp_path, [Server()], request_timeout_s=1) as url:
+    with haproxy(tmp_path, [Server()], body_timeout_s=1) as url:
         began = heard(url, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         silent = heard(url, b"")
     assert not silent, "the next request on it would take that for its answer"
@@ -240,6 +247,64 @@ def test_two_request_ids_are_none(tmp_path: Path) -> None:
             url, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + ids + b"Content-Length: 0\r\n\r\n"
         )
     assert server.request_ids == []
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+OTHER_ADDRESS = "127.0.0.2"
+
+
+def test_one_address_has_a_limited_number_of_connections(tmp_path: Path) -> None:
+    with haproxy(tmp_path, [Server()], connections_per_address=3) as url, ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(connect(url, OTHER_ADDRESS))
+        refused = held.enter_context(connect(url, OTHER_ADDRESS))
+        assert closed(refused)
+        assert heard(url, GET).startswith("HTTP/1.1 200 "), "another address is let in"
+        held.close()
+        while not (answer := heard_or_closed(url, GET, OTHER_ADDRESS)):
+            time.sleep(0.05)
+        assert answer.startswith("HTTP/1.1 200 "), "a closed connection makes room"
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the other end closes it without a word."""
+    try:
+        return not connection.recv(1)
+    except ConnectionError:
+        return True
+
+
+def heard_or_closed(url: str, said: bytes, source: str) -> str:
+    try:
+        return heard(url, said, source)
+    except ConnectionError:
+        return ""
+
+
+def test_without_a_limit_an_address_may_have_many_connections(tmp_path: Path) -> None:
+    with haproxy(tmp_path, [Server()], connections_per_address=0) as url, ExitStack() as held:
+        for _ in range(600):
+            held.enter_context(connect(url, OTHER_ADDRESS))
+        assert heard(url, GET, OTHER_ADDRESS).startswith("HTTP/1.1 200 ")
+
+
+def test_clients_do_not_tell_serve_how_to_run_their_requests(tmp_path: Path) -> None:
+    from ray.serve._private import constants
+
+    told = [
+        constants.SERVE_HTTP_REQUEST_TIMEOUT_S_HEADER,
+        constants.SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
+        constants.SERVE_MULTIPLEXED_MODEL_ID,
+        constants.SERVE_MULTIPLEXED_MODEL_ID.replace("_", "-"),
+        constants.SERVE_SESSION_ID,
+        constants.SERVE_SESSION_ID.replace("-", "_").upper(),
+        f"{constants.SERVE_INGRESS_ROUTER_HEADER_PREFIX}anything",
+    ]
+    server = Server()
+    with haproxy(tmp_path, [server]) as url:
+        headers = dict.fromkeys(told, "1") | {"X-Other": "1"}
+        requests.post(url, data=b"x", headers=headers, timeout=PATIENCE_S)
+    assert server.headers_seen & {name.lower() for name in headers} == {"x-other"}
 
 
 def test_while_it_knows_no_application_it_asks_to_come_back(tmp_path: Path) -> None:

@@ -27,12 +27,12 @@ WAIT_MS = 180_000
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser without a window."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """A browser without a window. more: arguments of its command line."""
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         # A container has neither the rights for a sandbox nor much shared memory.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", *more]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()

@@ -1,4 +1,4 @@
-"""Early refusal: a request that cannot be answered soon is refused before its body is read."""
+"""Early refusal: a request that cannot be answered soon is refused, before its body is read where possible."""
 
 import math
 import time
@@ -8,7 +8,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deployments.protocol import Overloaded
 from serve_app.http.around.exchange import Exchange
-from serve_app.http.errors import answer_error, name_of
 
 FEWEST = 16
 """Lowest limit, whatever the waiting time: fewer requests at once would not fill a batch."""
@@ -65,9 +64,10 @@ class Limit:
 
 
 class Admission:
-    """ASGI middleware that lets requests in up to the limit and refuses any more with 503.
+    """ASGI middleware that gives every request a `Place`, and takes the place back at the request's end.
 
-    Only POST counts: readiness and metrics are answered under load too.
+    Routes take their place when they know the tenant and have the request: neither a client without a key nor a body
+    on its way holds one. Readiness and metrics take none, so they are answered under load too.
     """
 
     def __init__(self, app: ASGIApp, *, most: int, max_wait_s: float, retry_after_s: float) -> None:
@@ -78,23 +78,48 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         exchange: Exchange = scope["state"]["exchange"]
-        if self._inside >= self._limit.value:
-            error = Overloaded(self._retry_after_s)
-            exchange.error = name_of(error)
-            refusal = answer_error(error)
-            assert refusal is not None
-            await refusal(scope, receive, send)
-            return
-        self._inside += 1
-        inside, began = self._inside, time.monotonic()
-        if inside == 1:
-            self._limit.opened(began)
+        exchange.place = place = _Place(self)
         try:
             await self._app(scope, receive, send)
         finally:
-            self._inside -= 1
-            self._limit.answered(inside, exchange.timings.waited_s, began, time.monotonic())
+            if place.inside:
+                self._inside -= 1
+                self._limit.answered(place.inside, exchange.timings.waited_s, place.began, time.monotonic())
+
+    def check(self) -> None:
+        """Raises Overloaded while all places are taken."""
+        if self._inside >= self._limit.value:
+            raise Overloaded(self._retry_after_s)
+
+    def enter(self, now: float) -> int:
+        """Take a place; the number of requests inside, this one included. Raises Overloaded."""
+        self.check()
+        self._inside += 1
+        if self._inside == 1:
+            self._limit.opened(now)
+        return self._inside
+
+
+class _Place:
+    """One request's place."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.inside = 0
+        """Requests inside when it was taken, itself included; 0 until then."""
+        self.began = 0.0
+
+    def check(self) -> None:
+        """Raises Overloaded while all places are taken, unless this one is."""
+        if not self.inside:
+            self._admission.check()
+
+    def take(self) -> None:
+        """Take it. Raises Overloaded."""
+        if not self.inside:
+            self.began = time.monotonic()
+            self.inside = self._admission.enter(self.began)

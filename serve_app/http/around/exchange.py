@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from starlette.requests import Request
 
@@ -12,6 +13,17 @@ from sam3_engine.types import ImageSize
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 STAGES = ("decode", "encode", "prompt", "post")
+
+
+class Place(Protocol):
+    """A request's place among those that the server works on."""
+
+    def check(self) -> None:
+        """Raises Overloaded where there is no place now: called before a body is read."""
+
+    def take(self) -> None:
+        """Take the place until the request ends. Raises Overloaded. Called once the tenant and the request are known:
+        a client without a key, or with a body on its way, holds no place."""
 
 
 @dataclass(slots=True)
@@ -25,6 +37,8 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     bytes_in: int = 0
     """Bytes of the body received so far."""
+    place: Place | None = None
+    """Set by the middleware for admission."""
     tenant: str | None = None
     """The caller's tenant, once it is known."""
     prompts: int = 0

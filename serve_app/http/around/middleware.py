@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.protocol import DeadlineExceeded, Timings
 from serve_app.http.around.exchange import Exchange, request_id_of
-from serve_app.http.around.paths import check_path, without_doubled_start
+from serve_app.http.around.paths import check_headers, check_path, without_doubled_start
 from serve_app.http.errors import INTERNAL_ERROR, TooLarge, answer_error, name_of
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class LastResort:
 
         try:
             check_path(scope)
+            check_headers(scope)
             await self._within_limits(exchange, scope, receive, send_and_note)
         except Exception as error:
             exchange.error = name_of(error)

@@ -1,4 +1,4 @@
-"""The paths of requests: doubled slashes at the start, and characters that no name may hold."""
+"""The paths and headers of requests: doubled slashes at the start, and characters that none may hold."""
 
 import re
 from urllib.parse import unquote_to_bytes
@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import Scope
 
 from sam3_engine.image_ids import CONTROL_CHARACTERS
-from serve_app.http.errors import InvalidRequest
+from serve_app.http.errors import InvalidRequest, MalformedHeaders
 
 _CONTROL = re.compile(f"[{CONTROL_CHARACTERS}]")
 
@@ -33,6 +33,17 @@ def check_path(scope: Scope) -> None:
         raise InvalidRequest([_error("the path is not UTF-8")]) from None
     if _CONTROL.search(scope["path"]):
         raise InvalidRequest([_error("the path holds a control character")])
+
+
+def check_headers(scope: Scope) -> None:
+    """Raises MalformedHeaders for bytes that are no UTF-8. A request id is not read so: an unfit one is replaced."""
+    for name, value in scope["headers"]:
+        if (name.isascii() and value.isascii()) or name == b"x-request-id":
+            continue
+        try:
+            (name + value).decode()
+        except UnicodeDecodeError:
+            raise MalformedHeaders from None
 
 
 def _error(message: str) -> dict[str, object]:

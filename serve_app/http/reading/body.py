@@ -1,15 +1,16 @@
 """Reads a request's body: a JSON object, or multipart/form-data with `image` parts and a `request` part."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import from_json
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
 
 from serve_app.http.errors import InvalidRequest
+from serve_app.http.reading.structure import check_structure
 
 PARSED_IN_LINE_BYTES = 256 * 1024
 """JSON of more bytes than this is parsed in a thread."""
@@ -43,30 +44,37 @@ class _PartsInMemory(MultiPartParser):
             file.close()
 
 
-async def read_body(request: Request, max_images: int) -> Body:
-    """Read and parse a request's body. Raises InvalidRequest, and TooLarge beyond the limit on bodies."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _read_multipart(request, max_images)
-    # A page of another site can make a browser send text or a form without CORS's permission, but not JSON.
-    if kind and kind != "application/json" and not kind.endswith("+json"):
-        raise InvalidRequest.one("send application/json or multipart/form-data", kind="content_type")
+async def read_body(kind: str, chunks: AsyncGenerator[bytes], max_images: int, max_values: int) -> Body:
+    """Read and parse a request's body. kind: its Content-Type. max_values: of one JSON document, see `structure`.
+
+    Raises InvalidRequest, TooLarge for more values, and the errors of `chunks`.
+    """
+    media_type = kind.partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        return await _read_multipart(kind, chunks, max_images, max_values)
+    # A page of another site can make a browser send text, a form, or bytes of no type without CORS's permission, but
+    # not JSON.
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise InvalidRequest.one(
+            "send application/json or multipart/form-data, and say so in Content-Type", kind="content_type"
+        )
     # Not request.body(), which would keep the bytes as long as the request.
-    return Body(await parse_object(b"".join([chunk async for chunk in request.stream()])))
+    return Body(await parse_object(b"".join([chunk async for chunk in chunks]), max_values))
 
 
-async def parse_object(raw: bytes) -> dict[str, Any]:
-    """A JSON object, without NaN, infinities, lone surrogates or deep nesting. Raises InvalidRequest."""
+async def parse_object(raw: bytes, max_values: int) -> dict[str, Any]:
+    """A JSON object, without NaN, infinities, lone surrogates or deep nesting. Raises InvalidRequest, TooLarge."""
     if len(raw) > PARSED_IN_LINE_BYTES:
-        document = await asyncio.to_thread(_parse, raw)
+        document = await asyncio.to_thread(_parse, raw, max_values)
     else:
-        document = _parse(raw)
+        document = _parse(raw, max_values)
     if not isinstance(document, dict):
         raise InvalidRequest.one("Input should be a valid dictionary", kind="dict_type")
     return document
 
 
-def _parse(raw: bytes) -> Any:
+def _parse(raw: bytes, max_values: int) -> Any:
+    check_structure(raw, max_values)
     try:
         return from_json(raw.removeprefix(UTF8_MARK), allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
@@ -80,11 +88,11 @@ def _parse(raw: bytes) -> Any:
         raise InvalidRequest.one(f"JSON decode error: {error}", kind="json_invalid") from None
 
 
-async def _read_multipart(request: Request, max_images: int) -> Body:
+async def _read_multipart(kind: str, chunks: AsyncGenerator[bytes], max_images: int, max_values: int) -> Body:
     parser = _PartsInMemory(
         # Parts without a filename are decoded as text: by latin-1, which keeps every byte.
-        Headers({"content-type": request.headers["content-type"] + "; charset=latin-1"}),
-        request.stream(),
+        Headers({"content-type": kind + "; charset=latin-1"}),
+        chunks,
         max_files=max_images + 2,  # so that one image too many gets the error message of `check_count`
         max_fields=max_images + 16,
         max_part_size=1 << 40,
@@ -103,7 +111,7 @@ async def _read_multipart(request: Request, max_images: int) -> Body:
             )
         _check_names(form)
         files = [await _bytes(part) for part in form.getlist("image")]
-        document = await _document(form)
+        document = await _document(form, max_values)
     finally:
         await form.close()
     if files and document.get("image") is not None:
@@ -129,6 +137,6 @@ async def _bytes(part: UploadFile | str) -> bytes:
     return part.encode("latin-1") if isinstance(part, str) else await part.read()
 
 
-async def _document(form: FormData) -> dict[str, Any]:
+async def _document(form: FormData, max_values: int) -> dict[str, Any]:
     part = form.get("request")
-    return {} if part is None else await parse_object(await _bytes(part))
+    return {} if part is None else await parse_object(await _bytes(part), max_values)

@@ -100,6 +100,9 @@ class ImageFetcher:
             )
         if not url.host:
             raise BadImage("image URL refused: it names no host")
+        if (allowed := self._settings.url_ports) and url.port not in allowed:
+            ports = " or ".join(map(str, allowed))
+            raise BadImage(f"image URL refused: its port must be {ports}")
         if url.user is not None or url.password is not None:
             raise BadImage("image URL refused: it holds a user name or password")
         return url

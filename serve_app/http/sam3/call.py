@@ -110,8 +110,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     context = context_of(request)
     exchange = exchange_of(request)
     limit = context.settings.max_images
-    tenant, body = await authenticated(request, context.keys, exchange.query_key, limit)
-    exchange.tenant = tenant
+    tenant, body = await authenticated(request)
     fields = _validated(forms, body)
     image_id: str | None = getattr(fields, "image_id", None)
     given = getattr(fields, "image", None)

@@ -1,5 +1,9 @@
-"""`/docs`: the interactive documentation. Its scripts are served from here, not from the Internet."""
+"""`/docs`: the interactive documentation. Its scripts are served from here, not from the Internet, and nothing else may
+run or load on the page."""
 
+import base64
+import hashlib
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,7 +12,10 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from serve_app.http.system.playground_files import SECURITY
+
 ASSETS = "/docs/assets"
+_INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def assets_directory() -> Path:
@@ -19,12 +26,25 @@ def assets_directory() -> Path:
     return Path(spec.origin).parent / "static"
 
 
+def security(page: bytes) -> dict[str, str]:
+    """The page's headers. Its policy names the script inside it by its digest."""
+    digests = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE.findall(page)]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    policy = (
+        f"default-src 'none'; script-src 'self' {allowed}; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
+        # Swagger UI shows its icons from data, and the images of answers from blobs.
+        "img-src 'self' data: blob:; font-src 'self' data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return {**SECURITY, "Content-Security-Policy": policy}
+
+
 def install(app: FastAPI) -> None:
     """Add the page and its files to the app."""
 
     async def docs(request: Request) -> HTMLResponse:
         root = request.scope.get("root_path", "").rstrip("/")
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url=f"{root}{app.openapi_url}",
             title=app.title,
             swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
@@ -32,6 +52,8 @@ def install(app: FastAPI) -> None:
             swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
             swagger_ui_parameters={"defaultModelsExpandDepth": 0, "tryItOutEnabled": True},
         )
+        page.headers.update(security(bytes(page.body)))
+        return page
 
     app.add_api_route("/docs", docs, include_in_schema=False)
     app.mount(ASSETS, StaticFiles(directory=assets_directory()), name="docs-assets")

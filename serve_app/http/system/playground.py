@@ -8,7 +8,14 @@ from starlette.exceptions import HTTPException
 
 from serve_app.http.context import context_of
 from serve_app.http.models import note_on
-from serve_app.http.system.playground_files import ASK_AGAIN, PREFIX, SECURITY, Playground, StaticFile
+from serve_app.http.system.playground_files import (
+    ASK_AGAIN,
+    PREFIX,
+    SECURITY,
+    Playground,
+    StaticFile,
+    is_known,
+)
 from serve_app.http.system.server import info
 
 router = APIRouter(tags=["Server"])
@@ -44,8 +51,7 @@ async def static_files(request: Request, path: str) -> Response:
 def answer(request: Request, file: StaticFile, headers: dict[str, str]) -> Response:
     """The file, or 304 when the client already has it."""
     headers = {**headers, "ETag": file.etag}
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if file.etag in known:
+    if is_known(file.etag, request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
     return Response(file.content, headers=headers, media_type=file.media_type)
 

@@ -111,3 +111,8 @@ def static_file(path: Path) -> StaticFile:
 def etag_of(content: bytes) -> str:
     """A strong ETag, from the content's digest."""
     return f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+
+
+def is_known(etag: str, if_none_match: str) -> bool:
+    """Whether the header `If-None-Match` names the ETag."""
+    return etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

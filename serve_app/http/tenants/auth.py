@@ -48,12 +48,16 @@ class KeyRing:
         """The name of a key's tenant. Raises Unauthorized, RateLimited."""
         if self._path is None:
             return OPEN_TENANT
-        self._refresh(self._path)
-        found = self._find(key) if key else None
+        found = self._tenant(self._path, key)
         if found is None:
             raise Unauthorized
         self._take_place(found)
         return found.name
+
+    def owner(self, key: str) -> str | None:
+        """The name of a key's tenant, or None. It counts as no request."""
+        found = None if self._path is None else self._tenant(self._path, key)
+        return None if found is None else found.name
 
     def quota(self, tenant: str) -> int | None:
         """Most bytes kept of a tenant's images in each of the tiers warm and cold; None for a tenant that is not in
@@ -62,6 +66,10 @@ class KeyRing:
         if found is None:
             return None
         return UNLIMITED if found.cache_bytes is None else found.cache_bytes
+
+    def _tenant(self, path: Path, key: str | None) -> Tenant | None:
+        self._refresh(path)
+        return self._find(key) if key else None
 
     def _find(self, key: str) -> Tenant | None:
         wanted = hash_key(key)

@@ -1,11 +1,25 @@
-"""Finds the tenant of a request, by the key in its query, headers or body."""
+"""Finds the tenant of a request, by the key in its query, headers or body, and reads the body.
+
+The order is what protects the server. A key outside the body is checked before anything of the body is read, and one at
+the body's start as soon as it comes. The body is read within the budget of bodies on their way. Only then, with the
+tenant known and the request complete, the request takes a place among those that the server works on.
+"""
+
+import re
+from collections.abc import AsyncGenerator
 
 from starlette.requests import Request
 
 from serve_app.http.around.exchange import exchange_of
+from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InvalidRequest, Unauthorized
+from serve_app.http.reading.arrival import Arriving
 from serve_app.http.reading.body import Body, read_body
+from serve_app.http.reading.structure import MOST_VALUES, MOST_VALUES_OF_STRANGERS
 from serve_app.http.tenants.auth import KeyRing, bearer_key
+
+_KEY_FIRST = re.compile(rb'\s*\{\s*"api_key"\s*:\s*"([!#-\[\]-~]{1,256})"')
+"""A body that begins with its key, as inference-sdk sends those of workflows."""
 
 
 def tenant_of(request: Request, keys: KeyRing) -> str:
@@ -15,22 +29,55 @@ def tenant_of(request: Request, keys: KeyRing) -> str:
     return exchange.tenant
 
 
-async def authenticated(
-    request: Request, keys: KeyRing, query_key: str | None, limit: int
-) -> tuple[str, Body]:
-    """The tenant and the body. A key outside the body is checked before the body is read."""
-    key = query_key or bearer_key(request.headers.get("authorization"))
-    if keys.open or key is not None:
-        tenant = keys.tenant(key)
-        body = await read_body(request, limit)
-        _take_key(body)
-        return tenant, body
+async def authenticated(request: Request) -> tuple[str, Body]:
+    """The tenant and the body of a request, which has a place from then on. Raises the errors of the table about keys,
+    bodies and overload."""
+    context, exchange = context_of(request), exchange_of(request)
+    key = exchange.query_key or bearer_key(request.headers.get("authorization"))
+    known = context.keys.open or key is not None
+    tenant = exchange.tenant = context.keys.tenant(key) if known else None
+    assert exchange.place is not None
+    exchange.place.check()
+    body = await _read(request, context, tenant)
     try:
-        body = await read_body(request, limit)
         key = _take_key(body)
     except InvalidRequest:
+        if known:
+            raise
         raise Unauthorized from None
-    return keys.tenant(key), body
+    if tenant is None:
+        tenant = exchange.tenant = context.keys.tenant(key)
+    exchange.place.take()
+    return tenant, body
+
+
+async def _read(request: Request, context: HttpContext, tenant: str | None) -> Body:
+    """The body. Raises Unauthorized in place of InvalidRequest, for a client that has shown no valid key."""
+    kind = request.headers.get("content-type", "")
+    with context.arrivals.begin(tenant) as arriving:
+        chunks = arriving.chunks(request.stream())
+        if tenant is None:
+            chunks = _noticing_key(chunks, arriving, context.keys)
+        try:
+            values = MOST_VALUES_OF_STRANGERS if tenant is None else MOST_VALUES
+            return await read_body(kind, chunks, context.settings.max_images, values)
+        except InvalidRequest:
+            if tenant is None:
+                raise Unauthorized from None
+            raise
+
+
+async def _noticing_key(
+    chunks: AsyncGenerator[bytes], arriving: Arriving, keys: KeyRing
+) -> AsyncGenerator[bytes]:
+    """The chunks. When the first one begins with a valid key, the body counts as that tenant's from then on. The key
+    that the whole body holds decides in the end."""
+    first = True
+    async for chunk in chunks:
+        if first and (found := _KEY_FIRST.match(chunk)) and (owner := keys.owner(found[1].decode())):
+            arriving.belongs_to(owner)
+        first = False
+        yield chunk
 
 
 def _take_key(body: Body) -> str | None:

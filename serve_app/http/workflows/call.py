@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from deployments.protocol import ImageFile
 from deployments.workflows.inputs import Path, images_in, put
 from deployments.workflows.protocol import HOW_TO_SWITCH_ON, Place, WorkflowAnswer, WorkflowRun, Workflows
-from serve_app.http.around.exchange import exchange_of
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import BadImage, InvalidRequest, NoWorkflows
 from serve_app.http.reading.image_fields import InferenceRequestImage
@@ -31,11 +30,7 @@ def workflows_of(request: Request) -> Workflows:
 
 async def read_document(request: Request) -> tuple[str, dict[str, Any]]:
     """The tenant, and the request's JSON without the key. Raises the table's errors about keys and bodies."""
-    context = context_of(request)
-    limit = context.settings.max_images
-    exchange = exchange_of(request)
-    tenant, body = await authenticated(request, context.keys, exchange.query_key, limit)
-    exchange.tenant = tenant
+    tenant, body = await authenticated(request)
     if body.files is not None:
         raise InvalidRequest.one("send application/json: workflows have images of several names")
     return tenant, body.document

@@ -2,8 +2,9 @@
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from deployments.workflows.protocol import Question
+from deployments.workflows.protocol import Question, WorkflowAnswer
 from serve_app.http.around.exchange import exchange_of
+from serve_app.http.context import context_of
 from serve_app.http.workflows.call import (
     answer_of,
     read_document,
@@ -12,6 +13,7 @@ from serve_app.http.workflows.call import (
     specification_of,
     workflows_of,
 )
+from serve_app.http.workflows.described import KeptResponse
 from serve_app.http.workflows.documentation import (
     BLOCKS,
     INTERFACE,
@@ -56,7 +58,15 @@ async def describe_blocks_for(request: Request) -> Response:
 @router.get("/workflows/blocks/describe", summary="Types of steps that run here")
 async def describe_blocks(request: Request) -> Response:
     """Every allowed type of step, with the schema of its fields."""
-    return await _ask(request, "describe_blocks", {})
+    context, exchange = context_of(request), exchange_of(request)
+
+    async def ask() -> WorkflowAnswer:
+        assert exchange.place is not None
+        exchange.place.take()
+        return await workflows_of(request).ask("describe_blocks", {}, exchange.timings)
+
+    found = await context.description.get(ask)
+    return answer_of(found) if isinstance(found, WorkflowAnswer) else KeptResponse(found, context.arrivals)
 
 
 @router.get("/workflows/execution_engine/versions", summary="Versions of the engine")

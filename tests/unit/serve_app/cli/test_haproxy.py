@@ -58,10 +58,22 @@ def test_requests_are_not_logged_and_the_admin_socket_is_the_users_own(tmp_path:
 
 
 def test_words_that_are_no_origin_do_not_reach_the_configuration() -> None:
-    lines = str(rules("127.0.0.1", "1", "1", "localhost:3000, https://a.example, 'x' } deny", "failed"))
+    lines = str(rules("127.0.0.1", "1", "1", "1", "localhost:3000, https://a.example, 'x' } deny", "failed"))
     assert "-m str https://a.example }" in lines
     assert "3000" not in lines
     assert "deny" not in lines
+
+
+@pytest.mark.parametrize(("setting", "lines"), [("7", ["{ sc0_conn_cur gt 7 }"]), ("0", [])])
+def test_pods_read_the_limit_on_connections_when_they_start(
+    tmp_path: Path, setting: str, lines: list[str]
+) -> None:
+    install_for_pods(tmp_path / "haproxy")
+    config = written_by_serve(tmp_path, PORT, [30000], host="0.0.0.0")
+    environment = {"SAM3_CONNECTIONS_PER_ADDRESS": setting}
+    subprocess.run([tmp_path / "haproxy", "-db", "-f", config, "-c"], env=environment, check=True)
+    found = [line for line in config.read_text().splitlines() if "sc0_conn_cur" in line]
+    assert [line.partition(" if ")[2] for line in found] == lines
 
 
 def test_the_real_haproxy_is_started_as_serve_asked(tmp_path: Path) -> None:
@@ -116,7 +128,7 @@ DIFFERENT = {
 """By rule: a part of its line, which it does not find where that part is another one."""
 
 
-@pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1", "", "failed")])
+@pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1", "1", "", "failed")])
 def test_a_rule_that_finds_nothing_keeps_haproxy_from_starting(tmp_path: Path, rule: str) -> None:
     part = DIFFERENT[rule]
     other = part.replace(part.split()[0], "other")

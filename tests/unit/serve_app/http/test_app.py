@@ -26,7 +26,7 @@ def test_the_segmenter_may_come_later() -> None:
 
     app = create_app(segmenter, Settings())
     assert made == []
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         assert client.post("/sam3/embed_image", json={"image": IMAGE}).status_code == 200
     assert len(made) == 1
 
@@ -40,7 +40,9 @@ def test_requests_reach_the_segmenter_with_tenant_and_deadline() -> None:
             return await super().answer(image, request, timings)
 
     segmenter = Noting()
-    with TestClient(create_app(segmenter, Settings(request_timeout_s=50))) as client:
+    with TestClient(
+        create_app(segmenter, Settings(request_timeout_s=50)), base_url="http://localhost"
+    ) as client:
         client.post("/sam3/embed_image", json={"image": IMAGE}, headers={"X-Request-ID": "r-1"})
         client.post("/sam3/embed_image", json={"image": [IMAGE, IMAGE]}, headers={"X-Request-ID": "r-2"})
     assert segmenter.tenants == ["default"] * 3
@@ -58,7 +60,7 @@ def test_the_fetcher_is_closed_in_the_end() -> None:
             await super().close()
 
     app = create_app(FakeSegmenter(), Settings(), fetcher=Closing(Settings()))
-    with TestClient(app):
+    with TestClient(app, base_url="http://localhost"):
         assert closed == []
     assert closed == [True]
 
@@ -73,14 +75,18 @@ def test_security_is_documented_where_there_are_keys(tmp_path: Path, guarded: bo
 
 
 def test_settings_id_is_the_servers_uuid() -> None:
-    with TestClient(create_app(FakeSegmenter(), Settings(server_id="abc"))) as client:
+    with TestClient(
+        create_app(FakeSegmenter(), Settings(server_id="abc")), base_url="http://localhost"
+    ) as client:
         assert client.get("/info").json()["uuid"] == "abc"
     made = [create_app(FakeSegmenter(), Settings()).state.server_id for _ in range(2)]
     assert made[0] != made[1]
 
 
 def test_a_prefix_in_front_is_kept_in_links() -> None:
-    with TestClient(create_app(FakeSegmenter(), Settings()), root_path="/sam") as client:
+    with TestClient(
+        create_app(FakeSegmenter(), Settings()), root_path="/sam", base_url="http://localhost"
+    ) as client:
         assert 'href="/sam/docs"' in client.get("/").text
         assert "/sam/docs/assets/swagger-ui-bundle.js" in client.get("/docs").text
 

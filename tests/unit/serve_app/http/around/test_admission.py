@@ -1,24 +1,31 @@
 import asyncio
-import json
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from deployments.protocol import Timings
+from deployments.protocol import Overloaded, Timings
 from serve_app.http.around.admission import FEWEST, Admission, Limit
 from serve_app.http.around.exchange import Exchange
 
 
 class Inner:
-    """An application that reads the body and answers when `go` is set."""
+    """A route: it reads the body, takes its place, and answers when `go` is set. A GET takes none."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
+        self.arrived = asyncio.Event()
+        self.arrived.set()
         self.working = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
+        if scope["method"] == "POST":
+            place = scope["state"]["exchange"].place
+            place.check()
+            await receive()
+            await self.arrived.wait()
+            place.take()
+            place.take()  # once is enough
         self.working += 1
         await self.go.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -28,14 +35,11 @@ def admission(inner: Inner, most: int) -> Admission:
     return Admission(inner, most=most, max_wait_s=1.0, retry_after_s=2.5)
 
 
-async def post(app: Any, method: str = "POST") -> tuple[list[Message], int]:
-    """What is sent, and how often the body was asked for."""
+async def post(app: Any, method: str = "POST") -> int:
+    """The status that is answered."""
     sent: list[Message] = []
-    reads = 0
 
     async def receive() -> Message:
-        nonlocal reads
-        reads += 1
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Message) -> None:
@@ -43,46 +47,78 @@ async def post(app: Any, method: str = "POST") -> tuple[list[Message], int]:
 
     exchange = Exchange(Timings("1"), "m")
     await app({"type": "http", "method": method, "state": {"exchange": exchange}}, receive, send)
-    return sent, reads
+    return int(sent[0]["status"])
 
 
-async def test_requests_over_the_limit_are_refused_unread_and_others_answered() -> None:
+async def started(app: Any, count: int, method: str = "POST") -> list[asyncio.Task[int]]:
+    """So many requests, each as far as it gets."""
+    tasks = [asyncio.create_task(post(app, method)) for _ in range(count)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_requests_over_the_limit_are_refused_and_others_answered() -> None:
     inner = Inner()
     app = admission(inner, 2)
-    accepted = [asyncio.create_task(post(app)) for _ in range(2)]
-    await asyncio.sleep(0)
-    sent, reads = await post(app)
-    assert reads == 0
-    assert sent[0]["status"] == 503
-    assert dict(sent[0]["headers"])[b"retry-after"] == b"3"
-    assert "busy" in json.loads(sent[1]["body"])["message"]
+    accepted = await started(app, 2)
+    with pytest.raises(Overloaded) as refused:
+        await post(app)
+    assert refused.value.retry_after_s == 2.5
     inner.go.set()
-    for answers, _ in await asyncio.gather(*accepted):
-        assert answers[0]["status"] == 200
-    assert (await post(app))[0][0]["status"] == 200, "places are given back"
+    assert await asyncio.gather(*accepted) == [200, 200]
+    assert await post(app) == 200, "places are given back"
+
+
+async def test_bodies_on_their_way_hold_no_places() -> None:
+    inner = Inner()
+    app = admission(inner, 2)
+    inner.arrived.clear()
+    slow = await started(app, 50)
+    inner.arrived = asyncio.Event()
+    inner.arrived.set()
+    quick = await started(app, 2)
+    assert inner.working == 2
+    inner.go.set()
+    assert await asyncio.gather(*quick) == [200, 200]
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    assert await post(app) == 200
+
+
+async def test_places_are_counted_when_bodies_have_come() -> None:
+    inner = Inner()
+    app = admission(inner, 2)
+    inner.arrived.clear()
+    tasks = await started(app, 5)
+    inner.arrived.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    inner.go.set()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert found.count(200) == 2
+    assert sum(isinstance(one, Overloaded) for one in found) == 3
 
 
 async def test_a_full_server_still_answers_readiness_and_metrics() -> None:
     inner = Inner()
     app = admission(inner, 1)
-    busy = asyncio.create_task(post(app))
-    await asyncio.sleep(0)
-    looks = asyncio.create_task(post(app, "GET"))
-    await asyncio.sleep(0)
+    tasks = await started(app, 1)
+    tasks += await started(app, 1, "GET")
     assert inner.working == 2
     inner.go.set()
-    await asyncio.gather(busy, looks)
+    await asyncio.gather(*tasks)
 
 
 async def test_a_client_that_leaves_frees_its_place() -> None:
     inner = Inner()
     app = admission(inner, 1)
-    gone = asyncio.create_task(post(app))
-    await asyncio.sleep(0)
+    (gone,) = await started(app, 1)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     inner.go.set()
-    assert (await post(app))[0][0]["status"] == 200
+    assert await post(app) == 200
 
 
 def settled(limit: Limit, per_second: float, answers: int = 500, now: float = 0.0) -> int:

@@ -18,7 +18,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(FakeSegmenter(), Settings())) as client:
+    with TestClient(create_app(FakeSegmenter(), Settings()), base_url="http://localhost") as client:
         yield client
 
 
@@ -101,7 +101,9 @@ def test_wants_json(accept: str, json: bool) -> None:
 
 
 def test_a_prefix_in_front_is_in_every_link() -> None:
-    with TestClient(create_app(FakeSegmenter(), Settings()), root_path="/sam") as client:
+    with TestClient(
+        create_app(FakeSegmenter(), Settings()), root_path="/sam", base_url="http://localhost"
+    ) as client:
         page = client.get("/", headers=BROWSER).text
     assert 'data-root="/sam"' in page
     links = re.findall(r'(?:src|href)="(/[^"]*)"', page)

@@ -22,7 +22,9 @@ ORIENTATION = 0x0112
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(FakeSegmenter(), Settings(max_image_pixels=20_000_000))) as client:
+    with TestClient(
+        create_app(FakeSegmenter(), Settings(max_image_pixels=20_000_000)), base_url="http://localhost"
+    ) as client:
         yield client
 
 
@@ -75,7 +77,10 @@ def test_it_shows_one_image_at_a_time(client: TestClient) -> None:
 
 def test_it_needs_the_key_of_the_server(tmp_path: Path) -> None:
     key = keyfile.add(tmp_path / "keys.json", "acme")
-    with TestClient(create_app(FakeSegmenter(), Settings(api_keys_file=tmp_path / "keys.json"))) as client:
+    with TestClient(
+        create_app(FakeSegmenter(), Settings(api_keys_file=tmp_path / "keys.json")),
+        base_url="http://localhost",
+    ) as client:
         files = {"image": encoded(scene(), "TIFF")}
         assert client.post(ROUTE, files=files).status_code == 401
         assert client.post(ROUTE, files=files, headers={"Authorization": f"Bearer {key}"}).status_code == 200

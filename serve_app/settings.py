@@ -171,7 +171,11 @@ class Settings(BaseSettings):
     decoder_max_ongoing: int = Field(64, ge=1, json_schema_extra=_in("deployments"))
     """Most requests in one decoder replica, waiting ones included."""
     max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
-    """Most requests that one ingress replica works on at once. Any more get 503, before their bodies are read."""
+    """Most requests inside one ingress replica, those that wait for their tenant's turn included. Any more get 503,
+    where the key is outside the body before that is read."""
+    shared_in_flight: Auto | Annotated[int, Field(ge=2)] = Field("auto", json_schema_extra=_in("deployments"))
+    """Most requests that one ingress replica works on at once while an interactive tenant and another one are active;
+    `auto`: its part of the encoders and decoders, at least 2. A tenant that is alone has no such limit."""
     max_wait_s: float = Field(0.5, gt=0, json_schema_extra=_in("deployments"))
     """Most seconds that requests should wait for encoder and decoder. Where `SAM3_MAX_IN_FLIGHT` requests would wait
     longer, fewer are let in, but never fewer than 16."""
@@ -304,6 +308,18 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Sources by precedence: arguments, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
+
+    @property
+    def places_while_shared(self) -> int:
+        """`shared_in_flight`, as a number."""
+        if self.shared_in_flight != "auto":
+            return self.shared_in_flight
+        models = 0
+        for part in ("encoder", "decoder"):
+            hot: int = getattr(self, f"{part}_replicas")
+            most: Auto | int = getattr(self, f"{part}_max_replicas")
+            models += hot if most == "auto" else max(hot, most)
+        return max(2, -(-models // self.ingress_replicas))
 
     @field_validator("cors_origins", "model_ids", "workflow_steps", mode="before")
     @classmethod

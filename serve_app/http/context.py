@@ -8,6 +8,7 @@ from starlette.requests import Request
 from deployments.protocol import Segmenter
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
+from serve_app.http.around.admission import Admission
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.tenants.auth import KeyRing
 from serve_app.settings import Settings
@@ -20,6 +21,7 @@ class HttpContext:
     settings: Settings
     segmenter: Callable[[], Segmenter]
     keys: KeyRing
+    admission: Admission
     fetcher: ImageFetcher
     definitions: Definitions
     workflows: Workflows | None = None

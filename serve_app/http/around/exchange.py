@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from deployments.fairness.queue import Ticket
 from deployments.protocol import HITS, Timings
 from sam3_engine.types import ImageSize
 
@@ -27,6 +28,8 @@ class Exchange:
     """Bytes of the body received so far."""
     tenant: str | None = None
     """The caller's tenant, once it is known."""
+    ticket: Ticket | None = None
+    """Its place, once it has one."""
     prompts: int = 0
     """Prompts for each image."""
     texts: list[str] = field(default_factory=list)

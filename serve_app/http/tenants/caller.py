@@ -1,7 +1,10 @@
 """Finds the tenant of a request, by the key in its query, headers or body."""
 
+from collections.abc import Callable
+
 from starlette.requests import Request
 
+from deployments.fairness.queue import Share
 from serve_app.http.around.exchange import exchange_of
 from serve_app.http.errors import InvalidRequest, Unauthorized
 from serve_app.http.reading.body import Body, read_body
@@ -16,12 +19,18 @@ def tenant_of(request: Request, keys: KeyRing) -> str:
 
 
 async def authenticated(
-    request: Request, keys: KeyRing, query_key: str | None, limit: int
+    request: Request,
+    keys: KeyRing,
+    query_key: str | None,
+    limit: int,
+    check: Callable[[Share], None] = lambda _: None,
 ) -> tuple[str, Body]:
-    """The tenant and the body. A key outside the body is checked before the body is read."""
+    """The tenant and the body. A key outside the body is checked before the body is read, and then `check` is called,
+    which may refuse the tenant's request."""
     key = query_key or bearer_key(request.headers.get("authorization"))
     if keys.open or key is not None:
         tenant = keys.tenant(key)
+        check(keys.share(tenant))
         body = await read_body(request, limit)
         _take_key(body)
         return tenant, body

@@ -277,7 +277,8 @@ class Settings(BaseSettings):
     workflow_replicas: int = Field(1, ge=1, json_schema_extra=_in("workflows"))
     """Most replicas that run workflows. The first starts with the server, the others under load."""
     workflow_workers: int = Field(4, ge=1, json_schema_extra=_in("workflows"))
-    """Most workflows that one replica runs at once, each in a process of its own."""
+    """Most workflows that one replica runs at once, each in a process of its own, and half as many more for tenants of
+    which none runs there."""
     workflow_timeout_s: float = Field(30.0, gt=0, json_schema_extra=_in("workflows"))
     """Most seconds for one workflow. Beyond it the workflow is stopped and answered 504."""
     workflow_max_steps: int = Field(64, ge=1, json_schema_extra=_in("workflows"))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from deployments.fairness.queue import FairQueue, QueueFull, Share, State, Ticket
 
@@ -19,7 +20,7 @@ class Places:
         ticket = self.queue.join(share)
         if ticket.state is State.WAITING:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            ticket.changed = lambda: turn.done() or turn.set_result(None)
+            ticket.changed = partial(_end, turn)
             try:
                 await turn
             except asyncio.CancelledError:
@@ -31,9 +32,14 @@ class Places:
 
     @asynccontextmanager
     async def place(self, share: Share) -> AsyncIterator[Ticket]:
-        """A place for the time of a block. Raises QueueFull."""
+        """A place for the time of a block, which is its cost. Raises QueueFull."""
         ticket = await self.enter(share)
         try:
             yield ticket
         finally:
-            self.queue.leave(ticket)
+            self.queue.leave(ticket, self.queue.clock() - ticket.started)
+
+
+def _end(turn: "asyncio.Future[None]") -> None:
+    if not turn.done():  # it was cancelled
+        turn.set_result(None)

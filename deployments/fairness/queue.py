@@ -34,6 +34,7 @@ LINGER_S = 10.0
 """Seconds after its last request for which a tenant counts as active."""
 BATCH_TURN = 8
 """Interactive requests that start while a batch request waits, before that one goes first."""
+LEAST_COST = 1e-6
 LEARN = 0.1
 """Share of a request's cost in its tenant's mean."""
 CHEAPEST, DEAREST = 0.1, 100.0
@@ -137,7 +138,7 @@ class FairQueue:
         self.inside = 0
         self._window = window
         self._limit = limit
-        self._clock = clock
+        self.clock = clock
         self._flows: dict[bool, OrderedDict[str, Flow]] = {False: OrderedDict(), True: OrderedDict()}
         """Active tenants by class (batch or not), the one that was used longest ago first."""
         self._now: dict[bool, float] = {False: 0.0, True: 0.0}
@@ -185,7 +186,7 @@ class FairQueue:
             return
         self.inside -= 1
         ticket.state = State.GONE
-        flow.used = self._clock()
+        flow.used = self.clock()
         if self._flows[flow.share.batch].get(flow.share.tenant) is flow:
             self._flows[flow.share.batch].move_to_end(flow.share.tenant)
         self._start_next()
@@ -201,7 +202,7 @@ class FairQueue:
 
     def _flow(self, share: Share) -> tuple[Flow, float]:
         """The tenant's record, used now; and the time."""
-        now = self._clock()
+        now = self.clock()
         flows = self._flows[share.batch]
         flow = flows.get(share.tenant)
         if flow is None:
@@ -287,14 +288,14 @@ class FairQueue:
         flow.tag += flow.cost / flow.share.weight
         batch_waits = self.inside > self.under_way and any(f.waiting for f in self._flows[True].values())
         self._passed_over = self._passed_over + 1 if not batch and batch_waits else 0
-        ticket.state, ticket.started, ticket.beside = State.UNDER_WAY, self._clock(), self.under_way
+        ticket.state, ticket.started, ticket.beside = State.UNDER_WAY, self.clock(), self.under_way
         ticket.narrow, ticket.charged = self.narrow, flow.cost
         if ticket.changed:
             ticket.changed()
 
     def _charge(self, ticket: Ticket, cost: float) -> None:
         """Replace what was charged for a request by what it cost."""
-        flow = ticket.flow
+        flow, cost = ticket.flow, max(cost, LEAST_COST)
         if not flow.measured:
             flow.cost, flow.measured = cost, True
         cost = min(max(cost, CHEAPEST * flow.cost), DEAREST * flow.cost)

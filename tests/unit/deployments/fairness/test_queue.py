@@ -267,7 +267,7 @@ def test_a_full_room_refuses_the_tenant_above_its_share_and_takes_in_the_one_bel
         queue.join(A)
     told: list[Ticket] = []
     for ticket in flood:
-        ticket.changed = lambda ticket=ticket: told.append(ticket)  # type: ignore[misc]
+        ticket.changed = partial(told.append, ticket)
     clicks = [queue.join(B) for _ in range(5)]
     assert {ticket.state for ticket in clicks} <= {State.WAITING, State.UNDER_WAY}
     assert told == flood[:4:-1], "its newest requests give way"

@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     max_encodes: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
     """Most images of one pool shard that are encoded or wait for an encoder; any more are answered 503."""
     retry_after_s: float = Field(1.0, gt=0, json_schema_extra=_in("deployments"))
-    """Seconds in the `Retry-After` header of a 503."""
+    """Least seconds in the `Retry-After` header of a 503: a tenant with a long queue is told to come later."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
     """Seconds between health checks, in which a replica's model must give the same result as at its start."""
     health_check_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))

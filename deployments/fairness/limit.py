@@ -48,10 +48,12 @@ class Limit:
         self._last = now
         fits = float(self._most)
         if waited_s > self._max_wait_s / 2:  # shorter waits do not show where the limit is
-            fits = max(inside * self._max_wait_s / waited_s, self._per_second() * self._max_wait_s)
+            fits = max(inside * self._max_wait_s / waited_s, self.per_second() * self._max_wait_s)
         self._value += GAIN * (max(min(FEWEST, self._most), min(fits, self._most)) - self._value)
 
-    def _per_second(self) -> float:
-        """The current rate of answers, without the longest gap: it may be the start of a replica."""
+    def per_second(self) -> float:
+        """The current rate of answers, without the longest gap: it may be the start of a replica. 0: unknown."""
+        if len(self._gaps) < 2:
+            return 0.0
         busy_s = sum(self._gaps) - max(self._gaps)
         return (len(self._gaps) - 1) / max(busy_s, 1e-6)

@@ -158,6 +158,10 @@ class FairQueue:
         for flows in self._flows.values():
             yield from flows.values()
 
+    def flow(self, share: Share) -> Flow | None:
+        """A tenant, if it is active."""
+        return self._flows[share.batch].get(share.tenant)
+
     def join(self, share: Share) -> Ticket:
         """A request comes. It is under way now, or waits for its turn. Raises QueueFull."""
         flow, now = self._flow(share)

@@ -18,6 +18,7 @@ from serve_app.http.around.exchange import Exchange
 
 BATCH_PATIENCE = 20.0
 """How many times as long as others a batch request may wait before its tenant's next ones are refused."""
+LONGEST_RETRY_S = 30.0
 STAGE = "admission"
 """Name of the time in which a request waited for its turn."""
 NO_WORK = (STAGE, "queue")
@@ -51,7 +52,7 @@ class Admission:
     def check(self, share: Share) -> None:
         """Raises Overloaded where a request of this tenant would be refused now."""
         if self._places.queue.would_refuse(share):
-            raise Overloaded(self._retry_after_s)
+            raise self._refusal(share)
 
     async def enter(self, share: Share, exchange: Exchange) -> None:
         """Wait for a place, which `leave` gives back. Raises Overloaded."""
@@ -59,7 +60,7 @@ class Admission:
         try:
             ticket = await self._places.enter(share)
         except QueueFull:
-            raise Overloaded(self._retry_after_s) from None
+            raise self._refusal(share) from None
         exchange.ticket = ticket
         if ticket.inside == 1 and ticket.flow.limit:
             ticket.flow.limit.opened(ticket.joined)
@@ -67,6 +68,13 @@ class Admission:
             self._window.opened(ticket.started)
         if ticket.started > ticket.joined:
             exchange.timings.add({STAGE: ticket.started - ticket.joined})
+
+    def _refusal(self, share: Share) -> Overloaded:
+        """Come again when half of the tenant's queue is gone."""
+        flow = self._places.queue.flow(share)
+        rate = flow.limit.per_second() if flow and flow.limit else 0.0
+        seconds = flow.inside / rate / 2 if flow and rate else 0.0
+        return Overloaded(max(self._retry_after_s, min(seconds, LONGEST_RETRY_S)))
 
     def leave(self, exchange: Exchange) -> None:
         """Give a request's place back, if it has one, and learn from its waiting times."""

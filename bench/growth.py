@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bench.engine import _ours, blobs, photo, scene_file
 from bench.timing import Call, exponent, side_by_side
 from deployments.decoder.hot import HotCache
+from deployments.keys import ImageKey
 from loadtest.plan import Plan
 from loadtest.workers import worker
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
@@ -91,10 +92,12 @@ def cached_images(counts: Sequence[int], seconds: float) -> Growth:
     """A thousand lookups in a decoder's hot tier, by the number of images in it."""
 
     def look_up(count: int) -> Call:
-        cache: HotCache[int, _Weightless] = HotCache(budget=10 * count)
-        for key in range(count):
+        cache: HotCache[ImageKey, _Weightless] = HotCache(budget=10 * count)
+        keys = [ImageKey("t", "m", str(number)) for number in range(count)]
+        for key in keys:
             cache.put(key, _Weightless())
-        return lambda: [cache.get(key * count // 1000) for key in range(1000)]
+        asked = [keys[number * count // 1000] for number in range(1000)]
+        return lambda: [cache.get(key) for key in asked]
 
     calls: dict[float, Call] = {count: look_up(count) for count in counts}
     return growth("1,000 lookups in the hot tier", "images held", calls, seconds)

@@ -190,8 +190,11 @@ class Settings(BaseSettings):
     decoder_max_ongoing: int = Field(64, ge=1, json_schema_extra=_in("deployments"))
     """Most requests in one decoder replica, waiting ones included."""
     max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
-    """Most requests that one ingress replica works on at once. Any more get 503, before their bodies are read where
-    that is known already. Bodies on their way do not count: see `SAM3_MAX_BODIES`."""
+    """Most requests inside one ingress replica, those that wait for their tenant's turn included. Any more get 503,
+    where the key is outside the body before that is read. Bodies on their way do not count: see `SAM3_MAX_BODIES`."""
+    shared_in_flight: Auto | Annotated[int, Field(ge=2)] = Field("auto", json_schema_extra=_in("deployments"))
+    """Most requests that one ingress replica works on at once while an interactive tenant and another one are active;
+    `auto`: its part of the encoders and decoders, at least 2. A tenant that is alone has no such limit."""
     max_wait_s: float = Field(0.5, gt=0, json_schema_extra=_in("deployments"))
     """Most seconds that requests should wait for encoder and decoder. Where `SAM3_MAX_IN_FLIGHT` requests would wait
     longer, fewer are let in, but never fewer than 16."""
@@ -200,7 +203,7 @@ class Settings(BaseSettings):
     max_encodes: int = Field(256, ge=1, json_schema_extra=_in("deployments"))
     """Most images of one pool shard that are encoded or wait for an encoder; any more are answered 503."""
     retry_after_s: float = Field(1.0, gt=0, json_schema_extra=_in("deployments"))
-    """Seconds in the `Retry-After` header of a 503."""
+    """Least seconds in the `Retry-After` header of a 503: a tenant with a long queue is told to come later."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
     """Seconds between health checks, in which a replica's model must give the same result as at its start."""
     health_check_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
@@ -293,7 +296,8 @@ class Settings(BaseSettings):
     workflow_replicas: int = Field(1, ge=1, json_schema_extra=_in("workflows"))
     """Most replicas that run workflows. The first starts with the server, the others under load."""
     workflow_workers: int = Field(4, ge=1, json_schema_extra=_in("workflows"))
-    """Most workflows that one replica runs at once, each in a process of its own."""
+    """Most workflows that one replica runs at once, each in a process of its own, and half as many more for tenants of
+    which none runs there."""
     workflow_timeout_s: float = Field(30.0, gt=0, json_schema_extra=_in("workflows"))
     """Most seconds for one workflow. Beyond it the workflow is stopped and answered 504."""
     workflow_max_steps: int = Field(64, ge=1, json_schema_extra=_in("workflows"))
@@ -324,6 +328,18 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Sources by precedence: arguments, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
+
+    @property
+    def places_while_shared(self) -> int:
+        """`shared_in_flight`, as a number."""
+        if self.shared_in_flight != "auto":
+            return self.shared_in_flight
+        models = 0
+        for part in ("encoder", "decoder"):
+            hot: int = getattr(self, f"{part}_replicas")
+            most: Auto | int = getattr(self, f"{part}_max_replicas")
+            models += hot if most == "auto" else max(hot, most)
+        return max(2, -(-models // self.ingress_replicas))
 
     @field_validator(
         "allowed_hosts", "cors_origins", "url_ports", "model_ids", "workflow_steps", mode="before"

@@ -15,6 +15,8 @@ from serve_app.settings import Settings
 
 DECODE_THREADS = 2
 """Images that one runner decodes for the model at once; the model already knows most of them."""
+QUEUE = 16
+"""Runs that one replica takes in for each worker; any more get 503."""
 BUSY = 0.75
 """Average share of a replica's workers in use at which another replica starts."""
 
@@ -34,7 +36,8 @@ def workflow_runner(
     runner: Any = serve.deployment(
         WorkflowRunner,
         name=WORKFLOWS,
-        max_ongoing_requests=settings.workflow_workers,
+        # More than it takes in: the replica decides whose turn it is, and who gives way.
+        max_ongoing_requests=2 * settings.workflow_workers * QUEUE,
         max_queued_requests=settings.max_queued,
         ray_actor_options={"num_cpus": WAITING_CPU},
         **_replicas(settings),
@@ -57,6 +60,7 @@ def workflow_config(settings: Settings) -> WorkflowConfig:
         policy=Policy(settings.workflow_max_steps, settings.workflow_steps),
         model_ids=settings.model_ids,
         workers=settings.workflow_workers,
+        most=settings.workflow_workers * QUEUE,
         decode_threads=DECODE_THREADS,
         retry_after_s=settings.retry_after_s,
     )

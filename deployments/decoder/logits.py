@@ -4,13 +4,13 @@ The matching rule is that of SAM 2's clients: a prompt of n >= 2 points starts f
 of the same image and box whose points are a strict subset of its own, one with n - 1 points before any other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from cachetools import LRUCache
 
+from deployments.decoder.hot import HotCache
 from deployments.keys import ImageKey
 from sam3_engine.types import Box, Point, VisualPrompt
 
@@ -34,29 +34,39 @@ def best_match(wanted: Clicks, stored: Sequence[Clicks]) -> int | None:
     return max(fitting, key=lambda index: (len(stored[index][0]) == len(points) - 1, index), default=None)
 
 
+class _OfImage(dict[Clicks, Logits]):
+    """The stored logits of one image, oldest first."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all logits."""
+        return sum(values.nbytes for values in self.values())
+
+
 class LogitsCache:
-    """Stored logits of all images, those of the least recently used image leaving first when the bytes exceed the
-    budget."""
+    """Stored logits of all images, under a budget of bytes that tenants share as the hot tier's."""
 
     def __init__(self, budget: int, per_image: int = 64) -> None:
         """per_image: most prompts kept for one image."""
         self._per_image = per_image
-        self._images: LRUCache[ImageKey, dict[Clicks, Logits]] = LRUCache(budget, _nbytes)
+        self._images: HotCache[ImageKey, _OfImage] = HotCache(budget)
 
     def save(self, key: ImageKey, prompts: Iterable[VisualPrompt], logits: Iterable[Logits]) -> None:
         """Keep the chosen logits [h, w] of each prompt."""
-        stored = self._images.pop(key, {})
+        stored = self._images.get(key) or _OfImage()
         for prompt, values in zip(prompts, logits, strict=True):
             stored.pop(clicks(prompt), None)
             stored[clicks(prompt)] = values
         for oldest in list(stored)[: -self._per_image]:
             del stored[oldest]
-        if _nbytes(stored) <= self._images.maxsize:
-            self._images[key] = stored
+        if stored.nbytes <= self._images.budget:
+            self._images.put(key, stored)
+        else:
+            self._images.discard(key)
 
     def load(self, key: ImageKey, prompts: Sequence[VisualPrompt]) -> list[VisualPrompt]:
         """The prompts, each with the logits it may start from; unchanged where nothing matches."""
-        stored = self._images.get(key, {})
+        stored = self._images.get(key) or _OfImage()
         known = list(stored)
         matches = (best_match(clicks(prompt), known) for prompt in prompts)
         return [
@@ -66,8 +76,4 @@ class LogitsCache:
 
     def forget(self, key: ImageKey) -> None:
         """Drop an image's logits."""
-        self._images.pop(key, None)
-
-
-def _nbytes(stored: Mapping[Clicks, Logits]) -> int:
-    return sum(values.nbytes for values in stored.values())
+        self._images.discard(key)

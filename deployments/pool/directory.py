@@ -30,7 +30,7 @@ class Directory:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = budget
-        self.warm = TierUsage()
+        self.warm: TierUsage[ImageKey] = TierUsage()
         self.quotas: dict[str, int] = {}
         """Most bytes of a tenant; a tenant that is not named has no limit of its own."""
         self._entries: OrderedDict[ImageKey, Entry] = OrderedDict()

@@ -19,12 +19,12 @@ class ServeWorkflows:
 
     async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
         """Run a workflow. Raises Overloaded, DeadlineExceeded."""
-        job = Job("run", run.request, run.tenant, timings.request_id, timings.deadline, run.places, run.files)
-        return await self._answer(job, timings)
+        return await self._answer(Job("run", run, timings.request_id, timings.deadline), timings)
 
     async def ask(self, question: Question, document: dict[str, Any], timings: Timings) -> WorkflowAnswer:
         """The engine's answer about a definition, or about itself. Raises Overloaded, DeadlineExceeded."""
-        return await self._answer(Job(question, document, "", timings.request_id, timings.deadline), timings)
+        about = WorkflowRun("", document)
+        return await self._answer(Job(question, about, timings.request_id, timings.deadline), timings)
 
     async def _answer(self, job: Job, timings: Timings) -> WorkflowAnswer:
         reply: Reply = await call(self._runner, "run", job, retry_after_s=self._retry_after_s)

@@ -19,7 +19,7 @@ from deployments.store.valkey import ValkeyStore
 from deployments.workflows.limits import Limits
 from deployments.workflows.messages import Done, Job, NotDone, Reply
 from deployments.workflows.policy import Policy
-from deployments.workflows.protocol import WorkflowAnswer, WorkflowRun, WorkflowTooLong
+from deployments.workflows.protocol import WorkflowAnswer, WorkflowTooLong
 from deployments.workflows.runs import Runs
 from deployments.workflows.sandbox import Sandbox, SandboxFailed
 from deployments.workflows.workers import Workers
@@ -36,6 +36,8 @@ class WorkflowConfig:
     policy: Policy
     model_ids: tuple[str, ...]
     workers: int
+    most: int
+    """Runs in one replica, those that wait for a worker included."""
     decode_threads: int
     retry_after_s: float
 
@@ -75,7 +77,7 @@ class WorkflowRunner:
             config.limits.max_image_pixels,
             pool.store.idle_ttl_s,
         )
-        self._runs = Runs(service, Workers(self._sandbox, config.workers), config.limits)
+        self._runs = Runs(service, Workers(self._sandbox, config.workers, config.most), config.limits)
 
     async def run(self, job: Job) -> Reply:
         """Answer a job. Overloaded, DeadlineExceeded and WorkflowTooLong are returned by name, as NotDone."""
@@ -92,8 +94,8 @@ class WorkflowRunner:
 
     async def _answer(self, job: Job, timings: Timings) -> WorkflowAnswer:
         if job.question != "run":
-            return await self._runs.ask(job.question, job.document, timings)
-        return await self._runs.run(WorkflowRun(job.tenant, job.document, job.places, job.files), timings)
+            return await self._runs.ask(job.question, job.run.request, timings)
+        return await self._runs.run(job.run, timings)
 
     async def check_health(self) -> None:
         """Called by Serve, which replaces the replica after an error: here, when the engine's process has ended."""

@@ -1,11 +1,10 @@
 """Messages between an ingress and the workflow runner, inside the cluster."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from deployments.protocol import CacheTier
-from deployments.workflows.protocol import Place, Question
+from deployments.workflows.protocol import Question, WorkflowRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,12 +12,10 @@ class Job:
     """A run, or a question to the engine."""
 
     question: Question | Literal["run"]
-    document: dict[str, Any]
-    tenant: str
+    run: WorkflowRun
+    """Of a question: the document that it is about."""
     request_id: str
     deadline: float | None
-    places: Sequence[Place] = ()
-    files: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)

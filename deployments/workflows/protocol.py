@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from deployments.fairness.queue import Share
 from deployments.protocol import DeadlineExceeded, Timings
 
 Question = Literal["validate", "describe_blocks", "describe_interface", "versions"]
@@ -35,6 +36,14 @@ class WorkflowRun:
     places: Sequence[Place] = ()
     files: Sequence[bytes] = ()
     """The image files' bytes, sent by the client or fetched from its URLs."""
+    weight: float = 1.0
+    batch: bool = False
+    """The tenant's share: see `deployments.fairness.queue.Share`."""
+
+    @property
+    def share(self) -> Share:
+        """The tenant's share of the workers."""
+        return Share(self.tenant, self.weight, self.batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,19 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from deployments.fairness.queue import Share
 from deployments.protocol import DeadlineExceeded, Segmenter, Timings
 from deployments.workflows.frames import Header
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong
-from deployments.workflows.workers import Call, WorkerDied, Workers, unanswerable
+from deployments.workflows.workers import Call, RanTooLong, WorkerDied, Workers, unanswerable
 
 NEVER_CHANGE: tuple[Question, ...] = ("versions", "describe_blocks")
 """Questions whose answer, if they have no arguments, depends only on the installed packages and is kept."""
 
+NOBODY = Share("")
+"""Questions are quick; all of them together are one tenant more."""
 DIED = (
     b'{"message":"The workflow\'s process ended before it had answered: it may have needed more memory than one run '
     b'may take (SAM3_WORKFLOW_MEMORY_BYTES)."}'
@@ -43,7 +46,7 @@ class Runs:
         places = [{"path": list(one.path), "file": one.file, "extras": one.extras} for one in run.places]
         header = {"question": "run", "document": run.request, "places": places}
         try:
-            answer = await self._in_time(header, run.files, call, timings)
+            answer = await self._in_time(run.share, header, run.files, call, timings)
         finally:
             timings.merge(calls.timings)
         if calls.failure is not None:
@@ -51,26 +54,30 @@ class Runs:
         return answer
 
     async def ask(self, question: Question, document: dict[str, Any], timings: Timings) -> WorkflowAnswer:
-        """The engine's answer about a definition, or about itself. Raises DeadlineExceeded."""
+        """The engine's answer about a definition, or about itself. Raises Overloaded, DeadlineExceeded."""
         lasting = question in NEVER_CHANGE and not document
         if lasting and question in self._kept:
             return self._kept[question]
-        answer = await self._in_time({"question": question, "document": document}, (), _no_model, timings)
+        header = {"question": question, "document": document}
+        answer = await self._in_time(NOBODY, header, (), _no_model, timings)
         if lasting and answer.status == 200:
             self._kept[question] = answer
         return answer
 
     async def _in_time(
-        self, header: Header, files: Sequence[bytes], call: Call, timings: Timings
+        self, share: Share, header: Header, files: Sequence[bytes], call: Call, timings: Timings
     ) -> WorkflowAnswer:
-        """A worker's answer. Raises WorkflowTooLong or DeadlineExceeded, and then the worker is killed."""
+        """A worker's answer. Raises Overloaded; raises WorkflowTooLong or DeadlineExceeded, and then the worker is
+        killed."""
         own = self._limits.timeout_s
-        left = own if timings.deadline is None else timings.deadline - time.time()
+        left = None if timings.deadline is None else timings.deadline - time.time()
         try:
-            async with asyncio.timeout(min(own, left)):
-                status, body = await self._workers.ask(header, files, call)
+            async with asyncio.timeout(left):
+                status, body = await self._workers.ask(share, header, files, call, own)
+        except RanTooLong:
+            raise WorkflowTooLong(own) from None
         except TimeoutError:
-            raise (WorkflowTooLong(own) if own < left else DeadlineExceeded()) from None
+            raise DeadlineExceeded from None
         except WorkerDied:
             logger.exception("request %s: a worker died", timings.request_id)
             return WorkflowAnswer(500, DIED)

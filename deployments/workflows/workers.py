@@ -6,10 +6,15 @@ States of a worker: absent -> idle -> busy -> idle, or killed (its run was cut o
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
+from deployments.fairness.places import Places
+from deployments.fairness.queue import FairQueue, QueueFull, Rules, Share
+from deployments.protocol import Overloaded
 from deployments.workflows.frames import LENGTH, BrokenFrame, Header, body_length, pack, unpack
 from deployments.workflows.sandbox import Sandbox
+
+T = TypeVar("T")
 
 BUFFER_BYTES = 2**22
 WORKER_TRIES = 2
@@ -27,6 +32,10 @@ class WorkerDied(RuntimeError):
     def __init__(self, silent: bool) -> None:
         super().__init__("the workflow's process ended before it had answered")
         self.silent = silent
+
+
+class RanTooLong(RuntimeError):
+    """The job took longer than it may, and its worker was killed."""
 
 
 class Worker:
@@ -81,30 +90,41 @@ class Worker:
 
 
 class Workers:
-    """At most `count` workers, made when they are first needed. For one event loop."""
+    """At most `count` workers, made when they are first needed, and half as many more for tenants of which none runs.
+    For one event loop.
 
-    def __init__(self, sandbox: Sandbox, count: int) -> None:
+    A run may take half a minute, and nobody ends it for another tenant's. So there have to be workers left for a tenant
+    that comes while others have taken all. most: runs inside, those that wait included.
+    """
+
+    def __init__(self, sandbox: Sandbox, count: int, most: int) -> None:
         self._sandbox = sandbox
-        self._places = asyncio.Semaphore(count)
+        rules = Rules(most=most, shared=count, spare=spare_workers(count))
+        self._places = Places(FairQueue(rules, lambda: count))
         self._idle: list[Worker] = []
 
-    async def ask(self, header: Header, files: Sequence[bytes], call: Call) -> tuple[int, bytes]:
-        """Wait for a free worker and have it answer a job. Raises WorkerDied, SandboxFailed.
+    async def ask(
+        self, share: Share, header: Header, files: Sequence[bytes], call: Call, seconds: float
+    ) -> tuple[int, bytes]:
+        """Wait for the tenant's turn and have a worker answer a job, in `seconds` from then on. Raises Overloaded,
+        RanTooLong, WorkerDied, SandboxFailed.
 
         A cancellation kills the worker.
         """
         for left in reversed(range(WORKER_TRIES)):
             try:
-                async with self._borrowed() as worker:
-                    return await worker.ask(header, files, call)
+                async with self._borrowed(share) as worker:
+                    return await _within(seconds, worker.ask(header, files, call))
+            except QueueFull:
+                raise Overloaded from None
             except WorkerDied as error:
                 if not left or not error.silent:
                     raise
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[Worker]:
-        async with self._places:
+    async def _borrowed(self, share: Share) -> AsyncIterator[Worker]:
+        async with self._places.place(share):
             worker = await self._free()
             try:
                 yield worker
@@ -135,6 +155,21 @@ class Workers:
         for worker in self._idle:
             worker.close()
         self._idle.clear()
+
+
+async def _within(seconds: float, run: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(seconds) as timer:
+            return await run
+    except TimeoutError:
+        if timer.expired():
+            raise RanTooLong from None
+        raise
+
+
+def spare_workers(count: int) -> int:
+    """Workers beyond `count`, for tenants of which none runs."""
+    return max(1, count // 2)
 
 
 def unanswerable(message: str, status: int) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """`sam3-serve keys`: manages the tenants and API keys of the server."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -44,29 +44,63 @@ class Size(click.ParamType[int]):
 
 @click.group()
 def keys() -> None:
-    """Add, rotate, revoke and list API keys. A running server notices within a second."""
+    """Add, change, rotate, revoke and list tenants and their API keys. A running server notices within a second."""
+
+
+def _limits(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a tenant's limits and shares."""
+    for option in (
+        click.option(
+            "--class",
+            "tenant_class",
+            type=click.Choice(get_args(keyfile.TenantClass)),
+            help="batch: it comes after interactive tenants, and waits longer before it is refused.",
+        ),
+        click.option(
+            "--weight",
+            type=Number(0, keyfile.MAX_WEIGHT, min_open=True),
+            help="Its share of the server beside other busy tenants of its class: twice the weight, twice the work.",
+        ),
+        click.option(
+            "--cache",
+            "cache_bytes",
+            type=Size(),
+            help="Most bytes that the server keeps of this tenant's embeddings, such as 2GiB, and as many again of its "
+            "image files. Without it, only the limits for all tenants together apply.",
+        ),
+        click.option(
+            "--rate",
+            "requests_per_second",
+            type=Number(0, min_open=True),
+            help="Requests per second that each ingress replica takes from this tenant.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @keys.command()
 @click.argument("name")
-@click.option(
-    "--rate",
-    type=Number(0, min_open=True),
-    help="Requests per second that each ingress replica takes from this tenant.",
-)
-@click.option(
-    "--cache",
-    type=Size(),
-    help="Most bytes that the server keeps of this tenant's embeddings, such as 2GiB, and as many again of its "
-    "image files. Without it, only the limits for all tenants together apply.",
-)
+@_limits
 @StdinOption
 @FileOption
-def add(name: str, rate: float | None, cache: int | None, from_stdin: bool, path: Path) -> None:
-    """Add the tenant NAME and print its key, this once."""
+def add(name: str, from_stdin: bool, path: Path, **limits: Any) -> None:
+    """Add the tenant NAME and print its key, this once. Without options its weight is 1 and its class interactive."""
+    given = {option: value for option, value in limits.items() if value is not None}
     with _reported():
-        key = keyfile.add(path, name, key=_given(from_stdin), requests_per_second=rate, cache_bytes=cache)
+        key = keyfile.add(path, name, key=_given(from_stdin), **given)
     _show(key, from_stdin)
+
+
+@keys.command()
+@click.argument("name")
+@_limits
+@FileOption
+def change(name: str, path: Path, **limits: Any) -> None:
+    """Change limits and share of the tenant NAME. Its keys stay, and so does what no option names."""
+    with _reported():
+        keyfile.change(path, name, **limits)
+    click.echo(f"changed {name}", err=True)
 
 
 @keys.command()
@@ -106,7 +140,9 @@ def list_tenants(path: Path) -> None:
             if tenant.cache_bytes is None
             else f", {ByteSize(tenant.cache_bytes).human_readable()} of cache"
         )
-        click.echo(f"{tenant.name}{rate}{cache}")
+        weight = f", weight {tenant.weight:g}" if tenant.weight != 1 else ""
+        batch = ", batch" if tenant.tenant_class == "batch" else ""
+        click.echo(f"{tenant.name}{rate}{cache}{weight}{batch}")
         for key in tenant.keys:
             until = f", until {key.expires:%Y-%m-%d %H:%M} UTC" if key.expires else ""
             click.echo(f"  {key.id}  since {key.created:%Y-%m-%d %H:%M} UTC{until}")

@@ -16,7 +16,7 @@ from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
 from serve_app.http import errors, openapi
 from serve_app.http.around.access_log import access_log
-from serve_app.http.around.admission import Admission
+from serve_app.http.around.admission import Admission, GiveBack
 from serve_app.http.around.compressed import Gunzip
 from serve_app.http.around.middleware import ExchangeMiddleware, LastResort
 from serve_app.http.around.observe import Observe, Reporter, RequestMetrics
@@ -60,6 +60,12 @@ def create_app(
         settings=settings,
         segmenter=_as_function(segmenter),
         keys=keys,
+        admission=Admission(
+            most=settings.max_in_flight,
+            shared=settings.places_while_shared,
+            max_wait_s=settings.max_wait_s,
+            retry_after_s=settings.retry_after_s,
+        ),
         fetcher=fetcher or ImageFetcher(settings),
         arrivals=Arrivals(settings, alone=keys.open),
         definitions=Definitions(settings.workflows_dir, settings.workflow_cache_s),
@@ -94,7 +100,7 @@ def create_app(
     reporters: list[Reporter] = [RequestMetrics(metrics, by_tenant=_tenants_are_shown(settings))]
     if log := access_log(settings.access_log, log_directory, details=settings.access_log_details):
         reporters.append(log)
-    _surround(app, settings, answer_request_id, metrics, reporters)
+    _surround(app, context, answer_request_id, metrics, reporters)
     return app
 
 
@@ -105,20 +111,16 @@ def _tenants_are_shown(settings: Settings) -> bool:
 
 def _surround(
     app: FastAPI,
-    settings: Settings,
+    context: HttpContext,
     answer_request_id: bool,
     metrics: Metrics,
     reporters: Sequence[Reporter],
 ) -> None:
     """Add the middleware, innermost first."""
+    settings = context.settings
     app.add_middleware(Gunzip, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(LastResort, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(
-        Admission,
-        most=settings.max_in_flight,
-        max_wait_s=settings.max_wait_s,
-        retry_after_s=settings.retry_after_s,
-    )
+    app.add_middleware(GiveBack, admission=context.admission)
     app.add_middleware(
         Gzip,
         minimum_size=settings.gzip_min_bytes,

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from deployments.protocol import Segmenter
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
+from serve_app.http.around.admission import Admission
 from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.tenants.auth import KeyRing
@@ -22,6 +23,7 @@ class HttpContext:
     settings: Settings
     segmenter: Callable[[], Segmenter]
     keys: KeyRing
+    admission: Admission
     fetcher: ImageFetcher
     arrivals: Arrivals
     definitions: Definitions

@@ -1,18 +1,22 @@
 """The downloads behind URL images: pinned addresses, names kept for TLS, one download for all who ask at once."""
 
 import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trustme
 from aiohttp import web
 
+from deployments.protocol import Overloaded
 from serve_app.http.errors import BadImage
 from serve_app.http.reading import pinned
-from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.reading.fetch import DOWNLOADS, OF_ONE_TENANT, SPARE, ImageFetcher
 from serve_app.http.reading.pinned import checked_session
 from serve_app.settings import Settings
 from tests.support.patience import PATIENCE_S
@@ -246,3 +250,74 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def test_a_tenant_need_not_wait_for_the_slow_downloads_of_another_one() -> None:
+    async with site() as slow, site() as quick, fetching() as fetcher:
+        slow.gate.clear()
+        url = f"http://127.0.0.1:{slow.port}"
+        flood = [asyncio.create_task(fetcher.fetch("a", f"{url}/{number}")) for number in range(96)]
+        while len(slow.hosts) < OF_ONE_TENANT:
+            await asyncio.sleep(0.005)
+        found = await fetcher.fetch("b", f"http://127.0.0.1:{quick.port}/x")
+        assert found.content == PICTURE
+        assert len(slow.hosts) == OF_ONE_TENANT
+        slow.gate.set()
+        assert all(one.content == PICTURE for one in await asyncio.gather(*flood))
+
+
+async def test_waiting_for_a_place_counts_against_the_time_for_a_download() -> None:
+    """The waiting ones were never asked for, so they are told to come again."""
+    async with site() as slow, fetching(url_timeout_s=0.5, retry_after_s=7) as fetcher:
+        slow.gate.clear()
+        url = f"http://127.0.0.1:{slow.port}"
+        flood = [fetcher.fetch("a", f"{url}/{number}") for number in range(40)]
+        errors = await asyncio.gather(*flood, return_exceptions=True)
+        slow.gate.set()
+    assert [type(error) for error in errors] == [BadImage] * OF_ONE_TENANT + [Overloaded] * (
+        40 - OF_ONE_TENANT
+    )
+    assert {error.retry_after_s for error in errors if isinstance(error, Overloaded)} == {7}
+    assert len(slow.hosts) == OF_ONE_TENANT
+
+
+async def test_a_look_up_that_hangs_holds_its_own_tenants_place_until_it_ends() -> None:
+    """A thread in the system's resolver cannot be cancelled."""
+    go = asyncio.Event()
+
+    async def lookup(host: str, _port: int) -> list[str]:
+        if host.startswith("hangs"):
+            await go.wait()
+        return ["127.0.0.1"]
+
+    async with site() as there, fetching(lookup, url_timeout_s=0.3) as fetcher:
+        hanging = [f"http://hangs-{number}.test/x" for number in range(OF_ONE_TENANT)]
+        errors = await asyncio.gather(*(fetcher.fetch("a", url) for url in hanging), return_exceptions=True)
+        assert {type(error) for error in errors} == {BadImage}
+        quick = f"http://quick.test:{there.port}/x"
+        with pytest.raises(Overloaded):
+            await fetcher.fetch("a", quick)
+        assert (await fetcher.fetch("b", quick)).content == PICTURE
+        go.set()
+        await asyncio.sleep(0.05)
+        assert (await fetcher.fetch("a", quick)).content == PICTURE
+
+
+async def test_names_are_looked_up_without_waiting_for_others() -> None:
+    """As many threads wait in the system's resolver as there are downloads."""
+    assert DOWNLOADS + SPARE <= pinned.LOOKUPS
+    began, go = threading.Semaphore(0), threading.Event()
+
+    def resolve(*_: Any, **__: Any) -> list[Any]:
+        began.release()
+        go.wait(PATIENCE_S)
+        raise OSError
+
+    with patch.object(socket, "getaddrinfo", resolve):
+        lookups = [
+            asyncio.create_task(pinned.look_up(f"{number}.test", 80)) for number in range(pinned.LOOKUPS)
+        ]
+        for _ in lookups:
+            assert await asyncio.to_thread(began.acquire, timeout=PATIENCE_S)
+        go.set()
+        assert {type(one) for one in await asyncio.gather(*lookups, return_exceptions=True)} == {OSError}

@@ -60,7 +60,7 @@ def start_server(sandbox: Sandbox) -> ServerFactory:
     def start(segmenter: FakeSegmenter | None = None, **settings: Any) -> Iterator[Server]:
         config = workflow_config(chosen := Settings(workflows=True, **settings))
         answering = segmenter or FakeSegmenter()
-        workers = Workers(sandbox, config.workers)
+        workers = Workers(sandbox, config.workers, config.most)
         app = create_app(answering, chosen, workflows=Runs(answering, workers, config.limits))
         with serving(app) as url:
             yield Server(url, answering)

@@ -41,7 +41,7 @@ def open_server() -> Iterator[Server]:
     with ExitStack() as stack:
         sandbox = Sandbox(config.sandbox())
         stack.callback(sandbox.close)
-        runs = Runs(segmenter, Workers(sandbox, 1), config.limits)
+        runs = Runs(segmenter, Workers(sandbox, 1, 16), config.limits)
         yield Server(stack.enter_context(serving(create_app(segmenter, settings, workflows=runs))), segmenter)
 
 

@@ -1,125 +1,120 @@
-"""Early refusal: a request that cannot be answered soon is refused, before its body is read where possible."""
+"""Admission: the places of one ingress replica, by tenant. A request that cannot be answered soon is refused.
 
-import math
+A request is checked when its tenant is known: before its body is read, where the key is outside of it. It takes its
+place when all that it needs is here, the body and images from URLs included. It gives the place back when its answer
+begins: a slow client holds no place. `deployments.fairness.queue` says whose turn it is.
+"""
+
 import time
-from collections import deque
+from collections.abc import Callable
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.protocol import Overloaded
+from deployments.fairness.limit import Limit
+from deployments.fairness.places import Places
+from deployments.fairness.queue import FairQueue, QueueFull, Rules, Share, State
+from deployments.protocol import Overloaded, Timings
 from serve_app.http.around.exchange import Exchange
 
-FEWEST = 16
-"""Lowest limit, whatever the waiting time: fewer requests at once would not fill a batch."""
-GAIN = 0.1
-"""Share of the distance to its new estimate by which each answer moves the limit."""
-RECENT = 32
-"""Number of answers over which the rate is computed."""
-STALE_S = 10.0
-"""Seconds without an answer after which the limit returns to its initial value."""
-
-
-class Limit:
-    """The most requests to let in at once, so that none waits for the model much longer than `max_wait_s`.
-
-    By Little's law, waiting time is proportional to the number of requests inside. If each of `inside` requests waits
-    `waited_s`, then `inside * max_wait_s / waited_s` requests would wait `max_wait_s`. So the limit follows the current
-    speed of the replicas and needs no measured constant. After a start from zero, requests have waited long for the
-    first replica, which says nothing about its speed. So the limit is never below the number of requests that are
-    answered in `max_wait_s` at the current rate.
-    """
-
-    def __init__(self, most: int, max_wait_s: float) -> None:
-        self._most = most
-        self._max_wait_s = max_wait_s
-        self._value = float(most)
-        self._gaps: deque[float] = deque(maxlen=RECENT)
-        """Seconds between answers, without the time in which no request was inside."""
-        self._last = -math.inf
-
-    @property
-    def value(self) -> int:
-        """Most requests that may be inside."""
-        return round(self._value)
-
-    def opened(self, now: float) -> None:
-        """To be called when a request comes to an empty server: forgets old measurements."""
-        if now - self._last > STALE_S:
-            self._value = float(self._most)
-            self._gaps.clear()
-
-    def answered(self, inside: int, waited_s: float, began: float, now: float) -> None:
-        """Learn from one answer. inside: requests inside when it came, itself included; began, now: its times."""
-        self._gaps.append(now - max(began, self._last))
-        self._last = now
-        fits = float(self._most)
-        if waited_s > self._max_wait_s / 2:  # shorter waits do not show where the limit is
-            fits = max(inside * self._max_wait_s / waited_s, self._per_second() * self._max_wait_s)
-        self._value += GAIN * (max(min(FEWEST, self._most), min(fits, self._most)) - self._value)
-
-    def _per_second(self) -> float:
-        """The current rate of answers, without the longest gap: it may be the start of a replica."""
-        busy_s = sum(self._gaps) - max(self._gaps)
-        return (len(self._gaps) - 1) / max(busy_s, 1e-6)
+BATCH_PATIENCE = 20.0
+"""How many times as long as others a batch request may wait before its tenant's next ones are refused."""
+LONGEST_RETRY_S = 30.0
+STAGE = "admission"
+"""Name of the time in which a request waited for its turn."""
+NO_WORK = (STAGE, "queue")
+"""Stages in which a request only waits."""
 
 
 class Admission:
-    """ASGI middleware that gives every request a `Place`, and takes the place back at the request's end.
+    """The places. most: requests inside. shared: see `Rules`. max_wait_s: how long requests should wait at most."""
 
-    Routes take their place when they know the tenant and have the request: neither a client without a key nor a body
-    on its way holds one. Readiness and metrics take none, so they are answered under load too.
-    """
-
-    def __init__(self, app: ASGIApp, *, most: int, max_wait_s: float, retry_after_s: float) -> None:
-        self._app = app
-        self._limit = Limit(most, max_wait_s)
+    def __init__(
+        self,
+        *,
+        most: int,
+        shared: int,
+        max_wait_s: float,
+        retry_after_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._window = Limit(most, max_wait_s)
         self._retry_after_s = retry_after_s
-        self._inside = 0
+        self._places = Places(
+            FairQueue(
+                Rules(most, shared),
+                lambda: self._window.value,
+                limit=lambda share: Limit(most, max_wait_s * (BATCH_PATIENCE if share.batch else 1.0)),
+                clock=clock,
+            )
+        )
+
+    def check(self, share: Share) -> None:
+        """Raises Overloaded where a request of this tenant would be refused now."""
+        if self._places.queue.would_refuse(share):
+            raise self._refusal(share)
+
+    async def enter(self, share: Share, exchange: Exchange) -> None:
+        """Wait for a place, which `leave` gives back. Raises Overloaded."""
+        assert exchange.ticket is None
+        try:
+            ticket = await self._places.enter(share)
+        except QueueFull:
+            raise self._refusal(share) from None
+        exchange.ticket = ticket
+        if ticket.inside == 1 and ticket.flow.limit:
+            ticket.flow.limit.opened(ticket.joined)
+        if ticket.beside == 1:
+            self._window.opened(ticket.started)
+        if ticket.started > ticket.joined:
+            exchange.timings.add({STAGE: ticket.started - ticket.joined})
+
+    def _refusal(self, share: Share) -> Overloaded:
+        """Come again when half of the tenant's queue is gone."""
+        flow = self._places.queue.flow(share)
+        rate = flow.limit.per_second() if flow and flow.limit else 0.0
+        seconds = flow.inside / rate / 2 if flow and rate else 0.0
+        return Overloaded(max(self._retry_after_s, min(seconds, LONGEST_RETRY_S)))
+
+    def leave(self, exchange: Exchange) -> None:
+        """Give a request's place back, if it has one, and learn from its waiting times."""
+        ticket = exchange.ticket
+        if ticket is None or ticket.state is not State.UNDER_WAY:
+            return
+        now, queue, waited_s = self._clock(), self._places.queue, exchange.timings.waited_s
+        if ticket.flow.limit:
+            in_all = ticket.started - ticket.joined + waited_s
+            ticket.flow.limit.answered(ticket.inside, in_all, ticket.joined, now)
+        # While tenants share, fewer requests are under way than could be, so their waiting times show nothing.
+        if not ticket.narrow and not queue.narrow:
+            self._window.answered(ticket.beside, waited_s, ticket.started, now)
+        queue.leave(ticket, work_s(exchange.timings))
+
+
+def work_s(timings: Timings) -> float | None:
+    """Seconds of work in a request, of all processes; None where the model was not asked."""
+    return sum(seconds for stage, seconds in timings.stages.items() if stage not in NO_WORK) or None
+
+
+class GiveBack:
+    """ASGI middleware: gives a request's place back when its answer begins, or when it ends without one."""
+
+    def __init__(self, app: ASGIApp, *, admission: Admission) -> None:
+        self._app = app
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         exchange: Exchange = scope["state"]["exchange"]
-        exchange.place = place = _Place(self)
+
+        async def send_without_place(message: Message) -> None:
+            self._admission.leave(exchange)
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_without_place)
         finally:
-            if place.inside:
-                self._inside -= 1
-                self._limit.answered(place.inside, exchange.timings.waited_s, place.began, time.monotonic())
-
-    def check(self) -> None:
-        """Raises Overloaded while all places are taken."""
-        if self._inside >= self._limit.value:
-            raise Overloaded(self._retry_after_s)
-
-    def enter(self, now: float) -> int:
-        """Take a place; the number of requests inside, this one included. Raises Overloaded."""
-        self.check()
-        self._inside += 1
-        if self._inside == 1:
-            self._limit.opened(now)
-        return self._inside
-
-
-class _Place:
-    """One request's place."""
-
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
-        self.inside = 0
-        """Requests inside when it was taken, itself included; 0 until then."""
-        self.began = 0.0
-
-    def check(self) -> None:
-        """Raises Overloaded while all places are taken, unless this one is."""
-        if not self.inside:
-            self._admission.check()
-
-    def take(self) -> None:
-        """Take it. Raises Overloaded."""
-        if not self.inside:
-            self.began = time.monotonic()
-            self.inside = self._admission.enter(self.began)
+            self._admission.leave(exchange)

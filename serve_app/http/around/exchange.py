@@ -4,26 +4,15 @@ import re
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from starlette.requests import Request
 
+from deployments.fairness.queue import Ticket
 from deployments.protocol import HITS, Timings
 from sam3_engine.types import ImageSize
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 STAGES = ("decode", "encode", "prompt", "post")
-
-
-class Place(Protocol):
-    """A request's place among those that the server works on."""
-
-    def check(self) -> None:
-        """Raises Overloaded where there is no place now: called before a body is read."""
-
-    def take(self) -> None:
-        """Take the place until the request ends. Raises Overloaded. Called once the tenant and the request are known:
-        a client without a key, or with a body on its way, holds no place."""
 
 
 @dataclass(slots=True)
@@ -37,10 +26,10 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     bytes_in: int = 0
     """Bytes of the body received so far."""
-    place: Place | None = None
-    """Set by the middleware for admission."""
     tenant: str | None = None
     """The caller's tenant, once it is known."""
+    ticket: Ticket | None = None
+    """Its place, once it has one."""
     prompts: int = 0
     """Prompts for each image."""
     texts: list[str] = field(default_factory=list)

@@ -2,27 +2,42 @@
 
 Only https by default, and only images, by the type that their server says; where it says none, or only "bytes", the
 bytes decide. Addresses are checked and pinned (see pinned.py) for each redirect again. Size and time are limited during
-the download. Requests of one tenant for one URL share its download, and a recent file is taken from a cache. Every
-refusal is a BadImage that names the rule, and never holds the other server's answer.
+the download; the time of waiting for a place counts. Requests of one tenant for one URL share its download, and a
+recent file is taken from a cache. Every refusal is a BadImage that names the rule, and never holds the other server's
+answer.
 """
 
 import asyncio
 import re
 import ssl
+import time
 from functools import partial
 
 import aiohttp
 from yarl import URL
 
+from deployments.fairness.places import Places
+from deployments.fairness.queue import FairQueue, QueueFull, Rules, Share
+from deployments.protocol import Overloaded
 from deployments.single_flight import SingleFlight
 from serve_app.http.errors import BadImage
 from serve_app.http.reading.digest import content_digest_off_loop
-from serve_app.http.reading.pinned import Lookup, allow_any, allow_public, checked_session, look_up
+from serve_app.http.reading.pinned import (
+    Lookup,
+    allow_any,
+    allow_public,
+    begun_lookups,
+    checked_session,
+    look_up,
+    when_ended,
+)
 from serve_app.http.reading.url_cache import FetchedImage, UrlCache, max_age
 from serve_app.settings import Settings
 
 MAX_URL_CHARACTERS = 8192
-CONCURRENT_DOWNLOADS = 32
+DOWNLOADS, OF_ONE_TENANT, SPARE = 40, 32, 16
+"""Most downloads at once, of one tenant, and further ones for tenants that have none under way."""
+MOST_WAITING = 256
 CHUNK_BYTES = 64 * 1024
 BYTES_DECIDE = ("application/octet-stream", "binary/octet-stream", "application/x-octet-stream")
 """Types that object stores send for every file."""
@@ -43,13 +58,14 @@ class ImageFetcher:
             checked_session, allow_any if settings.url_allow_private else allow_public, lookup=lookup, tls=tls
         )
         self._session: aiohttp.ClientSession | None = None
-        self._places = asyncio.Semaphore(CONCURRENT_DOWNLOADS)
+        rules = Rules(MOST_WAITING, DOWNLOADS, OF_ONE_TENANT, SPARE)
+        self._places = Places(FairQueue(rules, lambda: DOWNLOADS))
         self._flights: SingleFlight[FetchedImage] = SingleFlight()
         self._cache = UrlCache(settings.url_cache_bytes, settings.url_cache_s)
 
     async def fetch(self, tenant: str, url: str) -> FetchedImage:
-        """The file behind a URL. Raises BadImage."""
-        known = self._cache.get((tenant, url))
+        """The file behind a URL. Raises BadImage; Overloaded where it had to wait too long for its tenant's turn."""
+        known = self._cache.get(tenant, url)
         if known is not None:
             return known
         return await self._flights.run((tenant, url), partial(self._download, tenant, url))
@@ -64,10 +80,22 @@ class ImageFetcher:
         if not self._settings.image_urls:
             raise BadImage("image URLs are switched off on this server: send the image itself")
         seconds = self._settings.url_timeout_s
+        waited_until = time.monotonic() + seconds
         try:
-            async with self._places, asyncio.timeout(seconds):
-                content, age = await self._follow(url)
+            async with asyncio.timeout(seconds):
+                ticket = await self._places.enter(Share(tenant))
+                waited_until = time.monotonic()
+                names = begun_lookups()
+                try:
+                    content, age = await self._follow(url)
+                finally:
+                    # A look-up cannot be cancelled: its thread, and so this download's place, stays taken.
+                    when_ended(names, partial(self._places.queue.leave, ticket))
+        except QueueFull:
+            raise Overloaded(self._settings.retry_after_s) from None
         except TimeoutError:
+            if time.monotonic() < waited_until + seconds / 2:  # its server had little time to answer
+                raise Overloaded(self._settings.retry_after_s) from None
             raise BadImage(f"image URL: no answer within {seconds:g} s") from None
         except aiohttp.InvalidURL:
             raise BadImage("image URL refused: its host is not a valid name or address") from None
@@ -76,7 +104,7 @@ class ImageFetcher:
         except (aiohttp.ClientError, OSError, ValueError):
             raise BadImage("image URL: its server cannot be reached or does not speak HTTP") from None
         image = FetchedImage(content, await content_digest_off_loop(content), age)
-        self._cache[tenant, url] = image
+        self._cache.keep(tenant, url, image)
         return image
 
     async def _follow(self, url: str) -> tuple[bytes, float]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pybase64
 
-from deployments.protocol import ImageFile
+from deployments.protocol import ImageFile, Overloaded
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES, content_digest_off_loop
 from serve_app.http.reading.fetch import ImageFetcher
@@ -83,6 +83,14 @@ class UrlImage:
         self._tenant = tenant
         self._url = url
         self._image: FetchedImage | None = None
+        self._error: Exception | None = None
+
+    async def prefetch(self) -> None:
+        """Fetch the image now. An error is raised by the methods that need the image."""
+        try:
+            await self._fetched()
+        except (BadImage, Overloaded) as error:
+            self._error = error
 
     async def content_digest(self) -> str:
         """Digest of the bytes that `content` gives."""
@@ -93,6 +101,8 @@ class UrlImage:
         return (await self._fetched()).content
 
     async def _fetched(self) -> FetchedImage:
+        if self._error is not None:
+            raise self._error
         if self._image is None:
             self._image = await self._fetcher.fetch(self._tenant, self._url)
         return self._image

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import Any
 
@@ -24,8 +25,28 @@ Lookup = Callable[[str, int], Awaitable[list[str]]]
 
 NOT_PUBLIC = "image URL refused: its host is, or resolves to, an address that is not public"
 
-# Names are looked up in threads of their own, so that a slow name server does not delay the decoding of images.
-_name_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="names")
+LOOKUPS = 64
+"""Most names that are looked up at once: at least as many as downloads, so that no look-up waits for another one."""
+# Threads of their own, so that a slow name server does not delay the decoding of images.
+_name_threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="names")
+_begun: ContextVar[set["asyncio.Future[list[str]]"] | None] = ContextVar("begun", default=None)
+
+
+def begun_lookups() -> set["asyncio.Future[list[str]]"]:
+    """A set that gets the look-ups that this task begins from now on."""
+    begun: set[asyncio.Future[list[str]]] = set()
+    _begun.set(begun)
+    return begun
+
+
+def when_ended(lookups: set["asyncio.Future[list[str]]"], call: Callable[[], None]) -> None:
+    """Call a function when look-ups have ended, now or later."""
+    left = [lookup for lookup in lookups if not lookup.done()]
+    if not left:
+        call()
+        return
+    ended = asyncio.gather(*left, return_exceptions=True)
+    ended.add_done_callback(lambda _: call())
 
 
 async def look_up(host: str, port: int) -> list[str]:
@@ -48,7 +69,11 @@ class CheckedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """The checked addresses of a host. Raises BadImage."""
         try:
-            addresses = await self._lookup(host, port)
+            lookup = asyncio.ensure_future(self._lookup(host, port))
+            begun = _begun.get()
+            if begun is not None:
+                begun.add(lookup)
+            addresses = await asyncio.shield(lookup)
         except (OSError, UnicodeError):
             addresses = []
         if not addresses:

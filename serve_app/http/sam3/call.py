@@ -16,7 +16,7 @@ from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InList, InvalidRequest, row_of
 from serve_app.http.reading.body import Body
-from serve_app.http.reading.images import FileImage, check_count, sources_of
+from serve_app.http.reading.images import FileImage, UrlImage, check_count, sources_of
 from serve_app.http.schemas import RequestModel
 from serve_app.http.tenants.caller import authenticated
 
@@ -106,11 +106,13 @@ async def all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
-    """Read a request. Raises the errors of the table about keys, the body and the images' descriptions."""
+    """Read a request, and wait for its tenant's turn. Raises the errors of the table about keys, the body and the
+    images' descriptions, and Overloaded."""
     context = context_of(request)
     exchange = exchange_of(request)
     limit = context.settings.max_images
     tenant, body = await authenticated(request)
+    share = context.keys.share(tenant)
     fields = _validated(forms, body)
     image_id: str | None = getattr(fields, "image_id", None)
     given = getattr(fields, "image", None)
@@ -123,9 +125,12 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
         sources = sources_of(given, context.fetcher, tenant, limit)
         listed = isinstance(given, list)
     else:
+        await context.admission.enter(share, exchange)
         return Call(context, exchange, fields, [ImageReference(tenant, None, image_id)], listed=False)
     if image_id is not None and len(sources) > 1:
         raise InvalidRequest.one("image_id can name one image, not a list of them", "image_id")
+    await asyncio.gather(*(source.prefetch() for source in sources if isinstance(source, UrlImage)))
+    await context.admission.enter(share, exchange)
     if image_id is not None:
         await _check_reserved(image_id, sources[0])
     quota = context.keys.quota(tenant)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deployments.fairness.queue import Share
 from serve_app.http.errors import RateLimited, Unauthorized
 from serve_app.http.tenants.keyfile import KeyFile, KeyFileError, Tenant, hash_key, load
 from serve_app.http.tenants.rate import Bucket
@@ -37,6 +38,7 @@ class KeyRing:
         self._checked = float("-inf")
         self._stamp: tuple[int, int, int] | None = None
         self._file = KeyFile()
+        self._tenants: dict[str, Tenant] = {}
         self._buckets: dict[str, Bucket] = {}
 
     @property
@@ -62,10 +64,15 @@ class KeyRing:
     def quota(self, tenant: str) -> int | None:
         """Most bytes kept of a tenant's images in each of the tiers warm and cold; None for a tenant that is not in
         the file."""
-        found = next((one for one in self._file.tenants if one.name == tenant), None)
+        found = self._tenants.get(tenant)
         if found is None:
             return None
         return UNLIMITED if found.cache_bytes is None else found.cache_bytes
+
+    def share(self, tenant: str) -> Share:
+        """A tenant's part of the server. A tenant that has just left the file keeps an ordinary one."""
+        found = self._tenants.get(tenant)
+        return Share(tenant, found.weight, found.tenant_class == "batch") if found else Share(tenant)
 
     def _tenant(self, path: Path, key: str | None) -> Tenant | None:
         self._refresh(path)
@@ -104,11 +111,11 @@ class KeyRing:
             if stamp != self._stamp:
                 self._file = load(path)
                 self._stamp = stamp
-                names = {tenant.name for tenant in self._file.tenants}
-                self._buckets = {name: self._buckets[name] for name in names & self._buckets.keys()}
+                self._tenants = {tenant.name: tenant for tenant in self._file.tenants}
+                self._buckets = {name: self._buckets[name] for name in self._tenants if name in self._buckets}
         except (OSError, KeyFileError) as error:
             # Refuse all keys and do not use the old ones: the change that broke the file may revoke a key.
-            self._file, self._stamp = KeyFile(), None
+            self._file, self._tenants, self._stamp = KeyFile(), {}, None
             logger.error("no API key is accepted: %s", error)
 
 

@@ -2,7 +2,7 @@
 
 The order is what protects the server. A key outside the body is checked before anything of the body is read, and one at
 the body's start as soon as it comes. The body is read within the budget of bodies on their way. Only then, with the
-tenant known and the request complete, the request takes a place among those that the server works on.
+tenant known and the request complete, a route takes a place among those that the server works on.
 """
 
 import re
@@ -30,14 +30,14 @@ def tenant_of(request: Request, keys: KeyRing) -> str:
 
 
 async def authenticated(request: Request) -> tuple[str, Body]:
-    """The tenant and the body of a request, which has a place from then on. Raises the errors of the table about keys,
-    bodies and overload."""
+    """The tenant and the body of a request. Raises the errors of the table about keys, bodies and overload: a tenant
+    whose request would be refused now is refused before the body is read, where its key is outside the body."""
     context, exchange = context_of(request), exchange_of(request)
     key = exchange.query_key or bearer_key(request.headers.get("authorization"))
     known = context.keys.open or key is not None
     tenant = exchange.tenant = context.keys.tenant(key) if known else None
-    assert exchange.place is not None
-    exchange.place.check()
+    if tenant is not None:
+        context.admission.check(context.keys.share(tenant))
     body = await _read(request, context, tenant)
     try:
         key = _take_key(body)
@@ -47,7 +47,6 @@ async def authenticated(request: Request) -> tuple[str, Body]:
         raise Unauthorized from None
     if tenant is None:
         tenant = exchange.tenant = context.keys.tenant(key)
-    exchange.place.take()
     return tenant, body
 
 

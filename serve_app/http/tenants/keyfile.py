@@ -1,6 +1,7 @@
 """The key file: the tenants, and the hashes of their keys.
 
-    {"version": 1, "tenants": [{"name": "acme", "requests_per_second": 20, "cache_bytes": 2147483648,
+    {"version": 1, "tenants": [{"name": "acme", "requests_per_second": 20, "cache_bytes": 2147483648, "weight": 4,
+      "class": "interactive",
       "keys": [{"id": "1f6c90ab", "sha256": "...", "created": "2026-01-31T12:00:00Z", "expires": null}]}]}
 
 A key is 32 random bytes, so guessing cannot reverse a plain SHA-256 of it, which is fast enough for every request. The
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic import ValidationError as PydanticError
@@ -25,6 +26,12 @@ from pydantic import ValidationError as PydanticError
 KEY_PREFIX = "s3k_"
 MIN_KEY_CHARACTERS = 16
 
+TenantClass = Literal["interactive", "batch"]
+MAX_WEIGHT = 1000.0
+INVALID = (
+    "a tenant's name is 1-64 letters, digits, dots, dashes or underscores; its rate is above 0, its cache not below; "
+    f"its weight is above 0 and at most {MAX_WEIGHT:g}; its class is interactive or batch"
+)
 TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -50,12 +57,18 @@ class StoredKey(BaseModel):
 class Tenant(BaseModel):
     """A client, or a group of clients, of the server. Tenants share no cached data."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, serialize_by_alias=True, validate_by_name=True
+    )
 
     name: TenantName
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
     cache_bytes: Annotated[int, Field(ge=0)] | None = None
     """Most bytes kept of this tenant's embeddings, and as many again of its image files."""
+    weight: Annotated[float, Field(gt=0, le=MAX_WEIGHT)] = 1.0
+    """Its share of the server beside other busy tenants of its class: twice the weight, twice the work."""
+    tenant_class: Annotated[TenantClass, Field(alias="class")] = "interactive"
+    """`batch` comes after interactive tenants, and waits longer before it is refused."""
     keys: list[StoredKey] = []
 
 
@@ -98,6 +111,8 @@ def add(
     key: str | None = None,
     requests_per_second: float | None = None,
     cache_bytes: int | None = None,
+    weight: float = 1.0,
+    tenant_class: TenantClass = "interactive",
 ) -> str:
     """Add a tenant and return its new key, or the given `key`. Makes the file if needed. Raises KeyFileError."""
     with _changing(path, make=True) as file:
@@ -107,15 +122,43 @@ def add(
         _refuse_duplicate(file, stored)
         try:
             tenant = Tenant(
-                name=name, requests_per_second=requests_per_second, cache_bytes=cache_bytes, keys=[stored]
+                name=name,
+                requests_per_second=requests_per_second,
+                cache_bytes=cache_bytes,
+                weight=weight,
+                tenant_class=tenant_class,
+                keys=[stored],
             )
         except PydanticError:
-            raise KeyFileError(
-                "a tenant's name is 1-64 letters, digits, dots, dashes or underscores; "
-                "its rate is above 0, its cache not below"
-            ) from None
+            raise KeyFileError(INVALID) from None
         file.tenants.append(tenant)
     return key
+
+
+def change(
+    path: Path,
+    name: str,
+    *,
+    requests_per_second: float | None = None,
+    cache_bytes: int | None = None,
+    weight: float | None = None,
+    tenant_class: TenantClass | None = None,
+) -> None:
+    """Change what is given of a tenant; its keys stay. Raises KeyFileError."""
+    given = {
+        "requests_per_second": requests_per_second,
+        "cache_bytes": cache_bytes,
+        "weight": weight,
+        "tenant_class": tenant_class,
+    }
+    with _changing(path) as file:
+        tenant = file.tenant(name)
+        old = {field: getattr(tenant, field) for field in Tenant.model_fields}
+        fields = old | {field: value for field, value in given.items() if value is not None}
+        try:
+            file.tenants[file.tenants.index(tenant)] = Tenant(**fields)
+        except PydanticError:
+            raise KeyFileError(INVALID) from None
 
 
 def rotate(path: Path, name: str, *, grace: timedelta = timedelta(0), key: str | None = None) -> str:

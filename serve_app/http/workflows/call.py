@@ -72,7 +72,8 @@ async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> W
             else {}
         )
         places.append(Place(path, index, extras))
-    return WorkflowRun(tenant, document, places, files)
+    share = context.keys.share(tenant)
+    return WorkflowRun(tenant, document, places, files, share.weight, share.batch)
 
 
 def answer_of(answer: WorkflowAnswer) -> Response:

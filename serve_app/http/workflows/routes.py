@@ -2,9 +2,11 @@
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from deployments.fairness.queue import Share
 from deployments.workflows.protocol import Question, WorkflowAnswer
 from serve_app.http.around.exchange import exchange_of
 from serve_app.http.context import context_of
+from serve_app.http.tenants.auth import OPEN_TENANT
 from serve_app.http.workflows.call import (
     answer_of,
     read_document,
@@ -61,8 +63,7 @@ async def describe_blocks(request: Request) -> Response:
     context, exchange = context_of(request), exchange_of(request)
 
     async def ask() -> WorkflowAnswer:
-        assert exchange.place is not None
-        exchange.place.take()
+        await context.admission.enter(Share(OPEN_TENANT), exchange)
         return await workflows_of(request).ask("describe_blocks", {}, exchange.timings)
 
     found = await context.description.get(ask)

@@ -133,7 +133,7 @@ def test_workflows_have_a_deployment_of_their_own_where_they_are_switched_on(
 ) -> None:
     monkeypatch.setattr("serve_app.workflows.find_spec", lambda name: object())
     runner = deployments(build_app(Settings(workflows=True, workflow_workers=3)))[WORKFLOWS]
-    assert (runner.num_replicas, runner.max_ongoing_requests) == (1, 3)
+    assert (runner.num_replicas, runner.max_ongoing_requests) == (1, 3 * 32)
     growing = deployments(build_app(Settings(workflows=True, workflow_replicas=4)))[WORKFLOWS]
     scaling = deployment_to_schema(growing).autoscaling_config
     assert isinstance(scaling, AutoscalingConfig)

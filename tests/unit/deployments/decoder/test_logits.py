@@ -79,6 +79,15 @@ def test_images_leave_when_the_bytes_exceed_the_budget() -> None:
     assert held == [False, True, True]
 
 
+def test_the_tenant_with_most_logits_gives_first() -> None:
+    cache = LogitsCache(logits(0).nbytes * 4)
+    small = ImageKey("small", "m", "d")
+    cache.save(small, [prompt(A)], [logits(1)])
+    for number in range(20):
+        cache.save(ImageKey("large", "m", str(number)), [prompt(A)], [logits(1)])
+    assert cache.load(small, [prompt(A, B)])[0].previous_logits is not None
+
+
 def test_prompts_of_one_image_are_bounded() -> None:
     cache = LogitsCache(10**6, per_image=2)
     for number in range(4):

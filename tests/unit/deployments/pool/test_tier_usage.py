@@ -10,7 +10,9 @@ def unlimited(tenant: str) -> int | None:
     return None
 
 
-def leave(usage: TierUsage, budget: int, quota: Quota = unlimited, keep: ImageKey | None = None) -> list[str]:
+def leave(
+    usage: TierUsage[ImageKey], budget: int, quota: Quota = unlimited, keep: ImageKey | None = None
+) -> list[str]:
     """Take out what has to leave; in order."""
     gone = []
     while found := usage.next_to_leave(budget, quota, keep):
@@ -19,9 +21,9 @@ def leave(usage: TierUsage, budget: int, quota: Quota = unlimited, keep: ImageKe
     return gone
 
 
-def filled(**tenants: int) -> TierUsage:
+def filled(**tenants: int) -> TierUsage[ImageKey]:
     """Images of 10 bytes, so many for each tenant; the last tenant's came last."""
-    usage = TierUsage()
+    usage: TierUsage[ImageKey] = TierUsage()
     for tenant, count in tenants.items():
         for number in range(count):
             usage.add(key(str(number), tenant), 10)

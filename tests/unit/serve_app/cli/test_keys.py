@@ -70,6 +70,10 @@ def test_a_key_from_standard_input_is_not_repeated(path: Path) -> None:
         (("list",), "cannot read"),
         (("add", "a b"), "name"),
         (("add", "acme", "--rate", "0"), "rate"),
+        (("add", "acme", "--weight", "0"), "weight"),
+        (("add", "acme", "--weight", "nan"), "finite"),
+        (("add", "acme", "--class", "fast"), "class"),
+        (("change", "acme", "--weight", "2"), "no key file"),
     ],
 )
 def test_impossible_commands_exit_with_a_message(path: Path, arguments: tuple[str, ...], say: str) -> None:
@@ -77,6 +81,17 @@ def test_impossible_commands_exit_with_a_message(path: Path, arguments: tuple[st
     assert done.exit_code in (1, 2)
     assert say in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_tenant_is_given_weight_and_class_and_keeps_its_key(path: Path) -> None:
+    key = run(path, "add", "acme", "--weight", "4", "--class", "batch", "--rate", "5").stdout.strip()
+    assert "acme, 5 requests/s, weight 4, batch" in run(path, "list").stdout
+    assert run(path, "change", "acme", "--weight", "2", "--class", "interactive").exit_code == 0
+    assert "acme, 5 requests/s, weight 2\n" in run(path, "list").stdout
+    assert KeyRing(path).tenant(key) == "acme"
+    unknown = run(path, "change", "other", "--weight", "2")
+    assert unknown.exit_code == 1
+    assert "no tenant 'other'" in unknown.output
 
 
 def test_the_file_comes_from_the_environment(path: Path) -> None:

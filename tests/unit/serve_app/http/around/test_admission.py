@@ -1,177 +1,151 @@
 import asyncio
+from collections import deque
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from deployments.fairness.queue import Share
 from deployments.protocol import Overloaded, Timings
-from serve_app.http.around.admission import FEWEST, Admission, Limit
+from serve_app.http.around.admission import Admission, GiveBack
 from serve_app.http.around.exchange import Exchange
+
+A, B = Share("a"), Share("b")
+BATCH = Share("a", batch=True)
+
+
+def admission(most: int, shared: int = 2) -> Admission:
+    return Admission(most=most, shared=shared, max_wait_s=1.0, retry_after_s=2.5)
 
 
 class Inner:
-    """A route: it reads the body, takes its place, and answers when `go` is set. A GET takes none."""
+    """An application whose requests take a place, begin their answers when `go` is set, and end when `end` is."""
 
-    def __init__(self) -> None:
-        self.go = asyncio.Event()
-        self.arrived = asyncio.Event()
-        self.arrived.set()
+    def __init__(self, admission: Admission, share: Share = A) -> None:
+        self.go, self.end = asyncio.Event(), asyncio.Event()
+        self.end.set()
         self.working = 0
+        self._admission = admission
+        self._share = share
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
-            place = scope["state"]["exchange"].place
-            place.check()
-            await receive()
-            await self.arrived.wait()
-            place.take()
-            place.take()  # once is enough
+            self._admission.check(self._share)
+            await self._admission.enter(self._share, scope["state"]["exchange"])
         self.working += 1
         await self.go.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        await self.end.wait()
+        await send({"type": "http.response.body", "body": b""})
 
 
-def admission(inner: Inner, most: int) -> Admission:
-    return Admission(inner, most=most, max_wait_s=1.0, retry_after_s=2.5)
-
-
-async def post(app: Any, method: str = "POST") -> int:
-    """The status that is answered."""
-    sent: list[Message] = []
-
+async def request(app: Any, method: str = "POST") -> Exchange:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(message: Message) -> None:
-        sent.append(message)
+    async def send(_: Message) -> None:
+        return None
 
     exchange = Exchange(Timings("1"), "m")
     await app({"type": "http", "method": method, "state": {"exchange": exchange}}, receive, send)
-    return int(sent[0]["status"])
+    return exchange
 
 
-async def started(app: Any, count: int, method: str = "POST") -> list[asyncio.Task[int]]:
-    """So many requests, each as far as it gets."""
-    tasks = [asyncio.create_task(post(app, method)) for _ in range(count)]
-    for _ in range(10):
-        await asyncio.sleep(0)
-    return tasks
-
-
-async def test_requests_over_the_limit_are_refused_and_others_answered() -> None:
-    inner = Inner()
-    app = admission(inner, 2)
-    accepted = await started(app, 2)
+async def test_requests_over_the_limit_are_refused_and_places_are_given_back() -> None:
+    places = admission(2)
+    inner = Inner(places)
+    app = GiveBack(inner, admission=places)
+    accepted = [asyncio.create_task(request(app)) for _ in range(2)]
+    await asyncio.sleep(0)
     with pytest.raises(Overloaded) as refused:
-        await post(app)
+        await request(app)
     assert refused.value.retry_after_s == 2.5
     inner.go.set()
-    assert await asyncio.gather(*accepted) == [200, 200]
-    assert await post(app) == 200, "places are given back"
+    await asyncio.gather(*accepted)
+    await request(app)
 
 
-async def test_bodies_on_their_way_hold_no_places() -> None:
-    inner = Inner()
-    app = admission(inner, 2)
-    inner.arrived.clear()
-    slow = await started(app, 50)
-    inner.arrived = asyncio.Event()
-    inner.arrived.set()
-    quick = await started(app, 2)
-    assert inner.working == 2
-    inner.go.set()
-    assert await asyncio.gather(*quick) == [200, 200]
-    for task in slow:
-        task.cancel()
-    await asyncio.gather(*slow, return_exceptions=True)
-    assert await post(app) == 200
-
-
-async def test_places_are_counted_when_bodies_have_come() -> None:
-    inner = Inner()
-    app = admission(inner, 2)
-    inner.arrived.clear()
-    tasks = await started(app, 5)
-    inner.arrived.set()
-    for _ in range(10):
-        await asyncio.sleep(0)
-    inner.go.set()
-    found = await asyncio.gather(*tasks, return_exceptions=True)
-    assert found.count(200) == 2
-    assert sum(isinstance(one, Overloaded) for one in found) == 3
+async def test_a_tenant_is_let_in_beside_another_one_that_holds_all_places() -> None:
+    places = admission(4)
+    busy = Inner(places)
+    flood = [asyncio.create_task(request(GiveBack(busy, admission=places))) for _ in range(9)]
+    await asyncio.sleep(0)
+    assert sum(task.done() and task.exception() is not None for task in flood) == 5
+    other = Inner(places, B)
+    other.go.set()
+    one = asyncio.create_task(request(GiveBack(other, admission=places)))
+    await asyncio.sleep(0)
+    assert not one.done(), "it waits for a place"
+    busy.go.set()
+    exchange = await one
+    assert exchange.timings.stages["admission"] > 0
+    await asyncio.gather(*flood, return_exceptions=True)
 
 
 async def test_a_full_server_still_answers_readiness_and_metrics() -> None:
-    inner = Inner()
-    app = admission(inner, 1)
-    tasks = await started(app, 1)
-    tasks += await started(app, 1, "GET")
+    places = admission(1)
+    inner = Inner(places)
+    app = GiveBack(inner, admission=places)
+    busy = asyncio.create_task(request(app))
+    await asyncio.sleep(0)
+    looks = asyncio.create_task(request(app, "GET"))
+    await asyncio.sleep(0)
     assert inner.working == 2
     inner.go.set()
-    await asyncio.gather(*tasks)
+    await asyncio.gather(busy, looks)
 
 
 async def test_a_client_that_leaves_frees_its_place() -> None:
-    inner = Inner()
-    app = admission(inner, 1)
-    (gone,) = await started(app, 1)
+    places = admission(1)
+    inner = Inner(places)
+    app = GiveBack(inner, admission=places)
+    gone = asyncio.create_task(request(app))
+    await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     inner.go.set()
-    assert await post(app) == 200
+    await request(app)
 
 
-def settled(limit: Limit, per_second: float, answers: int = 500, now: float = 0.0) -> int:
-    """The limit of a server that answers so many requests a second, and always has as many as are let in."""
-    for _ in range(answers):
-        inside = limit.value
-        waited_s = inside / per_second
-        now += 1 / per_second
-        limit.answered(inside, waited_s, now - waited_s, now)
-    return limit.value
+async def test_a_client_that_reads_its_answer_slowly_holds_no_place() -> None:
+    places = admission(1)
+    inner = Inner(places)
+    inner.go.set()
+    inner.end.clear()
+    app = GiveBack(inner, admission=places)
+    slow = asyncio.create_task(request(app))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(request(app))
+    await asyncio.sleep(0)
+    assert inner.working == 2
+    inner.end.set()
+    await asyncio.gather(slow, other)
 
 
-@pytest.mark.parametrize("per_second", [20.0, 45.0, 100.0])
-def test_the_limit_keeps_waiting_times_below_the_maximum(per_second: float) -> None:
-    limit = Limit(128, max_wait_s=1.0)
-    assert limit.value == 128, "it begins open"
-    assert settled(limit, per_second) == pytest.approx(per_second, rel=0.1)
-
-
-def test_the_limit_stays_positive_for_a_slow_model_and_rises_again_for_a_fast_one() -> None:
-    limit = Limit(128, max_wait_s=1.0)
-    assert settled(limit, 0.05) == FEWEST
-    assert settled(limit, 10_000.0, now=1e6) == 128
-
-
-def test_a_long_pause_resets_the_limit() -> None:
-    limit = Limit(128, max_wait_s=1.0)
-    settled(limit, 20.0, answers=200)
-    limit.opened(11.0)
-    assert limit.value < 30, "a second's pause is none"
-    limit.opened(100.0)
-    assert limit.value == 128
-
-
-def test_sequential_requests_do_not_lower_the_limit() -> None:
-    limit = Limit(128, max_wait_s=1.0)
-    for number in range(100):
-        limit.answered(1, 0.03, number, number + 0.03)
-    assert limit.value == 128
-
-
-def test_requests_that_waited_for_a_first_replica_do_not_lower_the_limit() -> None:
-    """Forty wait for eight seconds; then forty a second are answered."""
-    limit = Limit(128, max_wait_s=1.0)
-    inside = 40
-    for number in range(40):
-        now = 8 + number / 40
-        limit.answered(number + 1, now - number / 5, number / 5, now)
-        inside -= 1
-        assert inside < limit.value, "there is room for the next ones"
-    assert limit.value >= 35
-
-
-def test_a_small_limit_stays_what_it_is() -> None:
-    limit = Limit(4, max_wait_s=1.0)
-    assert settled(limit, 0.05) == 4
+@pytest.mark.parametrize(("share", "inside"), [(A, 20), (BATCH, 60)])
+async def test_batch_waits_where_interactive_requests_are_refused(share: Share, inside: int) -> None:
+    """Sixty clients of a server that answers twenty requests a second, each of which should wait for one second."""
+    now = 0.0
+    places = Admission(most=100, shared=2, max_wait_s=1.0, retry_after_s=1.0, clock=lambda: now)
+    under_way: deque[tuple[Exchange, float]] = deque()
+    waiting: deque[tuple[asyncio.Task[None], Exchange]] = deque()
+    for _ in range(1000):
+        now += 0.05
+        while len(under_way) + len(waiting) < 60:
+            exchange = Exchange(Timings("1"), "m")
+            task = asyncio.create_task(places.enter(share, exchange))
+            await asyncio.sleep(0)
+            if task.done() and task.exception():
+                break
+            waiting.append((task, exchange))
+        while waiting and waiting[0][0].done():
+            under_way.append((waiting.popleft()[1], now))
+        done, began = under_way.popleft()
+        done.timings.waited_s = now - began
+        places.leave(done)
+        await asyncio.sleep(0)
+    for task, _ in waiting:
+        task.cancel()
+    await asyncio.gather(*(task for task, _ in waiting), return_exceptions=True)
+    assert len(under_way) + len(waiting) == pytest.approx(inside, abs=3)
+    assert len(under_way) <= 23, "more would wait for the model"

@@ -21,50 +21,59 @@ def image(size: int, max_age_s: float = FOREVER) -> FetchedImage:
 
 def test_a_cached_file_is_found_by_its_tenant_only() -> None:
     cache = UrlCache(1000, 60)
-    cache["acme", "u"] = image(1)
-    assert cache.get(("acme", "u")) == image(1)
-    assert cache.get(("other", "u")) is None
-    assert cache.get(("acme", "v")) is None
+    cache.keep("acme", "u", image(1))
+    assert cache.get("acme", "u") == image(1)
+    assert cache.get("other", "u") is None
+    assert cache.get("acme", "v") is None
 
 
 def test_the_least_recently_used_goes_first() -> None:
     cache = UrlCache(30, 60)
     for name in "abc":
-        cache["t", name] = image(10)
-    cache.get(("t", "a"))
-    cache["t", "d"] = image(10)
-    assert [name for name in "abcd" if cache.get(("t", name))] == ["a", "c", "d"]
-    assert cache.currsize == 30
+        cache.keep("t", name, image(10))
+    cache.get("t", "a")
+    cache.keep("t", "d", image(10))
+    assert [name for name in "abcd" if cache.get("t", name)] == ["a", "c", "d"]
+    assert cache.used == 30
+
+
+def test_the_tenant_with_most_bytes_gives_first() -> None:
+    cache = UrlCache(100, 60)
+    cache.keep("small", "u", image(20))
+    for number in range(20):
+        cache.keep("large", str(number), image(10))
+    assert cache.get("small", "u")
+    assert cache.used == 100
 
 
 def test_bytes_are_counted_through_replacement_and_expiry() -> None:
     clock = Clock()
     cache = UrlCache(100, 60, clock)
-    cache["t", "a"] = image(40)
-    cache["t", "a"] = image(50)
-    assert cache.currsize == 50
+    cache.keep("t", "a", image(40))
+    cache.keep("t", "a", image(50))
+    assert cache.used == 50
     clock.now += 61
-    assert cache.get(("t", "a")) is None
-    assert cache.currsize == 0
+    assert cache.get("t", "a") is None
+    assert cache.used == 0
 
 
 @pytest.mark.parametrize(("asked", "kept_s"), [(FOREVER, 60), (10.0, 10), (1000.0, 60)])
 def test_the_shorter_age_counts(asked: float, kept_s: float) -> None:
     clock = Clock()
     cache = UrlCache(100, 60, clock)
-    cache["t", "a"] = image(1, asked)
+    cache.keep("t", "a", image(1, asked))
     clock.now += kept_s - 0.1
-    assert cache.get(("t", "a"))
+    assert cache.get("t", "a")
     clock.now += 0.2
-    assert cache.get(("t", "a")) is None
+    assert cache.get("t", "a") is None
 
 
 @pytest.mark.parametrize(("size", "age", "limit_s"), [(101, FOREVER, 60), (1, 0.0, 60), (1, FOREVER, 0)])
 def test_files_too_large_or_with_no_lifetime_are_not_cached(size: int, age: float, limit_s: float) -> None:
     cache = UrlCache(100, limit_s)
-    cache["t", "a"] = image(size, age)
-    assert cache.get(("t", "a")) is None
-    assert cache.currsize == 0
+    cache.keep("t", "a", image(size, age))
+    assert cache.get("t", "a") is None
+    assert cache.used == 0
 
 
 @pytest.mark.parametrize(

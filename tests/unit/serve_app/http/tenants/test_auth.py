@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.fairness.queue import Share
 from serve_app.http.errors import RateLimited, Unauthorized
 from serve_app.http.tenants import keyfile
 from serve_app.http.tenants.auth import OPEN_TENANT, UNLIMITED, KeyRing, bearer_key
@@ -33,6 +34,17 @@ def test_a_key_names_its_tenant(path: Path) -> None:
     assert not ring.open
     for name, key in keys.items():
         assert ring.tenant(key) == name
+
+
+def test_a_tenants_share_follows_the_file(path: Path) -> None:
+    clock = Clock()
+    key = keyfile.add(path, "acme", weight=4, tenant_class="batch")
+    ring = KeyRing(path, clock=clock)
+    assert ring.share(ring.tenant(key)) == Share("acme", 4.0, batch=True)
+    keyfile.change(path, "acme", weight=2, tenant_class="interactive")
+    clock.now += 10
+    assert ring.share(ring.tenant(key)) == Share("acme", 2.0)
+    assert KeyRing(None).share(OPEN_TENANT) == Share(OPEN_TENANT)
 
 
 @pytest.mark.parametrize("key", [None, "", "x", "s3k_" + "a" * 43, "\udcff", "é" * 100])

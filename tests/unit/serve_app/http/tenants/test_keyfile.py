@@ -3,6 +3,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,5 +143,40 @@ def test_the_file_is_the_documented_json(path: Path) -> None:
     keyfile.add(path, "acme")
     document = json.loads(path.read_text())
     assert set(document) == {"version", "tenants"}
-    assert set(document["tenants"][0]) == {"name", "requests_per_second", "cache_bytes", "keys"}
+    assert set(document["tenants"][0]) == {
+        "name",
+        "requests_per_second",
+        "cache_bytes",
+        "weight",
+        "class",
+        "keys",
+    }
     assert set(document["tenants"][0]["keys"][0]) == {"id", "sha256", "created", "expires"}
+
+
+def test_weight_and_class_are_kept(path: Path) -> None:
+    keyfile.add(path, "acme", weight=4, tenant_class="batch")
+    (tenant,) = keyfile.load(path).tenants
+    assert (tenant.weight, tenant.tenant_class) == (4, "batch")
+    assert json.loads(path.read_text())["tenants"][0]["class"] == "batch"
+
+
+def test_a_file_from_before_weights_and_classes_goes_on_working(path: Path) -> None:
+    keyfile.add(path, "acme", requests_per_second=5)
+    document = json.loads(path.read_text())
+    for name in ("weight", "class"):
+        del document["tenants"][0][name]
+    path.write_text(json.dumps(document))
+    (tenant,) = keyfile.load(path).tenants
+    assert (tenant.weight, tenant.tenant_class, tenant.requests_per_second) == (1, "interactive", 5)
+    keyfile.rotate(path, "acme")
+
+
+@pytest.mark.parametrize(
+    ("weight", "tenant_class"),
+    [(0, "batch"), (-1, "batch"), (1001, "batch"), (float("nan"), "batch"), (1, ""), (1, "fast")],
+)
+def test_invalid_weights_and_classes_are_refused(path: Path, weight: float, tenant_class: Any) -> None:
+    with pytest.raises(KeyFileError):
+        keyfile.add(path, "acme", weight=weight, tenant_class=tenant_class)
+    assert not path.exists()

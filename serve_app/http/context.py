@@ -9,10 +9,10 @@ from deployments.protocol import Segmenter
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
 from serve_app.http.around.admission import Admission
+from serve_app.http.around.described import Description
 from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.tenants.auth import KeyRing
-from serve_app.http.workflows.described import Description
 from serve_app.settings import Settings
 
 

@@ -14,8 +14,8 @@ from starlette.types import Message, Scope
 from deployments.protocol import Overloaded, Timings
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun
 from serve_app.http.app import create_app
+from serve_app.http.around.described import PIECE_BYTES, Kept, KeptResponse
 from serve_app.http.reading.arrival import Arrivals
-from serve_app.http.workflows.described import PIECE_BYTES, Kept, KeptResponse
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving

@@ -13,12 +13,12 @@ from deployments.protocol import Answer, ImageFile, ImageReference, PromptReques
 from sam3_engine.prompt_values import check_inside
 from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
 from serve_app.http.around.exchange import Exchange, exchange_of
+from serve_app.http.caller import authenticated
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InList, InvalidRequest, row_of
 from serve_app.http.reading.body import Body
 from serve_app.http.reading.images import FileImage, UrlImage, check_count, sources_of
 from serve_app.http.schemas import RequestModel
-from serve_app.http.tenants.caller import authenticated
 
 Fields = TypeVar("Fields", bound=RequestModel)
 T = TypeVar("T")

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ValidationError
 
 from deployments.protocol import KeptImage, UnknownImage
 from serve_app.http.around.exchange import exchange_of
+from serve_app.http.caller import tenant_of
 from serve_app.http.context import context_of
 from serve_app.http.errors import InvalidRequest, NotKept
 from serve_app.http.sam3.masks import answer_json
 from serve_app.http.sam3.route import ANSWER_HEADERS, ERRORS, PARAMETERS
 from serve_app.http.schemas import IMAGE_ID, Message, ResponseModel
-from serve_app.http.tenants.caller import tenant_of
 
 router = APIRouter(tags=["Images"])
 

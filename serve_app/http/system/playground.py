@@ -6,15 +6,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
+from serve_app.http.around.etags import ASK_AGAIN, is_known
 from serve_app.http.context import context_of
 from serve_app.http.models import note_on
 from serve_app.http.system.playground_files import (
-    ASK_AGAIN,
     PREFIX,
     SECURITY,
     Playground,
     StaticFile,
-    is_known,
 )
 from serve_app.http.system.server import info
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from serve_app.http.around.etags import ASK_AGAIN, etag_of
+
 FOLDER = Path(__file__).parents[2] / "playground"
 PREFIX = "/playground"
 FOR_EVER = "public, max-age=31536000, immutable"
-ASK_AGAIN = "no-cache"
 TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -106,13 +107,3 @@ def static_file(path: Path) -> StaticFile:
     """Read a file of the folder."""
     content = path.read_bytes()
     return StaticFile(content, TYPES[path.suffix], etag_of(content))
-
-
-def etag_of(content: bytes) -> str:
-    """A strong ETag, from the content's digest."""
-    return f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-
-
-def is_known(etag: str, if_none_match: str) -> bool:
-    """Whether the header `If-None-Match` names the ETag."""
-    return etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

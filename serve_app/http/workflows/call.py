@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from deployments.protocol import ImageFile
 from deployments.workflows.inputs import Path, images_in, put
 from deployments.workflows.protocol import HOW_TO_SWITCH_ON, Place, WorkflowAnswer, WorkflowRun, Workflows
+from serve_app.http.caller import authenticated
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import BadImage, InvalidRequest, NoWorkflows
 from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.images import Base64Image, UrlImage, check_count, source_of
 from serve_app.http.sam3.call import all_or_none
-from serve_app.http.tenants.caller import authenticated
 
 SAYS_THE_IMAGE = ("type", "value")
 URL_STARTS = ("https://", "http://")

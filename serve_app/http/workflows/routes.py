@@ -4,6 +4,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from deployments.fairness.queue import Share
 from deployments.workflows.protocol import Question, WorkflowAnswer
+from serve_app.http.around.described import KeptResponse
 from serve_app.http.around.exchange import exchange_of
 from serve_app.http.context import context_of
 from serve_app.http.tenants.auth import OPEN_TENANT
@@ -15,7 +16,6 @@ from serve_app.http.workflows.call import (
     specification_of,
     workflows_of,
 )
-from serve_app.http.workflows.described import KeptResponse
 from serve_app.http.workflows.documentation import (
     BLOCKS,
     INTERFACE,

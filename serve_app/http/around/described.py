@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from deployments.single_flight import SingleFlight
 from deployments.workflows.protocol import WorkflowAnswer
+from serve_app.http.around.etags import ASK_AGAIN, etag_of, is_known
 from serve_app.http.around.standard import accepts_gzip
 from serve_app.http.reading.arrival import Arrivals
-from serve_app.http.system.playground_files import ASK_AGAIN, etag_of, is_known
 
 PIECE_BYTES = 64 * 1024
 GZIP_LEVEL = 6

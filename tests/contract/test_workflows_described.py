@@ -102,7 +102,8 @@ def test_making_it_counts_as_work() -> None:
         assert requests.post(embed, json={}, timeout=PATIENCE_S).status_code == 503
         workflows.go.set()
         thread.join()
-        assert requests.post(embed, json={}, timeout=PATIENCE_S).status_code == 422
+        answer = requests.post(embed, json={}, timeout=PATIENCE_S)
+        assert answer.status_code == 422, answer.text
 
 
 def test_an_error_is_answered_and_not_kept() -> None:

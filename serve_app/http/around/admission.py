@@ -18,7 +18,8 @@ from serve_app.http.around.exchange import Exchange
 
 BATCH_PATIENCE = 20.0
 """How many times as long as others a batch request may wait before its tenant's next ones are refused."""
-LONGEST_RETRY_S = 30.0
+LONGEST_AFTER_S = 30.0
+"""The longest `Retry-After`."""
 STAGE = "admission"
 """Name of the time in which a request waited for its turn."""
 NO_WORK = (STAGE, "queue")
@@ -74,7 +75,7 @@ class Admission:
         flow = self._places.queue.flow(share)
         rate = flow.limit.per_second() if flow and flow.limit else 0.0
         seconds = flow.inside / rate / 2 if flow and rate else 0.0
-        return Overloaded(max(self._retry_after_s, min(seconds, LONGEST_RETRY_S)))
+        return Overloaded(max(self._retry_after_s, min(seconds, LONGEST_AFTER_S)))
 
     def leave(self, exchange: Exchange) -> None:
         """Give a request's place back, if it has one, and learn from its waiting times."""
@@ -105,7 +106,7 @@ class GiveBack:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         exchange: Exchange = scope["state"]["exchange"]

@@ -70,7 +70,7 @@ def colour(answer: Answer[Any]) -> str:
 
 def test_the_http_layer_calls_it(service: SegmentationService, pool: FakePool) -> None:
     image = {"type": "base64", "value": base64.b64encode(RED).decode()}
-    with TestClient(create_app(service, Settings())) as client:
+    with TestClient(create_app(service, Settings()), base_url="http://localhost") as client:
         answer = client.post("/sam3/visual_segment", json={"image": image, "prompts": [{}]})
         assert answer.status_code == 200, answer.text
         assert answer.json()["image_id"] == derived_id(content_digest(RED))

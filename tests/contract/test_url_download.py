@@ -306,7 +306,7 @@ async def test_names_are_looked_up_without_waiting_for_others() -> None:
         go.wait(PATIENCE_S)
         raise OSError
 
-    with patch.object(pinned.socket, "getaddrinfo", resolve):
+    with patch("socket.getaddrinfo", resolve):
         lookups = [
             asyncio.create_task(pinned.look_up(f"{number}.test", 80)) for number in range(pinned.LOOKUPS)
         ]

@@ -54,10 +54,10 @@ class UrlCache:
         """A file that is not too old."""
         key = _Key(tenant, url)
         found = self._files.get(key)
-        if found is None or found.until > self._clock():
-            return found and found.image
-        self._files.discard(key)
-        return None
+        if found is not None and found.until <= self._clock():
+            self._files.discard(key)
+            return None
+        return found.image if found else None
 
     def keep(self, tenant: str, url: str, image: FetchedImage) -> None:
         """Keep a file, unless it is larger than the whole cache or may not be kept."""

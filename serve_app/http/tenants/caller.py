@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from deployments.fairness.queue import Share
+from deployments.fairness.flows import Share
 from serve_app.http.around.exchange import exchange_of
 from serve_app.http.errors import InvalidRequest, Unauthorized
 from serve_app.http.reading.body import Body, read_body
@@ -13,9 +13,8 @@ from serve_app.http.tenants.auth import KeyRing, bearer_key
 
 def tenant_of(request: Request, keys: KeyRing) -> str:
     """The tenant of a request without a body. Raises Unauthorized, RateLimited."""
-    exchange = exchange_of(request)
-    exchange.tenant = keys.tenant(exchange.query_key or bearer_key(request.headers.get("authorization")))
-    return exchange.tenant
+    key = exchange_of(request).query_key or bearer_key(request.headers.get("authorization"))
+    return _tenant(request, keys, key)
 
 
 async def authenticated(
@@ -29,7 +28,7 @@ async def authenticated(
     which may refuse the tenant's request."""
     key = query_key or bearer_key(request.headers.get("authorization"))
     if keys.open or key is not None:
-        tenant = keys.tenant(key)
+        tenant = _tenant(request, keys, key)
         check(keys.share(tenant))
         body = await read_body(request, limit)
         _take_key(body)
@@ -39,7 +38,20 @@ async def authenticated(
         key = _take_key(body)
     except InvalidRequest:
         raise Unauthorized from None
-    return keys.tenant(key), body
+    return _tenant(request, keys, key), body
+
+
+def _tenant(request: Request, keys: KeyRing, key: str | None) -> str:
+    """The tenant, whose request this counts. Every answer from now on says what its rate allows. Raises Unauthorized,
+    RateLimited."""
+    exchange = exchange_of(request)
+    exchange.tenant = tenant = keys.owner(key)
+    try:
+        keys.take(tenant)
+    finally:
+        if bucket := keys.bucket(tenant):
+            exchange.more_headers |= bucket.headers()
+    return tenant
 
 
 def _take_key(body: Body) -> str | None:

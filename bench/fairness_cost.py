@@ -23,6 +23,8 @@ from serve_app.http.around.exchange import Exchange
 
 REPEATS = 20_000
 OTHERS = 100
+EVERY_S = 1.0
+"""Between two requests of each of them."""
 STAGES = dict.fromkeys(("decode", "transfer", "prompt", "post"), 0.004)
 MOST, MAX_WAIT_S = 128, 0.5
 
@@ -66,13 +68,14 @@ def counter() -> Callable[[], Awaitable[None]]:
 def with_shares(others: int) -> Callable[[], Awaitable[None]]:
     """A place with shares, while so many other tenants are active."""
     admission = Admission(most=MOST, shared=2, max_wait_s=MAX_WAIT_S, retry_after_s=1.0)
-    share = Share("own")
+    share, last = Share("own"), float("-inf")
 
     async def request() -> None:
         nonlocal last
-        for number in range(others) if time.monotonic() - last > 1.0 else ():
-            await one(Share(str(number)))
-        last = time.monotonic()
+        if (now := time.monotonic()) > last + EVERY_S:
+            last = now
+            for number in range(others):
+                await one(Share(str(number)))
         await one(share)
 
     async def one(whose: Share) -> None:
@@ -81,7 +84,6 @@ def with_shares(others: int) -> Callable[[], Awaitable[None]]:
         await admission.enter(whose, exchange)
         admission.leave(exchange)
 
-    last = float("-inf")
     return request
 
 

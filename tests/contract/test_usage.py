@@ -64,7 +64,7 @@ def test_every_answer_to_a_tenant_with_a_rate_says_what_is_left_of_it(
     with start_server(api_keys_file=keys) as url:
 
         def headers(key: str, expect: int) -> Any:
-            options = {"headers": {"Authorization": f"Bearer {key}"}, "timeout": PATIENCE_S}
+            options: Any = {"headers": {"Authorization": f"Bearer {key}"}, "timeout": PATIENCE_S}
             answer = requests.post(f"{url}/sam3/embed_image", json={"image": as_json(numbered(1))}, **options)
             assert answer.status_code == expect
             return answer.headers

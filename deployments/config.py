@@ -24,6 +24,9 @@ class EngineConfig:
     threads: int | None
 
 
+MOST_IMAGES = 100_000
+
+
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
     """The server of the store, and the limits of what is in it."""
@@ -39,6 +42,8 @@ class StoreConfig:
     ca_file: str | None = None
     prefix: str = "sam3"
     """Begins all keys, in braces."""
+    most_images: int = MOST_IMAGES
+    """Images, and chosen ids, of one tenant. Beyond it the images that were asked for longest ago are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

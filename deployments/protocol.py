@@ -46,7 +46,7 @@ class Timings:
     """`time.time()` after which the client no longer waits for the answer."""
     cache: CacheTier | None = None
     stages: dict[str, float] = field(default_factory=dict)
-    """Seconds by stage: decode, queue, encode, transfer, prompt, post."""
+    """Seconds by stage: admission, decode, queue, encode, transfer, prompt, post."""
     waited_s: float = 0.0
     """Seconds spent waiting for a free encoder and decoder, and for the encode itself."""
 
@@ -124,6 +124,8 @@ class KeptImage:
     """The fastest tier that holds the image."""
     age_s: float
     """Seconds since the image was first sent."""
+    digest: str = ""
+    """Of the file's bytes: the same under each of the image's ids."""
 
 
 class UnknownImage(Exception):

@@ -1,9 +1,9 @@
 """What one tenant notices of another one's flood: `make drill ONLY=fairness`, or `python -m drills.fairness`.
 
 One run on one machine. `annotator` is interactive: one client that sends a new image with a concept, then clicks on it.
-`labeller` is batch: 150 connections that label new images, and come again when a refusal says so. Each is measured
-alone, then both together. `crowd` shows the state before there were shares: the same flood by another client of the
-annotator's own tenant, for places are not shared within one.
+`labeller` is batch: 150 connections that label new images, and come again when a refusal says so. `rival` does the same
+with 14 connections, and is interactive. Each is measured alone, then together. `crowd` shows the state before there
+were shares: the same flood by another client of the annotator's own tenant, for places are not shared within one.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from harness.machine import this_machine
 from harness.server import ROOT, server_process
 from serve_app.http.tenants import keyfile
 
-FLOOD = 150
+FLOOD, RIVALS = 150, 14
 CLICKS = 4
 """Clicks on each of the annotator's images."""
 SETTLE_S, MEASURE_S = 8.0, 20.0
@@ -163,18 +163,21 @@ def seen(tally: Tally) -> Seen:
     )
 
 
-async def situations(url: str, annotator: str, labeller: str) -> dict[str, Seen]:
+async def situations(url: str, annotator: str, labeller: str, rival: str) -> dict[str, Seen]:
     """All figures, by name."""
     (alone,) = await together(url, 10, (annotator, 1, CLICKS))
     (flood,) = await together(url, 20, (labeller, FLOOD, 0))
     (by_crowd, _) = await together(url, 30, (annotator, 1, CLICKS), (annotator, FLOOD, 0))
     (beside, beside_flood) = await together(url, 40, (annotator, 1, CLICKS), (labeller, FLOOD, 0))
+    (beside_rival, rivals) = await together(url, 50, (annotator, 1, CLICKS), (rival, RIVALS, 0))
     return {
         "annotator alone": alone,
         "annotator beside a crowd (as without shares)": by_crowd,
         "annotator beside the labeller": beside,
+        "annotator beside the rival": beside_rival,
         "labeller alone": flood,
         "labeller beside the annotator": beside_flood,
+        "rival beside the annotator": rivals,
     }
 
 
@@ -184,13 +187,14 @@ def measure(root: Path, with_shares: bool) -> dict[str, Seen]:
         keys = Path(name) / "keys.json"
         annotator = keyfile.add(keys, "annotator")
         labeller = keyfile.add(keys, "labeller", tenant_class="batch")
+        rival = keyfile.add(keys, "rival")
         if not with_shares:
             document = json.loads(keys.read_text())
             for tenant in document["tenants"]:
                 del tenant["weight"], tenant["class"]
             keys.write_text(json.dumps(document))
         with server_process(Path(name), root=root, model="tiny", api_keys_file=str(keys)) as server:
-            return asyncio.run(situations(server.url, annotator, labeller))
+            return asyncio.run(situations(server.url, annotator, labeller, rival))
 
 
 def rows(found: dict[str, Seen]) -> list[list[str]]:

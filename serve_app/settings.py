@@ -196,8 +196,9 @@ class Settings(BaseSettings):
     """Most requests that one ingress replica works on at once while an interactive tenant and another one are active;
     `auto`: its part of the encoders and decoders, at least 2. A tenant that is alone has no such limit."""
     max_wait_s: float = Field(0.5, gt=0, json_schema_extra=_in("deployments"))
-    """Most seconds that requests should wait for encoder and decoder. Where `SAM3_MAX_IN_FLIGHT` requests would wait
-    longer, fewer are let in, but never fewer than 16."""
+    """Most seconds that requests should wait for their tenant's turn, encoder and decoder; 20 times as many for batch
+    tenants. Where `SAM3_MAX_IN_FLIGHT` requests of a tenant would wait longer, fewer are let in, but never fewer than
+    16."""
     max_queued: int = Field(512, ge=-1, json_schema_extra=_in("deployments"))
     """Most requests in one ingress replica that wait for a free decoder; any more are answered 503. -1: no limit."""
     max_encodes: int = Field(256, ge=1, json_schema_extra=_in("deployments"))

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from deployments.fairness.queue import FairQueue, QueueFull, Share, State, Ticket
+from deployments.fairness.flows import Share, State, Ticket
+from deployments.fairness.queue import FairQueue, QueueFull
 
 
 class Places:

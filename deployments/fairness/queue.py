@@ -23,49 +23,21 @@ clicks. Whoever is alone has all places.
 """
 
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from dataclasses import dataclass
 
+from deployments.fairness.flows import Flow, Share, State, Ticket, drop_idle
 from deployments.fairness.limit import Limit
 
 LINGER_S = 10.0
 """Seconds after its last request for which a tenant counts as active."""
 BATCH_TURN = 8
 """Interactive requests that start while a batch request waits, before that one goes first."""
-LEAST_COST = 1e-6
-LEARN = 0.1
-"""Share of a request's cost in its tenant's mean."""
-CHEAPEST, DEAREST = 0.1, 100.0
-"""Bounds of one request's cost, as multiples of its tenant's mean: no single figure decides about a tenant."""
 
 
 class QueueFull(Exception):
     """The room is full and the tenant has its share of it, or its requests wait too long already."""
-
-
-class State(Enum):
-    """See the top of the module."""
-
-    WAITING = auto()
-    UNDER_WAY = auto()
-    DISPLACED = auto()
-    GONE = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A tenant's part. `weight` > 0: how many times the places of a tenant of weight 1 it gets. `batch`: it comes after
-    interactive tenants."""
-
-    tenant: str
-    weight: float = 1.0
-    batch: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.weight < float("inf"):
-            raise ValueError(f"a weight is a positive number, not {self.weight}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,47 +50,6 @@ class Rules:
     shared: int
     per_tenant: int = 2**31
     spare: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Flow:
-    """One tenant's requests, and its virtual time."""
-
-    share: Share
-    limit: Limit | None
-    """Most requests of this tenant inside; None: no limit of its own."""
-    used: float
-    """When a request last came or went."""
-    tag: float = 0.0
-    cost: float = 1.0
-    """Mean cost of its requests."""
-    measured: bool = False
-    """Whether `cost` is its own, and no guess."""
-    under_way: int = 0
-    waiting: "deque[Ticket]" = field(default_factory=deque)
-
-    @property
-    def inside(self) -> int:
-        """Requests under way and waiting."""
-        return self.under_way + len(self.waiting)
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One request. `changed` is called when a waiting one starts, or is displaced."""
-
-    flow: Flow
-    joined: float
-    inside: int
-    """Its tenant's requests inside when it came, itself included."""
-    state: State = State.WAITING
-    started: float = 0.0
-    beside: int = 0
-    """Requests under way when it started, itself included."""
-    narrow: bool = False
-    """Whether it started while tenants shared."""
-    charged: float = 0.0
-    changed: Callable[[], None] | None = None
 
 
 class FairQueue:
@@ -185,7 +116,7 @@ class FairQueue:
             self.under_way -= 1
             self._batch_under_way -= flow.share.batch
             if cost is not None:
-                self._charge(ticket, cost)
+                flow.charge(ticket.charged, cost)
         else:
             return
         self.inside -= 1
@@ -216,7 +147,7 @@ class FairQueue:
             flow.share, flow.used = share, now  # the weight may have changed
             flows.move_to_end(share.tenant)
         for each in self._flows.values():
-            _drop_idle(each, now - LINGER_S)
+            drop_idle(each, now - LINGER_S)
         return flow, now
 
     def _mean_cost(self) -> float:
@@ -296,25 +227,3 @@ class FairQueue:
         ticket.narrow, ticket.charged = self.narrow, flow.cost
         if ticket.changed:
             ticket.changed()
-
-    def _charge(self, ticket: Ticket, cost: float) -> None:
-        """Replace what was charged for a request by what it cost."""
-        flow, cost = ticket.flow, max(cost, LEAST_COST)
-        if not flow.measured:
-            flow.cost, flow.measured = cost, True
-        cost = min(max(cost, CHEAPEST * flow.cost), DEAREST * flow.cost)
-        flow.tag += (cost - ticket.charged) / flow.share.weight
-        flow.cost += LEARN * (cost - flow.cost)
-
-
-def _drop_idle(flows: OrderedDict[str, Flow], limit: float) -> None:
-    """Forget tenants that were last used before `limit` and have nothing inside."""
-    while flows:
-        tenant, oldest = next(iter(flows.items()))
-        if oldest.used >= limit:
-            return
-        if oldest.inside:
-            oldest.used = limit  # looked at again with the next request
-            flows.move_to_end(tenant)
-            return
-        del flows[tenant]

@@ -118,6 +118,7 @@ def _kept(image_id: str, image: StoredImage, hot: set[str], embedding_bytes: int
         embedding_bytes=embedding_bytes,
         tier="hot" if image.digest in hot else tier,
         age_s=image.age_s,
+        digest=image.digest,
     )
 
 

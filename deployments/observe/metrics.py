@@ -58,9 +58,17 @@ class _Names:
         "sam3_tenant_requests_total", "Requests of a known tenant, answered.", ("tenant", "status")
     )
     tenant_prompts: Metric = Metric("sam3_tenant_prompts_total", "Prompts that a tenant sent.", ("tenant",))
+    tenant_work_seconds: Metric = Metric(
+        "sam3_tenant_work_seconds_total",
+        "Seconds of work for a tenant's requests, of all processes.",
+        ("tenant",),
+    )
+    tenant_wait_seconds: Metric = Metric(
+        "sam3_tenant_wait_seconds_total", "Seconds that a tenant's requests waited for its turn.", ("tenant",)
+    )
     stage_seconds: Metric = Metric(
         "sam3_stage_seconds",
-        "Seconds by stage: decode, queue, encode, transfer, prompt, post.",
+        "Seconds by stage: admission, decode, queue, encode, transfer, prompt, post.",
         ("stage",),
         SECONDS,
     )

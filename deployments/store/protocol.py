@@ -7,6 +7,8 @@ from typing import Protocol
 from deployments.messages import StoredImage
 from sam3_engine.types import ImageSize
 
+MOST_IDS = 64
+"""Chosen ids of one image. One more, and another one of them names nothing any more."""
 TenantDigest = tuple[str, str]
 """An image of a tenant, under any model."""
 

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from valkey.exceptions import ResponseError, ValkeyClusterException, ValkeyError
 
-from deployments.config import StoreConfig
+from deployments.config import MOST_IMAGES, StoreConfig
 from deployments.keys import digest_in
 from deployments.messages import StoredImage
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.protocol import StoreAway
 from deployments.store.connections import close, connect
-from deployments.store.protocol import Deletion, KeptFile, NewImage, TenantDigest, Usage
+from deployments.store.protocol import MOST_IDS, Deletion, KeptFile, NewImage, TenantDigest, Usage
 from sam3_engine.types import ImageSize
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class ValkeyStore:
         self._prefix = f"{{{config.prefix}}}:"
         self._clock = self._prefix + "clock"
         self._fixed = self._prefix, int(config.idle_ttl_s * 1000), config.cold_bytes
+        self._most_images = config.most_images
         self._scripts: dict[str, Any] = {}
 
     async def put(self, image: NewImage) -> int:
@@ -122,7 +123,7 @@ class ValkeyStore:
 
     async def _run(self, name: str, *arguments: str | int | bytes) -> Any:
         if name not in self._scripts:
-            self._scripts[name] = self._client.register_script(script(name))
+            self._scripts[name] = self._client.register_script(script(name, self._most_images))
         run = self._scripts[name]
         return await self._timed(name, lambda: run(keys=[self._clock], args=[*self._fixed, *arguments]))
 
@@ -140,10 +141,11 @@ class ValkeyStore:
 
 
 @cache
-def script(name: str) -> str:
+def script(name: str, most_images: int = MOST_IMAGES) -> str:
     """The text of a script."""
     folder = files("deployments.store") / "scripts"
-    return "".join((folder / f"{part}.lua").read_text() for part in ("common", name))
+    limits = f"local most_ids, most_images = {MOST_IDS}, {most_images}\n"
+    return limits + "".join((folder / f"{part}.lua").read_text() for part in ("common", name))
 
 
 def _size(width: bytes, height: bytes) -> ImageSize:

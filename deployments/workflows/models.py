@@ -81,9 +81,17 @@ class ModelCalls:
     """Answers the model calls of one run, in its event loop. `failure`: a server error (not the workflow's fault),
     which fails the run."""
 
-    def __init__(self, segmenter: Segmenter, tenant: str, files: Sequence[bytes], limits: Limits) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        tenant: str,
+        files: Sequence[bytes],
+        limits: Limits,
+        quota: int | None = None,
+    ) -> None:
         self._segmenter = segmenter
         self._tenant = tenant
+        self._quota = quota
         self._files = [FileSource(content) for content in files]
         self._limits = limits
         self._count = 0
@@ -113,7 +121,9 @@ class ModelCalls:
 
     async def _ask(self, header: Header, source: ImageFile, timings: Timings) -> Any:
         request = _request(header)
-        answer = await self._segmenter.answer(ImageReference(self._tenant, source), request, timings)
+        answer = await self._segmenter.answer(
+            ImageReference(self._tenant, source, quota=self._quota), request, timings
+        )
         check_inside(getattr(request, "prompts", ()), answer.size)
         return _masks(answer.results)
 

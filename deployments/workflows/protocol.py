@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from deployments.fairness.queue import Share
+from deployments.fairness.flows import Share
 from deployments.protocol import DeadlineExceeded, Timings
 
 Question = Literal["validate", "describe_blocks", "describe_interface", "versions"]
@@ -38,7 +38,9 @@ class WorkflowRun:
     """The image files' bytes, sent by the client or fetched from its URLs."""
     weight: float = 1.0
     batch: bool = False
-    """The tenant's share: see `deployments.fairness.queue.Share`."""
+    """The tenant's share: see `deployments.fairness.flows.Share`."""
+    quota: int | None = None
+    """See `deployments.protocol.ImageReference`."""
 
     @property
     def share(self) -> Share:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from deployments.fairness.queue import Share
+from deployments.fairness.flows import Share
 from deployments.protocol import DeadlineExceeded, Segmenter, Timings
 from deployments.workflows.frames import Header
 from deployments.workflows.limits import Limits
@@ -38,7 +38,7 @@ class Runs:
 
     async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
         """Run a workflow. Raises Overloaded, DeadlineExceeded, and unexpected errors of model calls."""
-        calls = ModelCalls(self._segmenter, run.tenant, run.files, self._limits)
+        calls = ModelCalls(self._segmenter, run.tenant, run.files, self._limits, run.quota)
 
         async def call(header: Header, parts: list[bytes]) -> Header:
             return await calls.answer(header, parts, timings)

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+from deployments.fairness.flows import Share
 from deployments.fairness.places import Places
-from deployments.fairness.queue import FairQueue, QueueFull, Rules, Share
+from deployments.fairness.queue import FairQueue, QueueFull, Rules
 from deployments.protocol import Overloaded
 from deployments.workflows.frames import LENGTH, BrokenFrame, Header, body_length, pack, unpack
 from deployments.workflows.sandbox import Sandbox

@@ -34,7 +34,17 @@ from serve_app.settings import Settings
 
 TITLE = "SAM 3 serve"
 GZIP_LEVEL = 4
-ANSWER_HEADERS = ["X-Request-ID", "X-Processing-Time", "X-Model-Id", "Server-Timing", "Retry-After"]
+ANSWER_HEADERS = [
+    "X-Request-ID",
+    "X-Processing-Time",
+    "X-Model-Id",
+    "Server-Timing",
+    "Retry-After",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "RateLimit-Policy",
+]
 
 
 def create_app(

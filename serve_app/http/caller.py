@@ -7,6 +7,7 @@ tenant known and the request complete, a route takes a place among those that th
 
 import re
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 from starlette.requests import Request
 
@@ -24,9 +25,8 @@ _KEY_FIRST = re.compile(rb'\s*\{\s*"api_key"\s*:\s*"([!#-\[\]-~]{1,256})"')
 
 def tenant_of(request: Request, keys: KeyRing) -> str:
     """The tenant of a request without a body. Raises Unauthorized, RateLimited."""
-    exchange = exchange_of(request)
-    exchange.tenant = keys.tenant(exchange.query_key or bearer_key(request.headers.get("authorization")))
-    return exchange.tenant
+    key = exchange_of(request).query_key or bearer_key(request.headers.get("authorization"))
+    return _tenant(request, keys, key)
 
 
 async def authenticated(request: Request) -> tuple[str, Body]:
@@ -35,7 +35,7 @@ async def authenticated(request: Request) -> tuple[str, Body]:
     context, exchange = context_of(request), exchange_of(request)
     key = exchange.query_key or bearer_key(request.headers.get("authorization"))
     known = context.keys.open or key is not None
-    tenant = exchange.tenant = context.keys.tenant(key) if known else None
+    tenant = _tenant(request, context.keys, key) if known else None
     if tenant is not None:
         context.admission.check(context.keys.share(tenant))
     body = await _read(request, context, tenant)
@@ -46,7 +46,7 @@ async def authenticated(request: Request) -> tuple[str, Body]:
             raise
         raise Unauthorized from None
     if tenant is None:
-        tenant = exchange.tenant = context.keys.tenant(key)
+        tenant = _tenant(request, context.keys, key)
     return tenant, body
 
 
@@ -73,10 +73,24 @@ async def _noticing_key(
     that the whole body holds decides in the end."""
     first = True
     async for chunk in chunks:
-        if first and (found := _KEY_FIRST.match(chunk)) and (owner := keys.owner(found[1].decode())):
-            arriving.belongs_to(owner)
+        if first and (found := _KEY_FIRST.match(chunk)):
+            with suppress(Unauthorized):
+                arriving.belongs_to(keys.owner(found[1].decode()))
         first = False
         yield chunk
+
+
+def _tenant(request: Request, keys: KeyRing, key: str | None) -> str:
+    """The tenant, whose request this counts. Every answer from now on says what its rate allows. Raises Unauthorized,
+    RateLimited."""
+    exchange = exchange_of(request)
+    exchange.tenant = tenant = keys.owner(key)
+    try:
+        keys.take(tenant)
+    finally:
+        if bucket := keys.bucket(tenant):
+            exchange.more_headers |= bucket.headers()
+    return tenant
 
 
 def _take_key(body: Body) -> str | None:

@@ -9,6 +9,7 @@ DOCUMENT = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
 FOLDERS = {
     "": ROOT / "tests/contract",
     "unit:": ROOT / "tests/unit/serve_app/http",
+    "deployments:": ROOT / "tests/unit/deployments",
     "system:": ROOT / "tests/unit/serve_app/http/system",
     "engine:": ROOT / "tests/unit/sam3_engine",
     "integration:": ROOT / "tests/integration",

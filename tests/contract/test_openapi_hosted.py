@@ -22,6 +22,7 @@ NEW_PATHS = {
     "/sam3/embed_image",
     "/sam3/images",
     "/sam3/images/{image_id}",
+    "/sam3/usage",
     "/",
     "/info",
     "/readiness",

@@ -1,7 +1,6 @@
 """The downloads behind URL images: pinned addresses, names kept for TLS, one download for all who ask at once."""
 
 import asyncio
-import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -312,7 +311,7 @@ async def test_names_are_looked_up_without_waiting_for_others() -> None:
         go.wait(PATIENCE_S)
         raise OSError
 
-    with patch.object(socket, "getaddrinfo", resolve):
+    with patch("socket.getaddrinfo", resolve):
         lookups = [
             asyncio.create_task(pinned.look_up(f"{number}.test", 80)) for number in range(pinned.LOOKUPS)
         ]

@@ -1,5 +1,6 @@
 """Images by URL: what a client is told for each refusal. A local server plays the outside world."""
 
+import asyncio
 import base64
 import contextlib
 import http.server
@@ -8,11 +9,13 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+import requests
+from aiohttp import web
 
 from tests.contract.conftest import Client, ServerFactory, own_server
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.patience import PATIENCE_S
-from tests.support.scenes import encoded, numbered, scene
+from tests.support.scenes import as_json, encoded, numbered, scene
 
 PICTURE = encoded(scene())
 
@@ -296,3 +299,38 @@ def test_urls_and_files_in_one_list(lenient: Client, world: str) -> None:
     assert len(lenient.embed({"image": images})) == 2
     images[0] = by_url(f"{world}/page")["image"]
     assert lenient.embed({"image": images}, expect=400)["message"].startswith("image 0 of the list: ")
+
+
+async def test_an_image_that_downloads_slowly_holds_no_place(start_server: ServerFactory) -> None:
+    """One place; the other request is answered while the image has not come."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        asked.set()
+        await go.wait()
+        return web.Response(body=encoded(scene()), content_type="image/png")
+
+    app = web.Application()
+    app.router.add_get("/slow.png", slow)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    listener = web.TCPSite(runner, "127.0.0.1", 0)
+    await listener.start()
+    port = runner.addresses[0][1]
+    settings = {"max_in_flight": 1, "url_https_only": False, "url_allow_private": True}
+    try:
+        with start_server(**settings) as url:
+
+            def embed(image: dict[str, str]) -> int:
+                body = {"image": image}
+                return requests.post(f"{url}/sam3/embed_image", json=body, timeout=PATIENCE_S).status_code
+
+            waiting = asyncio.create_task(
+                asyncio.to_thread(embed, {"type": "url", "value": f"http://127.0.0.1:{port}/slow.png"})
+            )
+            await asyncio.wait_for(asked.wait(), PATIENCE_S)
+            assert await asyncio.to_thread(embed, as_json(encoded(scene()))) == 200
+            go.set()
+            assert await waiting == 200
+    finally:
+        await runner.cleanup()

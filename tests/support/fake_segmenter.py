@@ -90,7 +90,7 @@ class FakeSegmenter:
     async def images(self, tenant: str) -> list[KeptImage]:
         named = [(image_id, digest) for (whose, image_id), digest in self._digests.items() if whose == tenant]
         return [
-            KeptImage(image_id, _size(self._images[tenant, digest]), 1000, 0, "hot", 1.5)
+            KeptImage(image_id, _size(self._images[tenant, digest]), 1000, 0, "hot", 1.5, digest)
             for image_id, digest in reversed(named)
         ]
 

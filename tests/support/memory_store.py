@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from deployments.config import MOST_IMAGES
 from deployments.keys import digest_in
 from deployments.messages import StoredImage
 from deployments.protocol import StoreAway
-from deployments.store.protocol import Deletion, KeptFile, NewImage, TenantDigest, Usage
+from deployments.store.protocol import MOST_IDS, Deletion, KeptFile, NewImage, TenantDigest, Usage
 from sam3_engine.types import ImageSize
 
 
@@ -26,6 +27,7 @@ class MemoryStore:
 
     cold_bytes: int = 10_000
     idle_ttl_s: float = 60.0
+    most_images: int = MOST_IMAGES
     clock: Callable[[], float] = lambda: 0.0
     away: bool = False
     calls: list[str] = field(default_factory=list)
@@ -46,7 +48,9 @@ class MemoryStore:
         self._images[key] = kept
         self._use(key)
         if image.image_id:
-            self._ids[image.tenant, image.image_id] = image.digest
+            self._bind(image.tenant, image.image_id, image.digest)
+        while len(self._own(image.tenant)) > self.most_images:
+            self._remove(self._own(image.tenant)[0])
         if image.quota is not None:
             self._quotas[image.tenant] = image.quota
         most = self._quotas.get(image.tenant)
@@ -61,8 +65,8 @@ class MemoryStore:
         await self._wait()
         if key not in self._images:
             return False
-        self._ids[tenant, image_id] = digest
         self._use(key)
+        self._bind(tenant, image_id, digest)
         return True
 
     async def resolve(self, tenant: str, image_id: str) -> str | None:
@@ -129,6 +133,17 @@ class MemoryStore:
     async def _wait(self) -> None:
         if self.gate:
             await self.gate.wait()
+
+    def _bind(self, tenant: str, image_id: str, digest: str) -> None:
+        self._ids[tenant, image_id] = digest
+        others = [one for one in self._ids_of(tenant, digest) if one != image_id]
+        for other in others[: max(0, len(others) + 1 - MOST_IDS)]:
+            del self._ids[tenant, other]
+        while max(len(self._own(tenant)), sum(owner == tenant for owner, _ in self._ids)) > self.most_images:
+            self._remove(self._own(tenant)[0])
+
+    def _own(self, tenant: str) -> list[TenantDigest]:
+        return [key for key in self._images if key[0] == tenant]
 
     def _step(self, name: str, tenant: str = "", digest: str = "") -> TenantDigest:
         self.calls.append(name)

@@ -134,3 +134,12 @@ def test_fields_are_checked(start_server: ServerFactory, tmp_path: Path, field: 
     save(tmp_path, "default/shop/count", RED)
     with start_server(workflows_dir=tmp_path) as server:
         assert server.post("/shop/workflows/count", {"inputs": {}, **field}).status_code == 422
+
+
+def test_images_of_workflows_count_for_the_tenants_quota(start_server: ServerFactory, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    key = keyfile.add(keys, "acme", cache_bytes=2**20)
+    with start_server(api_keys_file=keys) as server:
+        body = {"specification": RED, "inputs": {"image": as_json(encoded(scene()))}, "api_key": key}
+        assert requests.post(f"{server.url}/workflows/run", json=body, timeout=60).status_code == 200
+        assert server.segmenter.quotas == [2**20]

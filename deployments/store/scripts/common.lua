@@ -1,5 +1,6 @@
 -- Each script is this text and its own. All keys begin with the prefix, whose braces put them on one node of a cluster.
--- KEYS[1]: the clock. ARGV: prefix, idle time in ms, budget in bytes, then the script's own.
+-- KEYS[1]: the clock. ARGV: prefix, idle time in ms, budget in bytes, then the script's own. In front of this text stand
+-- `most_ids`, of one image, and `most_images`, of one tenant, which bounds its ids too.
 --
 --   clock                    the last stamp: microseconds of the server's clock, never twice the same
 --   tenants                  tenant -> bytes of its files
@@ -102,5 +103,21 @@ local function bind(tenant, id, digest)
   if old == digest then return end
   if old then redis.call('SREM', key('ids-of:' .. tenant .. ':' .. old), id) end
   redis.call('HSET', key('ids:' .. tenant), id, digest)
-  redis.call('SADD', key('ids-of:' .. tenant .. ':' .. digest), id)
+  local ids = key('ids-of:' .. tenant .. ':' .. digest)
+  redis.call('SADD', ids, id)
+  while redis.call('SCARD', ids) > most_ids do
+    local other = redis.call('SRANDMEMBER', ids)
+    if other ~= id then
+      redis.call('SREM', ids, other)
+      redis.call('HDEL', key('ids:' .. tenant), other)
+    end
+  end
+end
+
+-- Forget the images that a tenant asked for longest ago, while it has too many. Its own, and nobody else's.
+local function forget_beyond(tenant)
+  while math.max(redis.call('HLEN', key('images:' .. tenant)), redis.call('HLEN', key('ids:' .. tenant))) > most_images do
+    local oldest = redis.call('ZRANGE', key('used:' .. tenant), 0, 0)[1]
+    if not oldest or not remove(tenant, oldest) then return end
+  end
 end

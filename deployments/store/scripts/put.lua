@@ -15,6 +15,7 @@ save(tenant, digest, image)
 if id ~= '' then bind(tenant, id, digest) end
 if quota ~= '' then redis.call('HSET', key('quotas'), tenant, quota) end
 used(tenant, digest)
+forget_beyond(tenant)
 
 local evicted = 0
 local most = tonumber(redis.call('HGET', key('quotas'), tenant))

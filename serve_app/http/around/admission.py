@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.fairness.flows import Share, State
 from deployments.fairness.limit import Limit
 from deployments.fairness.places import Places
-from deployments.fairness.queue import FairQueue, QueueFull, Rules, Share, State
+from deployments.fairness.queue import FairQueue, QueueFull, Rules
 from deployments.protocol import Overloaded, Timings
 from serve_app.http.around.exchange import Exchange
 
@@ -54,6 +55,11 @@ class Admission:
         """Raises Overloaded where a request of this tenant would be refused now."""
         if self._places.queue.would_refuse(share):
             raise self._refusal(share)
+
+    def requests_of(self, share: Share) -> tuple[int, int]:
+        """A tenant's requests here: under way, and waiting for their turn."""
+        flow = self._places.queue.flow(share)
+        return (flow.under_way, len(flow.waiting)) if flow else (0, 0)
 
     async def enter(self, share: Share, exchange: Exchange) -> None:
         """Wait for a place, which `leave` gives back. Raises Overloaded."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from deployments.fairness.queue import Ticket
+from deployments.fairness.flows import Ticket
 from deployments.protocol import HITS, Timings
 from sam3_engine.types import ImageSize
 
@@ -36,6 +36,8 @@ class Exchange:
     sizes: list[ImageSize] = field(default_factory=list)
     """Sizes of the images in the answer."""
     image_ids: list[str] = field(default_factory=list)
+    more_headers: dict[str, str] = field(default_factory=dict)
+    """Further headers of the answer, by lower-case name."""
     trace_id: str | None = None
     """The id of its OpenTelemetry trace, if one is recorded."""
     error: str = ""
@@ -53,6 +55,7 @@ class Exchange:
             "x-processing-time": f"{self.seconds:.6f}",
             "x-model-id": self.model_id,
             "server-timing": self.server_timing(),
+            **self.more_headers,
         }
         return [(name.encode("latin-1"), text.encode("latin-1")) for name, text in texts.items()]
 

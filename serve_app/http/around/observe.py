@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES, Metrics
+from serve_app.http.around.admission import STAGE, work_s
 from serve_app.http.around.exchange import Exchange
 from serve_app.http.around.route_names import RouteNames
 
@@ -136,6 +137,8 @@ class RequestMetrics:
             metrics.add(NAMES.tenant_requests, tenant=tenant, status=status)
             prompts = exchange.prompts * max(len(exchange.sizes), 1)
             metrics.add(NAMES.tenant_prompts, prompts, tenant=tenant)
+            metrics.add(NAMES.tenant_work_seconds, work_s(exchange.timings) or 0.0, tenant=tenant)
+            metrics.add(NAMES.tenant_wait_seconds, exchange.timings.stages.get(STAGE, 0.0), tenant=tenant)
 
     def _label(self, tenant: str) -> str:
         if not self._by_tenant:

@@ -16,8 +16,9 @@ from functools import partial
 import aiohttp
 from yarl import URL
 
+from deployments.fairness.flows import Share
 from deployments.fairness.places import Places
-from deployments.fairness.queue import FairQueue, QueueFull, Rules, Share
+from deployments.fairness.queue import FairQueue, QueueFull, Rules
 from deployments.protocol import Overloaded
 from deployments.single_flight import SingleFlight
 from serve_app.http.errors import BadImage

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from serve_app.http.sam3 import concept, embed, kept_images, visual
+from serve_app.http.sam3 import concept, embed, kept_images, usage, visual
 
-ROUTES: tuple[ModuleType, ...] = (concept, visual, embed, kept_images)
+ROUTES: tuple[ModuleType, ...] = (concept, visual, embed, kept_images, usage)
 """Modules with a `router`, and with `FORMS` if their routes take bodies."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployments.fairness.queue import Share
+from deployments.fairness.flows import Share
 from serve_app.http.errors import RateLimited, Unauthorized
 from serve_app.http.tenants.keyfile import KeyFile, KeyFileError, Tenant, hash_key, load
 from serve_app.http.tenants.rate import Bucket
@@ -47,19 +47,26 @@ class KeyRing:
         return self._path is None
 
     def tenant(self, key: str | None) -> str:
-        """The name of a key's tenant. Raises Unauthorized, RateLimited."""
+        """The name of a key's tenant, of whose rate this takes a request. Raises Unauthorized, RateLimited."""
+        name = self.owner(key)
+        self.take(name)
+        return name
+
+    def owner(self, key: str | None) -> str:
+        """The name of a key's tenant. Raises Unauthorized."""
         if self._path is None:
             return OPEN_TENANT
         found = self._tenant(self._path, key)
         if found is None:
             raise Unauthorized
-        self._take_place(found)
         return found.name
 
-    def owner(self, key: str) -> str | None:
-        """The name of a key's tenant, or None. It counts as no request."""
-        found = None if self._path is None else self._tenant(self._path, key)
-        return None if found is None else found.name
+    def take(self, tenant: str) -> None:
+        """Count a request of a tenant. Raises RateLimited."""
+        bucket = self.bucket(tenant)
+        wait = bucket.take() if bucket else 0.0
+        if wait > 0:
+            raise RateLimited(wait)
 
     def quota(self, tenant: str) -> int | None:
         """Most bytes kept of a tenant's images in each of the tiers warm and cold; None for a tenant that is not in
@@ -68,6 +75,16 @@ class KeyRing:
         if found is None:
             return None
         return UNLIMITED if found.cache_bytes is None else found.cache_bytes
+
+    def bucket(self, tenant: str) -> Bucket | None:
+        """What a tenant's rate allows now, in this process; None for a tenant without a rate."""
+        found = self._tenants.get(tenant)
+        if found is None or found.requests_per_second is None:
+            return None
+        bucket = self._buckets.get(tenant)
+        if bucket is None or bucket.rate != found.requests_per_second:
+            bucket = self._buckets[tenant] = Bucket(found.requests_per_second, self._clock)
+        return bucket
 
     def share(self, tenant: str) -> Share:
         """A tenant's part of the server. A tenant that has just left the file keeps an ordinary one."""
@@ -88,17 +105,6 @@ class KeyRing:
                 if hmac.compare_digest(stored.sha256, wanted) and stored.valid_at(now):
                     found = tenant
         return found
-
-    def _take_place(self, tenant: Tenant) -> None:
-        rate = tenant.requests_per_second
-        if rate is None:
-            return
-        bucket = self._buckets.get(tenant.name)
-        if bucket is None or bucket.rate != rate:
-            bucket = self._buckets[tenant.name] = Bucket(rate, self._clock)
-        wait = bucket.take()
-        if wait > 0:
-            raise RateLimited(wait)
 
     def _refresh(self, path: Path) -> None:
         now = self._clock()

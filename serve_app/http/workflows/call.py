@@ -73,7 +73,8 @@ async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> W
         )
         places.append(Place(path, index, extras))
     share = context.keys.share(tenant)
-    return WorkflowRun(tenant, document, places, files, share.weight, share.batch)
+    quota = context.keys.quota(tenant)
+    return WorkflowRun(tenant, document, places, files, share.weight, share.batch, quota)
 
 
 def answer_of(answer: WorkflowAnswer) -> Response:

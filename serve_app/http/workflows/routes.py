@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from deployments.fairness.queue import Share
+from deployments.fairness.flows import Share
 from deployments.workflows.protocol import Question, WorkflowAnswer
 from serve_app.http.around.described import KeptResponse
 from serve_app.http.around.exchange import exchange_of

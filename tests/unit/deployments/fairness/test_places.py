@@ -2,8 +2,9 @@ import asyncio
 
 import pytest
 
+from deployments.fairness.flows import Share
 from deployments.fairness.places import Places
-from deployments.fairness.queue import FairQueue, QueueFull, Rules, Share
+from deployments.fairness.queue import FairQueue, QueueFull, Rules
 
 A, B = Share("a"), Share("b")
 

@@ -9,17 +9,9 @@ from functools import partial
 
 import pytest
 
+from deployments.fairness.flows import Share, State, Ticket
 from deployments.fairness.limit import Limit
-from deployments.fairness.queue import (
-    BATCH_TURN,
-    LINGER_S,
-    FairQueue,
-    QueueFull,
-    Rules,
-    Share,
-    State,
-    Ticket,
-)
+from deployments.fairness.queue import BATCH_TURN, LINGER_S, FairQueue, QueueFull, Rules
 
 A, B, C = Share("a"), Share("b"), Share("c")
 BATCH = Share("a", batch=True)

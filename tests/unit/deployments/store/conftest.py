@@ -28,7 +28,7 @@ def metrics() -> LocalMetrics:
 
 @pytest.fixture
 async def valkey(server: LocalServer, metrics: LocalMetrics) -> AsyncIterator[ValkeyStore]:
-    config = StoreConfig(server.url, cold_bytes=100, idle_ttl_s=60)
+    config = StoreConfig(server.url, cold_bytes=100, idle_ttl_s=60, most_images=80)
     client: Any = connect(config)
     await client.flushall()
     await client.aclose()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from deployments.keys import content_digest, derived_id
-from deployments.store.protocol import NewImage, Store
+from deployments.store.protocol import MOST_IDS, NewImage, Store
 from deployments.store.valkey import ValkeyStore
 from sam3_engine.types import ImageSize
 from tests.support.memory_store import MemoryStore
@@ -17,7 +17,7 @@ SIZE = ImageSize(30, 40)
 def store(request: pytest.FixtureRequest) -> Store:
     """100 bytes of files."""
     if request.param == "memory":
-        return MemoryStore(cold_bytes=100)
+        return MemoryStore(cold_bytes=100, most_images=80)
     found: ValkeyStore = request.getfixturevalue("valkey")
     return found
 
@@ -62,6 +62,45 @@ async def test_an_id_cannot_name_an_image_that_is_not_known(store: Store) -> Non
     await store.put(image("red", "pet"))
     assert not await store.bind("t", "pet", digest("blue"))
     assert await store.resolve("t", "pet") == digest("red")
+
+
+async def test_the_ids_of_one_image_are_bounded_and_the_last_one_counts(store: Store) -> None:
+    await store.put(image("other", "another"))
+    names = [f"{number:04}".ljust(512, "x") for number in range(MOST_IDS + 9)]
+    for number, name in enumerate(names):
+        if number % 2:
+            await store.put(image("red", name))
+        else:
+            await store.bind("t", name, digest("red")) if number else await store.put(image("red", name))
+        assert await store.resolve("t", name) == digest("red")
+    kept, _ = sorted(await store.images("t"), key=lambda one: -len(one.ids))
+    assert len(kept.ids) == MOST_IDS
+    named = [name for name in names if await store.resolve("t", name) is not None]
+    assert tuple(named) == kept.ids, "an id that has given way names nothing"
+    assert await store.resolve("t", "another") == digest("other")
+    await store.delete("t", names[-1])
+    assert not any([await store.resolve("t", name) for name in names])
+
+
+async def test_a_tenant_with_too_many_images_or_ids_forgets_those_it_asked_for_longest_ago(
+    store: Store,
+) -> None:
+    """80 of each in this store."""
+    await store.put(image("theirs", "theirs", tenant="other"))
+    for number in range(50):
+        await store.put(image(f"first-{number}", f"first-{number}", nbytes=1))
+    for number in range(40):
+        await store.put(image(f"next-{number}", nbytes=1))
+    kept = {one.digest for one in await store.images("t")}
+    assert len(kept) == 80
+    assert not kept & {digest(f"first-{number}") for number in range(10)}
+    assert await store.resolve("t", "first-9") is None
+    assert await store.resolve("t", "first-10") == digest("first-10")
+    for number in range(45):
+        await store.bind("t", f"more-{number}", digest("next-39"))
+    assert await store.resolve("t", "more-44") == digest("next-39")
+    assert sum(len(one.ids) for one in await store.images("t")) <= 80
+    assert await store.resolve("other", "theirs") == digest("theirs")
 
 
 @pytest.mark.parametrize("image_id", ["ein Häuschen 🏠", "a:b", "{x}:y", "x" * 512, "\\ \" ' %s"])

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from deployments.fairness.queue import Share
+from deployments.fairness.flows import Share
 from deployments.protocol import Overloaded
 from deployments.workflows.frames import LENGTH, body_length, pack, unpack
 from deployments.workflows.sandbox import Sandbox

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from deployments.fairness.queue import Share
+from deployments.fairness.flows import Share
 from deployments.protocol import Overloaded, Timings
 from serve_app.http.around.admission import Admission, GiveBack
 from serve_app.http.around.exchange import Exchange

@@ -138,7 +138,9 @@ def observation(tenant: str | None, status: int = 200, prompts: int = 3, images:
 
 def test_a_request_is_counted_by_route_status_and_tenant() -> None:
     metrics = LocalMetrics()
-    RequestMetrics(metrics, by_tenant=True)(observation("acme"))
+    seen = observation("acme")
+    seen.exchange.timings.add({"admission": 2.0, "queue": 0.5, "prompt": 0.25, "post": 0.5})
+    RequestMetrics(metrics, by_tenant=True)(seen)
     assert metrics.values == {
         'sam3_requests_total{route="/plain",status="200"}': 1,
         'sam3_request_seconds_count{route="/plain"}': 1,
@@ -146,6 +148,8 @@ def test_a_request_is_counted_by_route_status_and_tenant() -> None:
         'sam3_http_bytes_total{direction="out"}': 20,
         'sam3_tenant_requests_total{status="200",tenant="acme"}': 1,
         'sam3_tenant_prompts_total{tenant="acme"}': 6,
+        'sam3_tenant_work_seconds_total{tenant="acme"}': 0.75,
+        'sam3_tenant_wait_seconds_total{tenant="acme"}': 2.0,
     }
 
 

@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 
 from deployments.keys import content_digest
+from deployments.protocol import Overloaded
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES
 from serve_app.http.reading.fetch import ImageFetcher, parse_url
@@ -88,6 +89,24 @@ async def test_a_url_image_keeps_the_bytes_of_its_id() -> None:
     source = UrlImage(cast("ImageFetcher", Changing()), "acme", "https://x")
     assert await source.content_digest() == "id-1"
     assert await source.content() == b"1"
+
+
+@pytest.mark.parametrize("error", [BadImage("no image"), Overloaded(3)])
+async def test_an_error_of_fetching_ahead_is_raised_by_whoever_needs_the_image(error: Exception) -> None:
+    class Failing:
+        count = 0
+
+        async def fetch(self, _tenant: str, _url: str) -> FetchedImage:
+            self.count += 1
+            raise error
+
+    failing = Failing()
+    source = UrlImage(cast("ImageFetcher", failing), "acme", "https://x")
+    await source.prefetch()
+    for read in (source.content, source.content_digest):
+        with pytest.raises(type(error)):
+            await read()
+    assert failing.count == 1
 
 
 @pytest.mark.parametrize(

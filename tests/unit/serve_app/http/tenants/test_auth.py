@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.fairness.queue import Share
+from deployments.fairness.flows import Share
 from serve_app.http.errors import RateLimited, Unauthorized
 from serve_app.http.tenants import keyfile
 from serve_app.http.tenants.auth import OPEN_TENANT, UNLIMITED, KeyRing, bearer_key

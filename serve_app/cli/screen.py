@@ -16,6 +16,8 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command. Warnings of libraries are not shown, unless Python is told to show them (`-W`)."""
+        # Without a network, the Hub's client would tell of each of its tries, in a format of its own.
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")
         with warnings.catch_warnings():
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")

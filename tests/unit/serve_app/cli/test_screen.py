@@ -1,4 +1,7 @@
 import logging
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -8,6 +11,13 @@ from click.testing import CliRunner
 
 from serve_app.cli.main import main
 from serve_app.cli.screen import Commands
+
+HUB = """
+from serve_app.cli.main import main
+main(["config"], standalone_mode=False)
+from huggingface_hub.utils import logging
+logging.get_logger("huggingface_hub.utils._http").warning("Retrying in 1s")
+"""
 
 
 @click.group(cls=Commands)
@@ -100,3 +110,14 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["keys", "add", "x", "--file", str(tmp_path / "file" / "keys.json")])
     assert done.exit_code == 1
     assert len(done.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("chosen", "shown"), [({}, False), ({"HF_HUB_VERBOSITY": "info"}, True)])
+def test_the_tries_of_the_hubs_client_are_not_shown_unless_asked_for(
+    chosen: dict[str, str], shown: bool
+) -> None:
+    inherited = {name: value for name, value in os.environ.items() if name != "HF_HUB_VERBOSITY"}
+    done = subprocess.run(
+        [sys.executable, "-c", HUB], env={**inherited, **chosen}, capture_output=True, text=True, check=True
+    )
+    assert ("Retrying" in done.stderr) is shown

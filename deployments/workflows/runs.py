@@ -7,8 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from deployments.protocol import DeadlineExceeded, Segmenter, Timings
-from deployments.workflows.frames import Header
+from deployments.workflows.frames import Header, Unpackable
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong
@@ -71,6 +73,9 @@ class Runs:
                 status, body = await self._workers.ask(header, files, call)
         except TimeoutError:
             raise (WorkflowTooLong(own) if own < left else DeadlineExceeded()) from None
+        except Unpackable as error:
+            complaint = {"loc": ["body"], "msg": str(error), "type": "unpackable"}
+            return WorkflowAnswer(422, orjson.dumps({"detail": [complaint]}))
         except WorkerDied:
             logger.exception("request %s: a worker died", timings.request_id)
             return WorkflowAnswer(500, DIED)

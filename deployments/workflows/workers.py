@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from deployments.workflows.frames import LENGTH, BrokenFrame, Header, body_length, pack, unpack
+from deployments.workflows.frames import LENGTH, BrokenFrame, Header, Unpackable, body_length, pack, unpack
 from deployments.workflows.sandbox import Sandbox
 
 BUFFER_BYTES = 2**22
@@ -37,12 +37,12 @@ class Worker:
         self._reader = reader
         self._writer = writer
 
-    async def ask(self, header: Header, files: Sequence[bytes], call: Call) -> tuple[int, bytes]:
-        """The answer to a job. Raises WorkerDied. After a cancellation the caller must kill the worker."""
+    async def ask(self, job: bytes, call: Call) -> tuple[int, bytes]:
+        """The answer to a job, a message. Raises WorkerDied. After a cancellation the caller must kill the worker."""
         calls: set[asyncio.Task[None]] = set()
         silent = True
         try:
-            await self._send({"kind": "job", **header}, files)
+            await self._send(job)
             while True:
                 message, parts = await self._receive()
                 silent = False
@@ -59,11 +59,16 @@ class Worker:
 
     async def _reply(self, message: Header, parts: list[bytes], call: Call) -> None:
         reply = await call(message, parts)
+        about = {"kind": "reply", "id": message.get("id")}
+        try:
+            packed = pack({**about, **reply})
+        except Unpackable as error:
+            packed = pack({**about, **unanswerable(str(error), 500)})
         with suppress(OSError):
-            await self._send({"kind": "reply", "id": message.get("id"), **reply}, [])
+            await self._send(packed)
 
-    async def _send(self, header: Header, parts: Sequence[bytes]) -> None:
-        self._writer.write(pack(header, parts))
+    async def _send(self, message: bytes) -> None:
+        self._writer.write(message)
         await self._writer.drain()
 
     async def _receive(self) -> tuple[Header, list[bytes]]:
@@ -89,14 +94,16 @@ class Workers:
         self._idle: list[Worker] = []
 
     async def ask(self, header: Header, files: Sequence[bytes], call: Call) -> tuple[int, bytes]:
-        """Wait for a free worker and have it answer a job. Raises WorkerDied, SandboxFailed.
+        """Wait for a free worker and have it answer a job. Raises WorkerDied, SandboxFailed, and Unpackable for a job
+        that no message can hold, which no worker gets.
 
         A cancellation kills the worker.
         """
+        job = pack({"kind": "job", **header}, files)
         for left in reversed(range(WORKER_TRIES)):
             try:
                 async with self._borrowed() as worker:
-                    return await worker.ask(header, files, call)
+                    return await worker.ask(job, call)
             except WorkerDied as error:
                 if not left or not error.silent:
                     raise

@@ -4,12 +4,14 @@ Requests, answers and errors are those of the package's own http_contract, excep
 """
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
+from roboflow_workflows.core_steps.common.serializers import serialize_wildcard_kind
 from roboflow_workflows.execution_engine.core import ExecutionEngine, get_available_versions
 from roboflow_workflows.http_contract.describe import (
     describe_workflow_interface,
@@ -33,6 +35,9 @@ from deployments.workflows.provider import Ask, Sam3Provider
 from deployments.workflows.step_pool import StepPool
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 
+NOT_JSON = "an output holds a value that JSON cannot hold, such as an integer beyond 64 bits"
+_REPR = re.compile(rb'<[^<>"\\]{1,300} at 0x[0-9a-f]{4,16}>')
+"""How objects without a text of their own look in text that steps make."""
 CONCURRENT_STEPS = 4
 """Steps of one run that may wait for masks, or compute, at the same time."""
 
@@ -57,7 +62,14 @@ def answer(
     provider = Sam3Provider(ask, images, setup.model_ids)
     try:
         body = ANSWERS[header["question"]](setup, header, images, provider, steps)
-        return 200, _dump(body)
+        try:
+            return 200, _dump(body)
+        except orjson.JSONEncodeError:
+            return 400, _dump(
+                {
+                    "message": "an output holds a value that JSON cannot hold, such as an integer beyond 64 bits"
+                }
+            )
     except RefusedDefinition as error:
         return 400, _dump(error.payload())
     except ValidationError as error:
@@ -176,4 +188,14 @@ def _without_traces(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dump(body: Any) -> bytes:
-    return orjson.dumps(body, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    """JSON, without the repr of any object: it is of no use to clients, and tells them addresses of the process."""
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+    return _REPR.sub(b"<object>", orjson.dumps(body, default=_plain, option=options))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of an object: as the engine writes it where it knows how, such as an image; else null."""
+    if isinstance(value, set | frozenset):
+        return list(value)
+    plain = serialize_wildcard_kind(value)
+    return None if plain is value else plain

@@ -18,9 +18,18 @@ class BrokenFrame(ValueError):
     """Bytes that are not a message."""
 
 
+class Unpackable(ValueError):
+    """A header that no message can hold."""
+
+
 def pack(header: Header, parts: Sequence[bytes | memoryview] = ()) -> bytes:
-    """A message with its length in front."""
-    text = orjson.dumps([header, [len(part) for part in parts]], option=orjson.OPT_SERIALIZE_NUMPY)
+    """A message with its length in front. Raises Unpackable."""
+    try:
+        text = orjson.dumps([header, [len(part) for part in parts]], option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:
+        raise Unpackable(
+            "a value cannot be passed on: integers must fit in 64 bits, texts must be Unicode, and nesting is limited"
+        ) from error
     size = LENGTH.size + len(text) + sum(len(part) for part in parts)
     return b"".join([LENGTH.pack(size), LENGTH.pack(len(text)), text, *parts])
 

@@ -7,9 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from deployments.fairness.flows import Share
 from deployments.protocol import DeadlineExceeded, Segmenter, Timings
-from deployments.workflows.frames import Header
+from deployments.workflows.frames import Header, Unpackable
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong
@@ -78,6 +80,9 @@ class Runs:
             raise WorkflowTooLong(own) from None
         except TimeoutError:
             raise DeadlineExceeded from None
+        except Unpackable as error:
+            complaint = {"loc": ["body"], "msg": str(error), "type": "unpackable"}
+            return WorkflowAnswer(422, orjson.dumps({"detail": [complaint]}))
         except WorkerDied:
             logger.exception("request %s: a worker died", timings.request_id)
             return WorkflowAnswer(500, DIED)

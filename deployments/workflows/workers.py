@@ -12,7 +12,7 @@ from deployments.fairness.flows import Share
 from deployments.fairness.places import Places
 from deployments.fairness.queue import FairQueue, QueueFull, Rules
 from deployments.protocol import Overloaded
-from deployments.workflows.frames import LENGTH, BrokenFrame, Header, body_length, pack, unpack
+from deployments.workflows.frames import LENGTH, BrokenFrame, Header, Unpackable, body_length, pack, unpack
 from deployments.workflows.sandbox import Sandbox
 
 T = TypeVar("T")
@@ -47,12 +47,12 @@ class Worker:
         self._reader = reader
         self._writer = writer
 
-    async def ask(self, header: Header, files: Sequence[bytes], call: Call) -> tuple[int, bytes]:
-        """The answer to a job. Raises WorkerDied. After a cancellation the caller must kill the worker."""
+    async def ask(self, job: bytes, call: Call) -> tuple[int, bytes]:
+        """The answer to a job, a message. Raises WorkerDied. After a cancellation the caller must kill the worker."""
         calls: set[asyncio.Task[None]] = set()
         silent = True
         try:
-            await self._send({"kind": "job", **header}, files)
+            await self._send(job)
             while True:
                 message, parts = await self._receive()
                 silent = False
@@ -69,11 +69,16 @@ class Worker:
 
     async def _reply(self, message: Header, parts: list[bytes], call: Call) -> None:
         reply = await call(message, parts)
+        about = {"kind": "reply", "id": message.get("id")}
+        try:
+            packed = pack({**about, **reply})
+        except Unpackable as error:
+            packed = pack({**about, **unanswerable(str(error), 500)})
         with suppress(OSError):
-            await self._send({"kind": "reply", "id": message.get("id"), **reply}, [])
+            await self._send(packed)
 
-    async def _send(self, header: Header, parts: Sequence[bytes]) -> None:
-        self._writer.write(pack(header, parts))
+    async def _send(self, message: bytes) -> None:
+        self._writer.write(message)
         await self._writer.drain()
 
     async def _receive(self) -> tuple[Header, list[bytes]]:
@@ -108,14 +113,15 @@ class Workers:
         self, share: Share, header: Header, files: Sequence[bytes], call: Call, seconds: float
     ) -> tuple[int, bytes]:
         """Wait for the tenant's turn and have a worker answer a job, in `seconds` from then on. Raises Overloaded,
-        RanTooLong, WorkerDied, SandboxFailed.
+        RanTooLong, WorkerDied, SandboxFailed, and Unpackable for a job that no message can hold, which no worker gets.
 
         A cancellation kills the worker.
         """
+        job = pack({"kind": "job", **header}, files)
         for left in reversed(range(WORKER_TRIES)):
             try:
                 async with self._borrowed(share) as worker:
-                    return await _within(seconds, worker.ask(header, files, call))
+                    return await _within(seconds, worker.ask(job, call))
             except QueueFull:
                 raise Overloaded from None
             except WorkerDied as error:

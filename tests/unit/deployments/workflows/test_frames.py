@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from deployments.workflows.frames import LENGTH, MOST_BYTES, BrokenFrame, body_length, pack, unpack
+from deployments.workflows.frames import (
+    LENGTH,
+    MOST_BYTES,
+    BrokenFrame,
+    Unpackable,
+    body_length,
+    pack,
+    unpack,
+)
 
 
 def body(message: bytes) -> bytes:
@@ -33,3 +41,9 @@ def test_a_message_that_was_cut_is_broken(cut: int) -> None:
 def test_long_messages_are_not_read() -> None:
     with pytest.raises(BrokenFrame):
         body_length(LENGTH.pack(MOST_BYTES + 1))
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, {"deep": [10**40]}, "\ud800", object()])
+def test_values_that_no_message_can_hold_are_said_to_be(value: object) -> None:
+    with pytest.raises(Unpackable, match="64 bits"):
+        pack({"kind": "job", "value": value})

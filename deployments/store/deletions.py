@@ -1,4 +1,4 @@
-"""What one process remembers of deletions: work that was under way when its image was deleted stores nothing.
+"""Remembers, in one process, which images were deleted: work that was under way then stores nothing of them.
 
 An embedding carries its image's `born` and a deletion its `stamp`, both of the store's clock. An image that was born no
 later than the deletion is not stored any more. An image that is sent again is born again, after the deletion.

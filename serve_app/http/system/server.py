@@ -36,7 +36,8 @@ class Status(ResponseModel):
 
     status: str
     store: Literal["away"] | None = None
-    """Away: ids that clients chose and new images are answered 503. What is known by its content goes on."""
+    """Away: ids that clients chose and new images are answered 503. Images known by
+    their content go on being answered."""
 
 
 @router.get("/info", summary="Name, version, model", response_model=ServerInfo)

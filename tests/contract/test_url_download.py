@@ -63,8 +63,10 @@ async def site(
     listener = web.TCPSite(runner, address, port, ssl_context=tls)
     await listener.start()
     one.port = runner.addresses[0][1]
-    yield one
-    await runner.cleanup()
+    try:
+        yield one
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -79,8 +81,10 @@ async def fetching(
         **settings,
     }
     fetcher = ImageFetcher(Settings(**options), tls=tls, **({"lookup": lookup} if lookup else {}))
-    yield fetcher
-    await fetcher.close()
+    try:
+        yield fetcher
+    finally:
+        await fetcher.close()
 
 
 @pytest.fixture(scope="module")
@@ -256,8 +260,7 @@ async def test_a_tenant_need_not_wait_for_the_slow_downloads_of_another_one() ->
         slow.gate.clear()
         url = f"http://127.0.0.1:{slow.port}"
         flood = [asyncio.create_task(fetcher.fetch("a", f"{url}/{number}")) for number in range(96)]
-        while len(slow.hosts) < OF_ONE_TENANT:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(slow.hosts) >= OF_ONE_TENANT)
         found = await fetcher.fetch("b", f"http://127.0.0.1:{quick.port}/x")
         assert found.content == PICTURE
         assert len(slow.hosts) == OF_ONE_TENANT

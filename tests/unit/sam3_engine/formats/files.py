@@ -9,6 +9,9 @@ from PIL import Image
 
 from sam3_engine.formats.png import SIGNATURE
 
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+"""The passes of an interlaced PNG: the first column and row, and the steps to the next."""
+
 
 def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
     file = BytesIO()
@@ -116,7 +119,11 @@ def grey_tiff(width: int, height: int, strip: bytes, **more: tuple[int, list[int
 def png_of(width: int, height: int, depth: int, kind: int, channels: int, interlaced: int = 0) -> bytes:
     """A PNG of zeros: a thousandth of its pixels."""
     deflate = zlib.compressobj(9)
-    line = bytes(1 + -(-width * depth * channels // 8))
-    data = b"".join(deflate.compress(line) for _ in range(height)) + deflate.flush()
+    passes = ADAM7 if interlaced else [(0, 0, 1, 1)]
+    data = b""
+    for left, top, across, down in passes:
+        line = bytes(1 + -(-(-(-(width - left) // across) * depth * channels) // 8))
+        data += b"".join(deflate.compress(line) for _ in range(top, height, down))
+    data += deflate.flush()
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlaced)
     return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")

@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits per channel: read whole, and brought to 8 bits by one rule.
+"""Pictures with more than 8 bits per channel: brought to 8 bits by one rule, a few rows at a time.
 
 The rule: the middle 99 % of the picture's values, of all colour channels together, are stretched from 0 to 255; the
 darkest and the brightest half per cent are black and white. Values that are no data have no part in this and are drawn
@@ -7,9 +7,9 @@ highest value that stands further from the next one than all others stand from e
 largest of its type. So 12 bits in 16, temperatures, heights, and a few dead pixels do not hide the picture.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin, TiffImagePlugin
@@ -17,10 +17,14 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 Values = npt.NDArray[Any]
 """[H, W] or [H, W, 3 or 4], the colours in the order R, G, B, alpha."""
 
+Seen = npt.NDArray[np.uint8]
+
 TAIL_PERCENT = 0.5
 HUGE = 1e30
 MOST_SAMPLED = 2**20
 """Values from which the range is found; of more, every n-th pixel counts."""
+STRIP_VALUES = 2**18
+"""Values that are brought to 8 bits at once, as numbers of 8 bytes."""
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -34,26 +38,54 @@ def is_deep(image: Image.Image) -> bool:
     )
 
 
-def read_whole(content: bytes) -> Values | None:
-    """The first picture of a PNG or TIFF file in its own depth, a TIFF's upright; None where OpenCV cannot read it."""
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)  # it would write about broken files to the screen
-    try:
-        values = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    finally:
-        cv2.setLogLevel(level)
-    if values is None or values.ndim == 2:
-        return values
-    channels = values.shape[2]
-    return values[..., [2, 1, 0, 3][:channels]] if channels in (3, 4) else None
+def stretch(
+    strips: Callable[[], Iterable[Values]], size: tuple[int, int], no_data: float | None = None
+) -> Seen:
+    """uint8 [H, W] or [H, W, 3 or 4] of a picture of `size` (height, width), by the module's rule.
+
+    strips: gives the picture's rows from above, a few at a time; it is called twice. A fourth channel is alpha: its
+    own range becomes 0 to 255. Raises ValueError where the strips are not the picture.
+    """
+    height, width = size
+    low, high = _range(strips(), height * width, no_data)
+    stretched: Seen | None = None
+    row = 0
+    for strip in strips():
+        for rows in _divided(strip):
+            seen = _seen(rows, low, high, no_data)
+            if stretched is None:
+                stretched = np.empty((height, *seen.shape[1:]), dtype=np.uint8)
+            stretched[row : row + len(seen)] = seen
+            row += len(seen)
+    if stretched is None or row != height or stretched.shape[1] != width:
+        raise ValueError("the strips are not the picture")
+    return stretched
 
 
-def to_eight_bits(values: Values, no_data: float | None = None) -> npt.NDArray[np.uint8]:
-    """uint8 of the same shape, by the module's rule. A fourth channel is alpha: its own range becomes 0 to 255."""
+def to_eight_bits(values: Values, no_data: float | None = None) -> Seen:
+    """uint8 of the same shape, by the module's rule: see `stretch`."""
+    return stretch(lambda: [values], (values.shape[0], values.shape[1]), no_data)
+
+
+def grey_to_eight_bits(image: Image.Image, no_data: float | None = None) -> Seen:
+    """uint8 [H, W] of a Pillow image of one deep channel: see `stretch`."""
+    rows = max(1, STRIP_VALUES // image.width)
+
+    def strips() -> Iterator[Values]:
+        for row in range(0, image.height, rows):
+            yield np.asarray(image.crop((0, row, image.width, min(row + rows, image.height))))
+
+    return stretch(strips, (image.height, image.width), no_data)
+
+
+def _divided(values: Values) -> Iterator[Values]:
+    rows = max(1, STRIP_VALUES // max(1, values[0].size))
+    for row in range(0, len(values), rows):
+        yield values[row : row + rows]
+
+
+def _seen(values: Values, low: float, high: float, no_data: float | None) -> Seen:
     colours, alpha = (values[..., :3], values[..., 3:]) if values.ndim == 3 else (values, None)
-    low, high = _range(colours, no_data)
     scale = 255.0 / (high - low) if high > low else 0.0
     numbers = np.nan_to_num(colours.astype(np.float64), nan=low, posinf=high, neginf=low)
     if no_data is not None:
@@ -66,9 +98,19 @@ def to_eight_bits(values: Values, no_data: float | None = None) -> npt.NDArray[n
     return np.concatenate([stretched, np.round(opacity).astype(np.uint8)], axis=2)
 
 
-def _range(colours: Values, no_data: float | None) -> tuple[float, float]:
-    pixels = colours.reshape(-1, colours.shape[2] if colours.ndim == 3 else 1)
-    flat = pixels[:: max(1, -(-pixels.size // MOST_SAMPLED))].reshape(-1)
+def _sampled(strips: Iterable[Values], pixels: int) -> Values:
+    """The values of every n-th pixel, so that there are at most about MOST_SAMPLED."""
+    parts, at = [], 0
+    for strip in strips:
+        colours = strip.reshape(-1, strip.shape[2])[:, :3] if strip.ndim == 3 else strip.reshape(-1, 1)
+        step = max(1, -(-pixels * colours.shape[1] // MOST_SAMPLED))
+        parts.append(colours[-at % step :: step].reshape(-1).copy())  # no view: the strip goes
+        at += len(colours)
+    return np.concatenate(parts)
+
+
+def _range(strips: Iterable[Values], pixels: int, no_data: float | None) -> tuple[float, float]:
+    flat = _sampled(strips, pixels)
     top = np.iinfo(flat.dtype).max if flat.dtype.kind in "iu" else HUGE
     every = flat.astype(np.float64)
     numbers = np.sort(every[np.isfinite(every) & (np.abs(every) < HUGE)])

@@ -10,7 +10,7 @@ class UnreadableImage(EngineError):
 
 
 class ImageTooLarge(EngineError):
-    """The image has more pixels than allowed."""
+    """The image has more pixels than allowed, or its file would cost more to decode than its pixels justify."""
 
 
 class CheckpointError(EngineError):

@@ -1,10 +1,12 @@
 """Decodes the bytes of an image file to the model's input: an upright RGB square of uint8. Needs no torch.
 
-Three rules beyond what the formats say. Transparency is laid over white, but an alpha channel that is 0 everywhere
+Rules beyond what the formats say. Transparency is laid over white, but an alpha channel that is 0 everywhere
 hides a whole picture and is ignored. More than 8 bits per channel: see `deep`. A JPEG is scaled while it is decoded as
 far as one and a half times the model's side is left of both of its sides.
 
-The pixel count in the header is checked before anything is decoded. Only common raster formats are opened: Pillow's
+The pixel count in the header is checked before anything is decoded, and so is what the file would have its decoder do:
+see `formats`. A decoder cannot be stopped, so that its work and its memory are bounded by the size of the picture.
+Decoding takes at most 8 bytes for each pixel and 160 MiB. Only common raster formats are opened: Pillow's
 other readers (EPS, PSD, ...) run interpreters or are rarely audited. An animation counts as its first frame.
 """
 
@@ -16,10 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from sam3_engine.deep import is_deep, read_whole, to_eight_bits
+from sam3_engine.deep import grey_to_eight_bits, is_deep
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
-from sam3_engine.png import picture_only
-from sam3_engine.tiff import TiffHeader, no_data_value, tiff_header
+from sam3_engine.formats import deep_files, jpeg, opencv, tiff
+from sam3_engine.formats.checked import checked
+from sam3_engine.formats.cost import check_cost, is_allowed
+from sam3_engine.formats.directories import check_directories
+from sam3_engine.formats.tiff_header import TiffHeader, no_data_value, tiff_header
 from sam3_engine.types import ImageSize
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -44,6 +49,10 @@ _TRANSPOSE = {
 
 
 _JPEG = ("JPEG", "MPO")
+TALL_BYTES = 2**25
+"""Bytes of a picture that is as wide as the target and as high as the original."""
+BAND_PIXELS = 2**20
+"""Pixels that are laid over white at once."""
 
 DRAFT = 1.5
 """A JPEG's decoder scales by 2, 4 or 8 as long as so many times the target is left. Measured with `tiny` on drawn
@@ -82,12 +91,12 @@ def probe(content: bytes) -> ImageInfo:
     A PNG may hold its EXIF orientation behind its pixels; then it is ignored here. Raises UnreadableImage, and
     ImageTooLarge beyond Pillow's own limit (see `lift_pillow_limit`).
     """
-    content = picture_only(content)
+    content = checked(content)
     try:
         with _open(content) as image:
             return ImageInfo(str(image.format), _upright_size(image.size, _orientation(image)))
-    except _UnknownTiff as tiff:
-        return ImageInfo("TIFF", _upright_size(tiff.header.size, 1))
+    except _UnknownTiff as unknown:
+        return ImageInfo("TIFF", _upright_size(unknown.header.size, 1))
 
 
 def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> DecodedImage:
@@ -95,9 +104,10 @@ def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> Deco
 
     A large JPEG is scaled while it is decoded, which saves most of the work: see DRAFT. Raises UnreadableImage for an
     empty, unknown, broken or truncated file. Raises ImageTooLarge, before decoding, beyond `max_pixels` pixels and
-    beyond Pillow's own limit (see `lift_pillow_limit`).
+    beyond Pillow's own limit (see `lift_pillow_limit`), and for a file that would cost more than its pixels justify
+    (see `formats`).
     """
-    content = picture_only(content)
+    content = checked(content)
     try:
         with _open(content, max_pixels) as image:
             stored, covered = image.size, None
@@ -105,9 +115,9 @@ def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> Deco
                 scaled = image.draft(image.mode, (math.ceil(DRAFT * target),) * 2)
                 # The last block may stick out of the picture, by part of a pixel of the scaled one.
                 covered = scaled[1] if scaled else None
-            picture, orientation = _load(image, content)
-    except _UnknownTiff as tiff:
-        picture, orientation, covered = _read_unknown(tiff, content), 1, None
+            picture, orientation = _load(image, content, stored)
+    except _UnknownTiff as unknown:
+        picture, orientation, covered = _read_unknown(unknown, content), 1, None
         stored = picture.size
     square = _upright(_resize(picture, target, covered), orientation)
     return DecodedImage(_upright_size(stored, orientation), np.array(square))
@@ -115,12 +125,12 @@ def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> Deco
 
 def open_upright(content: bytes, *, max_pixels: int | None = None) -> Image.Image:
     """Decode an image file at its own size: upright, RGB. Raises the errors of `decode_image`."""
-    content = picture_only(content)
+    content = checked(content)
     try:
         with _open(content, max_pixels) as image:
-            picture, orientation = _load(image, content)
-    except _UnknownTiff as tiff:
-        picture, orientation = _read_unknown(tiff, content), 1
+            picture, orientation = _load(image, content, image.size)
+    except _UnknownTiff as unknown:
+        picture, orientation = _read_unknown(unknown, content), 1
     return _upright(_flatten(picture), orientation)
 
 
@@ -131,7 +141,7 @@ def decode_picture(image: Image.Image, target: int) -> DecodedImage:
     one grey level, rarely two. As in a file: the EXIF orientation that the image still carries, transparency, and
     greyscale of more than 8 bits. Colours of more than 8 bits have lost the lower ones in Pillow.
     """
-    picture, orientation = _eight_bit(image), _orientation(image)
+    picture, orientation = _seen(_eight_bit(image)), _orientation(image)
     square = _upright(_resize(picture, target), orientation)
     return DecodedImage(_upright_size(image.size, orientation), np.array(square))
 
@@ -153,6 +163,7 @@ def _open(content: bytes, max_pixels: int | None = None) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge("the image has more pixels than this installation opens") from error
     except UnidentifiedImageError:
+        tiff.check(content)
         if (header := tiff_header(content)) is not None:
             _check_pixels(header.size, max_pixels)
             raise _UnknownTiff(header) from None
@@ -179,34 +190,84 @@ def _check_pixels(size: tuple[int, int], max_pixels: int | None) -> None:
         )
 
 
-def _read_unknown(tiff: _UnknownTiff, content: bytes) -> Image.Image:
-    values = read_whole(content)
-    if values is None or not tiff.header.describes(values):
-        raise UnreadableImage(tiff.header.refusal)
-    return _seen(Image.fromarray(to_eight_bits(values, tiff.header.no_data)))
+def _read_unknown(unknown: _UnknownTiff, content: bytes) -> Image.Image:
+    picture = _deep(content, unknown.header.no_data)
+    if picture is None or picture.size != unknown.header.size:
+        raise UnreadableImage(unknown.header.refusal)
+    return _seen(picture)
 
 
-def _load(image: Image.Image, content: bytes) -> tuple[Image.Image, int]:
+def _deep(content: bytes, no_data: float | None) -> Image.Image | None:
+    """A deep picture in 8 bits, upright if it is a TIFF's."""
+    read = deep_files.read(content, no_data)
+    if read is None:
+        return None
+    picture, orientation = _from_array(read[0]), read[1]
+    del read  # the values of three channels, which the picture has copied
+    return _upright(picture, orientation)
+
+
+def _load(image: Image.Image, content: bytes, stored: tuple[int, int]) -> tuple[Image.Image, int]:
     """Decode the pixels; returns the picture as L, RGB or RGBA, and its EXIF orientation, which is still to be
-    undone."""
-    deep, no_data = is_deep(image), no_data_value(image)
+    undone. stored: the size of the whole picture, which a JPEG is scaled from. The image's own pixels may be freed."""
+    _check_memory(image, content, stored)
+    if is_deep(image) and image.mode in ("RGB", "RGBA", "LA"):  # of which Pillow keeps the upper 8 bits
+        deep = _deep(content, no_data_value(image))
+        if deep is not None and deep.size == image.size:
+            return _seen(deep), _orientation(image)
+    if image.format == "WEBP" and not getattr(image, "is_animated", False):
+        # Pillow decodes to a canvas, keeps another one, and copies the pixels twice.
+        values = opencv.read(content)
+        if values is None or values.shape[:2] != (image.height, image.width):
+            raise UnreadableImage("broken or truncated WEBP image")
+        return _seen(_from_array(values)), _orientation(image)
+    no_data = no_data_value(image)
     try:
         image.load()
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes a decoder raise anything
         raise UnreadableImage(f"broken or truncated {image.format} image: {error}") from error
-    if deep and image.mode in ("RGB", "RGBA", "LA"):  # of which Pillow keeps the upper 8 bits
-        values = read_whole(content)
-        if values is not None and values.shape[:2] == (image.height, image.width):
-            return _seen(Image.fromarray(to_eight_bits(values, no_data))), _orientation(image)
-    return _eight_bit(image, no_data), _orientation(image)
+    orientation = _orientation(image)
+    picture = _eight_bit(image, no_data)
+    if picture is not image:
+        image.close()  # frees its pixels
+    return _seen(picture), orientation
+
+
+def _check_memory(image: Image.Image, content: bytes, stored: tuple[int, int]) -> None:
+    """Raises ImageTooLarge for a file whose decoder holds more at once than its pixels justify."""
+    pixels, decoded = stored[0] * stored[1], image.width * image.height
+    if image.format in _JPEG:
+        if is_allowed(8 * pixels + 4 * decoded, pixels):
+            return  # as much as four components take
+        kept = jpeg.structure(content).kept
+        check_cost(int(kept * pixels) + 4 * decoded, pixels, "a progressive JPEG image")
+    elif image.format == "TIFF" and (layout := tiff.check(content)) and layout.compressed:
+        check_cost(
+            layout.block_bytes + 4 * pixels, pixels, "a TIFF image with strips or tiles as large as these"
+        )
+    elif image.format == "AVIF":  # its planes, of 16 bits, and the pixels twice
+        check_cost((16 if image.mode == "RGBA" else 13) * pixels, pixels, "an AVIF image")
+    elif image.format == "WEBP" and getattr(image, "is_animated", False):
+        check_cost(20 * pixels, pixels, "an animated WEBP image")
+
+
+def _from_array(values: npt.NDArray[np.uint8]) -> Image.Image:
+    """The picture of an array [H, W] or [H, W, 3 or 4]. Only three channels are copied."""
+    height, width = values.shape[:2]
+    if values.ndim == 3 and values.shape[2] == 3:
+        return Image.fromarray(values)
+    mode = "L" if values.ndim == 2 else "RGBA"
+    return Image.frombuffer(mode, (width, height), np.ascontiguousarray(values), "raw", mode, 0, 1)
 
 
 def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":  # Pillow makes a TIFF upright itself, its size included
         return 1
     try:
+        if hexadecimal := image.info.get("Raw profile type exif"):
+            check_directories(bytes.fromhex("".join(hexadecimal.split("\n")[3:])))
         # The base class's method: PngImageFile's would decode the pixels to look for EXIF behind them.
         return int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken metadata does not make the picture unreadable
@@ -228,6 +289,12 @@ def _resize(
 ) -> Image.Image:
     """The part `covered` (x0, y0, x1, y1) of a picture in mode L, RGB or RGBA as a square; None: all of it."""
     # The gap makes Pillow first average a large image by a whole factor: faster, and still within a grey level.
+    if picture.mode == "RGBA" and 4 * target * picture.height > TALL_BYTES:
+        # Pillow leaves the gap out for transparency, and would make a copy as wide as the target.
+        weighted = picture.convert("RGBa").resize(
+            (target, target), Image.Resampling.BILINEAR, reducing_gap=3.0
+        )
+        return _flatten(weighted.convert("RGBA"))
     scaled = picture.resize((target, target), Image.Resampling.BILINEAR, box=covered, reducing_gap=3.0)
     return _flatten(scaled)
 
@@ -235,11 +302,11 @@ def _resize(
 def _eight_bit(image: Image.Image, no_data: float | None = None) -> Image.Image:
     """The same picture in a mode that can be resized: L, RGB or RGBA."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(to_eight_bits(np.asarray(image), no_data))
-    if image.has_transparency_data:
-        return _seen(image.convert("RGBA"))
-    if image.mode in ("L", "RGB"):
+        return _from_array(grey_to_eight_bits(image, no_data))
+    if image.mode in ("L", "RGB", "RGBA") and ("transparency" not in image.info or image.mode == "RGBA"):
         return image
+    if image.has_transparency_data:
+        return image.convert("RGBA")
     try:
         return image.convert("RGB")
     except ValueError as error:
@@ -255,6 +322,12 @@ def _seen(image: Image.Image) -> Image.Image:
 
 def _flatten(image: Image.Image) -> Image.Image:
     """Lay transparency over white; RGB."""
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode != "RGBA":
+        return image if image.mode == "RGB" else image.convert("RGB")
+    flat = Image.new("RGB", image.size)
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        white = Image.new("RGBA", band.size, "white")
+        flat.paste(Image.alpha_composite(white, band).convert("RGB"), (0, top))
+    return flat

@@ -1,6 +1,7 @@
 """The runner's client of the zygote: starts it once, and has it fork and kill workers."""
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -9,6 +10,8 @@ import tempfile
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+logger = logging.getLogger("ray.serve")
 
 START_S = 300.0
 ANSWER_S = 30.0
@@ -42,10 +45,14 @@ class Sandbox:
                 start_new_session=True,  # so that a Ctrl-C in the terminal reaches the runner alone
             )
         try:
-            self._say(settings, START_S)
+            missing = self._say(settings, START_S)["missing"]
         except SandboxFailed:
             self.close()
             raise
+        if missing:
+            logger.warning(
+                "The processes of workflows lack what this kernel refuses: %s.", "; ".join(missing)
+            )
 
     @property
     def pid(self) -> int:

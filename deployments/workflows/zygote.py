@@ -3,9 +3,10 @@
     python -m deployments.workflows.zygote FD FOLDER
 
 FD is one end of a SOCK_SEQPACKET pair; the engine writes its files to FOLDER. The first message holds the settings of
-all workers and is answered by `{"ready": true}`. Afterwards `{"fork": true}`, which comes with the worker's end of a
-socket, is answered by `{"pid": N}`, and `{"kill": N}` by `{"killed": N}`. The zygote has one thread, so that forking
-is safe. When the other end of FD closes, the zygote ends its workers and deletes FOLDER.
+all workers and is answered by `{"ready": true, "missing": [...]}`, with the walls that this kernel lacks. Afterwards
+`{"fork": true}`, which comes with the worker's end of a socket, is answered by `{"pid": N}`, and `{"kill": N}` by
+`{"killed": N}`. The zygote has one thread, so that forking is safe. When the other end of FD closes, the zygote ends
+its workers and deletes FOLDER.
 """
 
 import gc
@@ -20,6 +21,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from deployments.workflows.limits import confine
 
 MESSAGE_BYTES = 64 * 1024
 ENDING_S = 30.0
@@ -65,7 +68,7 @@ def main() -> None:
         raise RuntimeError(f"the zygote has {threads} threads: it cannot be forked safely")
     gc.collect()
     gc.freeze()  # the memory of existing objects stays shared with the workers
-    control.send(b'{"ready": true}')
+    control.send(json.dumps({"ready": True, "missing": missing_walls(settings["memory_bytes"])}).encode())
     workers: set[int] = set()
     while True:
         data, descriptors, *_ = socket.recv_fds(control, MESSAGE_BYTES, 1)
@@ -89,6 +92,22 @@ def main() -> None:
     for pid in tuple(workers):
         end(pid, workers)
     shutil.rmtree(sys.argv[2], ignore_errors=True)  # a runner that was killed cannot delete it
+
+
+def missing_walls(memory_bytes: int) -> list[str]:
+    """The names of the walls that workers will lack, found by a process that tries."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writing, json.dumps(confine(memory_bytes)).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        missing: list[str] = json.load(answer)
+    os.waitpid(pid, 0)
+    return missing
 
 
 def threads_left(seconds: float) -> int:

@@ -11,8 +11,8 @@ from PIL import Image, TiffImagePlugin
 
 from sam3_engine.deep import to_eight_bits
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
+from sam3_engine.formats.tiff_header import NO_DATA_TAG
 from sam3_engine.images import decode_image, decode_picture, open_upright, probe
-from sam3_engine.tiff import NO_DATA_TAG
 
 RAMP = np.linspace(0, 1, 60 * 80).reshape(60, 80)
 COLOURS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=2)

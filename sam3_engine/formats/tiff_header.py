@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import numpy.typing as npt
 from PIL import ExifTags, Image, TiffImagePlugin
 
 NO_DATA_TAG = 42113
@@ -40,11 +39,6 @@ class TiffHeader:
     channels: int
     bits: int
     numbers: str
-
-    def describes(self, values: npt.NDArray[Any]) -> bool:
-        """Whether `values` [H, W, ...] are this picture: OpenCV returns zeros of 8 bits for numbers that it cannot
-        read."""
-        return values.shape[1::-1] == self.size and values.dtype.itemsize * 8 >= self.bits
 
     @property
     def refusal(self) -> str:

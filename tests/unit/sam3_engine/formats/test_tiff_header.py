@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from sam3_engine.errors import UnreadableImage
+from sam3_engine.formats.tiff_header import tiff_header
 from sam3_engine.images import decode_image
-from sam3_engine.tiff import tiff_header
 
 RAMP = np.linspace(0, 100, 12 * 16).reshape(12, 16)
 KINDS = {"u": 1, "i": 2, "f": 3, "c": 6}

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from sam3_engine.errors import UnreadableImage
+from sam3_engine.formats.png import SIGNATURE, picture_only
 from sam3_engine.images import decode_image, open_upright, probe
-from sam3_engine.png import SIGNATURE, picture_only
 
 LONG = b"x" * (3 * 2**20)
 

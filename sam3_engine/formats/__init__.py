@@ -1,0 +1,1 @@
+"""What image files are made of, read before a decoder sees them, so that none costs more than its picture."""

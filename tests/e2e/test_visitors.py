@@ -10,13 +10,12 @@ from playwright.sync_api import Browser, Page
 
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
-from tests.support.browser import chromium
+from tests.support.browser import EVIL
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
 from tests.support.scenes import as_json, encoded, scene
 
 IMAGE = as_json(encoded(scene()))
-EVIL = "evil.example"
 POST = """async ([url, body, type]) => {
   const headers = type ? {"Content-Type": type} : {};
   const options = {method: "POST", mode: "no-cors", headers, body: new Blob([body])};
@@ -32,13 +31,6 @@ FORM = """([url, body]) => {
   document.body.append(form);
   form.submit();
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser for which evil.example resolves to loopback, as after DNS rebinding."""
-    with chromium(f"--host-resolver-rules=MAP {EVIL} 127.0.0.1") as browser:
-        yield browser
 
 
 class Site(http.server.BaseHTTPRequestHandler):

@@ -22,17 +22,19 @@ from playwright.sync_api import (
 from tests.support.scenes import encoded, scene
 
 CHROMIUM = "/usr/bin/chromium"
+EVIL = "evil.example"
+"""A name that the browser resolves to loopback, as after DNS rebinding."""
 WAIT_MS = 180_000
 """How long a condition is waited for: a busy machine is slow, and a failure waits once."""
 
 
 @contextmanager
-def chromium(*more: str) -> Iterator[Browser]:
-    """A browser without a window. more: arguments of its command line."""
+def chromium() -> Iterator[Browser]:
+    """A browser without a window. A process can have one at a time."""
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         # A container has neither the rights for a sandbox nor much shared memory.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage", *more]
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()

@@ -1,6 +1,6 @@
-"""A browser, and the page on a server of this process whose model is a stand-in.
+"""The page on a server of this process whose model is a stand-in.
 
-Browser, server and tabs are shared by all tests of a worker, as starting them costs more than most tests. Each test
+The server and its tabs are shared by all tests of a worker, as starting them costs more than most tests. Each test
 gets a stand-in of its own, and the page as at a first visit: nothing kept, nothing open.
 """
 
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
-from tests.support.browser import Playground, chromium
+from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
 
@@ -27,12 +27,6 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
     "device_scale_factor": 2,
 }
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

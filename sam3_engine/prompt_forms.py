@@ -77,7 +77,7 @@ def concept_prompts(
     return [prompt.concept(output_prob_thresh) for prompt in asked]
 
 
-def corner_box(box: Mapping[str, float]) -> Box:
+def corner_box(box: object) -> Box:
     """(x0, y0, x1, y1) of a concept prompt's box. Raises ValueError for anything else."""
     expected = '{"x", "y", "width", "height"} with x, y its top-left corner, or {"x0", "y0", "x1", "y1"}'
     if isinstance(box, Mapping):
@@ -89,14 +89,14 @@ def corner_box(box: Mapping[str, float]) -> Box:
     return x, y, x + width, y + height
 
 
-def centre_box(box: Mapping[str, float]) -> Box:
+def centre_box(box: object) -> Box:
     """(x0, y0, x1, y1) of a visual prompt's box, whose x, y is its centre. Raises ValueError for anything else."""
     expected = '{"x", "y", "width", "height"} with x, y its centre'
     x, y, width, height = _numbers(box, SIDES, expected)
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _numbers(box: Mapping[str, float], names: Collection[str], expected: str) -> list[float]:
+def _numbers(box: object, names: Collection[str], expected: str) -> list[float]:
     if not isinstance(box, Mapping) or not set(names) <= box.keys():
         raise ValueError(f"a box is {expected}, not {shown(box)}")
     found = [number(box[name], f"a box's {name}") for name in names]

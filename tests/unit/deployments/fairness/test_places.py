@@ -42,7 +42,7 @@ async def test_a_wait_that_is_cancelled_when_its_turn_has_come_passes_the_place_
     await asyncio.sleep(0)
     places.queue.leave(first)
     gone.cancel()
-    assert await next_one
+    await next_one
     assert places.queue.inside == 1
     assert gone.cancelled()
 

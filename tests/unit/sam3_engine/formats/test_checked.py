@@ -11,7 +11,7 @@ from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.formats import gif, jpeg, png
 from sam3_engine.formats.checked import checked
 from sam3_engine.images import decode_image, open_upright, probe
-from tests.unit.sam3_engine.formats.files import (
+from tests.support.image_files import (
     bmp_of_runs,
     chunk,
     directory,

@@ -1,4 +1,4 @@
-"""The ingress: the HTTP application inside a Serve replica. This process never imports torch."""
+"""The ingress: the HTTP application inside a Serve replica. Nothing here imports torch."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

@@ -13,9 +13,10 @@ from serve_app.cli import haproxy
 from serve_app.cli.ray_environment import apply, environment, new_token
 from serve_app.cli.single_node import single_node
 from serve_app.cli.stop_signal import StopSignal
+from serve_app.cli.worker_template.running import worker_template
 from serve_app.settings import Settings
 
-RAY_DIR, PROXY_DIR = "ray", "h"
+RAY_DIR, PROXY_DIR, TEMPLATE_DIR = "ray", "h", "t"
 """Folders in a run's directory. Ray makes its own readable for everybody, so the run's directory is private."""
 LONGEST_PARENT = 10
 """Most characters of the parent directory's path. A socket's path has 107: 14 for the run's own directory, 57 for Ray's
@@ -69,6 +70,11 @@ def ray_head(settings: Settings, run_dir: Path, stop: StopSignal | None = None) 
     if settings.haproxy:
         haproxy.install(settings, run_dir / PROXY_DIR)
     apply(fixed, tuned)
+    with worker_template(run_dir / TEMPLATE_DIR):
+        yield from _ray_and_serve(settings, run_dir, stop)
+
+
+def _ray_and_serve(settings: Settings, run_dir: Path, stop: StopSignal | None) -> Iterator[None]:
     import ray
     from ray import serve
 

@@ -14,6 +14,7 @@ from inspect import signature
 from typing import Any
 
 from serve_app.cli.addresses import free_ports
+from serve_app.cli.worker_template.running import setup_script
 
 AGENT_PORTS = (
     "metrics_agent_port",
@@ -42,7 +43,8 @@ def single_node() -> Iterator[None]:
         asked = signature(original).bind(*args, **named).arguments
         for name, port in ports.items():
             raylet.persist_port(asked["session_dir"], asked["node_id"], name, port)
-        return original(*args, **{**named, **ports})
+        asked.update(ports, setup_worker_path=setup_script(asked["setup_worker_path"]))
+        return original(**asked)
 
     def replace(owner: Any, name: str, by: Any) -> None:
         changed.append((owner, name, getattr(owner, name)))

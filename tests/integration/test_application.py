@@ -188,11 +188,11 @@ def test_a_node_has_the_agents_ports_that_were_chosen(server: ServerProcess) -> 
     assert chosen <= listening
 
 
-def test_the_ingress_never_loads_torch(server: ServerProcess) -> None:
-    (ingress,) = server.named("ServeReplica:sam3:Ingress")
-    (decoder,) = server.named("ServeReplica:sam3:PromptDecoder")
-    assert not any("libtorch" in one.path for one in ingress.memory_maps())
-    assert any("libtorch" in one.path for one in decoder.memory_maps()), "the test would see it"
+def test_every_worker_is_a_copy_of_the_template(server: ServerProcess) -> None:
+    (template,) = server.named("worker_template.template")
+    workers = [*server.named("ServeReplica:sam3:"), *server.named("ServeController"), *server.named("ProxyActor")]
+    assert len(workers) >= 5
+    assert {worker.ppid() for worker in workers} == {template.pid}
 
 
 @pytest.mark.parametrize("replica", ["PromptDecoder", "ImageEncoder"])

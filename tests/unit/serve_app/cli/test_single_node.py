@@ -15,20 +15,34 @@ def test_a_raylet_finds_its_agents_ports_in_their_files(
 ) -> None:
     told: dict[str, Any] = {}
 
-    def started(node_id: str, session_dir: str, **named: Any) -> str:
-        told.update(named)
+    def started(
+        node_id: str,
+        session_dir: str,
+        setup_worker_path: str,
+        num_cpus: int,
+        metrics_export_port: int | None,
+        metrics_agent_port: int | None = None,
+        dashboard_agent_listen_port: int | None = None,
+        runtime_env_agent_port: int | None = None,
+    ) -> str:
+        told.update({name: value for name, value in locals().items() if name.endswith("port")})
+        assert (node_id, session_dir, setup_worker_path, num_cpus) == (
+            identifier,
+            str(tmp_path),
+            "setup.py",
+            2,
+        )
         return "started"
 
     monkeypatch.setattr(services, "start_raylet", started)
-    node_id = NodeID.from_random().hex()
+    identifier = NodeID.from_random().hex()
     with single_node():
         asked: Any = services.start_raylet
-        assert asked(node_id, str(tmp_path), metrics_export_port=None, num_cpus=2) == "started"
-    assert told.pop("num_cpus") == 2
+        assert asked(identifier, str(tmp_path), "setup.py", metrics_export_port=None, num_cpus=2) == "started"
     assert {*told} == {*AGENT_PORTS}
     assert len({*told.values()} & {*QUIET_PORTS}) == len(AGENT_PORTS)
     assert {path.name: int(path.read_text()) for path in tmp_path.iterdir()} == {
-        f"{name}_{node_id}": port for name, port in told.items()
+        f"{name}_{identifier}": port for name, port in told.items()
     }
     assert services.start_raylet is started
 

@@ -1,0 +1,143 @@
+"""A process that has imported what workers need, and forks itself for each of them:
+`python -m serve_app.cli.worker_template.template DESCRIPTOR`, with a listening socket.
+
+1. It imports what knows nothing of Ray, above all torch.
+2. At the first request it takes over the request's variables for Ray, and imports Ray and the rest. Ray reads most of
+   its variables when it is imported: among them the raylet's process id, which each worker has to know.
+3. It forks for this request, and for each one that has the same variables.
+
+A fork copies only the thread that forks. So a template with a second thread, or with an open device of CUDA, makes no
+worker. The template ends with its standard input.
+"""
+
+import contextlib
+import gc
+import importlib
+import os
+import random
+import runpy
+import select
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from serve_app.cli.worker_template.start import STREAMS, Start, receive
+
+WITHOUT_RAY = ("sam3_engine.engine",)
+WITH_RAY = (
+    "ray.serve._private.controller",
+    "ray.serve._private.proxy",
+    "ray.serve._private.replica",
+    "deployments.decoder.deployment",
+    "deployments.encoder.deployment",
+    "deployments.pool.actor",
+    "serve_app.ingress",
+)
+ANY_JOB = {"RAY_JOB_ID": "ffffffff"}
+"""A worker without a job works for any. The raylet asks for some with and for some without one."""
+REQUEST_S = 10.0
+"""Seconds that a request may take to arrive on its socket."""
+
+
+def main(descriptor: int) -> None:
+    """Import and answer until the standard input ends. In a worker: run it."""
+    listener = socket.socket(fileno=descriptor)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets ended workers
+    imported(*WITHOUT_RAY)
+    become(*next_worker(listener))
+
+
+def imported(*modules: str) -> None:
+    """Import modules for their effect."""
+    for name in modules:
+        importlib.import_module(name)
+
+
+def next_worker(listener: socket.socket) -> tuple[Start, list[int]]:
+    """Fork for each request. Returns in the forked processes alone, with the request and its streams."""
+    known: Mapping[str, str] | None = None
+    while True:
+        ready, *_ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:
+            os._exit(0)
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(REQUEST_S)
+            try:
+                start, streams = receive(connection)
+            except (OSError, ValueError):
+                continue
+            if has_left(connection):
+                close(streams)
+                continue
+            if known is None:
+                known = rays(start.environment)
+                take_over(known)
+            pid = os.fork() if known == rays(start.environment) and may_fork() else None
+            if pid == 0:
+                listener.close()
+                connection.detach()  # stays open until the process ends, which tells `start`
+                return start, streams
+            close(streams)
+            if pid is not None:
+                with contextlib.suppress(OSError):
+                    connection.send(b"%d" % pid)
+
+
+def close(descriptors: Iterable[int]) -> None:
+    """Close the streams of a request."""
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def has_left(connection: socket.socket) -> bool:
+    """Whether nobody waits for the answer any more."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def rays(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables that Ray reads, for a worker of any job."""
+    return {name: value for name, value in environment.items() if name.startswith("RAY_")} | ANY_JOB
+
+
+def take_over(variables: Mapping[str, str]) -> None:
+    """Import Ray, and what needs it, with these variables."""
+    os.environ.update(variables)
+    imported(*WITH_RAY)
+    gc.freeze()  # what is there stays: looking through it would copy its pages
+
+
+def may_fork() -> bool:
+    """Whether a copy of this process would be whole."""
+    opened = (os.path.realpath(one) for one in Path("/proc/self/fd").iterdir())
+    alone = len([*Path("/proc/self/task").iterdir()]) == 1
+    return alone and not any(path.startswith("/dev/nvidia") for path in opened)
+
+
+def become(start: Start, streams: list[int]) -> None:
+    """Run a worker's script in this process, as if it had just been started."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for place, descriptor in zip(STREAMS, streams, strict=True):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(start.environment)
+    os.chdir(start.folder)
+    signal.pthread_sigmask(signal.SIG_SETMASK, start.blocked_signals)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(random.getrandbits(32))  # Python's own generator is seeded by the fork
+    sys.argv = list(start.arguments)
+    sys.path[0] = str(Path(sys.argv[0]).parent)
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

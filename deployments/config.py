@@ -24,6 +24,15 @@ class EngineConfig:
     threads: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class HedgeConfig:
+    """Which calls of a replica are asked of another one too. after_s: none that takes less. share: hedges for each
+    call, at most; 0: none."""
+
+    after_s: float
+    share: float
+
+
 MOST_IMAGES = 100_000
 
 

@@ -45,6 +45,8 @@ NODE_CPUS = (os.cpu_count() or 1) + 1
 ON_SEVERAL_NODES = {f"{kind}_per_node": 1 for kind in ("ingress", "encoder", "decoder")}
 """Half of each kind on each node, as docs/scaling.md advises."""
 PROXY_RECOVERY_S = 5.0
+MOST_WAIT_S = 3.0
+"""Of the slowest answer, while a decoder hangs beside one that works."""
 ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
 ALLOWED_TO_FAIL = ("haproxy", "manager")
 """Faults that break connections which nobody can repeat but the client."""
@@ -174,6 +176,8 @@ class Result:
         """Whether it went as it must."""
         if self.name in ALLOWED_TO_FAIL:
             return self.outcome.stall_s < PROXY_RECOVERY_S
+        if self.name == "hang" and self.outcome.latency.max > MOST_WAIT_S:
+            return False
         return self.outcome.failed == 0
 
 

@@ -116,6 +116,14 @@ class _Names:
     processes: Metric = Metric(
         "sam3_processes", "Processes ready to work: ingress, encoder, decoder, pool, workflows.", ("part",)
     )
+    hedges: Metric = Metric(
+        "sam3_hedges_total",
+        "Calls of a decoder that took far too long and were asked of another one too, which answered first: won, lost.",
+        ("outcome",),
+    )
+    silent_replicas: Metric = Metric(
+        "sam3_silent_replicas", "Decoders that answer nothing and that a caller passes over.", across="max"
+    )
     nodes: Metric = Metric("sam3_nodes", "Nodes asked for their figures: answered, silent.", ("state",))
 
 

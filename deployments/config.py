@@ -75,6 +75,8 @@ class PoolConfig:
     tracing: TracingConfig | None = None
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that may hold shards; none: any node."""
+    hedge: HedgeConfig = HedgeConfig(0.5, 0.0)
+    """Of whoever calls encoders or decoders."""
 
 
 @dataclass(frozen=True, slots=True)

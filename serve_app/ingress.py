@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from deployments.config import HedgeConfig, PoolConfig
+from deployments.config import PoolConfig
 from deployments.ingress.decoders import ServeDecoders
 from deployments.ingress.service import SegmentationService
 from deployments.observe import tracing
@@ -52,7 +52,7 @@ class Ingress(AnswersHttp):
             decoder,
             encoder,
             settings.retry_after_s,
-            HedgeConfig(settings.hedge_after_s, settings.hedge_share),
+            pool.hedge,
             self._metrics,
             may_sleep=settings.scale_to_zero_after_s > 0,
         )

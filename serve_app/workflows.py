@@ -6,7 +6,7 @@ from typing import Any
 from ray import serve
 from ray.serve.deployment import Application
 
-from deployments.config import HedgeConfig, PoolConfig
+from deployments.config import PoolConfig
 from deployments.resources import WAITING_CPU
 from deployments.workflows.deployment import WORKFLOWS, WorkflowConfig, WorkflowRunner
 from deployments.workflows.limits import Limits
@@ -63,7 +63,6 @@ def workflow_config(settings: Settings) -> WorkflowConfig:
         most=settings.workflow_workers * QUEUE,
         decode_threads=DECODE_THREADS,
         retry_after_s=settings.retry_after_s,
-        hedge=HedgeConfig(settings.hedge_after_s, settings.hedge_share),
     )
 
 

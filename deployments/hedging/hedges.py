@@ -19,13 +19,15 @@ Ask = Callable[[str], Coroutine[Any, Any, T]]
 class Hedges:
     """The hedged calls of one deployment, whose calls change nothing that a second one would change again."""
 
-    def __init__(self, config: HedgeConfig, replicas: Replicas, metrics: Metrics) -> None:
+    def __init__(self, config: HedgeConfig, replicas: Replicas, metrics: Metrics, part: str) -> None:
+        """part: of the deployment, in metrics."""
         self._pace = Pace(config.after_s)
         self._budget = Budget(config.share)
         self._replicas = replicas
         self._metrics = metrics
+        self._part = part
         self._trials: set[asyncio.Task[None]] = set()
-        metrics.follow(NAMES.silent_replicas, lambda: float(replicas.silent))
+        metrics.follow(NAMES.silent_replicas, lambda: float(replicas.silent), part=part)
 
     async def answer(self, kind: Hashable, key: str, ask: Ask[T]) -> T:
         """The first answer. An error counts only where no other call of the two can still be answered.
@@ -71,7 +73,7 @@ class Hedges:
             won = _answered(hedge) and not _answered(first)
         finally:
             _leave(hedge)
-            self._metrics.add(NAMES.hedges, outcome="won" if won else "lost")
+            self._metrics.add(NAMES.hedges, part=self._part, outcome="won" if won else "lost")
         now = time.monotonic()
         if won:
             self._replicas.answered(route, other, now)

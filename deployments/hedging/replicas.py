@@ -14,12 +14,9 @@ text that Serve's handles carry to their router.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
-
-T = TypeVar("T")
 
 TRIAL_S = 1.0
 """Seconds between two trials of a silent replica, and the least that one may take."""
@@ -69,23 +66,19 @@ class Replicas:
             for name in seen.keys() - self._known:
                 del seen[name]
 
-    def is_trial(self, session: str) -> bool:
-        """Whether a call may go to any of all replicas, and `ranked` says to which."""
+    def allowed(self, session: str) -> Set[str] | None:
+        """Replicas that a call may go to, None for any: not those that it was sent to under another session, and none
+        that is silent, while others are left."""
         route = self._routes.get(session)
-        return route is not None and route.only is not None
-
-    def ranked(self, session: str, ranked: Sequence[T], name: Callable[[T], str]) -> Sequence[T]:
-        """Those of `ranked` that a call may go to: not those that it was sent to under another session, and none that
-        is silent, while others are left."""
-        route = self._routes.get(session)
-        if route is not None and route.only is not None:
-            return [each for each in ranked if name(each) == route.only] or ranked
+        if route is not None and route.only in self._known:
+            return {route.only}
+        left: Set[str] = self._known
         if route is not None and len(route.sent) > (session in route.sent):
-            asked = {replica for other, replica in route.sent.items() if other != session}
-            ranked = [each for each in ranked if name(each) not in asked] or ranked
+            left -= {replica for other, replica in route.sent.items() if other != session}
+        left = left or self._known
         if self._silent:
-            ranked = [each for each in ranked if name(each) not in self._silent] or ranked
-        return ranked
+            left = left - self._silent.keys() or left
+        return None if len(left) == len(self._known) else left
 
     def sent(self, session: str, replica: str) -> None:
         """A call goes to this replica."""

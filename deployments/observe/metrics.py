@@ -118,11 +118,14 @@ class _Names:
     )
     hedges: Metric = Metric(
         "sam3_hedges_total",
-        "Calls of a decoder that took far too long and were asked of another one too, which answered first: won, lost.",
-        ("outcome",),
+        "Calls that took far too long and were sent to another decoder or encoder too: won, where that answered first.",
+        ("part", "outcome"),
     )
     silent_replicas: Metric = Metric(
-        "sam3_silent_replicas", "Decoders that answer nothing and that a caller passes over.", across="max"
+        "sam3_silent_replicas",
+        "Replicas that answer nothing, so that callers pass over them: decoder, encoder.",
+        ("part",),
+        across="max",
     )
     nodes: Metric = Metric("sam3_nodes", "Nodes asked for their figures: answered, silent.", ("state",))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from deployments.config import HedgeConfig, PoolConfig
+from deployments.config import PoolConfig
 from deployments.ingress.decoders import ServeDecoders
 from deployments.ingress.service import SegmentationService
 from deployments.observe.metrics import NAMES
@@ -40,7 +40,6 @@ class WorkflowConfig:
     """Runs in one replica, those that wait for a worker included."""
     decode_threads: int
     retry_after_s: float
-    hedge: HedgeConfig
 
     def sandbox(self) -> dict[str, Any]:
         """The settings that every worker gets."""
@@ -70,7 +69,7 @@ class WorkflowRunner:
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="workflows")
         service = SegmentationService(
-            ServeDecoders(decoder, encoder, config.retry_after_s, config.hedge, metrics),
+            ServeDecoders(decoder, encoder, config.retry_after_s, pool.hedge, metrics),
             EmbeddingPoolClient(pool, metrics, config.retry_after_s),
             ValkeyStore(pool.store, metrics),
             metrics,

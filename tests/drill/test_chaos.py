@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from drills.chaos import ALLOWED_TO_FAIL, FAULTS, MOST_WAIT_S
+from drills.chaos import ALLOWED_TO_FAIL, FAULTS, HANGS, MOST_WAIT_S
 from harness.programs import report_of
 
 
@@ -21,8 +21,9 @@ def test_no_accepted_request_fails(results: dict[str, Any], fault: str) -> None:
     assert found["failed"] == 0, found["errors"]
 
 
-def test_nobody_waits_for_a_decoder_that_hangs(results: dict[str, Any]) -> None:
-    assert results["hang"]["outcome"]["latency"]["max"] <= MOST_WAIT_S
+@pytest.mark.parametrize("fault", HANGS)
+def test_nobody_waits_for_a_replica_that_hangs(results: dict[str, Any], fault: str) -> None:
+    assert results[fault]["outcome"]["latency"]["max"] <= MOST_WAIT_S
 
 
 @pytest.mark.parametrize("fault", ALLOWED_TO_FAIL)

@@ -7,12 +7,13 @@ from ray.serve._private.common import DeploymentHandleSource, DeploymentID, Repl
 from ray.serve._private.request_router.common import PendingRequest
 
 from deployments.hedging.replicas import Replicas
-from deployments.ray.router import ROUTER, AffinityRouter
+from deployments.ray.router import LOAD_ROUTER, ROUTER, AffinityRouter, LoadRouter
 
 
-def test_the_router_can_be_found_by_its_name() -> None:
-    module, _, name = ROUTER.rpartition(".")
-    assert (module, name) == (AffinityRouter.__module__, AffinityRouter.__name__)
+@pytest.mark.parametrize(("path", "router"), [(ROUTER, AffinityRouter), (LOAD_ROUTER, LoadRouter)])
+def test_a_router_can_be_found_by_its_name(path: str, router: type) -> None:
+    module, _, name = path.rpartition(".")
+    assert (module, name) == (router.__module__, router.__name__)
 
 
 DEPLOYMENT = DeploymentID("PromptDecoder", "sam3")
@@ -107,7 +108,7 @@ async def test_another_process_routes_alike() -> None:
     assert owners(router(), *replicas) == owners(router(), *reversed(replicas))
 
 
-async def chosen(made: AffinityRouter, key: str, *replicas: Replica) -> str:
+async def chosen(made: AffinityRouter | LoadRouter, key: str, *replicas: Replica) -> str:
     """The replica that a request goes to."""
     made.update_replicas(cast("Any", replicas))
     asked = PendingRequest([], {}, RequestMetadata("id", "internal id", session_id=key))
@@ -154,3 +155,14 @@ async def test_a_silent_replica_is_passed_over_until_it_answers_a_trial(seen: Re
         assert await chosen(made, session, *replicas) == owner
         seen.answered(trial, session, now=3.0)
     assert await chosen(made, "key", *replicas) == owner
+
+
+async def test_of_encoders_a_call_and_its_hedge_go_to_different_ones_too(seen: Replicas) -> None:
+    replicas = [Replica(name, rank, max_ongoing_requests=99) for rank, name in enumerate("abcdef")]
+    made = LoadRouter(deployment_id=DEPLOYMENT, handle_source=DeploymentHandleSource.REPLICA)
+    for _ in range(50):
+        with seen.route("") as route:
+            pair = {await chosen(made, seen.session(route), *replicas) for _ in range(2)}
+            assert pair == set(route.sent.values())
+            assert len(pair) == 2
+    assert {await chosen(made, "", *replicas) for _ in range(200)} == set("abcdef")

@@ -24,6 +24,15 @@ class EngineConfig:
     threads: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class HedgeConfig:
+    """Which calls of a replica are asked of another one too. after_s: none that takes less. share: hedges for each
+    call, at most; 0: none."""
+
+    after_s: float
+    share: float
+
+
 MOST_IMAGES = 100_000
 
 
@@ -66,6 +75,8 @@ class PoolConfig:
     tracing: TracingConfig | None = None
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that may hold shards; none: any node."""
+    hedge: HedgeConfig = HedgeConfig(0.5, 0.0)
+    """Of whoever calls encoders or decoders."""
 
 
 @dataclass(frozen=True, slots=True)

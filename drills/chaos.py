@@ -45,7 +45,10 @@ NODE_CPUS = (os.cpu_count() or 1) + 1
 ON_SEVERAL_NODES = {f"{kind}_per_node": 1 for kind in ("ingress", "encoder", "decoder")}
 """Half of each kind on each node, as docs/scaling.md advises."""
 PROXY_RECOVERY_S = 5.0
+MOST_WAIT_S = 3.0
+"""Of the slowest answer, while a replica hangs beside one that works."""
 ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
+HANGS = ("hang", "hang-encoder")
 ALLOWED_TO_FAIL = ("haproxy", "manager")
 """Faults that break connections which nobody can repeat but the client."""
 
@@ -149,6 +152,7 @@ FAULTS = (
     Fault("images", ingress_killed_with_new_images, "kill -9 an ingress replica, images under way"),
     Fault("controller", killed("ServeController"), "kill -9 Serve's controller"),
     Fault("hang", stopped("ServeReplica:sam3:PromptDecoder"), "SIGSTOP a decoder"),
+    Fault("hang-encoder", stopped(ENCODER), "SIGSTOP an encoder"),
     Fault("update", lambda running: running.deploy(decoder_batch_size=16), "rolling update of a setting"),
     Fault("model", lambda running: running.deploy(model="tiny"), "rolling update of the model"),
     Fault("haproxy", killed("haproxy.cfg"), "kill -9 HAProxy"),
@@ -174,6 +178,8 @@ class Result:
         """Whether it went as it must."""
         if self.name in ALLOWED_TO_FAIL:
             return self.outcome.stall_s < PROXY_RECOVERY_S
+        if self.name in HANGS and self.outcome.latency.max > MOST_WAIT_S:
+            return False
         return self.outcome.failed == 0
 
 

@@ -21,6 +21,7 @@ from deployments.config import (
     DecoderConfig,
     EncoderConfig,
     EngineConfig,
+    HedgeConfig,
     PoolConfig,
 )
 from deployments.decoder.deployment import PromptDecoder
@@ -28,7 +29,7 @@ from deployments.encoder.deployment import ImageEncoder
 from deployments.observe.tracing import TracingConfig
 from deployments.ray.autoscaling import serve_options
 from deployments.ray.nodes import cpus
-from deployments.ray.router import ROUTER
+from deployments.ray.router import LOAD_ROUTER, ROUTER
 from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
 from serve_app.ingress import Ingress
 from serve_app.settings import Auto, Settings
@@ -54,6 +55,7 @@ def build_app(args: Settings) -> Application:
         **serve_options(rules(args, "encoder")),
         max_ongoing_requests=args.encoder_max_ongoing,
         ray_actor_options=_actor(parts.encoder),
+        request_router_config=RequestRouterConfig.model_validate({"request_router_class": LOAD_ROUTER}),
         **_per_node(args.encoder_per_node),
         logging_config=LOGGING,
         **lifecycle(args),
@@ -149,7 +151,8 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
     store = store_config(settings)
     label, _, value = settings.pool_nodes.partition("=")
     nodes = ((label, value),) if label else ()
-    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes, store, tracing(settings), nodes)
+    hedge = HedgeConfig(settings.hedge_after_s, settings.hedge_share)
+    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes, store, tracing(settings), nodes, hedge)
 
 
 def tracing(settings: Settings) -> TracingConfig | None:

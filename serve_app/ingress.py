@@ -47,15 +47,17 @@ class Ingress(AnswersHttp):
         tracing.configure(pool.tracing, "ingress")
         self._settings = settings
         connect(decoder, encoder, workflows)
+        self._metrics = ServeMetrics()
         decoders = ServeDecoders(
             decoder,
             encoder,
             settings.retry_after_s,
+            pool.hedge,
+            self._metrics,
             may_sleep=settings.scale_to_zero_after_s > 0,
         )
         auto = min(os.cpu_count() or 1, MOST_DECODE_THREADS)
         threads = auto if settings.ingress_threads == "auto" else settings.ingress_threads
-        self._metrics = ServeMetrics()
         self._metrics.set(NAMES.processes, 1, part="ingress")
         self._cluster = ClusterMetrics(metrics_addresses)
         self._service = SegmentationService(

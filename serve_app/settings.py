@@ -205,6 +205,12 @@ class Settings(BaseSettings):
     """Most images of one pool shard that are encoded or wait for an encoder; any more are answered 503."""
     retry_after_s: float = Field(1.0, gt=0, json_schema_extra=_in("deployments"))
     """Least seconds in the `Retry-After` header of a 503: a tenant with a long queue is told to come later."""
+    hedge_after_s: float = Field(0.5, gt=0, json_schema_extra=_in("deployments"))
+    """Least seconds after which a call of a decoder or encoder is sent to another one too, if such calls take far less
+    now."""
+    hedge_share: float = Field(0.02, ge=0, le=1, json_schema_extra=_in("deployments"))
+    """Such repeated calls for each call, at most; those of a replica that answers nothing at all do not count. 0: no
+    call is repeated."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
     """Seconds between health checks, in which a replica's model must give the same result as at its start."""
     health_check_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))

@@ -8,8 +8,12 @@ from typing import Any
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
+from deployments.config import HedgeConfig
+from deployments.hedging.hedges import Hedges
+from deployments.hedging.replicas import replicas_of
 from deployments.keys import affinity
 from deployments.messages import PromptJob, Reply
+from deployments.observe.metrics import Metrics
 from deployments.protocol import Overloaded
 from deployments.ray.calls import call, call_all
 
@@ -21,6 +25,13 @@ READY_FOR_S = 1.0
 """Seconds for which a positive readiness check is cached."""
 
 
+def kind(job: PromptJob) -> tuple[str, bool, int]:
+    """Jobs of one kind take about equally long: with as many prompts, up to a factor of two, and alike in whether the
+    decoder has to fetch the embedding."""
+    prompts = getattr(job.request, "prompts", ())
+    return type(job.request).__name__, job.warm is not None, len(prompts).bit_length()
+
+
 class ServeDecoders:
     """`deployments.ingress.backends.DecoderClient` on Serve's handles."""
 
@@ -29,10 +40,14 @@ class ServeDecoders:
         decoder: DeploymentHandle[Any],
         encoder: DeploymentHandle[Any],
         retry_after_s: float,
+        hedge: HedgeConfig,
+        metrics: Metrics,
         may_sleep: bool = False,
     ) -> None:
         """may_sleep: whether idle replicas may all be stopped. A readiness check would start them again, so after the
         first positive check the service counts as ready; the next request starts them."""
+        replicas = replicas_of(decoder.app_name, decoder.deployment_name)
+        self._hedges = Hedges(hedge, replicas, metrics, "decoder") if hedge.share else None
         self._may_sleep = may_sleep
         self._decoder = decoder
         self._encoder = encoder
@@ -40,16 +55,24 @@ class ServeDecoders:
         self._ready_until = 0.0
 
     async def run(self, job: PromptJob) -> Reply:
-        """Call the replica that this image hashes to. Raises Overloaded, OtherModel."""
-        reply: Reply = await call(
-            self._decoder,
-            "run",
-            job,
-            affinity=affinity(job.tenant, job.digest, job.elsewhere),
-            references=job.warm is not None,
-            retry_after_s=self._retry_after_s,
-        )
-        return reply
+        """Call the replica that this image hashes to, and another one where that takes far too long. Raises Overloaded,
+        OtherModel."""
+        key = affinity(job.tenant, job.digest, job.elsewhere)
+
+        async def ask(session: str) -> Reply:
+            reply: Reply = await call(
+                self._decoder,
+                "run",
+                job,
+                affinity=session,
+                references=job.warm is not None,
+                retry_after_s=self._retry_after_s,
+            )
+            return reply
+
+        if self._hedges is None:
+            return await ask(key)
+        return await self._hedges.answer(kind(job), key, ask)
 
     async def forget(self, tenant: str, digest: str, stamp: int) -> bool:
         """Drop an image in every running replica; returns whether one had it. Raises Overloaded when not all

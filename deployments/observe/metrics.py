@@ -116,6 +116,17 @@ class _Names:
     processes: Metric = Metric(
         "sam3_processes", "Processes ready to work: ingress, encoder, decoder, pool, workflows.", ("part",)
     )
+    hedges: Metric = Metric(
+        "sam3_hedges_total",
+        "Calls that took far too long and were sent to another decoder or encoder too: won, where that answered first.",
+        ("part", "outcome"),
+    )
+    silent_replicas: Metric = Metric(
+        "sam3_silent_replicas",
+        "Replicas that answer nothing, so that callers pass over them: decoder, encoder.",
+        ("part",),
+        across="max",
+    )
     nodes: Metric = Metric("sam3_nodes", "Nodes asked for their figures: answered, silent.", ("state",))
 
 

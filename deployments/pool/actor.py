@@ -32,7 +32,7 @@ class PoolShard:
         tracing.configure(config.tracing, "pool")
         self._metrics = ServeMetrics()
         self._metrics.set(NAMES.processes, 1, part="pool")
-        self._encoders = Encoders(config.app, config.max_encodes)
+        self._encoders = Encoders(config.app, config.max_encodes, config.hedge, self._metrics)
         self._config = config
         self._store = ValkeyStore(config.store, self._metrics)
         self._pool = EmbeddingPool(

@@ -11,9 +11,12 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.config import ENCODER
+from deployments.config import ENCODER, HedgeConfig
+from deployments.hedging.hedges import Hedges
+from deployments.hedging.replicas import replicas_of
 from deployments.messages import OtherModel, PixelsLost, Source, Square
 from deployments.observe import tracing
+from deployments.observe.metrics import Metrics
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.protocol import DeadlineExceeded
 from deployments.ray.objects import by_reference, reference_of, settled
@@ -29,7 +32,9 @@ ENCODER_DEATHS = 1
 class Encoders:
     """Has images encoded. `waiters`: encodes that it waits for at once."""
 
-    def __init__(self, app: str, waiters: int) -> None:
+    def __init__(self, app: str, waiters: int, hedge: HedgeConfig, metrics: Metrics) -> None:
+        replicas = replicas_of(app, ENCODER)
+        self._hedges = Hedges(hedge, replicas, metrics, "encoder") if hedge.share else None
         self._app = app
         self._handle: DeploymentHandle[Any] | None = None
         self._waiters = ThreadPoolExecutor(waiters, thread_name_prefix="await-encode")
@@ -49,6 +54,13 @@ class Encoders:
         """
         encoder = await self._connected()
         image = replace(image, traceparent=tracing.traceparent())
+        if self._hedges is None:
+            return await self._encode(encoder, image)
+        return await self._hedges.answer(
+            type(image).__name__, "", lambda session: self._encode(encoder.options(session_id=session), image)
+        )
+
+    async def _encode(self, encoder: DeploymentHandle[Any], image: Square | Source) -> tuple[Any, int]:
         deaths = 0
         for left in reversed(range(ENCODER_TRIES)):
             response: Any = encoder.remote(image)

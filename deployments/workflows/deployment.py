@@ -69,7 +69,7 @@ class WorkflowRunner:
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="workflows")
         service = SegmentationService(
-            ServeDecoders(decoder, encoder, config.retry_after_s),
+            ServeDecoders(decoder, encoder, config.retry_after_s, pool.hedge, metrics),
             EmbeddingPoolClient(pool, metrics, config.retry_after_s),
             ValkeyStore(pool.store, metrics),
             metrics,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from drills.chaos import ALLOWED_TO_FAIL, FAULTS
+from drills.chaos import ALLOWED_TO_FAIL, FAULTS, HANGS, MOST_WAIT_S
 from harness.programs import report_of
 
 
@@ -19,6 +19,11 @@ def test_no_accepted_request_fails(results: dict[str, Any], fault: str) -> None:
     found = results[fault]["outcome"]
     assert found["requests"] > 0
     assert found["failed"] == 0, found["errors"]
+
+
+@pytest.mark.parametrize("fault", HANGS)
+def test_nobody_waits_for_a_replica_that_hangs(results: dict[str, Any], fault: str) -> None:
+    assert results[fault]["outcome"]["latency"]["max"] <= MOST_WAIT_S
 
 
 @pytest.mark.parametrize("fault", ALLOWED_TO_FAIL)

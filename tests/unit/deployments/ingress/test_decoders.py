@@ -7,10 +7,14 @@ from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from deployments.ingress.decoders import ServeDecoders
+from deployments.config import HedgeConfig
+from deployments.hedging.replicas import key_of
+from deployments.ingress.decoders import ServeDecoders, kind
+from deployments.keys import affinity
 from deployments.messages import Answered, NeedImage, PromptJob, Warm
-from deployments.protocol import Overloaded
-from sam3_engine.types import ImageSize
+from deployments.observe.metrics import LocalMetrics
+from deployments.protocol import ConceptRequest, Overloaded, VisualRequest
+from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 JOB = PromptJob("t", "pet", None)
 SIZE = ImageSize(3, 4)
@@ -37,6 +41,8 @@ class Later:
 class Handle:
     """Gives the outcomes that it is given, one per call; remembers how it was called."""
 
+    app_name, deployment_name = "sam3", "PromptDecoder"
+
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = list(outcomes)
         self.options_of: list[dict[str, str]] = []
@@ -59,7 +65,7 @@ class Handle:
 
 def decoders(decoder: Handle, encoder: Handle | None = None, may_sleep: bool = False) -> ServeDecoders:
     handles = [cast("DeploymentHandle[Any]", handle) for handle in (decoder, encoder or Handle())]
-    return ServeDecoders(handles[0], handles[1], retry_after_s=1.0, may_sleep=may_sleep)
+    return ServeDecoders(handles[0], handles[1], 1.0, HedgeConfig(0.5, 0.02), LocalMetrics(), may_sleep)
 
 
 async def test_requests_for_one_image_go_the_same_way() -> None:
@@ -67,7 +73,7 @@ async def test_requests_for_one_image_go_the_same_way() -> None:
     client = decoders(handle)
     for job in (JOB, JOB, PromptJob("t", "other", None)):
         await client.run(job)
-    routes = [options["session_id"] for options in handle.options_of]
+    routes = [key_of(options["session_id"]) for options in handle.options_of]
     assert routes[0] == routes[1] != routes[2]
     assert "pet" not in routes[0]
 
@@ -78,6 +84,29 @@ async def test_a_job_that_holds_a_reference_is_sent_so_that_ray_sees_it() -> Non
     for job in (JOB, replace(JOB, warm=Warm(["reference"], SIZE, 1, 1))):
         await client.run(job)
     assert [options.get("_by_reference") for options in handle.options_of] == [None, True]
+
+
+async def test_without_hedges_the_route_is_the_images_alone() -> None:
+    handle = Handle(Answered(SIZE, b"results", "hot"))
+    client = ServeDecoders(
+        cast("DeploymentHandle[Any]", handle),
+        cast("DeploymentHandle[Any]", Handle()),
+        1.0,
+        HedgeConfig(0.5, 0.0),
+        LocalMetrics(),
+    )
+    await client.run(JOB)
+    assert handle.options_of[0]["session_id"] == affinity(JOB.tenant, JOB.digest)
+
+
+def test_jobs_of_a_kind_are_as_much_work() -> None:
+    one, two, three = (VisualRequest(prompts=[VisualPrompt((Point(1, 1),))] * count) for count in (1, 2, 3))
+    concept = ConceptRequest(prompts=[ConceptPrompt("cat")])
+    cold = Warm(["reference"], SIZE, 1, 1)
+    jobs = [replace(JOB, request=request) for request in (None, one, two, concept)]
+    assert len({*map(kind, jobs), kind(replace(jobs[1], warm=cold))}) == 5
+    assert kind(replace(JOB, request=three)) == kind(jobs[2])
+    assert kind(replace(jobs[1], tenant="other", digest="another")) == kind(jobs[1])
 
 
 async def test_ready_when_decoder_and_encoder_answer_and_believed_for_a_while() -> None:

@@ -8,7 +8,10 @@ import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
+from deployments.config import ENCODER, HedgeConfig
+from deployments.hedging import hedges, replicas
 from deployments.messages import OtherModel, PixelsLost, Source
+from deployments.observe.metrics import LocalMetrics
 from deployments.pool import encoders as module
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.encoders import Encoders
@@ -43,9 +46,13 @@ class Handle:
     def __init__(self, *outcomes: Any) -> None:
         self.responses = [Response(outcome) for outcome in outcomes]
         self.calls = 0
+        self.sessions: list[str] = []
 
     def options(self, **options: Any) -> "Handle":
-        assert options == {"method_name": "encode", "_by_reference": True}
+        if "session_id" in options:
+            self.sessions.append(options["session_id"])
+        else:
+            assert options == {"method_name": "encode", "_by_reference": True}
         return self
 
     def remote(self, image: Source) -> Response:
@@ -73,11 +80,15 @@ def handles(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
+def encoders_of_pool(after_s: float = 60.0, share: float = 0.02) -> Encoders:
+    return Encoders("sam3", 1, HedgeConfig(after_s, share), LocalMetrics())
+
+
 async def encoded(handles: list[Any], *outcomes: Any) -> tuple[Any, int]:
     """What an encode gives, and how many calls that took."""
     handle = Handle(*outcomes)
     handles.append(handle)
-    return (await Encoders("sam3", 1).encode(IMAGE))[0], handle.calls
+    return (await encoders_of_pool().encode(IMAGE))[0], handle.calls
 
 
 @pytest.mark.parametrize(
@@ -112,7 +123,7 @@ async def test_it_gives_up(handles: list[Any], outcomes: list[Any], error: type[
 
 async def test_leaving_cancels_the_call(handles: list[Any]) -> None:
     handle = Handle("hang")
-    encoders = Encoders("sam3", 1)
+    encoders = encoders_of_pool()
     handles.append(handle)
     await encoders.connect()
     running = asyncio.create_task(encoders.encode(IMAGE))
@@ -127,7 +138,34 @@ async def test_leaving_cancels_the_call(handles: list[Any]) -> None:
 
 async def test_encoders_that_are_not_deployed_yet_are_looked_for_again(handles: list[Any]) -> None:
     handles.extend([RayServeException("not yet"), RayServeException("not yet"), Handle("reference")])
-    encoders = Encoders("sam3", 1)
+    encoders = encoders_of_pool()
     await encoders.connect()
     assert handles == []
     assert await encoders.encode(IMAGE) == ("reference", 10)
+
+
+async def test_an_encode_that_takes_far_too_long_is_sent_to_another_encoder(
+    handles: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedges.Pace, "patience_s", lambda *_: 0.01)
+    seen = replicas.Replicas()
+    seen.update("ab")
+    monkeypatch.setattr(module, "replicas_of", lambda app, name: {("sam3", ENCODER): seen}[app, name])
+    handle = Handle("hang", "reference")
+    handles.append(handle)
+    pool = encoders_of_pool()
+    running = asyncio.create_task(pool.encode(IMAGE))
+    while not handle.sessions:
+        await asyncio.sleep(0)
+    seen.sent(handle.sessions[0], "a")
+    assert await running == ("reference", 10)
+    assert handle.calls == len(set(handle.sessions)) == 2
+    await asyncio.sleep(0)
+    assert handle.responses[0].cancelled
+
+
+async def test_without_hedges_an_encode_has_no_session(handles: list[Any]) -> None:
+    handle = Handle("reference")
+    handles.append(handle)
+    assert await encoders_of_pool(share=0.0).encode(IMAGE) == ("reference", 10)
+    assert handle.sessions == []

@@ -6,12 +6,14 @@ import pytest
 from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID, RequestMetadata
 from ray.serve._private.request_router.common import PendingRequest
 
-from deployments.ray.router import ROUTER, AffinityRouter
+from deployments.hedging.replicas import Replicas
+from deployments.ray.router import LOAD_ROUTER, ROUTER, AffinityRouter, LoadRouter
 
 
-def test_the_router_can_be_found_by_its_name() -> None:
-    module, _, name = ROUTER.rpartition(".")
-    assert (module, name) == (AffinityRouter.__module__, AffinityRouter.__name__)
+@pytest.mark.parametrize(("path", "router"), [(ROUTER, AffinityRouter), (LOAD_ROUTER, LoadRouter)])
+def test_a_router_can_be_found_by_its_name(path: str, router: type) -> None:
+    module, _, name = path.rpartition(".")
+    assert (module, name) == (router.__module__, router.__name__)
 
 
 DEPLOYMENT = DeploymentID("PromptDecoder", "sam3")
@@ -38,6 +40,14 @@ class Replica:
 
     async def get_queue_len(self, **_: Any) -> int:
         return self.ongoing
+
+
+@pytest.fixture(autouse=True)
+def seen(monkeypatch: pytest.MonkeyPatch) -> Replicas:
+    """What the caller and its router know of the replicas."""
+    made = Replicas()
+    monkeypatch.setattr("deployments.ray.router.replicas_of", lambda *_: made)
+    return made
 
 
 def router() -> AffinityRouter:
@@ -98,7 +108,7 @@ async def test_another_process_routes_alike() -> None:
     assert owners(router(), *replicas) == owners(router(), *reversed(replicas))
 
 
-async def chosen(made: AffinityRouter, key: str, *replicas: Replica) -> str:
+async def chosen(made: AffinityRouter | LoadRouter, key: str, *replicas: Replica) -> str:
     """The replica that a request goes to."""
     made.update_replicas(cast("Any", replicas))
     asked = PendingRequest([], {}, RequestMetadata("id", "internal id", session_id=key))
@@ -115,3 +125,44 @@ async def test_a_replica_that_is_full_passes_its_requests_on_for_as_long_as_it_i
     assert len(set(order)) == 3, "each time another one, in the order of the ring"
     replicas[order[0]].ongoing = 0
     assert await chosen(made, "key", *replicas.values()) == order[0]
+
+
+async def test_a_call_and_its_hedge_go_to_different_replicas(seen: Replicas) -> None:
+    replicas = [Replica(name, rank, max_ongoing_requests=99) for rank, name in enumerate("abc")]
+    made = router()
+    for key in KEYS[:50]:
+        with seen.route(key) as route:
+            first = await chosen(made, seen.session(route), *replicas)
+            assert first == await chosen(made, key, *replicas), "the one that the key belongs to"
+            assert seen.can_hedge(route)
+            hedge = await chosen(made, seen.session(route), *replicas)
+            assert [first, hedge] == list(route.sent.values())
+            assert hedge == made._lookup_ranked_replicas(key)[1].unique_id
+
+
+async def test_a_silent_replica_is_passed_over_until_it_answers_a_trial(seen: Replicas) -> None:
+    replicas = [Replica(name, rank, max_ongoing_requests=99) for rank, name in enumerate("ab")]
+    made = router()
+    owner, other = await chosen(made, "key", *replicas), "ab"
+    with seen.route("key") as route:
+        call, hedge = seen.session(route), seen.session(route)
+        await chosen(made, call, *replicas)
+        other = await chosen(made, hedge, *replicas)
+        seen.outrun(route, call, since=1.0, now=2.0)
+    assert {await chosen(made, key, *replicas) for key in KEYS[:50]} == {other}
+    with seen.route("another key", only=owner) as trial:
+        session = seen.session(trial)
+        assert await chosen(made, session, *replicas) == owner
+        seen.answered(trial, session, now=3.0)
+    assert await chosen(made, "key", *replicas) == owner
+
+
+async def test_of_encoders_a_call_and_its_hedge_go_to_different_ones_too(seen: Replicas) -> None:
+    replicas = [Replica(name, rank, max_ongoing_requests=99) for rank, name in enumerate("abcdef")]
+    made = LoadRouter(deployment_id=DEPLOYMENT, handle_source=DeploymentHandleSource.REPLICA)
+    for _ in range(50):
+        with seen.route("") as route:
+            pair = {await chosen(made, seen.session(route), *replicas) for _ in range(2)}
+            assert pair == set(route.sent.values())
+            assert len(pair) == 2
+    assert {await chosen(made, "", *replicas) for _ in range(200)} == set("abcdef")

@@ -53,5 +53,6 @@ class GlobalBlock(Block):
 
 
 def _product(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    weight: torch.Tensor = layer.weight
-    return F.linear(x.to(weight.dtype), weight, layer.bias.to(weight.dtype))
+    assert isinstance(layer, nn.Linear)
+    dtype = layer.weight.dtype
+    return F.linear(x.to(dtype), layer.weight, layer.bias.to(dtype))

@@ -78,7 +78,8 @@ class Trunk(nn.Module):
         if cache is not None:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         for block in self.blocks:
-            block.compile(backend=backend, dynamic=False, fullgraph=True)
+            # `block.compile` would keep the graphs of all modules of the process together, and no more than eight.
+            block.forward = torch.compile(block.forward, backend=backend, dynamic=False, fullgraph=True)
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Normalised pixels, float [B, 3, S, S], to a list, as the package does, of one: features [B, dim, g, g],
@@ -99,15 +100,12 @@ class Trunk(nn.Module):
     def _run(self, pixels: torch.Tensor) -> torch.Tensor:
         windows = self.grid // self.window
         project = self.patch_embed["proj"]
-        patches = (
-            project(pixels.to(project.weight.dtype)).unflatten(3, (windows, -1)).unflatten(2, (windows, -1))
-        )
-        tokens = (
-            patches.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2).float()
-        )  # [B, windows, tokens, dim]
-        tokens = self.ln_pre(tokens + self.pos_embed[:, 1:]).flatten(
-            1, 2
-        )  # each window has the same positions
+        assert isinstance(project, nn.Conv2d)
+        patches = project(pixels.to(project.weight.dtype)).float()
+        patches = patches.unflatten(3, (windows, -1)).unflatten(2, (windows, -1))
+        tokens = patches.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)  # [B, windows, tokens, dim]
+        # The positions are those of the pretraining images, which every window repeats.
+        tokens = self.ln_pre(tokens + self.pos_embed[:, 1:]).flatten(1, 2)
         window, image = self.angles(pixels.device)
         for block in self.blocks:
             tokens = block(tokens, image if isinstance(block, GlobalBlock) else window)

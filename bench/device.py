@@ -83,7 +83,7 @@ def device_figures(
     rows: list[Batch] = []
     for compile_it in compiled:
         if compile_it:
-            engine.model.backbone.vision_backbone.trunk.compile()
+            engine.trunk.compile_blocks()
         rows += [_batch(engine, compile_it, count, flops, rate, seconds) for count in batches]
     return DeviceFigures(str(engine.device), str(engine.dtype), rate / 1e12, 1 / theirs, rows)
 

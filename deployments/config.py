@@ -22,6 +22,8 @@ class EngineConfig:
     dtype: str
     compile: bool
     threads: int | None
+    compile_cache: str | None = None
+    """Folder of compiled code; None: torch's own."""
 
 
 @dataclass(frozen=True, slots=True)

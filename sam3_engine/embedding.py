@@ -11,10 +11,10 @@ import numpy.typing as npt
 class Embedding:
     """One image's trunk output and interactive (PVS) features.
 
-    arrays: "trunk" [vit_dim, g, g], "pvs_fine" [d/8, 4g, 4g], "pvs_middle" [d/4, 2g, 2g], "pvs_coarse" [d, g, g],
-    float32, or bfloat16 viewed as uint16 (numpy has no bfloat16; with the view, reads from shared memory copy
-    nothing). Arrays may be read-only. At the official size in bfloat16 they take 21 MB; both pyramids, which the
-    package keeps, take 223 MB.
+    arrays: "trunk" [g, g, vit_dim], "pvs_fine" [4g, 4g, d/8], "pvs_middle" [2g, 2g, d/4], "pvs_coarse" [g, g, d], all
+    with channels last, as the model computes them: float32, or bfloat16 viewed as uint16 (numpy has no bfloat16; with
+    the view, reads from shared memory copy nothing). Arrays may be read-only. At the official size in bfloat16 they
+    take 21 MB; both pyramids, which the package keeps, take 223 MB.
 
     `version` names the model, its weights, the images' preprocessing, this layout and the dtype
     (`engine.embedding_version`); an engine refuses embeddings of another version.

@@ -18,13 +18,15 @@ import torch
 from sam3.model.sam3_image import Sam3Image
 
 from sam3_engine import concept, visual
-from sam3_engine.compact import pack, unpack
+from sam3_engine.compact import PendingEmbedding, pack, unpack
 from sam3_engine.device import choose_device, choose_dtype
 from sam3_engine.embedding import Embedding
 from sam3_engine.features import Features, Pyramid, encode_images, normalise
 from sam3_engine.images import PREPROCESSING
 from sam3_engine.phrases import PhraseCache, stack
 from sam3_engine.spec import SPECS, ModelSpec
+from sam3_engine.transfer import Transfer
+from sam3_engine.trunk.vit import Trunk
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 from sam3_engine.weights import weights_digest
 
@@ -99,6 +101,8 @@ class Engine:
         weights = weights_digest(model)
         self.model = model.to(device).eval().requires_grad_(False)
         self.phrases = PhraseCache(self.model)
+        self.trunk = Trunk.of(spec, self.model.backbone.vision_backbone.trunk.state_dict(), dtype)
+        self._transfer = Transfer(device)
         self.embedding_version = embedding_version(spec, weights, dtype)
 
     @classmethod
@@ -110,13 +114,15 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         compile: bool = False,
+        compile_cache: str | None = None,
         threads: int | None = None,
     ) -> "Engine":
         """Load a model's weights onto a device.
 
         model: "tiny" (bundled) or "sam3" (from `checkpoint`, a `sam3.pt` or its directory, or else from the Hub with
         HF_TOKEN). device: "auto", "cpu", "cuda", "cuda:1". dtype: "auto" (bfloat16 autocast on CUDA, float32
-        elsewhere), "float32", "bfloat16". threads: torch's threads in this whole process.
+        elsewhere), "float32", "bfloat16". compile: compile the trunk when it first runs. compile_cache: folder for what
+        this whole process compiles. threads: torch's threads in this whole process.
 
         Raises ValueError for an unknown model and CheckpointError when the weights are missing or do not fit.
         """
@@ -133,7 +139,7 @@ class Engine:
         on = choose_device(device)
         engine = cls(built, spec, on, choose_dtype(dtype, on))
         if compile:
-            engine.model.backbone.vision_backbone.trunk.compile()
+            engine.trunk.compile_blocks(cache=compile_cache)
         return engine
 
     @classmethod
@@ -157,6 +163,11 @@ class Engine:
 
         Raises ValueError for another shape or type.
         """
+        return [pending.result() for pending in self.start_encode(images)]
+
+    def start_encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[PendingEmbedding]:
+        """As `encode`, but on a GPU this returns while it computes, so that the caller can prepare the next batch. It
+        waits where two batches are under way already."""
         side = self.spec.image_size
         for image in images:
             if image.shape != (side, side, 3) or image.dtype != np.uint8:
@@ -164,13 +175,15 @@ class Engine:
                     f"expected uint8 images of {side} x {side} x 3, got {image.dtype} {image.shape}"
                 )
         with self._inference():
-            pixels = normalise(torch.from_numpy(np.stack(images)).to(self.device))
-            return pack(encode_images(self.model, pixels), self.embedding_version, self.dtype)
+            self._transfer.wait_for_room()
+            pixels = normalise(self._transfer.to_device(images))
+            features = encode_images(self.model, pixels, self.trunk)
+            return pack(features, self.embedding_version, self.dtype, self._transfer)
 
     def expand(self, embedding: Embedding) -> Features:
         """The embedding's features on the device, ready for prompts. Raises StaleEmbedding."""
         with torch.inference_mode():
-            return unpack(embedding, self.embedding_version, self.device)
+            return unpack(embedding, self.embedding_version, self._transfer)
 
     def segment_concepts(self, items: Sequence[ConceptItem]) -> list[list[ConceptDetections]]:
         """All instances of each prompt's concept: per item a list with one entry per prompt.

@@ -6,6 +6,7 @@ trunk's output and the PVS features, and the first concept prompt computes the P
 """
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -32,10 +33,17 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     return (images.permute(0, 3, 1, 2).float() / 255.0 - 0.5) / 0.5
 
 
-def encode_images(model: Sam3Image, pixels: torch.Tensor) -> ImageFeatures:
-    """Run the trunk and the interactive neck on normalised pixels, float [B, 3, S, S]."""
+def encode_images(
+    model: Sam3Image,
+    pixels: torch.Tensor,
+    trunk_of: Callable[[torch.Tensor], Sequence[torch.Tensor]] | None = None,
+) -> ImageFeatures:
+    """Run the trunk and the interactive neck on normalised pixels, float [B, 3, S, S].
+
+    trunk_of: runs instead of the model's own trunk.
+    """
     neck = model.backbone.vision_backbone
-    trunk = neck.trunk(pixels)[-1]
+    trunk = (trunk_of or neck.trunk)(pixels)[-1]
     heads = model.inst_interactive_predictor.model
     fine, middle, coarse = (convs(trunk) for convs in list(neck.sam2_convs)[:3])
     decoder = heads.sam_mask_decoder

@@ -37,7 +37,7 @@ class ModelSpec:
     text_heads: int = 16
     text_layers: int = 24
     dropout: float = 0.1
-    layout: int = 1
+    layout: int = 2
     """Version of the compact embedding's layout. A change makes every stored embedding unusable."""
 
     @property

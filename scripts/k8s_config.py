@@ -37,6 +37,7 @@ machine must have a value."""
 GPU: dict[str, Any] = {
     "model": "sam3",
     "device": "cuda",
+    "compile": True,
     "checkpoint": "/weights/sam3.pt",
     "api_keys_file": "/etc/sam3/keys.json",
     "encoder_num_gpus": 1,

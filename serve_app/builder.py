@@ -193,6 +193,7 @@ def _engine(settings: Settings, parts: Plan, share: Share) -> EngineConfig:
         dtype=_dtype(settings, parts),
         compile=settings.compile,
         threads=share.threads,
+        compile_cache=str(settings.compile_cache) if settings.compile_cache else None,
     )
 
 

@@ -36,6 +36,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     # A machine for nothing else, with one GPU or several: the GPU runs the model, the cores read images.
     "gpu-node": {
         "device": "cuda",
+        "compile": True,
         "ingress_replicas": 4,
         "encoder_batch_size": 16,
         "encoder_max_ongoing": 64,

@@ -80,7 +80,10 @@ class Settings(BaseSettings):
     """Number format of the model, one for encoders and decoders: `auto` is bfloat16 where encoders have a GPU, float32
     elsewhere."""
     compile: bool = Field(False, json_schema_extra=_in("model"))
-    """Compile the model with `torch.compile`: slower start, faster calls on a GPU."""
+    """Compile the image trunk with `torch.compile`: faster encodes on a GPU, a slower first start."""
+    compile_cache: Path | None = Field(None, json_schema_extra=_in("model"))
+    """Folder for what was compiled, which makes later starts fast; it should survive restarts, and no one else should
+    be able to write to it. Empty: torch's own, in the folder for temporary files."""
 
     # --- http --------------------------------------------------------------------------------------------
     host: str = Field("127.0.0.1", json_schema_extra=_in("http"))

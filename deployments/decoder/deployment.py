@@ -120,7 +120,8 @@ class PromptDecoder(ReportsLoad, HasPlace):
         def expand() -> Weighed:
             return self._engine.expand(_own(embedding) if self._engine.device.type == "cpu" else embedding)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, expand)
+        # Not in the model's thread: a GPU waits for nothing that only copies.
+        return await asyncio.to_thread(expand)
 
     def _hot_bytes(self, config: DecoderConfig) -> int:
         if config.hot_bytes is not None:

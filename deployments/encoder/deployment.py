@@ -1,7 +1,7 @@
 """The image encoder's deployment: pixels in, compact embeddings out, in batches."""
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from deployments.ray.loopback import stay_on_loopback
 from sam3_engine.embedding import Embedding
 from sam3_engine.images import decode_image, lift_pillow_limit
 
+if TYPE_CHECKING:
+    from sam3_engine.compact import PendingEmbedding
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -35,8 +38,8 @@ class ImageEncoder(ReportsLoad):
         self._metrics = ServeMetrics()
         self._thread = ModelThread("encode")
         self._engine = load_engine(config.engine, self._metrics, self._thread, images=config.batch_size)
-        self._batcher: Batcher[Pixels, Embedding] = Batcher(
-            self._engine.encode, self._thread, config.batch_size, config.batch_wait_s, self._on_batch
+        self._batcher: Batcher[Pixels, PendingEmbedding] = Batcher(
+            self._engine.start_encode, self._thread, config.batch_size, config.batch_wait_s, self._on_batch
         )
         side = self._engine.spec.image_size
         canary = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
@@ -50,8 +53,9 @@ class ImageEncoder(ReportsLoad):
         if image.model != self._engine.embedding_version:
             raise OtherModel
         with tracing.span("encoder.encode", image.traceparent):
-            embedding, _ = await self._batcher.submit(await self._pixels(image), deadline=image.deadline)
-            return embedding
+            pending, _ = await self._batcher.submit(await self._pixels(image), deadline=image.deadline)
+            # Not in the model's thread, which feeds the next batch to the GPU meanwhile.
+            return await asyncio.to_thread(pending.result)
 
     async def ready(self) -> bool:
         """True, as soon as the replica answers at all."""

@@ -48,6 +48,7 @@ def load_engine(
             device=config.device,
             dtype=config.dtype,
             compile=config.compile,
+            compile_cache=config.compile_cache,
             threads=config.threads,
         )
     loaded = time.monotonic()

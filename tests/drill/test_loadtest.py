@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+from bench import full_size
 from bench import run as bench
 from loadtest import run
+from sam3_engine.spec import TINY
 
 
 def test_a_load_test_reports_and_finds_every_answer_right(tmp_path: Path) -> None:
@@ -35,3 +37,9 @@ def test_the_engine_benchmark(tmp_path: Path) -> None:
     assert all(row["ours"]["calls"] >= 5 for row in report["rows"])
     assert len(report["growth"]) > 5
     assert "exponent" in (tmp_path / "bench.md").read_text()
+
+
+def test_the_benchmark_of_the_full_size_on_a_cpu() -> None:
+    found = [row[0] for row in full_size.rows(TINY, "bfloat16", rounds=1, encodes=1)]
+    assert found[:3] == ["one windowed block", "one global block", "an encode"]
+    assert len(found) == 4

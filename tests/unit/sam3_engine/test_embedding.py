@@ -27,6 +27,28 @@ def test_reading_an_embedding_from_shared_memory_copies_nothing(squares: list[Sq
         assert np.shares_memory(read.arrays[name], array)
 
 
+def test_arrays_have_channels_last(random_engine: Engine, squares: list[Square]) -> None:
+    """As the model computes them: neither side transposes 21 MB."""
+    grid, width = TINY.grid, TINY.d_model
+    shapes = {name: array.shape for name, array in random_engine.encode(squares)[0].arrays.items()}
+    assert shapes == {
+        "trunk": (grid, grid, TINY.vit_dim),
+        "pvs_fine": (4 * grid, 4 * grid, width // 8),
+        "pvs_middle": (2 * grid, 2 * grid, width // 4),
+        "pvs_coarse": (grid, grid, width),
+    }
+
+
+def test_an_encode_runs_our_trunk_and_not_the_packages(
+    random_engine: Engine, squares: list[Square], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(_: object) -> None:
+        raise AssertionError("the package's trunk ran")
+
+    monkeypatch.setattr(random_engine.model.backbone.vision_backbone.trunk, "forward", forward)
+    assert len(random_engine.encode(squares[:2])) == 2
+
+
 def test_concepts_and_clicks_use_the_same_features(random_engine: Engine, squares: list[Square]) -> None:
     """One trunk for both: the wide pyramid is made at the first concept, and once."""
     features = random_engine.expand(random_engine.encode([squares[0]])[0])

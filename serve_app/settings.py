@@ -29,6 +29,7 @@ GROUPS = (
     "scaling",
     "pool",
     "store",
+    "tools",
     "workflows",
     "monitoring",
     "ray",
@@ -42,6 +43,8 @@ STORE_URL = (
     r"|unix://([^\s/@:]+@)?/\S+)?$"
 )
 """Without a password."""
+Tool = Literal["label-studio"]
+ORIGIN = r"^https?://[^\s/@?#]+$"
 
 
 def _in(group: str) -> JsonDict:
@@ -283,6 +286,16 @@ class Settings(BaseSettings):
     (needs the extra `otel`). Empty: no spans."""
     trace_ratio: float = Field(1.0, ge=0, le=1, json_schema_extra=_in("monitoring"))
     """Share of traces that are recorded."""
+
+    # --- tools -------------------------------------------------------------------------------------------
+    tools: Annotated[tuple[Tool, ...], NoDecode] = Field((), json_schema_extra=_in("tools"))
+    """Annotation tools to answer, separated by commas: `label-studio`. The routes of the others do not exist."""
+    tool_origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], NoDecode] = Field(
+        (), json_schema_extra=_in("tools")
+    )
+    """Servers of these tools, such as `http://label-studio:8080`, separated by commas: their images are fetched even
+    where the address is private, the port another, or the scheme http. `SAM3_URL_...` rules all other image URLs."""
+
     # --- workflows ---------------------------------------------------------------------------------------
     workflows: bool = Field(False, json_schema_extra=_in("workflows"))
     """Run Roboflow Workflows (needs the extra `workflows`); off: the routes of Workflows answer 501."""
@@ -343,7 +356,14 @@ class Settings(BaseSettings):
         return max(2, -(-models // self.ingress_replicas))
 
     @field_validator(
-        "allowed_hosts", "cors_origins", "url_ports", "model_ids", "workflow_steps", mode="before"
+        "allowed_hosts",
+        "cors_origins",
+        "url_ports",
+        "model_ids",
+        "workflow_steps",
+        "tools",
+        "tool_origins",
+        mode="before",
     )
     @classmethod
     def _split_commas(cls, value: object) -> object:

@@ -25,15 +25,14 @@ _KEY_FIRST = re.compile(rb'\s*\{\s*"api_key"\s*:\s*"([!#-\[\]-~]{1,256})"')
 
 def tenant_of(request: Request, keys: KeyRing) -> str:
     """The tenant of a request without a body. Raises Unauthorized, RateLimited."""
-    key = exchange_of(request).query_key or bearer_key(request.headers.get("authorization"))
-    return _tenant(request, keys, key)
+    return _tenant(request, keys, _key_outside_body(request))
 
 
 async def authenticated(request: Request) -> tuple[str, Body]:
     """The tenant and the body of a request. Raises the errors of the table about keys, bodies and overload: a tenant
     whose request would be refused now is refused before the body is read, where its key is outside the body."""
-    context, exchange = context_of(request), exchange_of(request)
-    key = exchange.query_key or bearer_key(request.headers.get("authorization"))
+    context = context_of(request)
+    key = _key_outside_body(request)
     known = context.keys.open or key is not None
     tenant = _tenant(request, context.keys, key) if known else None
     if tenant is not None:
@@ -48,6 +47,11 @@ async def authenticated(request: Request) -> tuple[str, Body]:
     if tenant is None:
         tenant = _tenant(request, context.keys, key)
     return tenant, body
+
+
+def _key_outside_body(request: Request) -> str | None:
+    exchange = exchange_of(request)
+    return exchange.query_key or bearer_key(request.headers.get("authorization")) or exchange.tool_key or None
 
 
 async def _read(request: Request, context: HttpContext, tenant: str | None) -> Body:

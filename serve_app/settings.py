@@ -43,7 +43,8 @@ STORE_URL = (
     r"|unix://([^\s/@:]+@)?/\S+)?$"
 )
 """Without a password."""
-Tool = Literal["label-studio"]
+Tool = Literal["label-studio", "cvat", "x-anylabeling"]
+LABEL = r"^[^=]*[^=\s][^=]*(=[^=]*[^=\s][^=]*)?$"
 ORIGIN = r"^https?://[^\s/@?#]+$"
 
 
@@ -289,12 +290,18 @@ class Settings(BaseSettings):
 
     # --- tools -------------------------------------------------------------------------------------------
     tools: Annotated[tuple[Tool, ...], NoDecode] = Field((), json_schema_extra=_in("tools"))
-    """Annotation tools to answer, separated by commas: `label-studio`. The routes of the others do not exist."""
+    """Annotation tools to answer, separated by commas: `label-studio`, `cvat`, `x-anylabeling`. The routes of the
+    others are not there."""
     tool_origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], NoDecode] = Field(
         (), json_schema_extra=_in("tools")
     )
     """Servers of these tools, such as `http://label-studio:8080`, separated by commas: their images are fetched even
     where the address is private, the port another, or the scheme http. `SAM3_URL_...` rules all other image URLs."""
+    cvat_labels: Annotated[tuple[Annotated[str, Field(pattern=LABEL)], ...], NoDecode] = Field(
+        (), json_schema_extra=_in("tools")
+    )
+    """Labels of CVAT's function `sam3-detector`, separated by commas: `car`, or `car=red car` where the model is to
+    look for another phrase. Empty: there is no such function."""
 
     # --- workflows ---------------------------------------------------------------------------------------
     workflows: bool = Field(False, json_schema_extra=_in("workflows"))
@@ -363,6 +370,7 @@ class Settings(BaseSettings):
         "workflow_steps",
         "tools",
         "tool_origins",
+        "cvat_labels",
         mode="before",
     )
     @classmethod

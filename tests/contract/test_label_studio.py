@@ -27,6 +27,11 @@ from tests.support.scenes import (
     scene,
 )
 
+# pycocotools.mask.decode knows no numpy 2 yet.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+
 PICTURE = encoded(scene())
 PROJECT = "7.1700000000"
 TOKEN = "0123456789abcdef"
@@ -248,6 +253,14 @@ def test_a_text_or_a_label_alone_is_a_concept(url: str) -> None:
     label = {"type": "brushlabels", "to_name": "image", "value": {"brushlabels": ["Ball"]}}
     (prediction,) = predict(url, asked(data_url(PICTURE), drawn=[label]))["results"]
     assert [one["value"]["brushlabels"] for one in prediction["result"]] == [["Ball"], ["Ball"]]
+
+
+def test_a_task_may_have_many_masks_already(url: str) -> None:
+    """Label Studio sends them along, a number for each byte."""
+    body = asked(data_url(PICTURE), drawn=[click(230, 70)])
+    region = {"type": "brushlabels", "value": {"format": "rle", "rle": [255] * 400_000, "brushlabels": ["A"]}}
+    body["tasks"][0]["annotations"] = [{"id": 1, "result": [region]}]
+    assert len(predict(url, body)["results"][0]["result"]) == 1
 
 
 def test_a_click_on_nothing_has_no_region(url: str) -> None:

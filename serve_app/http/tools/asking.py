@@ -24,6 +24,7 @@ from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.caller import authenticated
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import BadImage, InvalidRequest
+from serve_app.http.reading.body import Shorten
 from serve_app.http.reading.images import UrlImage
 from serve_app.http.sam3.call import all_or_none
 from serve_app.http.schemas import RequestModel
@@ -99,9 +100,9 @@ class Asking:
         return answer
 
 
-async def read_asking(request: Request) -> Asking:
-    """The tool's request. Raises the errors of the table about keys and bodies."""
-    tenant, body = await authenticated(request)
+async def read_asking(request: Request, shorten: Shorten | None = None) -> Asking:
+    """The tool's request. shorten: see `read_body`. Raises the errors of the table about keys and bodies."""
+    tenant, body = await authenticated(request, shorten)
     if body.files is not None:
         raise InvalidRequest.one("send application/json", kind="content_type")
     return Asking(context_of(request), exchange_of(request), tenant, body.document)

@@ -4,12 +4,24 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from serve_app.http.tools.cvat import routes as cvat
+from serve_app.http.tools.cvat.schemas import CvatDetection, CvatInteraction
 from serve_app.http.tools.label_studio import routes as label_studio
 from serve_app.http.tools.label_studio.schemas import LabelStudioPredict, LabelStudioSetup
+from serve_app.http.tools.x_anylabeling import routes as x_anylabeling
+from serve_app.http.tools.x_anylabeling.schemas import XAnyLabelingPredict
 from serve_app.settings import Settings, Tool
 
-ROUTERS: dict[Tool, APIRouter] = {"label-studio": label_studio.router}
-BODIES: dict[Tool, tuple[type[BaseModel], ...]] = {"label-studio": (LabelStudioSetup, LabelStudioPredict)}
+ROUTERS: dict[Tool, APIRouter] = {
+    "label-studio": label_studio.router,
+    "cvat": cvat.router,
+    "x-anylabeling": x_anylabeling.router,
+}
+BODIES: dict[Tool, tuple[type[BaseModel], ...]] = {
+    "label-studio": (LabelStudioSetup, LabelStudioPredict),
+    "cvat": (CvatInteraction, CvatDetection),
+    "x-anylabeling": (XAnyLabelingPredict,),
+}
 """The schemas of request bodies, which the routes read themselves."""
 OPEN = {"/label-studio/health"}
 """Paths of probes, which need no key."""

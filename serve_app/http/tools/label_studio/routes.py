@@ -14,6 +14,7 @@ from serve_app.http.sam3.examples import IMAGE
 from serve_app.http.sam3.masks import dump
 from serve_app.http.tools.asking import read_asking
 from serve_app.http.tools.documented import documented
+from serve_app.http.tools.label_studio.brush import without_masks
 from serve_app.http.tools.label_studio.predict import predict, prediction
 from serve_app.http.tools.label_studio.schemas import (
     LabelStudioError,
@@ -159,7 +160,7 @@ async def predictions(request: Request) -> Response:
     Labels are phrases for the model; `sam3_phrase="..."` in a Label gives another. A task whose image cannot be read
     has no prediction: an empty list.
     """
-    asking = await read_asking(request)
+    asking = await read_asking(request, without_masks)
     fields = asking.fields(LabelStudioPredict)
     server = _projects(request).server(asking.tenant, fields.project)
     found = await predict(asking, fields, server)

@@ -10,6 +10,9 @@ Outline = npt.NDArray[np.float64]
 
 FINENESS = 0.001
 """How far an outline may leave the mask's border, as a part of the border's length: as X-AnyLabeling's own."""
+STAIR, SMALL = 0.6, 4.0
+"""Every slanting border is stairs of a pixel. An outline may leave it by so many pixels to flatten them, but no more
+than so many times its fineness: a few pixels decide what a small shape is."""
 LEAST_CORNERS = 3
 
 
@@ -19,7 +22,9 @@ def outlines(mask: Mask, fineness: float = FINENESS) -> list[Outline]:
     contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     found = []
     for contour in sorted(contours, key=lambda one: -cv2.contourArea(one)):
-        few = cv2.approxPolyDP(contour, fineness * cv2.arcLength(contour, closed=True), closed=True)
+        length = cv2.arcLength(contour, closed=True)
+        leave = max(fineness * length, min(STAIR, SMALL * fineness * length))
+        few = cv2.approxPolyDP(contour, leave, closed=True)
         if len(few) >= LEAST_CORNERS and cv2.contourArea(few) > 0:
             # A border runs through the centres of its pixels.
             found.append(few.reshape(-1, 2).astype(np.float64) + 0.5)

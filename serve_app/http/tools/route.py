@@ -28,7 +28,7 @@ def tool_router(name: str, form: ErrorForm, prefix: str = "") -> APIRouter:
     )
 
 
-def _take_key(request: Request) -> None:
+async def _take_key(request: Request) -> None:
     headers = request.headers
     exchange_of(request).tool_key = password_key(headers.get("authorization")) or headers.get("token")
 

@@ -141,7 +141,7 @@ def test_connecting_a_project(url: str) -> None:
     body = {
         "project": PROJECT,
         "schema": BRUSH,
-        "hostname": "https://labels.example.com",
+        "hostname": "https://labels.invalid",
         "access_token": TOKEN,
         "extra_params": None,
     }
@@ -302,7 +302,7 @@ def test_malformed_requests_are_422_in_label_studios_form(url: str, body: Any, s
         {"project": PROJECT, "hostname": "ftp://labels.example.com"},
         {"project": PROJECT, "hostname": "http://user:word@labels.example.com"},
         {"project": PROJECT, "hostname": "http://a b"},
-        {"project": PROJECT, "hostname": "https://labels.example.com", "access_token": "a\r\nX: b"},
+        {"project": PROJECT, "hostname": "https://labels.invalid", "access_token": "a\r\nX: b"},
     ],
 )
 def test_malformed_setups_are_422(url: str, body: Any) -> None:

@@ -9,7 +9,9 @@ import requests
 from serve_app.http.tenants import keyfile
 from serve_app.http.tools.rooms import ROUTERS
 from tests.contract.conftest import ServerFactory, own_server
+from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.patience import PATIENCE_S
+from tests.support.scenes import as_json, encoded, scene
 
 # pycocotools.mask.decode knows no numpy 2 yet.
 pytestmark = pytest.mark.filterwarnings(
@@ -95,6 +97,44 @@ def test_with_keys_every_route_but_health_needs_one(tmp_path: Any, start_server:
                 named = {name for scheme in operation["security"] for name in scheme}
                 assert named == {"ApiKeyQuery", "Bearer", "BasicPassword", "TokenHeader"}
                 assert named == set(described["components"]["securitySchemes"])
+
+
+def test_a_file_is_encoded_once_whichever_tools_send_it(start_server: ServerFactory) -> None:
+    segmenter, content = FakeSegmenter(), as_json(encoded(scene()))["value"]
+    image = f"data:image/png;base64,{content}"
+    click = {"points": [{"x": 230, "y": 70, "positive": True}]}
+    with start_server(segmenter, tools=ALL) as address:
+        asked: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+            ("/sam3/visual_segment", {"image": {"type": "base64", "value": content}, "prompts": click}, {}),
+            (
+                "/api/function_invocations",
+                {"image": content, "pos_points": [[230, 70]]},
+                {"x-nuclio-function-name": "sam3-interactor"},
+            ),
+            (
+                "/v1/predict",
+                {
+                    "model": "segment_anything_3_clicks",
+                    "image": image,
+                    "params": {"marks": [{"type": "point", "data": [230, 70], "label": 1}]},
+                },
+                {},
+            ),
+            (
+                "/label-studio/predict",
+                {
+                    "tasks": [{"id": 1, "data": {"image": image}}],
+                    "label_config": '<View><Image name="i" value="$image"/><BrushLabels name="b" toName="i">'
+                    '<Label value="blue"/></BrushLabels></View>',
+                },
+                {},
+            ),
+        ]
+        for number, (path, body, headers) in enumerate(asked):
+            answer = requests.post(address + path, json=body, headers=headers, timeout=PATIENCE_S)
+            assert answer.status_code == 200, answer.text
+            assert f"cache;desc={'hit' if number else 'miss'}" in answer.headers["server-timing"]
+    assert segmenter.encoded == 1
 
 
 def test_a_name_that_is_no_tool_is_refused_at_the_start(start_server: ServerFactory) -> None:

@@ -23,6 +23,7 @@ MOST_PROJECTS = 10_000
 CLOUD = ("s3:", "gs:", "azure-blob:")
 """Files in a project's cloud storage: Label Studio redirects to an address that its storage has signed."""
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
+_HOST = re.compile(r"[\w.:-]+")
 _TOKEN = re.compile(r"[!-~]*")
 
 
@@ -46,8 +47,10 @@ def server_of(setup: LabelStudioSetup) -> Server | None:
         return None
     try:
         base = parse_url(setup.hostname)
-        if base.scheme not in ("http", "https") or not base.host or base.user or base.password:
-            raise BadImage("not an address")
+        if base.scheme not in ("http", "https") or not _HOST.fullmatch(base.host or ""):
+            raise BadImage("not a server")
+        if base.user or base.password:
+            raise BadImage("a password in its address")
     except BadImage:
         raise InvalidRequest.one("it is not the address of a server", "hostname") from None
     token = setup.access_token or ""

@@ -23,6 +23,12 @@ _KEY_FIRST = re.compile(rb'\s*\{\s*"api_key"\s*:\s*"([!#-\[\]-~]{1,256})"')
 """A body that begins with its key, as inference-sdk sends those of workflows."""
 
 
+def prober_of(request: Request, keys: KeyRing) -> str:
+    """The tenant of a probe, which does not count as a request of its tenant. Raises Unauthorized."""
+    exchange_of(request).tenant = tenant = keys.owner(_key_outside_body(request))
+    return tenant
+
+
 def tenant_of(request: Request, keys: KeyRing) -> str:
     """The tenant of a request without a body. Raises Unauthorized, RateLimited."""
     return _tenant(request, keys, _key_outside_body(request))

@@ -322,8 +322,10 @@ def test_keys_are_basic_passwords(tmp_path: Path, start_server: ServerFactory) -
             for route in ("predict", "setup", "webhook"):
                 refused = Client(address).post(f"/label-studio/{route}", body, expect=401, **wrong)
                 assert refused["error"] == "Unauthorized api_key"
-        assert requests.get(f"{address}/label-studio/health", timeout=PATIENCE_S).status_code == 200
-        assert requests.get(f"{address}/label-studio/versions", timeout=PATIENCE_S).status_code == 401
+        for route in ("health", "versions"):
+            place = f"{address}/label-studio/{route}"
+            assert requests.get(place, auth=("any", key), timeout=PATIENCE_S).status_code == 200
+            assert requests.get(place, timeout=PATIENCE_S).status_code == 401
         # A proxy in front may have a password of its own: elsewhere the body's key counts.
         image = {"image": as_json(PICTURE), "api_key": key}
         assert Client(address).embed(image, auth=("proxy", "word"))
@@ -474,5 +476,7 @@ def test_requests_are_counted_and_limited_as_others(tmp_path: Path, start_server
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert set(refused.json()) == {"error", "detail"}
+        health = requests.get(f"{address}/label-studio/health", auth=("", key), timeout=PATIENCE_S)
+        assert health.status_code == 200  # it is asked before each request
         metrics = requests.get(f"{address}/metrics", timeout=PATIENCE_S).text
     assert 'route="/label-studio/predict"' in metrics

@@ -23,8 +23,6 @@ BODIES: dict[Tool, tuple[type[BaseModel], ...]] = {
     "x-anylabeling": (XAnyLabelingPredict,),
 }
 """The schemas of request bodies, which the routes read themselves."""
-OPEN = {"/label-studio/health"}
-"""Paths of probes, which need no key."""
 
 
 def routers(settings: Settings) -> list[APIRouter]:
@@ -38,6 +36,6 @@ def bodies(settings: Settings) -> list[type[BaseModel]]:
 
 
 def tool_paths(settings: Settings) -> set[str]:
-    """The paths of these tools' routes that need a key."""
+    """The paths of these tools' routes. All need a key, where there are keys."""
     routes = [route for router in routers(settings) for route in router.routes if isinstance(route, APIRoute)]
-    return {route.path for route in routes} - OPEN
+    return {route.path for route in routes}

@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from serve_app.http.around.exchange import exchange_of
-from serve_app.http.caller import tenant_of
+from serve_app.http.caller import prober_of, tenant_of
 from serve_app.http.context import context_of
 from serve_app.http.sam3.examples import IMAGE
 from serve_app.http.sam3.masks import dump
@@ -99,22 +99,20 @@ def _version(request: Request) -> str:
 
 
 @router.get(
-    "/health",
-    summary="Whether predictions can be asked for now",
-    response_model=LabelStudioHealth,
-    responses={
-        503: {"model": LabelStudioHealth, "description": "Not now: models load, or replicas are missing."}
-    },
+    "/health", **documented("Label Studio: whether the model answers", LabelStudioHealth, LabelStudioError)
 )
 async def health(request: Request) -> JSONResponse:
-    """Whether a request sent now would be answered. Needs no key."""
+    """200 where a request sent now would be answered, else 503. A wrong key is 401: Label Studio tells so in words."""
+    prober_of(request, context_of(request).keys)
     try:
         async with asyncio.timeout(HEALTH_S):
             ready = await context_of(request).segmenter().ready()
     except Exception:
         logger.exception("request %s: the segmenter cannot be asked", exchange_of(request).timings.request_id)
         ready = False
-    return JSONResponse({"status": "UP" if ready else "DOWN", "model_class": NAME}, 200 if ready else 503)
+    if not ready:
+        return JSONResponse(error_form(503, "the model is not ready: try again"), 503)
+    return JSONResponse({"status": "UP", "model_class": NAME})
 
 
 @router.get(

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -76,8 +77,9 @@ class Model:
 def model_of(url: str = "", key: str = "", model: str = "tiny") -> Model:
     """The server at a URL; without one, a model of this name (`tiny`, `sam3`) in this process. Raises ModelError."""
     try:
-        settings = {} if url else {"model": model}
-        return Model(Server(url.rstrip("/"), key or None) if url else Local(Settings(**settings)))  # type: ignore[arg-type]
+        if url:
+            return Model(Server(url.rstrip("/"), key or None))
+        return Model(Local(Settings(model=cast("Any", model))))
     except (click.ClickException, EngineError, ValueError) as error:
         raise _as_model_error(error) from error
 

@@ -59,14 +59,14 @@ class _Predictor:
                     "context",
                     "result",
                 )
-            instances = answer.results
+            instances, size = answer.results, answer.size
         else:
             phrase = prompts.phrase or control.labels[label]
             request = ConceptRequest(prompts=[concept(phrase, control.threshold)], mask_format="rle")
             found = await self._asking.ask(image, request)
-            answer, instances = found, found.results[0].instances
+            instances, size = found.results[0].instances, found.size
         return await asyncio.to_thread(
-            regions_of, [(control, label, instance) for instance in instances], answer.size
+            regions_of, [(control, label, instance) for instance in instances], size
         )
 
     async def suggestions(self, tasks: Sequence[LabelStudioTask]) -> list[Regions | None]:

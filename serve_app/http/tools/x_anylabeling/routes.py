@@ -100,7 +100,7 @@ async def predict(request: Request) -> Response:
 
 
 def _one_object(marks: Sequence[XAnyLabelingMark]) -> VisualPrompt:
-    points = tuple(Point(*_numbers(mark, 2), mark.label) for mark in marks if mark.type == "point")
+    points = tuple(_point(mark) for mark in marks if mark.type == "point")
     boxes = [_box(mark) for mark in marks if mark.type == "rectangle" and mark.label]
     if not points and not boxes:
         raise InvalidRequest.one("a click or a rectangle is needed", "params", "marks")
@@ -174,6 +174,11 @@ def _numbers(mark: XAnyLabelingMark, count: int) -> list[float]:
     if len(mark.data) != count:
         raise InvalidRequest.one(f"a {mark.type} has {count} numbers", "params", "marks")
     return mark.data
+
+
+def _point(mark: XAnyLabelingMark) -> Point:
+    x, y = _numbers(mark, 2)
+    return Point(x, y, mark.label)
 
 
 def _box(mark: XAnyLabelingMark) -> Box:

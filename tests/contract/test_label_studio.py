@@ -346,6 +346,9 @@ class LabelStudio(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", target)
             self.end_headers()
             return
+        if "*/*" not in self.headers["Accept"]:  # its framework's renderers make no image
+            self.send_error(406)
+            return
         allowed = token == f"Token {TOKEN}" or place.startswith("/public")
         self.send_response(200 if allowed else 401)
         self.send_header("Content-Type", "image/png" if allowed else "application/json")

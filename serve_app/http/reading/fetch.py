@@ -50,6 +50,8 @@ NAME_IT = (
     "The operator can name this tool's server in SAM3_TOOL_ORIGINS, where it is not a public one on https"
 )
 REDIRECTS = (301, 302, 303, 307, 308)
+OF_TOOLS = {"Accept": "image/*, */*;q=0.1"}
+"""Label Studio answers 406 where a client takes images alone, and sends an image."""
 HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "sam3-serve"}
 
 
@@ -143,7 +145,7 @@ class ImageFetcher:
         for _ in range(self._settings.url_max_redirects + 1):
             named = access is not None and self._is_tool(target)
             self._check(target, named=named)
-            headers = dict(HEADERS)
+            headers = {**HEADERS, **(OF_TOOLS if access is not None else {})}
             if access is not None and access.authorization and is_of(target, access.origin):
                 headers["Authorization"] = access.authorization
             session = self._sessions[named].opened()

@@ -29,6 +29,7 @@ GROUPS = (
     "scaling",
     "pool",
     "store",
+    "tools",
     "workflows",
     "monitoring",
     "ray",
@@ -42,6 +43,9 @@ STORE_URL = (
     r"|unix://([^\s/@:]+@)?/\S+)?$"
 )
 """Without a password."""
+Tool = Literal["label-studio", "cvat", "x-anylabeling"]
+LABEL = r"^[^=]*[^=\s][^=]*(=[^=]*[^=\s][^=]*)?$"
+ORIGIN = r"^https?://[^\s/@?#]+$"
 
 
 def _in(group: str) -> JsonDict:
@@ -292,6 +296,22 @@ class Settings(BaseSettings):
     (needs the extra `otel`). Empty: no spans."""
     trace_ratio: float = Field(1.0, ge=0, le=1, json_schema_extra=_in("monitoring"))
     """Share of traces that are recorded."""
+
+    # --- tools -------------------------------------------------------------------------------------------
+    tools: Annotated[tuple[Tool, ...], NoDecode] = Field((), json_schema_extra=_in("tools"))
+    """Annotation tools to answer, separated by commas: `label-studio`, `cvat`, `x-anylabeling`. The routes of the
+    others are not there."""
+    tool_origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], NoDecode] = Field(
+        (), json_schema_extra=_in("tools")
+    )
+    """Servers of these tools, such as `http://label-studio:8080`, separated by commas: their images are fetched even
+    where the address is private, the port another, or the scheme http. `SAM3_URL_...` rules all other image URLs."""
+    cvat_labels: Annotated[tuple[Annotated[str, Field(pattern=LABEL)], ...], NoDecode] = Field(
+        (), json_schema_extra=_in("tools")
+    )
+    """Labels of CVAT's function `sam3-detector`, separated by commas: `car`, or `car=red car` where the model is to
+    look for another phrase. Empty: there is no such function."""
+
     # --- workflows ---------------------------------------------------------------------------------------
     workflows: bool = Field(False, json_schema_extra=_in("workflows"))
     """Run Roboflow Workflows (needs the extra `workflows`); off: the routes of Workflows answer 501."""
@@ -352,7 +372,15 @@ class Settings(BaseSettings):
         return max(2, -(-models // self.ingress_replicas))
 
     @field_validator(
-        "allowed_hosts", "cors_origins", "url_ports", "model_ids", "workflow_steps", mode="before"
+        "allowed_hosts",
+        "cors_origins",
+        "url_ports",
+        "model_ids",
+        "workflow_steps",
+        "tools",
+        "tool_origins",
+        "cvat_labels",
+        mode="before",
     )
     @classmethod
     def _split_commas(cls, value: object) -> object:

@@ -29,6 +29,7 @@ from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.sam3.routes import ROUTES
 from serve_app.http.system import docs, playground, playground_picture, server
 from serve_app.http.tenants.auth import KeyRing
+from serve_app.http.tools import rooms
 from serve_app.http.workflows import routes as workflow_routes
 from serve_app.settings import Settings
 
@@ -104,6 +105,8 @@ def create_app(
     app.include_router(playground_picture.router)
     app.include_router(playground.router)
     app.include_router(workflow_routes.router, include_in_schema=workflows is not None)
+    for tool in rooms.routers(settings):
+        app.include_router(tool)
     docs.install(app)
     openapi.install(app, settings)
     metrics = metrics or LocalMetrics()

@@ -15,7 +15,7 @@ from serve_app.http.around.exchange import exchange_of
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InvalidRequest, Unauthorized
 from serve_app.http.reading.arrival import Arriving
-from serve_app.http.reading.body import Body, read_body
+from serve_app.http.reading.body import Body, Shorten, read_body
 from serve_app.http.reading.structure import MOST_VALUES, MOST_VALUES_OF_STRANGERS
 from serve_app.http.tenants.auth import KeyRing, bearer_key
 
@@ -23,22 +23,28 @@ _KEY_FIRST = re.compile(rb'\s*\{\s*"api_key"\s*:\s*"([!#-\[\]-~]{1,256})"')
 """A body that begins with its key, as inference-sdk sends those of workflows."""
 
 
+def prober_of(request: Request, keys: KeyRing) -> str:
+    """The tenant of a probe, which does not count as a request of its tenant. Raises Unauthorized."""
+    exchange_of(request).tenant = tenant = keys.owner(_key_outside_body(request))
+    return tenant
+
+
 def tenant_of(request: Request, keys: KeyRing) -> str:
     """The tenant of a request without a body. Raises Unauthorized, RateLimited."""
-    key = exchange_of(request).query_key or bearer_key(request.headers.get("authorization"))
-    return _tenant(request, keys, key)
+    return _tenant(request, keys, _key_outside_body(request))
 
 
-async def authenticated(request: Request) -> tuple[str, Body]:
-    """The tenant and the body of a request. Raises the errors of the table about keys, bodies and overload: a tenant
-    whose request would be refused now is refused before the body is read, where its key is outside the body."""
-    context, exchange = context_of(request), exchange_of(request)
-    key = exchange.query_key or bearer_key(request.headers.get("authorization"))
+async def authenticated(request: Request, shorten: Shorten | None = None) -> tuple[str, Body]:
+    """The tenant and the body of a request. shorten: see `read_body`. Raises the errors of the table about keys, bodies
+    and overload: a tenant whose request would be refused now is refused before the body is read, where its key is
+    outside the body."""
+    context = context_of(request)
+    key = _key_outside_body(request)
     known = context.keys.open or key is not None
     tenant = _tenant(request, context.keys, key) if known else None
     if tenant is not None:
         context.admission.check(context.keys.share(tenant))
-    body = await _read(request, context, tenant)
+    body = await _read(request, context, tenant, shorten)
     try:
         key = _take_key(body)
     except InvalidRequest:
@@ -50,7 +56,12 @@ async def authenticated(request: Request) -> tuple[str, Body]:
     return tenant, body
 
 
-async def _read(request: Request, context: HttpContext, tenant: str | None) -> Body:
+def _key_outside_body(request: Request) -> str | None:
+    exchange = exchange_of(request)
+    return exchange.query_key or bearer_key(request.headers.get("authorization")) or exchange.tool_key or None
+
+
+async def _read(request: Request, context: HttpContext, tenant: str | None, shorten: Shorten | None) -> Body:
     """The body. Raises Unauthorized in place of InvalidRequest, for a client that has shown no valid key."""
     kind = request.headers.get("content-type", "")
     with context.arrivals.begin(tenant) as arriving:
@@ -59,7 +70,7 @@ async def _read(request: Request, context: HttpContext, tenant: str | None) -> B
             chunks = _noticing_key(chunks, arriving, context.keys)
         try:
             values = MOST_VALUES_OF_STRANGERS if tenant is None else MOST_VALUES
-            return await read_body(kind, chunks, context.settings.max_images, values)
+            return await read_body(kind, chunks, context.settings.max_images, values, shorten)
         except InvalidRequest:
             if tenant is None:
                 raise Unauthorized from None

@@ -80,6 +80,13 @@ class NotKept(Exception):
         super().__init__(f"image {image_id[:512]!r} is not in the cache")
 
 
+class NoSuchFunction(Exception):
+    """CVAT calls a function that is not here."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"there is no such function: the functions are {', '.join(names)}")
+
+
 class TooLarge(Exception):
     """The body, or the requested answer, is over a limit."""
 
@@ -151,6 +158,7 @@ TABLE: dict[type[Exception], Row] = {
     NotKept: Row(404),
     UnknownModel: Row(404),
     UnknownWorkflow: Row(404),
+    NoSuchFunction: Row(404),
     SlowBody: Row(408, "the upload is too slow: the request's body did not arrive in time"),
     TooLarge: Row(413),
     ImageTooLarge: Row(413),

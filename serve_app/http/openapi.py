@@ -4,10 +4,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serve_app.http.models import note_on
 from serve_app.http.sam3.routes import ROUTES
+from serve_app.http.tools.rooms import bodies, tool_paths
 from serve_app.settings import Settings
 
 DESCRIPTION = """\
@@ -21,6 +23,12 @@ SECURITY_SCHEMES = {
     "ApiKeyQuery": {"type": "apiKey", "in": "query", "name": "api_key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
+TOOL_SECURITY_SCHEMES = {
+    **SECURITY_SCHEMES,
+    "BasicPassword": {"type": "http", "scheme": "basic"},
+    "TokenHeader": {"type": "apiKey", "in": "header", "name": "Token"},
+}
+"""The places where the routes of annotation tools read a key."""
 
 
 def install(app: FastAPI, settings: Settings) -> None:
@@ -45,20 +53,28 @@ def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
         routes=app.routes,
     )
     components = document.setdefault("components", {})
-    components["schemas"] = dict(sorted({**components.get("schemas", {}), **request_components()}.items()))
+    components["schemas"] = dict(
+        sorted({**components.get("schemas", {}), **request_components(settings)}.items())
+    )
     if settings.api_keys_file is not None:
         # The third way, the body's api_key, cannot be described as a security scheme of OpenAPI.
-        components["securitySchemes"] = SECURITY_SCHEMES
+        components["securitySchemes"] = TOOL_SECURITY_SCHEMES if settings.tools else SECURITY_SCHEMES
+        tools = tool_paths(settings)
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
-                if path.startswith("/sam3/") or ("/workflows" in path and method == "post"):
+                if path in tools:
+                    operation["security"] = [{name: []} for name in TOOL_SECURITY_SCHEMES]
+                elif path.startswith("/sam3/") or ("/workflows" in path and method == "post"):
                     operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return document
 
 
-def request_components() -> dict[str, Any]:
+def request_components(settings: Settings) -> dict[str, Any]:
     """The schemas of the request bodies, and of all their parts, by name."""
-    models = [model for route in ROUTES if hasattr(route, "FORMS") for model in route.FORMS.models]
+    models: list[type[BaseModel]] = [
+        model for route in ROUTES if hasattr(route, "FORMS") for model in route.FORMS.models
+    ]
+    models += bodies(settings)
     _, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )

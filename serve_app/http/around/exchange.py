@@ -23,6 +23,8 @@ class Exchange:
     model_id: str
     query_key: str | None = None
     """The API key of the query string, which is taken out of the scope before anything can log it."""
+    tool_key: str | None = None
+    """The API key of a header that only the annotation tools' routes read."""
     started: float = field(default_factory=time.perf_counter)
     bytes_in: int = 0
     """Bytes of the body received so far."""

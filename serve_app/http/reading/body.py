@@ -1,7 +1,7 @@
 """Reads a request's body: a JSON object, or multipart/form-data with `image` parts and a `request` part."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from serve_app.http.reading.structure import check_structure
 PARSED_IN_LINE_BYTES = 256 * 1024
 """JSON of more bytes than this is parsed in a thread."""
 PARTS = ("image", "request")
+Shorten = Callable[[bytes], bytes]
 UTF8_MARK = b"\xef\xbb\xbf"
 
 
@@ -44,8 +45,15 @@ class _PartsInMemory(MultiPartParser):
             file.close()
 
 
-async def read_body(kind: str, chunks: AsyncGenerator[bytes], max_images: int, max_values: int) -> Body:
+async def read_body(
+    kind: str,
+    chunks: AsyncGenerator[bytes],
+    max_images: int,
+    max_values: int,
+    shorten: Shorten | None = None,
+) -> Body:
     """Read and parse a request's body. kind: its Content-Type. max_values: of one JSON document, see `structure`.
+    shorten: removes from the JSON what its route does not read.
 
     Raises InvalidRequest, TooLarge for more values, and the errors of `chunks`.
     """
@@ -59,21 +67,22 @@ async def read_body(kind: str, chunks: AsyncGenerator[bytes], max_images: int, m
             "send application/json or multipart/form-data, and say so in Content-Type", kind="content_type"
         )
     # Not request.body(), which would keep the bytes as long as the request.
-    return Body(await parse_object(b"".join([chunk async for chunk in chunks]), max_values))
+    return Body(await parse_object(b"".join([chunk async for chunk in chunks]), max_values, shorten))
 
 
-async def parse_object(raw: bytes, max_values: int) -> dict[str, Any]:
+async def parse_object(raw: bytes, max_values: int, shorten: Shorten | None = None) -> dict[str, Any]:
     """A JSON object, without NaN, infinities, lone surrogates or deep nesting. Raises InvalidRequest, TooLarge."""
     if len(raw) > PARSED_IN_LINE_BYTES:
-        document = await asyncio.to_thread(_parse, raw, max_values)
+        document = await asyncio.to_thread(_parse, raw, max_values, shorten)
     else:
-        document = _parse(raw, max_values)
+        document = _parse(raw, max_values, shorten)
     if not isinstance(document, dict):
         raise InvalidRequest.one("Input should be a valid dictionary", kind="dict_type")
     return document
 
 
-def _parse(raw: bytes, max_values: int) -> Any:
+def _parse(raw: bytes, max_values: int, shorten: Shorten | None) -> Any:
+    raw = shorten(raw) if shorten else raw
     check_structure(raw, max_values)
     try:
         return from_json(raw.removeprefix(UTF8_MARK), allow_inf_nan=False, cache_strings="keys")

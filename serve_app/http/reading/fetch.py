@@ -8,9 +8,12 @@ answer.
 """
 
 import asyncio
+import hashlib
 import re
 import ssl
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import aiohttp
@@ -43,8 +46,27 @@ CHUNK_BYTES = 64 * 1024
 BYTES_DECIDE = ("application/octet-stream", "binary/octet-stream", "application/x-octet-stream")
 """Types that object stores send for every file."""
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
+NAME_IT = (
+    "The operator can name this tool's server in SAM3_TOOL_ORIGINS, where it is not a public one on https"
+)
 REDIRECTS = (301, 302, 303, 307, 308)
+OF_TOOLS = {"Accept": "image/*, */*;q=0.1"}
+"""Label Studio answers 406 where a client takes images alone, and sends an image."""
 HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "sam3-serve"}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A client's right to read images of one server, its annotation tool. origin: `scheme://host[:port]`.
+    authorization: the header, which is sent to that origin alone, after redirects too."""
+
+    origin: URL
+    authorization: str
+
+    @property
+    def mark(self) -> str:
+        """A name for the cache: another right may see another file at the same URL."""
+        return hashlib.sha256(f"{self.origin} {self.authorization}".encode()).hexdigest()
 
 
 class ImageFetcher:
@@ -55,29 +77,38 @@ class ImageFetcher:
     ) -> None:
         self._settings = settings
         self._schemes = ("https",) if settings.url_https_only else ("https", "http")
-        self._session_of = partial(
-            checked_session, allow_any if settings.url_allow_private else allow_public, lookup=lookup, tls=tls
-        )
-        self._session: aiohttp.ClientSession | None = None
+        self._tools = {URL(origin).origin() for origin in settings.tool_origins}
+        public = allow_any if settings.url_allow_private else allow_public
+        self._sessions = {
+            False: _Session(partial(checked_session, public, lookup=lookup, tls=tls)),
+            True: _Session(partial(checked_session, allow_any, lookup=lookup, tls=tls)),
+        }
+        """By whether the server is a tool's, which the operator has named."""
         rules = Rules(MOST_WAITING, DOWNLOADS, OF_ONE_TENANT, SPARE)
         self._places = Places(FairQueue(rules, lambda: DOWNLOADS))
         self._flights: SingleFlight[FetchedImage] = SingleFlight()
         self._cache = UrlCache(settings.url_cache_bytes, settings.url_cache_s)
 
-    async def fetch(self, tenant: str, url: str) -> FetchedImage:
-        """The file behind a URL. Raises BadImage; Overloaded where it had to wait too long for its tenant's turn."""
-        known = self._cache.get(tenant, url)
+    async def fetch(self, tenant: str, url: str, access: Access | None = None) -> FetchedImage:
+        """The file behind a URL. access: for the images of an annotation tool; those of `SAM3_TOOL_ORIGINS` need not be
+        public. Raises BadImage; Overloaded where it had to wait too long for its tenant's turn."""
+        name = f"{access.mark} {url}" if access else url
+        known = self._cache.get(tenant, name)
         if known is not None:
             return known
-        return await self._flights.run((tenant, url), partial(self._download, tenant, url))
+        try:
+            return await self._flights.run((tenant, name), partial(self._download, tenant, url, access, name))
+        except BadImage as error:
+            if access is None or self._is_tool(access.origin):
+                raise
+            raise BadImage(f"{error}. {NAME_IT}") from None
 
     async def close(self) -> None:
         """Close the connections. A later fetch opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
+        for session in self._sessions.values():
             await session.close()
 
-    async def _download(self, tenant: str, url: str) -> FetchedImage:
+    async def _download(self, tenant: str, url: str, access: Access | None, name: str) -> FetchedImage:
         if not self._settings.image_urls:
             raise BadImage("image URLs are switched off on this server: send the image itself")
         seconds = self._settings.url_timeout_s
@@ -88,7 +119,7 @@ class ImageFetcher:
                 waited_until = time.monotonic()
                 names = begun_lookups()
                 try:
-                    content, age = await self._follow(url)
+                    content, age = await self._follow(url, access)
                 finally:
                     # A look-up cannot be cancelled: its thread, and so this download's place, stays taken.
                     when_ended(names, partial(self._places.queue.leave, ticket))
@@ -105,24 +136,36 @@ class ImageFetcher:
         except (aiohttp.ClientError, OSError, ValueError):
             raise BadImage("image URL: its server cannot be reached or does not speak HTTP") from None
         image = FetchedImage(content, await content_digest_off_loop(content), age)
-        self._cache.keep(tenant, url, image)
+        self._cache.keep(tenant, name, image)
         return image
 
-    async def _follow(self, url: str) -> tuple[bytes, float]:
+    async def _follow(self, url: str, access: Access | None) -> tuple[bytes, float]:
         """The file's bytes and the seconds that they may be cached, after following redirects."""
-        target = self._checked(parse_url(url))
-        if self._session is None or self._session.closed:
-            self._session = self._session_of()
+        target = parse_url(url)
         for _ in range(self._settings.url_max_redirects + 1):
-            async with self._session.get(target, headers=HEADERS, allow_redirects=False) as response:
+            named = access is not None and self._is_tool(target)
+            self._check(target, named=named)
+            headers = {**HEADERS, **(OF_TOOLS if access is not None else {})}
+            if access is not None and access.authorization and is_of(target, access.origin):
+                headers["Authorization"] = access.authorization
+            session = self._sessions[named].opened()
+            async with session.get(target, headers=headers, allow_redirects=False) as response:
                 if response.status not in REDIRECTS:
                     return await self._read(response), max_age(response.headers.get("Cache-Control", ""))
                 location = response.headers.get("Location", "")
-                target = self._checked(target.join(parse_url(location)))
+                target = target.join(parse_url(location))
         raise BadImage(f"image URL refused: more than {self._settings.url_max_redirects} redirects")
 
-    def _checked(self, url: URL) -> URL:
-        """Check the text of a URL; its addresses are checked at the connection. Raises BadImage."""
+    def _is_tool(self, url: URL) -> bool:
+        return any(is_of(url, origin) for origin in self._tools)
+
+    def _check(self, url: URL, *, named: bool) -> None:
+        """Check the text of a URL; its addresses are checked at the connection. named: the operator has named its
+        server. Raises BadImage."""
+        if url.user is not None or url.password is not None:
+            raise BadImage("image URL refused: it holds a user name or password")
+        if named:
+            return
         if url.scheme not in self._schemes:
             raise BadImage(
                 f"image URL refused: it must begin with {' or '.join(f'{s}://' for s in self._schemes)}"
@@ -132,9 +175,6 @@ class ImageFetcher:
         if (allowed := self._settings.url_ports) and url.port not in allowed:
             ports = " or ".join(map(str, allowed))
             raise BadImage(f"image URL refused: its port must be {ports}")
-        if url.user is not None or url.password is not None:
-            raise BadImage("image URL refused: it holds a user name or password")
-        return url
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         if response.status != 200:
@@ -155,6 +195,31 @@ class ImageFetcher:
             if len(content) > limit:
                 raise too_large
         return bytes(content)
+
+
+class _Session:
+    """A client session that opens at its first use."""
+
+    def __init__(self, make: Callable[[], aiohttp.ClientSession]) -> None:
+        self._make = make
+        self._session: aiohttp.ClientSession | None = None
+
+    def opened(self) -> aiohttp.ClientSession:
+        """The session, open."""
+        if self._session is None or self._session.closed:
+            self._session = self._make()
+        return self._session
+
+    async def close(self) -> None:
+        """Close it, if it is open."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def is_of(url: URL, origin: URL) -> bool:
+    """Whether a URL has this scheme, host and port."""
+    return (url.scheme, url.host, url.port) == (origin.scheme, origin.host, origin.port)
 
 
 def parse_url(text: str) -> URL:

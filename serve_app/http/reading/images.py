@@ -13,7 +13,7 @@ import pybase64
 from deployments.protocol import ImageFile, Overloaded
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES, content_digest_off_loop
-from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.reading.fetch import Access, ImageFetcher
 from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.url_cache import FetchedImage
 
@@ -78,10 +78,11 @@ class Base64Image:
 class UrlImage:
     """An image file at a URL. Reading it raises BadImage if it cannot be fetched."""
 
-    def __init__(self, fetcher: ImageFetcher, tenant: str, url: str) -> None:
+    def __init__(self, fetcher: ImageFetcher, tenant: str, url: str, access: Access | None = None) -> None:
         self._fetcher = fetcher
         self._tenant = tenant
         self._url = url
+        self._access = access
         self._image: FetchedImage | None = None
         self._error: Exception | None = None
 
@@ -104,7 +105,7 @@ class UrlImage:
         if self._error is not None:
             raise self._error
         if self._image is None:
-            self._image = await self._fetcher.fetch(self._tenant, self._url)
+            self._image = await self._fetcher.fetch(self._tenant, self._url, self._access)
         return self._image
 
 

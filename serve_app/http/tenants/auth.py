@@ -5,9 +5,11 @@ key found decides. Without a configured key file the server is open, and all cli
 file cannot be read, every request is refused.
 """
 
+import binascii
 import hmac
 import logging
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,3 +131,14 @@ def bearer_key(authorization: str | None) -> str | None:
     """The key of an `Authorization` header with the Bearer scheme, or None."""
     scheme, _, key = (authorization or "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+def password_key(authorization: str | None) -> str | None:
+    """The password of an `Authorization` header with the Basic scheme, or None."""
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return b64decode(encoded.strip(), validate=True).decode().partition(":")[2] or None
+    except (binascii.Error, UnicodeDecodeError):
+        return None

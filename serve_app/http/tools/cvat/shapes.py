@@ -1,0 +1,48 @@
+"""Masks as CVAT's server reads them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3_engine.rle import from_rle
+from sam3_engine.types import Instance
+from serve_app.http.tools.outlines import outlines
+
+
+def interaction(instance: Instance) -> dict[str, Any]:
+    """The answer of an interactor (version 2): a mask (in the format `rle`) of the whole image."""
+    mask = from_rle(instance.masks)
+    # Decoded column by column; the JSON writer reads rows.
+    return {"points": _largest(mask).tolist(), "mask": np.ascontiguousarray(mask, dtype=np.uint8)}
+
+
+def detected(label: str, instance: Instance) -> dict[str, Any]:
+    """An instance in the answer of a detector: the mask's box alone."""
+    left, top, right, bottom = (int(side) for side in instance.box)  # right and bottom are exclusive
+    mask = from_rle(instance.masks)
+    crop = mask[top:bottom, left:right].astype(np.uint8).ravel()
+    box = np.array([left, top, right - 1, bottom - 1])
+    return {
+        "label": label,
+        "type": "mask",
+        "confidence": f"{instance.score:.4f}",
+        "points": _polygon(mask, instance).ravel().tolist(),
+        "mask": np.concatenate([crop.astype(np.int32), box.astype(np.int32)]),
+        "attributes": [],
+    }
+
+
+def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """[N, 2], the outline of the largest part; [0, 2] for a mask that has no area."""
+    found = outlines(mask)
+    return found[0] if found else np.zeros((0, 2))
+
+
+def _polygon(mask: npt.NDArray[np.bool_], instance: Instance) -> npt.NDArray[np.float64]:
+    """CVAT refuses polygons of fewer than three points: a mask without area gets its box."""
+    found = _largest(mask)
+    if len(found):
+        return found
+    left, top, right, bottom = instance.box
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])

@@ -1,0 +1,180 @@
+"""The routes of an ML backend, below `/label-studio`: the URL to type into Label Studio's settings."""
+
+import asyncio
+import logging
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+
+from serve_app.http.around.exchange import exchange_of
+from serve_app.http.caller import prober_of, tenant_of
+from serve_app.http.context import context_of
+from serve_app.http.sam3.examples import IMAGE
+from serve_app.http.sam3.masks import dump
+from serve_app.http.tools.asking import read_asking
+from serve_app.http.tools.documented import documented
+from serve_app.http.tools.label_studio.brush import without_masks
+from serve_app.http.tools.label_studio.predict import predict, prediction
+from serve_app.http.tools.label_studio.schemas import (
+    LabelStudioError,
+    LabelStudioHealth,
+    LabelStudioModelVersion,
+    LabelStudioPredict,
+    LabelStudioPredictions,
+    LabelStudioReceived,
+    LabelStudioSetup,
+    LabelStudioVersions,
+)
+from serve_app.http.tools.label_studio.tasks import Projects, server_of
+from serve_app.http.tools.route import tool_router
+
+logger = logging.getLogger(__name__)
+
+HEALTH_S = 0.7
+"""Label Studio waits a second."""
+NAME = "sam3-serve"
+CONFIG = """<View>
+  <Image name="image" value="$image"/>
+  <BrushLabels name="mask" toName="image"><Label value="Circle" sam3_phrase="red circle"/></BrushLabels>
+  <KeyPointLabels name="click" toName="image" smart="true"><Label value="Circle"/></KeyPointLabels>
+</View>"""
+_TASK = {"id": 1, "data": {"image": f"data:image/png;base64,{IMAGE['value']}"}}
+_CLICK = {
+    "type": "keypointlabels",
+    "from_name": "click",
+    "to_name": "image",
+    "original_width": 96,
+    "original_height": 96,
+    "is_positive": True,
+    "value": {"x": 45.8, "y": 50.0, "width": 0.3, "keypointlabels": ["Circle"]},
+}
+EXAMPLES: dict[str, Any] = {
+    "suggest": {
+        "summary": "Suggestions for tasks",
+        "value": {"tasks": [_TASK], "project": "1.1700000000", "label_config": CONFIG},
+    },
+    "click": {
+        "summary": "A click with a smart tool",
+        "value": {
+            "tasks": [_TASK],
+            "project": "1.1700000000",
+            "label_config": CONFIG,
+            "params": {"context": {"result": [_CLICK]}},
+        },
+    },
+}
+SETUP_EXAMPLES: dict[str, Any] = {
+    "project": {
+        "summary": "A project introduces itself",
+        "value": {
+            "project": "1.1700000000",
+            "schema": CONFIG,
+            "hostname": "https://label-studio.example.com",
+            "access_token": "token",
+        },
+    }
+}
+
+
+def error_form(_status: int, message: str) -> dict[str, Any]:
+    """An error's body."""
+    return {"error": message, "detail": message}
+
+
+router = tool_router("Label Studio", error_form, "/label-studio")
+
+
+def _projects(request: Request) -> Projects:
+    """The projects that this app knows."""
+    state = request.app.state
+    if not hasattr(state, "label_studio_projects"):
+        state.label_studio_projects = Projects()
+    found: Projects = state.label_studio_projects
+    return found
+
+
+def _version(request: Request) -> str:
+    return f"{NAME}/{context_of(request).settings.model}"
+
+
+@router.get(
+    "/health", **documented("Label Studio: whether the model answers", LabelStudioHealth, LabelStudioError)
+)
+async def health(request: Request) -> JSONResponse:
+    """200 where a request sent now would be answered, else 503. A wrong key is 401: Label Studio tells so in words."""
+    prober_of(request, context_of(request).keys)
+    try:
+        async with asyncio.timeout(HEALTH_S):
+            ready = await context_of(request).segmenter().ready()
+    except Exception:
+        logger.exception("request %s: the segmenter cannot be asked", exchange_of(request).timings.request_id)
+        ready = False
+    if not ready:
+        return JSONResponse(error_form(503, "the model is not ready: try again"), 503)
+    return JSONResponse({"status": "UP", "model_class": NAME})
+
+
+@router.get(
+    "/versions", **documented("Label Studio: versions of the model", LabelStudioVersions, LabelStudioError)
+)
+async def versions(request: Request) -> Response:
+    """The model's versions, one."""
+    tenant_of(request, context_of(request).keys)
+    return JSONResponse({"versions": [_version(request)]})
+
+
+@router.post(
+    "/setup",
+    **documented(
+        "Label Studio: a project introduces itself",
+        LabelStudioModelVersion,
+        LabelStudioError,
+        LabelStudioSetup,
+        SETUP_EXAMPLES,
+    ),
+)
+async def setup(request: Request) -> Response:
+    """Remember where the project's images are, and the token for them."""
+    asking = await read_asking(request)
+    fields = asking.fields(LabelStudioSetup)
+    _projects(request).keep(asking.tenant, fields.project, server_of(fields))
+    return JSONResponse({"model_version": _version(request)})
+
+
+@router.post(
+    "/predict",
+    **documented(
+        "Label Studio: regions for tasks",
+        LabelStudioPredictions,
+        LabelStudioError,
+        LabelStudioPredict,
+        EXAMPLES,
+    ),
+)
+async def predictions(request: Request) -> Response:
+    """Regions of each task. Without a context: every instance of every label. With one: of what was drawn.
+
+    Labels are phrases for the model; `sam3_phrase="..."` in a Label gives another. A task whose image cannot be read
+    has no prediction: an empty list.
+    """
+    asking = await read_asking(request, without_masks)
+    fields = asking.fields(LabelStudioPredict)
+    server = _projects(request).server(asking.tenant, fields.project)
+    found = await predict(asking, fields, server)
+    version = _version(request)
+    results = [[] if regions is None else prediction(regions, version) for regions in found]
+    return Response(dump({"results": results, "model_version": version}), media_type="application/json")
+
+
+@router.post(
+    "/webhook",
+    status_code=201,
+    **documented(
+        "Label Studio: a message about a project", LabelStudioReceived, LabelStudioError, success=201
+    ),
+)
+async def webhook(request: Request) -> Response:
+    """Messages, such as that training is wanted, are received and have no effect."""
+    await read_asking(request)
+    return JSONResponse({"status": "received"}, 201)

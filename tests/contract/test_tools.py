@@ -1,0 +1,146 @@
+"""The routes of all annotation tools in the OpenAPI document."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from serve_app.http.tenants import keyfile
+from serve_app.http.tools.rooms import ROUTERS
+from tests.contract.conftest import ServerFactory, own_server
+from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.patience import PATIENCE_S
+from tests.support.scenes import as_json, encoded, scene
+
+# pycocotools.mask.decode knows no numpy 2 yet.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+
+ALL = ",".join(ROUTERS)
+FUNCTIONS = {"click": "sam3-interactor", "labels": "sam3-detector"}
+Operations = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with own_server(tools=ALL, cvat_labels="red circle") as address:
+        yield address
+
+
+def document(url: str) -> dict[str, Any]:
+    found: dict[str, Any] = requests.get(f"{url}/openapi.json", timeout=PATIENCE_S).json()
+    return found
+
+
+def of_tools(described: dict[str, Any]) -> dict[str, Operations]:
+    starts = ("/label-studio/", "/api/function", "/v1/")
+    return {path: methods for path, methods in described["paths"].items() if path.startswith(starts)}
+
+
+def test_every_example_works(url: str) -> None:
+    tried = 0
+    for path, methods in of_tools(document(url)).items():
+        content = methods.get("post", {}).get("requestBody", {}).get("content", {})
+        for name, example in content.get("application/json", {}).get("examples", {}).items():
+            headers = {"x-nuclio-function-name": FUNCTIONS[name]} if "function" in path else None
+            answer = requests.post(url + path, json=example["value"], headers=headers, timeout=PATIENCE_S)
+            assert answer.status_code == 200, (path, name, answer.text)
+            tried += 1
+    assert tried >= 6
+
+
+def test_every_reference_is_defined(url: str) -> None:
+    described = document(url)
+    schemas = described["components"]["schemas"]
+
+    def check(part: Any) -> None:
+        if isinstance(part, dict):
+            if isinstance(reference := part.get("$ref"), str):
+                assert reference.removeprefix("#/components/schemas/") in schemas
+            for value in part.values():
+                check(value)
+        elif isinstance(part, list):
+            for value in part:
+                check(value)
+
+    check(described)
+
+
+def test_every_route_has_a_tag_and_its_tools_form_of_errors(url: str) -> None:
+    forms = {"Label Studio": "LabelStudioError", "CVAT": "CvatError", "X-AnyLabeling": "XAnyLabelingError"}
+    for methods in of_tools(document(url)).values():
+        for operation in methods.values():
+            (tag,) = operation["tags"]
+            for status in ("400", "401", "422", "503"):
+                schema = operation["responses"][status]["content"]["application/json"]["schema"]
+                assert schema["$ref"].endswith(f"/{forms[tag]}")
+
+
+def test_with_keys_every_route_needs_one(tmp_path: Any, start_server: ServerFactory) -> None:
+    key_file = tmp_path / "keys.json"
+    keyfile.add(key_file, "acme")
+    with start_server(tools=ALL, api_keys_file=key_file) as address:
+        described = document(address)
+        for path, methods in of_tools(described).items():
+            for method, operation in methods.items():
+                answer = requests.request(
+                    method, address + path.format(name="x"), json={}, timeout=PATIENCE_S
+                )
+                assert answer.status_code == 401
+                named = {name for scheme in operation["security"] for name in scheme}
+                assert named == {"ApiKeyQuery", "Bearer", "BasicPassword", "TokenHeader"}
+                assert named == set(described["components"]["securitySchemes"])
+
+
+def test_a_file_is_encoded_once_whichever_tools_send_it(start_server: ServerFactory) -> None:
+    segmenter, content = FakeSegmenter(), as_json(encoded(scene()))["value"]
+    image = f"data:image/png;base64,{content}"
+    click = {"points": [{"x": 230, "y": 70, "positive": True}]}
+    with start_server(segmenter, tools=ALL) as address:
+        asked: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+            ("/sam3/visual_segment", {"image": {"type": "base64", "value": content}, "prompts": click}, {}),
+            (
+                "/api/function_invocations",
+                {"image": content, "pos_points": [[230, 70]]},
+                {"x-nuclio-function-name": "sam3-interactor"},
+            ),
+            (
+                "/v1/predict",
+                {
+                    "model": "segment_anything_3_clicks",
+                    "image": image,
+                    "params": {"marks": [{"type": "point", "data": [230, 70], "label": 1}]},
+                },
+                {},
+            ),
+            (
+                "/label-studio/predict",
+                {
+                    "tasks": [{"id": 1, "data": {"image": image}}],
+                    "label_config": '<View><Image name="i" value="$image"/><BrushLabels name="b" toName="i">'
+                    '<Label value="blue"/></BrushLabels></View>',
+                },
+                {},
+            ),
+        ]
+        for number, (path, body, headers) in enumerate(asked):
+            answer = requests.post(address + path, json=body, headers=headers, timeout=PATIENCE_S)
+            assert answer.status_code == 200, answer.text
+            assert f"cache;desc={'hit' if number else 'miss'}" in answer.headers["server-timing"]
+    assert segmenter.encoded == 1
+
+
+def test_a_name_that_is_no_tool_is_refused_at_the_start(start_server: ServerFactory) -> None:
+    with pytest.raises(ValueError, match="tools"), start_server(tools="label-studio,vott"):
+        pass
+
+
+@pytest.mark.parametrize("origin", ["labels:8080", "ftp://labels", "http://labels/path", "http://a@labels"])
+def test_an_origin_is_a_scheme_a_host_and_a_port(start_server: ServerFactory, origin: str) -> None:
+    with (
+        pytest.raises(ValueError, match="tool_origins"),
+        start_server(tools="label-studio", tool_origins=origin),
+    ):
+        pass

@@ -1,0 +1,101 @@
+"""CVAT's own drivers around our functions, run by the Python of an environment with cvat-sdk and cvat-cli.
+
+    python -m tests.support.cvat_driver [URL KEY]
+
+Only CVAT's server is played: the task's picture is a file, and the annotations that would be uploaded are looked at.
+Prints the IoU of each mask with what was drawn, as JSON.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cvat_sdk.auto_annotation as cvataa
+import cvat_sdk.auto_annotation.driver as driver
+import numpy as np
+import numpy.typing as npt
+from cvat_cli._internal import agent_driver_interaction as agent
+from cvat_cli._internal.common import FunctionLoader
+from cvat_sdk import models
+from cvat_sdk.masks import decode_mask
+
+from tests.support.scenes import COLOURS, HEIGHT, SQUARE, WIDTH, scene
+
+LABELS = "ball=red circle,blue square"
+
+
+def load(kind: str, **parameters: str) -> Any:
+    """A function as `--function-module` and `-p` load it."""
+    module = f"serve_app.hooks.cvat_{kind}"
+    return FunctionLoader(function_module=module, function_file=None, function_parameters=parameters).load()
+
+
+def annotated(function: cvataa.DetectionFunction, **options: Any) -> list[Any]:
+    """The shapes that `cvat-cli task auto-annotate` would upload."""
+    labels = [
+        SimpleNamespace(id=70 + number, name=name, type="any", attributes=[], sublabels=[])
+        for number, name in enumerate(("ball", "blue square"))
+    ]
+    sample = SimpleNamespace(frame_name="scene.png", frame_index=4, media=SimpleNamespace(load_image=scene))
+    uploaded: list[models.PatchedLabeledDataRequest] = []
+    api = SimpleNamespace(
+        partial_update_annotations=lambda *_, patched_labeled_data_request: uploaded.append(
+            patched_labeled_data_request
+        )
+    )
+    client: Any = SimpleNamespace(logger=logging.getLogger("cvat"), tasks=SimpleNamespace(api=api))
+    dataset = SimpleNamespace(labels=labels, samples=[sample])
+    driver.TaskDataset = lambda *_, **__: dataset
+    driver.annotate_task(client, 1, function, **options)
+    shapes = list(uploaded[0].shapes)
+    assert all(shape.frame == 4 for shape in shapes)
+    return shapes
+
+
+def truth(colour: str) -> npt.NDArray[np.bool_]:
+    return np.asarray((np.asarray(scene()) == COLOURS[colour]).all(axis=2))
+
+
+def iou(points: list[float], drawn: npt.NDArray[np.bool_]) -> float:
+    mask = decode_mask(points, image_width=WIDTH, image_height=HEIGHT)
+    return float((mask & drawn).sum() / (mask | drawn).sum())
+
+
+def main(*where: str) -> dict[str, Any]:
+    """What the drivers make of both functions."""
+    given = dict(zip(("url", "key"), where, strict=False))
+    detection = load("detection", labels=LABELS, **given)
+    masks = annotated(detection)
+    squares = [shape for shape in masks if shape.label_id == 71]
+    polygons = annotated(detection, conv_mask_to_poly=True)
+    strict = annotated(detection, conf_threshold=1.0)
+
+    interaction = load("interaction", **given)
+    centre = ((SQUARE[0] + SQUARE[2]) / 2, (SQUARE[1] + SQUARE[3]) / 2)
+    prompts = agent._InteractionPromptsImpl(
+        pos_points=(centre,), neg_points=((5.0, 5.0),), bounding_box=((190.0, 30.0), (270.0, 110.0))
+    )
+    agent.AgentInteractionFunctionDriver.init_worker(None)
+    agent.worker_current_function = lambda: interaction  # the executor's process has one
+    (first,) = agent._worker_job_interact("key", scene(), prompts)
+    (again,) = agent._worker_job_interact_from_cache("key", prompts) or []
+    return {
+        "fields": agent.AgentInteractionFunctionDriver.get_remote_function_fields(interaction.spec),
+        "labels": sorted(shape.label_id for shape in masks),
+        "types": sorted(
+            {shape.type.value if hasattr(shape.type, "value") else shape.type for shape in masks}
+        ),
+        "square": iou(squares[0].points, truth("blue")),
+        "polygons": [len(shape.points) for shape in polygons],
+        "strict": len(strict),
+        "click": iou(first.points, truth("blue")),
+        "same": list(first.points) == list(again.points),
+    }
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    print(json.dumps(main(*sys.argv[1:])))

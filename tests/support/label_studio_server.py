@@ -1,0 +1,131 @@
+"""A real Label Studio, from PyPI in an environment of its own, on SQLite, and its API."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from serve_app.cli.addresses import free_ports
+from tests.support.patience import PATIENCE_S
+
+VERSION = "1.23.2"
+ENVIRONMENT = "LABEL_STUDIO_VENV"
+"""Names an environment that has Label Studio already, for repetitions."""
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+START_S = 300.0
+
+
+class LabelStudio:
+    """Its API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, method: str, path: str, **options: Any) -> Any:
+        """The JSON of a request that must succeed."""
+        headers = {"Authorization": f"Token {TOKEN}"}
+        answer = requests.request(
+            method, self.url + path, headers=headers, timeout=PATIENCE_S * 10, **options
+        )
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
+        return answer.json() if answer.content else None
+
+    def project(self, label_config: str, pictures: dict[str, bytes]) -> tuple[int, dict[str, int]]:
+        """A project with uploaded images: its id, and the id of each image's task by its file's name."""
+        body = {"title": "shapes", "label_config": label_config}
+        project = self.ask("POST", "/api/projects", json=body)["id"]
+        for name, content in pictures.items():
+            self.ask("POST", f"/api/projects/{project}/import", files={name: (name, content, "image/png")})
+        tasks = self.ask("GET", f"/api/tasks?project={project}&fields=all&page_size=100")["tasks"]
+        found = {
+            name: task["id"] for name in pictures for task in tasks if task["data"]["image"].endswith(name)
+        }
+        assert len(found) == len(pictures), tasks
+        return project, found
+
+    def connect(self, project: int, url: str, **options: Any) -> int:
+        """Add an ML backend to a project: its id."""
+        body = {"url": url, "project": project, "title": "SAM 3", "is_interactive": True, **options}
+        backend: int = self.ask("POST", "/api/ml", json=body)["id"]
+        return backend
+
+    def suggest(self, project: int) -> None:
+        """Get predictions of all tasks, as the data manager's action does."""
+        body = {"selectedItems": {"all": True, "excluded": []}, "project": str(project)}
+        self.ask("POST", f"/api/dm/actions?id=retrieve_tasks_predictions&project={project}", json=body)
+
+    def predictions(self, task: int) -> list[dict[str, Any]]:
+        """The predictions that it keeps of a task."""
+        found: list[dict[str, Any]] = self.ask("GET", f"/api/predictions?task={task}")
+        return found
+
+    def draw(self, backend: int, task: int, *drawn: dict[str, Any]) -> Any:
+        """What a smart tool sends: the answer's data. Asserts that there is no error."""
+        body = {"task": task, "context": {"result": list(drawn)}}
+        answer = self.ask("POST", f"/api/ml/{backend}/interactive-annotating", json=body)
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+
+def installed(folder: Path) -> Path:
+    """The programs of an environment with Label Studio."""
+    if given := os.environ.get(ENVIRONMENT):
+        return Path(given) / "bin"
+    for words in (["-m", "venv", "env"], ["-m", "pip", "install", "--quiet", f"label-studio=={VERSION}"]):
+        python = sys.executable if "venv" in words else str(folder / "env/bin/python")
+        done = subprocess.run([python, *words], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+    return folder / "env/bin"
+
+
+@contextmanager
+def label_studio(folder: Path) -> Iterator[LabelStudio]:
+    """Start Label Studio, which may call servers of this machine, and stop it."""
+    port = free_ports(1)[0]
+    url = f"http://127.0.0.1:{port}"
+    outside = ("PYTHON", "VIRTUAL_ENV", "DJANGO", "SAM3_", "LABEL_STUDIO")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(outside)},
+        "LABEL_STUDIO_BASE_DATA_DIR": str(folder / "data"),
+        "LABEL_STUDIO_HOST": url,
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "ML_BLOCK_LOCAL_IP": "false",
+        "SSRF_PROTECTION_ENABLED": "false",
+        "COLLECT_ANALYTICS": "false",
+        "LATEST_VERSION_CHECK": "false",
+    }
+    options = ["--no-browser", "--port", str(port), "--username", "a@example.com", "--password", "password-1"]
+    with (folder / "label-studio.txt").open("w") as output:
+        process = psutil.Popen(
+            [installed(folder) / "label-studio", "start", *options, "--user-token", TOKEN],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait(process, url, folder / "label-studio.txt")
+            yield LabelStudio(url)
+        finally:
+            for each in [*process.children(recursive=True), process]:
+                each.terminate()
+            process.wait(PATIENCE_S)
+
+
+def _wait(process: psutil.Popen, url: str, output: Path) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        assert process.poll() is None, output.read_text()[-4000:]
+        try:
+            if requests.get(f"{url}/health", timeout=5).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.5)
+    raise AssertionError(output.read_text()[-4000:])

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from deployments.config import HedgeConfig
 from deployments.hedging.pace import Budget, Pace
-from deployments.hedging.replicas import TRIAL_S, Replicas, Route
 from deployments.observe.metrics import NAMES, Metrics
+from deployments.ray.replicas import TRIAL_S, Replicas, Route
 
 T = TypeVar("T")
 Ask = Callable[[str], Coroutine[Any, Any, T]]

@@ -10,12 +10,12 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import HedgeConfig
 from deployments.hedging.hedges import Hedges
-from deployments.hedging.replicas import replicas_of
 from deployments.keys import affinity
 from deployments.messages import PromptJob, Reply
 from deployments.observe.metrics import Metrics
 from deployments.protocol import Overloaded
 from deployments.ray.calls import call, call_all
+from deployments.ray.replicas import replicas_of
 
 READY_TIMEOUT_S = 2.0
 BROADCAST_S = 10.0

@@ -13,13 +13,13 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import ENCODER, HedgeConfig
 from deployments.hedging.hedges import Hedges
-from deployments.hedging.replicas import replicas_of
 from deployments.messages import OtherModel, PixelsLost, Source, Square
 from deployments.observe import tracing
 from deployments.observe.metrics import Metrics
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.protocol import DeadlineExceeded
 from deployments.ray.objects import by_reference, reference_of, settled
+from deployments.ray.replicas import replicas_of
 
 CONNECT_S = 1.0
 """Between two looks for encoders that are not deployed yet."""

@@ -4,18 +4,19 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from ray.serve._private.request_router import PowerOfTwoChoicesRequestRouter, RequestRouter
+from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
+from ray.serve._private.request_router.request_router import RequestRouter
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 
-from deployments.hedging.replicas import key_of, replicas_of
 from deployments.ray import ring
+from deployments.ray.replicas import key_of, replicas_of
 
 ROUTER = "deployments.ray.router.AffinityRouter"
 LOAD_ROUTER = "deployments.ray.router.LoadRouter"
 
 
 class _PassesOver(RequestRouter):
-    """Passes over replicas that `deployments.hedging` says a call may not go to, and tells it where each call goes."""
+    """Passes over replicas that a call may not go to (`deployments.ray.replicas`), and notes where each call goes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -28,7 +29,8 @@ class _PassesOver(RequestRouter):
 
     async def choose_replicas(self, candidate_replicas: Any, pending_request: Any = None) -> Any:
         """Called by Serve each time that it looks for a replica."""
-        ranks = await super().choose_replicas(candidate_replicas, pending_request)
+        # The class beside this one has it.
+        ranks: Any = await super().choose_replicas(candidate_replicas, pending_request)  # type: ignore[safe-super]
         allowed = self._seen.allowed(pending_request.metadata.session_id) if pending_request else None
         if allowed is None:
             return ranks
@@ -58,7 +60,7 @@ class AffinityRouter(_PassesOver, ConsistentHashRouter):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        super().__init__(*args, **kwargs)
         self._pending_by_call: dict[int, Any] = {}
 
     def _add_pending_request_to_indices(self, pending_request: Any) -> None:

@@ -74,7 +74,7 @@ def iou(shape: dict[str, Any], truth: npt.NDArray[np.bool_]) -> float:
 
 
 PIXELS = np.asarray(scene())
-RED, BLUE = ((colour == PIXELS).all(axis=2) for colour in ((214, 40, 40), (40, 80, 210)))
+RED, BLUE = (np.all(np.array(colour) == PIXELS, axis=2) for colour in ((214, 40, 40), (40, 80, 210)))
 FIRST = RED & (np.arange(HEIGHT)[:, None] < 130)
 
 

@@ -190,7 +190,11 @@ def test_a_node_has_the_agents_ports_that_were_chosen(server: ServerProcess) -> 
 
 def test_every_worker_is_a_copy_of_the_template(server: ServerProcess) -> None:
     (template,) = server.named("worker_template.template")
-    workers = [*server.named("ServeReplica:sam3:"), *server.named("ServeController"), *server.named("ProxyActor")]
+    workers = [
+        *server.named("ServeReplica:sam3:"),
+        *server.named("ServeController"),
+        *server.named("ProxyActor"),
+    ]
     assert len(workers) >= 5
     assert {worker.ppid() for worker in workers} == {template.pid}
 

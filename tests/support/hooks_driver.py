@@ -51,6 +51,7 @@ def main(*where: str) -> dict[str, Any]:
         perform_standard_pred=False,
         verbose=0,
     )
+    assert found.class_id is not None
     return {
         "predicted": sorted(found.class_id.tolist()),
         "classes": classes,

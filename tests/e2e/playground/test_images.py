@@ -10,7 +10,7 @@ from playwright.sync_api import Route
 from harness.waiting import wait_until
 from serve_app.http.app import create_app
 from serve_app.http.reading.digest import content_digest_off_loop
-from serve_app.http.reading.fetch import ImageFetcher
+from serve_app.http.reading.fetch import Access, ImageFetcher
 from serve_app.http.reading.url_cache import FetchedImage
 from serve_app.settings import Settings
 from tests.e2e.playground.conftest import UNTIL_CANCELLED_S, Opener
@@ -108,7 +108,7 @@ def test_only_the_last_of_two_images_counts(playground: Playground, fake: FakeSe
 class Fetcher(ImageFetcher):
     """Stands for the server's way to the Internet."""
 
-    async def fetch(self, tenant: str, url: str) -> FetchedImage:
+    async def fetch(self, tenant: str, url: str, access: Access | None = None) -> FetchedImage:
         assert url == LINK
         content = encoded(scene())
         return FetchedImage(content, await content_digest_off_loop(content))

@@ -8,9 +8,9 @@ import pytest
 from deployments.config import HedgeConfig
 from deployments.hedging import hedges as module
 from deployments.hedging.hedges import Hedges
-from deployments.hedging.pace import MOST_TOKENS
-from deployments.hedging.replicas import Replicas
+from deployments.hedging.pace import MOST_TOKENS, Pace
 from deployments.observe.metrics import LocalMetrics
+from deployments.ray.replicas import Replicas
 
 AFTER_S = 0.01
 WON, LOST = (f'sam3_hedges_total{{outcome="{outcome}",part="decoder"}}' for outcome in ("won", "lost"))
@@ -59,7 +59,7 @@ class Deployment:
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pace is known from the start."""
-    monkeypatch.setattr(module.Pace, "patience_s", lambda *_: AFTER_S)
+    monkeypatch.setattr(Pace, "patience_s", lambda *_: AFTER_S)
     monkeypatch.setattr(module, "TRIAL_S", AFTER_S)
 
 

@@ -8,12 +8,12 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import HedgeConfig
-from deployments.hedging.replicas import key_of
 from deployments.ingress.decoders import ServeDecoders, kind
 from deployments.keys import affinity
 from deployments.messages import Answered, NeedImage, PromptJob, Warm
 from deployments.observe.metrics import LocalMetrics
 from deployments.protocol import ConceptRequest, Overloaded, VisualRequest
+from deployments.ray.replicas import key_of
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 JOB = PromptJob("t", "pet", None)

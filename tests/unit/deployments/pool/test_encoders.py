@@ -9,13 +9,14 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from deployments.config import ENCODER, HedgeConfig
-from deployments.hedging import hedges, replicas
+from deployments.hedging.pace import Pace
 from deployments.messages import OtherModel, PixelsLost, Source
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool import encoders as module
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.encoders import Encoders
 from deployments.protocol import DeadlineExceeded
+from deployments.ray import replicas
 from sam3_engine.types import ImageSize
 
 IMAGE = Source(b"file", model="m", size=ImageSize(3, 4), deadline=None)
@@ -147,7 +148,7 @@ async def test_encoders_that_are_not_deployed_yet_are_looked_for_again(handles: 
 async def test_an_encode_that_takes_far_too_long_is_sent_to_another_encoder(
     handles: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hedges.Pace, "patience_s", lambda *_: 0.01)
+    monkeypatch.setattr(Pace, "patience_s", lambda *_: 0.01)
     seen = replicas.Replicas()
     seen.update("ab")
     monkeypatch.setattr(module, "replicas_of", lambda app, name: {("sam3", ENCODER): seen}[app, name])

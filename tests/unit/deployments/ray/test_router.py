@@ -6,7 +6,7 @@ import pytest
 from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID, RequestMetadata
 from ray.serve._private.request_router.common import PendingRequest
 
-from deployments.hedging.replicas import Replicas
+from deployments.ray.replicas import Replicas
 from deployments.ray.router import LOAD_ROUTER, ROUTER, AffinityRouter, LoadRouter
 
 
@@ -30,6 +30,7 @@ class Replica:
     ongoing: int = 0
     max_ongoing_requests: int = 1
     replica_id: ReplicaID = field(init=False)
+    multiplexed_model_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.replica_id = ReplicaID(self.name, DEPLOYMENT)
@@ -112,7 +113,7 @@ async def chosen(made: AffinityRouter | LoadRouter, key: str, *replicas: Replica
     """The replica that a request goes to."""
     made.update_replicas(cast("Any", replicas))
     asked = PendingRequest([], {}, RequestMetadata("id", "internal id", session_id=key))
-    return (await made._choose_replica_for_request(asked)).replica_id.unique_id
+    return str((await made._choose_replica_for_request(asked)).replica_id.unique_id)
 
 
 async def test_a_replica_that_is_full_passes_its_requests_on_for_as_long_as_it_is() -> None:

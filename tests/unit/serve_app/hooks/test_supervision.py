@@ -1,6 +1,7 @@
 """Detections for supervision, in its own types."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
 import cv2
@@ -22,8 +23,8 @@ class ByColour(Model):
         self.sizes: list[tuple[int, int]] = []
 
     def concepts(self, content: bytes, phrases: Sequence[str], threshold: float = 0.5) -> list[list[Found]]:
-        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-        self.sizes.append(pixels.shape[:2])
+        pixels = np.asarray(Image.open(BytesIO(content)).convert("RGB"))
+        self.sizes.append((pixels.shape[0], pixels.shape[1]))
         return [self._parts(pixels, COLOURS.get(phrase)) for phrase in phrases]
 
     def _parts(self, pixels: Any, colour: Any) -> list[Found]:
@@ -39,7 +40,7 @@ def test_classes_are_the_phrases(as_array: bool) -> None:
     found = detect(ByColour(), picture, PHRASES)
     assert found.class_id is not None
     assert found.class_id.tolist() == [0, 0, 2]
-    assert found.data["class_name"].tolist() == ["red", "red", "blue"]
+    assert [*found.data["class_name"]] == ["red", "red", "blue"]
     assert found.xyxy[2].tolist() == [190, 30, 270, 110]
     assert found.mask is not None
     assert found.mask.shape == (3, 256, 320)

@@ -3,7 +3,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from deployments.hedging.replicas import TRIAL_S, Replicas, Route, key_of, replicas_of
+from deployments.ray.replicas import TRIAL_S, Replicas, Route, key_of, replicas_of
 
 
 @pytest.fixture

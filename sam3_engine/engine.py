@@ -230,11 +230,14 @@ class Engine:
         return pack(features, self.embedding_version, self.precision.embedding)
 
     def expand(self, embedding: Embedding) -> Features:
-        """The embedding's features on the device, ready for prompts. Raises StaleEmbedding."""
+        """The embedding's features on the device, ready for prompts. Raises StaleEmbedding and DeviceFull."""
+        return in_halves(self._expand, [embedding], self.on_out_of_memory)[0]
+
+    def _expand(self, embeddings: Sequence[Embedding]) -> list[Features]:
         with torch.inference_mode():
-            features = unpack(embedding, self.embedding_version, self.device)
+            found = [unpack(one, self.embedding_version, self.device) for one in embeddings]
             # Without autocast, layers and what they are given must have one format.
-            return features.float() if self.precision.decoders == torch.float32 else features
+            return [one.float() for one in found] if self.precision.decoders == torch.float32 else found
 
     def segment_concepts(self, items: Sequence[ConceptItem]) -> list[list[ConceptDetections]]:
         """All instances of each prompt's concept: per item a list with one entry per prompt.

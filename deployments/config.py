@@ -22,6 +22,8 @@ class EngineConfig:
     dtype: str
     compile: bool
     threads: int | None
+    gpu_share: float = 0.0
+    """Part of its GPU that this process may use."""
     compile_cache: str | None = None
     """Folder of compiled code; None: torch's own."""
 
@@ -103,6 +105,5 @@ class DecoderConfig:
     batch_size: int
     batch_wait_s: float
     hot_bytes: int | None
-    """None: half of this replica's share of its GPU, 1 GiB on a CPU."""
-    gpu_share: float
+    """None: what weights and work leave of this replica's share of its GPU; 1 GiB on a CPU."""
     get_timeout_s: float

@@ -105,7 +105,6 @@ def costs_of(phases: dict[str, Phase]) -> Costs:
         concept_s=concept_s,
         embedding_bytes=trunk + clicks,
         hot_bytes=trunk + clicks + concepts,
-        model_bytes=40_000_000,
         image_bytes=len(image(0)),
         idle_ingress=idle_cores(phases, *INGRESS),
         idle_model=idle_cores(phases, *ENCODER, *DECODER) / 2,

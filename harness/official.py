@@ -39,7 +39,7 @@ class Official:
         self._predictor._bb_feat_sizes = [(spec.grid * scale,) * 2 for scale in (4, 2, 1)]
 
     def _inference(self) -> AbstractContextManager[None]:
-        return self.engine._inference()
+        return self.engine._inference(self.engine.precision.trunk)
 
     def set_image(self, image: Image.Image) -> dict[str, Any]:
         """Encode an image; returns the state for its prompts, which holds both feature pyramids."""

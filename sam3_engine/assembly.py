@@ -1,4 +1,4 @@
-"""Build SAM 3 at any size from the `sam3` package's own classes, on any device.
+"""Build SAM 3 at any size from the `sam3` package's own classes, whole or the part that one process needs.
 
 `sam3.model_builder` builds the official size on CUDA only: it precomputes position encodings and box coordinates on
 "cuda". Both are caches that fill themselves at first use, so leaving those arguments out changes no value and no key
@@ -8,6 +8,7 @@ of the state dict.
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from sam3.model.decoder import (
     TransformerDecoder,
     TransformerDecoderLayer,
@@ -29,6 +30,7 @@ from sam3.sam.transformer import RoPEAttention, TwoWayTransformer
 from torch import nn
 
 from sam3_engine.geometry import GeometryEncoder
+from sam3_engine.roles import Role, keep_parts
 from sam3_engine.spec import ModelSpec
 from sam3_engine.tokens import Tokenizer
 
@@ -41,14 +43,31 @@ class InteractiveHead(nn.Module):
         self.model = model
 
 
-def build_model(spec: ModelSpec, *, interactive: bool = True) -> Sam3Image:
+class NoTrunk(nn.Module):
+    """Stands where a decoder's image trunk would be: the package's neck asks the trunk for its width."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.channel_list = [spec.vit_dim]
+
+
+def build_model(
+    spec: ModelSpec, role: Role = "all", *, interactive: bool = True, video: bool = False
+) -> Sam3Image:
     """Assemble the model with random weights, in eval mode, on the current default device.
 
-    The state dict is that of `build_sam3_image_model(enable_inst_interactivity=interactive)` key for key when `spec`
-    is `SAM3`.
+    The parts that `role` does not need are left out (see `sam3_engine.roles`), and so are those that only video
+    needs, unless `video`. With `video`, the state dict of role "all" is that of
+    `build_sam3_image_model(enable_inst_interactivity=interactive)` key for key when `spec` is `SAM3`. An encoder or a
+    decoder needs `interactive`.
     """
+    trunk = NoTrunk(spec) if role == "decoder" else build_trunk(spec)
     model = Sam3Image(
-        backbone=SAM3VLBackbone(visual=_vision(spec, interactive), text=_text(spec), scalp=1),
+        backbone=SAM3VLBackbone(
+            visual=_neck(spec, trunk, interactive),
+            text=None if role == "encoder" else _text(spec),
+            scalp=1,
+        ),
         transformer=TransformerWrapper(_encoder(spec), _decoder(spec), d_model=spec.d_model),
         input_geometry_encoder=_geometry(spec),
         segmentation_head=_segmentation(spec),
@@ -60,6 +79,7 @@ def build_model(spec: ModelSpec, *, interactive: bool = True) -> Sam3Image:
         inst_interactive_predictor=InteractiveHead(_tracker(spec)) if interactive else None,
         matcher=None,
     )
+    keep_parts(model, role, video=video)
     return model.eval()
 
 
@@ -80,8 +100,12 @@ def _position_encoding(features: int) -> PositionEmbeddingSine:
     return PositionEmbeddingSine(num_pos_feats=features, normalize=True, scale=None, temperature=10000)
 
 
-def _vision(spec: ModelSpec, interactive: bool) -> Sam3DualViTDetNeck:
-    trunk = ViT(
+def build_trunk(spec: ModelSpec) -> nn.Module:
+    """The image trunk: pixels float [B, 3, S, S] to a list whose last element is [B, vit_dim, g, g].
+
+    `channel_list` holds its width; its state dict has the names of the package's ViT.
+    """
+    return ViT(
         img_size=spec.image_size,
         pretrain_img_size=spec.pretrain_image_size,
         patch_size=spec.patch_size,
@@ -106,6 +130,9 @@ def _vision(spec: ModelSpec, interactive: bool) -> Sam3DualViTDetNeck:
         return_interm_layers=False,
         bias_patch_embed=False,
     )
+
+
+def _neck(spec: ModelSpec, trunk: nn.Module, interactive: bool) -> Sam3DualViTDetNeck:
     return Sam3DualViTDetNeck(
         position_encoding=_position_encoding(spec.d_model),
         d_model=spec.d_model,
@@ -123,6 +150,9 @@ def _text(spec: ModelSpec) -> VETextEncoder:
         heads=spec.text_heads,
         layers=spec.text_layers,
     )
+    # The package derives its mask from an empty tensor, which has no values in a model that is built without them.
+    length = encoder.context_length
+    encoder.encoder.attn_mask = torch.full((length, length), -torch.inf).triu(1)
     # The package leaves these two uninitialised; random weights must at least be finite.
     nn.init.normal_(encoder.encoder.positional_embedding, std=0.01)
     nn.init.normal_(encoder.encoder.text_projection, std=spec.text_dim**-0.5)
@@ -250,7 +280,8 @@ def _convnext_block(dim: int) -> CXBlock:
 def _tracker(spec: ModelSpec) -> Sam3TrackerBase:
     """The tracker, of which images use the prompt encoder and the mask decoder.
 
-    Its memory encoder and memory attention serve video; they are here so that the official checkpoint loads whole.
+    Its memory encoder and memory attention serve video: `roles.keep_parts` takes them out again. The package's
+    constructor asks for them.
     The package's `Sam3TrackerPredictor` is avoided: its constructor switches CUDA autocast on for the whole process.
     """
     memory_dim = spec.d_model // 4

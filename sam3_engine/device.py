@@ -1,6 +1,23 @@
-"""The device and the dtype that the model computes with."""
+"""The device that a model runs on, and the number formats that it computes with."""
+
+from dataclasses import dataclass
 
 import torch
+
+from sam3_engine.spec import ModelSpec, embedding_dtype
+
+AMPERE = (8, 0)
+"""Compute capability from which CUDA devices compute in bfloat16. Below it bfloat16 is emulated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Number formats. embedding: of embeddings' arrays, float32 or bfloat16. trunk: of an encode's matrix products.
+    decoders: of those of everything else. Both may also be float16."""
+
+    embedding: torch.dtype
+    trunk: torch.dtype
+    decoders: torch.dtype
 
 
 def choose_device(name: str) -> torch.device:
@@ -13,11 +30,31 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype: "float32", "bfloat16", or "auto" (bfloat16 on CUDA, float32 elsewhere). Raises ValueError."""
-    if name == "auto":
-        name = "bfloat16" if device.type == "cuda" else "float32"
-    types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    if name not in types:
-        raise ValueError(f"dtype {name!r}: choose auto, {', '.join(types)}")
-    return types[name]
+def choose_precision(name: str, device: torch.device, spec: ModelSpec) -> Precision:
+    """The formats for a setting (see `spec.embedding_dtype`). Raises ValueError for another name.
+
+    With bfloat16 embeddings the arithmetic is bfloat16 on CUDA devices that have it, and float16 on older ones. On a
+    CPU that has bfloat16 the trunk uses it. Decoders compute in float32 on every CPU: their matrices are small, and
+    rounding them moves scores. With float32 everything is float32.
+    """
+    stored = embedding_dtype(name, spec, encode_on_gpu=device.type == "cuda")
+    if stored == "float32":
+        return Precision(torch.float32, torch.float32, torch.float32)
+    if device.type == "cuda":
+        half = torch.bfloat16 if torch.cuda.get_device_capability(device) >= AMPERE else torch.float16
+        return Precision(torch.bfloat16, half, half)
+    trunk = torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    return Precision(torch.bfloat16, trunk, torch.float32)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX)."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def set_tf32(precision: Precision) -> None:
+    """Whether float32 matrix products on CUDA may round to TF32, in this whole process: yes beside half precision, no
+    where everything is to be float32. Importing the `sam3` package switches TF32 on; this is the only other place."""
+    allowed = precision.trunk != torch.float32
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed

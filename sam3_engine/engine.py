@@ -9,8 +9,9 @@ No call affects the result of another, so any number of threads may share an eng
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,13 @@ from sam3.model.sam3_image import Sam3Image
 
 from sam3_engine import concept, visual
 from sam3_engine.compact import PendingEmbedding, pack, unpack
-from sam3_engine.device import choose_device, choose_dtype
+from sam3_engine.device import Precision, choose_device, choose_precision, set_tf32
 from sam3_engine.embedding import Embedding
-from sam3_engine.features import Features, Pyramid, encode_images, normalise
+from sam3_engine.features import Features, ImageFeatures, Pyramid, encode_images, normalise
 from sam3_engine.images import PREPROCESSING
+from sam3_engine.out_of_memory import Item, Result, in_halves
 from sam3_engine.phrases import PhraseCache, stack
+from sam3_engine.roles import Role, check_role
 from sam3_engine.spec import SPECS, ModelSpec
 from sam3_engine.transfer import Transfer
 from sam3_engine.trunk.vit import Trunk
@@ -92,24 +95,42 @@ def embedding_version(spec: ModelSpec, weights: str, dtype: torch.dtype) -> str:
 
 
 class Engine:
-    """A loaded model. Make one with `Engine.load`."""
+    """A loaded model, or the part of one that a role needs. Make one with `Engine.load`."""
 
-    def __init__(self, model: Sam3Image, spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: Sam3Image,
+        spec: ModelSpec,
+        role: Role,
+        device: torch.device,
+        precision: Precision,
+        weights: str,
+    ) -> None:
+        """model: on its device, with the parts that `role` needs. weights: `weights_digest` of the whole checkpoint."""
+        self.model = model
         self.spec = spec
+        self.role = role
         self.device = device
-        self.dtype = dtype
-        weights = weights_digest(model)
-        self.model = model.to(device).eval().requires_grad_(False)
-        self.phrases = PhraseCache(self.model)
-        self.trunk = Trunk.of(spec, self.model.backbone.vision_backbone.trunk.state_dict(), dtype)
+        self.precision = precision
+        self.phrases = PhraseCache(model)
+        self.prompts_at_once = MAX_PROMPTS_AT_ONCE
+        """Most concept prompts in one pass."""
+        self.on_out_of_memory: Callable[[], None] = lambda: None
+        """Called for each batch that the GPU had too little memory for."""
         self._transfer = Transfer(device)
-        self.embedding_version = embedding_version(spec, weights, dtype)
+        self.trunk: Trunk | None = None
+        """Runs instead of the model's own; None on a decoder."""
+        if role != "decoder":
+            state = model.backbone.vision_backbone.trunk.state_dict()
+            self.trunk = Trunk.of(spec, state, precision.trunk)
+        self.embedding_version = embedding_version(spec, weights, precision.embedding)
 
     @classmethod
     def load(
         cls,
         model: str = "tiny",
         *,
+        role: Role = "all",
         checkpoint: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -120,85 +141,146 @@ class Engine:
         """Load a model's weights onto a device.
 
         model: "tiny" (bundled) or "sam3" (from `checkpoint`, a `sam3.pt` or its directory, or else from the Hub with
-        HF_TOKEN). device: "auto", "cpu", "cuda", "cuda:1". dtype: "auto" (bfloat16 autocast on CUDA, float32
-        elsewhere), "float32", "bfloat16". compile: compile the trunk when it first runs. compile_cache: folder for what
-        this whole process compiles. threads: torch's threads in this whole process.
+        HF_TOKEN). role: "encoder" encodes images, "decoder" answers prompts, "all" does both; the weights of what a
+        role does not do are not loaded. device: "auto", "cpu", "cuda", "cuda:1". dtype: "float32", "bfloat16", or
+        "auto" (bfloat16 on CUDA and for large models, else float32); `device.choose_precision` tells what is computed
+        in which format. compile: compile the trunk when it first runs. compile_cache: folder for what this whole
+        process compiles. threads: torch's threads in this whole process.
 
-        Raises ValueError for an unknown model and CheckpointError when the weights are missing or do not fit.
+        Raises ValueError for an unknown model, role, device or dtype, and CheckpointError when the weights are missing
+        or do not fit.
         """
-        from sam3_engine.assembly import build_model
-        from sam3_engine.loading import load_weights
+        from sam3_engine.loading import read_checkpoint
 
         if model not in SPECS:
             raise ValueError(f"unknown model {model!r}: choose one of {', '.join(SPECS)}")
+        check_role(role)
         if threads is not None:
             torch.set_num_threads(threads)
-        spec = SPECS[model]
-        built = build_model(spec)
-        load_weights(built, spec, checkpoint)
-        on = choose_device(device)
-        engine = cls(built, spec, on, choose_dtype(dtype, on))
-        if compile:
+        spec, on = SPECS[model], choose_device(device)
+        choose_precision(dtype, on, spec)  # refuses a wrong name before gigabytes are read
+        engine = cls.from_state(
+            read_checkpoint(spec, checkpoint), spec, role=role, device=device, dtype=dtype
+        )
+        if compile and engine.trunk is not None:
             engine.trunk.compile_blocks(cache=compile_cache)
         return engine
 
     @classmethod
-    def random(cls, spec: ModelSpec, *, seed: int = 0, device: str = "auto", dtype: str = "auto") -> "Engine":
+    def from_state(
+        cls,
+        state: Mapping[str, torch.Tensor],
+        spec: ModelSpec,
+        *,
+        role: Role = "all",
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> "Engine":
+        """An engine with the weights of a state dict, under the names of the model or of the official file. It is of
+        the whole model, whatever the role: its digest is part of the embeddings' version. Errors as of `load`."""
+        from sam3_engine.loading import load_model
+
+        on = choose_device(device)
+        precision = choose_precision(dtype, on, spec)
+        set_tf32(precision)
+        model = load_model(spec, state, role, precision, on)
+        return cls(model, spec, role, on, precision, weights_digest(state))
+
+    @classmethod
+    def random(
+        cls,
+        spec: ModelSpec,
+        *,
+        seed: int = 0,
+        role: Role = "all",
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> "Engine":
         """An engine with random weights, for tests and benchmarks of shapes and speed."""
         from sam3_engine.assembly import build_model
 
-        on = choose_device(device)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return cls(build_model(spec), spec, on, choose_dtype(dtype, on))
+            state = build_model(spec).state_dict()
+        return cls.from_state(state, spec, role=role, device=device, dtype=dtype)
 
     @contextlib.contextmanager
-    def _inference(self) -> Iterator[None]:
-        cast = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=cast):
+    def _inference(self, dtype: torch.dtype) -> Iterator[None]:
+        cast = dtype != torch.float32
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, dtype=dtype if cast else None, enabled=cast),
+        ):
             yield
+
+    def _needs(self, role: Role) -> None:
+        if self.role not in (role, "all"):
+            raise ValueError(f"this engine was loaded as {self.role}, and has no weights of the {role}")
 
     def encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Embedding]:
         """Compact embeddings of images, uint8 [S, S, 3] RGB each, already resized to the model's square.
 
-        Raises ValueError for another shape or type.
+        Raises ValueError for another shape or type, and on a decoder; DeviceFull.
         """
         return [pending.result() for pending in self.start_encode(images)]
 
     def start_encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[PendingEmbedding]:
         """As `encode`, but on a GPU this returns while it computes, so that the caller can prepare the next batch. It
         waits where two batches are under way already."""
+        self._needs("encoder")
         side = self.spec.image_size
         for image in images:
             if image.shape != (side, side, 3) or image.dtype != np.uint8:
                 raise ValueError(
                     f"expected uint8 images of {side} x {side} x 3, got {image.dtype} {image.shape}"
                 )
-        with self._inference():
+        return in_halves(self._encode, images, self.on_out_of_memory)
+
+    def _encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[PendingEmbedding]:
+        with self._inference(self.precision.trunk):
             self._transfer.wait_for_room()
             pixels = normalise(self._transfer.to_device(images))
-            features = encode_images(self.model, pixels, self.trunk)
-            return pack(features, self.embedding_version, self.dtype, self._transfer)
+            return self._pack(encode_images(self.model, pixels, self.trunk))
+
+    def _pack(self, features: ImageFeatures) -> list[PendingEmbedding]:
+        return pack(features, self.embedding_version, self.precision.embedding, self._transfer)
 
     def expand(self, embedding: Embedding) -> Features:
-        """The embedding's features on the device, ready for prompts. Raises StaleEmbedding."""
+        """The embedding's features on the device, ready for prompts. Raises StaleEmbedding and DeviceFull."""
+        return in_halves(self._expand, [embedding], self.on_out_of_memory)[0]
+
+    def _expand(self, embeddings: Sequence[Embedding]) -> list[Features]:
         with torch.inference_mode():
-            return unpack(embedding, self.embedding_version, self._transfer)
+            found = [unpack(one, self.embedding_version, self._transfer) for one in embeddings]
+            # Without autocast, layers and what they are given must have one format.
+            return [one.float() for one in found] if self.precision.decoders == torch.float32 else found
 
     def segment_concepts(self, items: Sequence[ConceptItem]) -> list[list[ConceptDetections]]:
         """All instances of each prompt's concept: per item a list with one entry per prompt.
 
         Prompts of all items share the decoder's passes. Masks are computed only for instances above the threshold.
+        Raises ValueError on an encoder, and DeviceFull.
         """
+        self._needs("decoder")
         asked = [(index, prompt) for index, item in enumerate(items) for prompt in item.prompts]
         answers: list[list[ConceptDetections]] = [[] for _ in items]
-        for start in range(0, len(asked), MAX_PROMPTS_AT_ONCE):
-            chunk = asked[start : start + MAX_PROMPTS_AT_ONCE]
-            with self._inference():
-                found = self._ground(items, chunk)
+        for start in range(0, len(asked), self.prompts_at_once):
+            chunk = asked[start : start + self.prompts_at_once]
+            found = self._in_passes(partial(self._ground, items), chunk)
             for (index, _), detections in zip(chunk, found, strict=True):
                 answers[index].append(detections)
         return answers
+
+    def _in_passes(
+        self, run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
+    ) -> list[Result]:
+        """`run(items)` with the decoders' arithmetic; in several passes where one needs too much memory."""
+
+        def one_pass(part: Sequence[Item]) -> list[Result]:
+            with self._inference(self.precision.decoders):
+                return run(part)
+
+        return in_halves(one_pass, items, self.on_out_of_memory)
 
     def _ground(
         self, items: Sequence[ConceptItem], chunk: Sequence[tuple[int, ConceptPrompt]]
@@ -255,15 +337,17 @@ class Engine:
         """One mask per click or box prompt: per item a list in the order of its prompts.
 
         Prompts with equal numbers of points share a pass. No answer depends on the other prompts of the batch.
+        Raises ValueError on an encoder, and DeviceFull.
         """
+        self._needs("decoder")
         asked = [(row, place) for row, item in enumerate(items) for place in range(len(item.prompts))]
         answers: dict[tuple[int, int], VisualMask] = {}
         for multimask in (True, False):
             chosen = [(row, place) for row, place in asked if items[row].multimask is multimask]
             for group in visual.group_prompts([items[row].prompts[place] for row, place in chosen]):
                 members = [chosen[index] for index in group]
-                with self._inference():
-                    masks = self._propose(items, members, multimask)
+                propose = partial(self._propose, items, multimask=multimask)
+                masks = self._in_passes(propose, members)
                 answers.update(zip(members, masks, strict=True))
         return [[answers[row, place] for place in range(len(item.prompts))] for row, item in enumerate(items)]
 
@@ -290,21 +374,42 @@ class Engine:
             for score, mask, low in zip(quality.cpu().tolist(), logits, low_res, strict=True)
         ]
 
+    def sample(self) -> Embedding:
+        """An embedding of this engine's version that is of no image: fixed noise, for trying a decoder out."""
+        spec, rng = self.spec, torch.Generator().manual_seed(0)
+        grid, width = spec.grid, spec.d_model
+
+        def noise(channels: int, side: int) -> torch.Tensor:
+            return torch.randn(1, channels, side, side, generator=rng)
+
+        pvs = (noise(width // 8, 4 * grid), noise(width // 4, 2 * grid), noise(width, grid))
+        made = ImageFeatures(noise(spec.vit_dim, grid), pvs)
+        return self._pack(made)[0].result()
+
     def warm_up(self, images: int = 1, prompts: int = 1) -> None:
-        """Run every path once, so that the first request pays for no lazy initialisation.
+        """Run every path of the role once, so that the first request pays for no lazy initialisation.
 
         On a GPU, run every batch size up to `images` and `prompts` too: there the first call of each shape chooses
-        kernels, compiles and allocates. On a CPU the size of a batch makes no difference.
+        kernels, compiles and allocates. On a CPU the size of a batch makes no difference. 0 skips a path.
         """
+        if self.role != "decoder" and images:
+            self._warm_up_images(images)
+        if self.role != "encoder" and prompts:
+            self._warm_up_prompts(prompts)
+
+    def _warm_up_images(self, images: int) -> None:
+        side = self.spec.image_size
+        for count in self._batches(images):
+            self.encode([np.zeros((side, side, 3), dtype=np.uint8)] * count)
+
+    def _warm_up_prompts(self, prompts: int) -> None:
         side = self.spec.image_size
         size = ImageSize(side, side)
-        for count in self._batches(images):
-            embedding = self.encode([np.zeros((side, side, 3), dtype=np.uint8)] * count)[0]
-        features = self.expand(embedding)
+        features = self.expand(self.sample())
         box = (side * 0.25, side * 0.25, side * 0.75, side * 0.75)
         texts = [ConceptPrompt(VISUAL_TEXT, score_threshold=0.0), ConceptPrompt(None, (box,), (True,))]
         for text in texts:
-            for count in self._batches(min(prompts, MAX_PROMPTS_AT_ONCE)):
+            for count in self._batches(min(prompts, self.prompts_at_once)):
                 self.segment_concepts([ConceptItem(features, size, [text] * count)])
         centre = (Point(side / 2, side / 2),)
         for click in (VisualPrompt(box=box), VisualPrompt(), VisualPrompt(centre)):

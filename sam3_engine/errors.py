@@ -29,6 +29,13 @@ class WrongCheckpoint(CheckpointError):
     """The file is not a checkpoint of this model: unreadable, missing or superfluous keys, other shapes."""
 
 
+class DeviceFull(EngineError):
+    """The GPU has too little free memory for a single image or prompt."""
+
+    def __init__(self) -> None:
+        super().__init__("the GPU has too little free memory for this request: try again later")
+
+
 class StaleEmbedding(EngineError):
     """The embedding was made by another model, other weights, another preprocessing, layout or dtype than this
     engine's."""

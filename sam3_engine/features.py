@@ -76,6 +76,11 @@ class Features:
                 self._pyramid = concept_pyramid(model, self.image.trunk)
             return self._pyramid
 
+    def float(self) -> "Features":
+        """The same features in float32."""
+        fine, middle, coarse = (level.float() for level in self.image.pvs)
+        return Features(ImageFeatures(self.image.trunk.float(), (fine, middle, coarse)))
+
     @property
     def nbytes(self) -> int:
         """Bytes held on the device now."""

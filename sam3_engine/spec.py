@@ -1,6 +1,10 @@
-"""The sizes of a SAM 3 model. One architecture, two specs: the official one and the bundled small one."""
+"""The sizes of a SAM 3 model. One architecture, two specs: the official one and the bundled small one. No torch."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+LARGE = 50_000_000
+"""Parameters of the image trunk from which half precision pays on a CPU. Small models stay exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,11 @@ class ModelSpec:
         """Side of the low-resolution mask logits, in cells."""
         return 4 * self.grid
 
+    @property
+    def large(self) -> bool:
+        """Whether the matrices of the trunk's blocks hold LARGE parameters or more."""
+        return self.vit_depth * (4 + 2 * self.vit_mlp_ratio) * self.vit_dim**2 >= LARGE
+
 
 SAM3 = ModelSpec()
 
@@ -80,3 +89,21 @@ TINY = ModelSpec(
 )
 
 SPECS = {spec.name: spec for spec in (SAM3, TINY)}
+
+EmbeddingDtype = Literal["float32", "bfloat16"]
+
+
+def embedding_dtype(name: str, spec: ModelSpec, *, encode_on_gpu: bool) -> EmbeddingDtype:
+    """The number format of a model's embeddings. It is part of the embeddings' version, so encoders and decoders must
+    agree on it, whatever devices they run on.
+
+    name: "float32", "bfloat16", or "auto": bfloat16 where encoders have a GPU and for large models, float32 else.
+    Raises ValueError for another name.
+    """
+    if name == "auto":
+        return "bfloat16" if encode_on_gpu or spec.large else "float32"
+    if name == "float32":
+        return "float32"
+    if name == "bfloat16":
+        return "bfloat16"
+    raise ValueError(f"dtype {name!r}: choose auto, float32, bfloat16")

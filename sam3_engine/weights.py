@@ -76,10 +76,18 @@ def model_keys(state: Mapping[str, torch.Tensor]) -> State:
 
 def apply(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
     """Copy a checkpoint's tensors into the model, in the model's own dtype; returns the keys that the model does
-    not have.
+    not have. Arguments and errors as of `matching`."""
+    given = model_keys(state)
+    known = matching(model, given)
+    model.load_state_dict(known, strict=False)
+    return [key for key in given if key not in known]
+
+
+def matching(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
+    """The tensors of a checkpoint that the model has, under the model's names.
 
     state: with the names of the file or of the model. Superfluous keys are allowed (the official file serves
-    video too). Raises WrongCheckpoint, and leaves the model unchanged, when keys are missing or shapes differ.
+    video too). Raises WrongCheckpoint when keys are missing or shapes differ.
     """
     given = model_keys(state)
     wanted = model.state_dict()
@@ -99,18 +107,18 @@ def apply(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
         raise WrongCheckpoint(
             f"{len(differing)} of the checkpoint's tensors have another shape: {_some(differing)}"
         )
-    model.load_state_dict(known, strict=False)
-    return [key for key in given if key not in wanted]
+    return known
 
 
-def weights_digest(model: nn.Module) -> str:
-    """16 hex digits that differ between sets of weights: a digest of every byte of every tensor.
+def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """16 hex digits that differ between checkpoints: a digest of every byte of every tensor.
 
-    Buffers that the model computes when it is built do not count. Call it before the model goes to its device, so that
-    all devices give one digest. Not cryptographic: it takes a second for the official model's 3.4 GB.
+    state: with the names of the file or of the model, as it was read: processes that each use a part of it, on
+    whatever device and in whatever dtype, then agree. Buffers that the model computes when it is built do not count.
+    Not cryptographic: it takes a second for the official model's 3.4 GB.
     """
     digest = xxh3_64()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(model_keys(state).items()):
         if not name.endswith(COMPUTED):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

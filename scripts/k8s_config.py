@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from deployments.config import DECODER, ENCODER, INGRESS
-from deployments.resources import Machine, Share, plan
+from deployments.model.memory import plan_memory
+from deployments.resources import Machine, NotEnough, Plan, Share, plan
 from serve_app.builder import APP_NAME, wishes
 from serve_app.cli.ray_environment import PODS, SERVING, proxy
 from serve_app.settings import Settings
@@ -33,6 +34,9 @@ INGRESS_LABEL, ENCODER_LABEL, DECODER_LABEL, POOL_LABEL = (
 NOWHERE = Machine(node_cpus=(), gpus=0, object_store_bytes=0)
 """The cluster when the application is built: there may be no worker yet. So a setting whose `auto` depends on the
 machine must have a value."""
+
+SMALLEST_CARD = 23_800_000_000
+"""Bytes that a GPU sold as 24 GB shows to a program (an A10G)."""
 
 GPU: dict[str, Any] = {
     "model": "sam3",
@@ -139,6 +143,7 @@ def serve_config(variant: Variant) -> dict[str, Any]:
     """The content of `serveConfigV2`: the application, its settings as arguments, and the nodes of each deployment."""
     settings = settings_of(variant)
     parts = plan(wishes(settings), NOWHERE)
+    check_memory(settings, parts, SMALLEST_CARD)
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": EVERYWHERE, "port": settings.port},
@@ -156,6 +161,19 @@ def serve_config(variant: Variant) -> dict[str, Any]:
             }
         ],
     }
+
+
+def check_memory(settings: Settings, parts: Plan, card: int) -> None:
+    """Raises NotEnough where encoders or decoders do not fit their share of a GPU of `card` bytes."""
+    hot = None if settings.hot_bytes == "auto" else int(settings.hot_bytes)
+    exact = settings.dtype == "float32"
+    if share := parts.encoder.num_gpus:
+        batch = settings.encoder_batch_size
+        found = plan_memory("encoder", settings.model, card, share, batch=batch, exact=exact)
+        if found.batch < batch:
+            raise NotEnough(f"{share:g} of a GPU takes {found.batch} images at once, fewer than {batch}")
+    if share := parts.decoder.num_gpus:
+        plan_memory("decoder", settings.model, card, share, hot=hot, exact=exact)
 
 
 def _deployment(name: str, share: Share, label: str) -> dict[str, Any]:

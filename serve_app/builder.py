@@ -31,6 +31,7 @@ from deployments.ray.autoscaling import serve_options
 from deployments.ray.nodes import cpus
 from deployments.ray.router import LOAD_ROUTER, ROUTER
 from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
+from sam3_engine.spec import SPECS, embedding_dtype
 from serve_app.ingress import Ingress
 from serve_app.settings import Auto, Settings
 from serve_app.store import store_config
@@ -180,7 +181,6 @@ def decoder_config(settings: Settings, parts: Plan, pool: PoolConfig) -> Decoder
         batch_size=settings.decoder_batch_size,
         batch_wait_s=settings.decoder_batch_wait_s,
         hot_bytes=None if settings.hot_bytes == "auto" else int(settings.hot_bytes),
-        gpu_share=parts.decoder.num_gpus,
         get_timeout_s=settings.get_timeout_s,
     )
 
@@ -194,15 +194,15 @@ def _engine(settings: Settings, parts: Plan, share: Share) -> EngineConfig:
         compile=settings.compile,
         threads=share.threads,
         compile_cache=str(settings.compile_cache) if settings.compile_cache else None,
+        gpu_share=share.num_gpus,
     )
 
 
 def _dtype(settings: Settings, parts: Plan) -> str:
     """The dtype of encoders and decoders alike: a decoder uses no embedding of another dtype than its own. `auto`
-    follows the encoders' device, which does most of the work."""
-    if settings.dtype != "auto":
-        return settings.dtype
-    return "bfloat16" if parts.encoder.num_gpus else "float32"
+    follows the encoders' device, which does most of the work, and the model's size."""
+    spec = SPECS[settings.model.removesuffix("-random")]
+    return embedding_dtype(settings.dtype, spec, encode_on_gpu=parts.encoder.num_gpus > 0)
 
 
 def _actor(share: Share) -> dict[str, float]:

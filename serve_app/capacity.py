@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from deployments.model.memory import HOT_ON_A_CPU, plan_memory
 from deployments.resources import STORE_SHARE
 
 UTILISATION = 0.7
@@ -50,8 +51,8 @@ class Costs:
     """Bytes of one image's embedding in the object store."""
     hot_bytes: int
     """Bytes of one image's features in a decoder's device memory."""
-    model_bytes: int
-    """Bytes of device memory of an encoder or a decoder without images: weights and working space."""
+    card_bytes: int = 0
+    """Bytes of one GPU's memory."""
     image_bytes: int = 512 * 1024
     """Bytes of one original image file."""
     idle_ingress: float = 0.0
@@ -149,6 +150,8 @@ class Sizing:
     """Source images on all pool nodes together, copies included."""
     hot_bytes: int
     """Device memory of all decoders together, if every image in use is hot."""
+    hot_room_bytes: int
+    """What these decoders have for hot images, beside weights and work."""
 
 
 def load(costs: Costs, *demands: Demand) -> Load:
@@ -184,7 +187,15 @@ def size(costs: Costs, demand: Demand) -> Sizing:
         object_store_bytes=math.ceil(warm / STORE_SHARE),
         cold_bytes=COPIES * demand.images * costs.image_bytes,
         hot_bytes=demand.images * costs.hot_bytes,
+        hot_room_bytes=_hot_room(costs) * (decoders * DECODERS_PER_GPU if on_gpu else decoders),
     )
+
+
+def _hot_room(costs: Costs) -> int:
+    """Of one decoder. Raises NotEnough where a decoder does not fit its share of the GPU."""
+    if costs.device == "cpu":
+        return HOT_ON_A_CPU
+    return plan_memory("decoder", costs.model, costs.card_bytes, 1 / DECODERS_PER_GPU).hot
 
 
 def most_rps(costs: Costs, mix: Demand, cores: float, utilisation: float = UTILISATION) -> float:

@@ -81,8 +81,8 @@ class Settings(BaseSettings):
     """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
     chooses the GPUs of replicas."""
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", json_schema_extra=_in("model"))
-    """Number format of the model, one for encoders and decoders: `auto` is bfloat16 where encoders have a GPU, float32
-    elsewhere."""
+    """Number format of embeddings and arithmetic: `auto` is bfloat16 where encoders have a GPU and for `sam3`, else
+    float32. With bfloat16, GPUs without it use float16, and CPUs that have it use it for the image encoder alone."""
     compile: bool = Field(False, json_schema_extra=_in("model"))
     """Compile the image trunk with `torch.compile`: faster encodes on a GPU, a slower first start."""
     compile_cache: Path | None = Field(None, json_schema_extra=_in("model"))
@@ -248,8 +248,8 @@ class Settings(BaseSettings):
 
     # --- pool --------------------------------------------------------------------------------------------
     hot_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
-    """Expanded features that one decoder keeps on its device; `auto`: 1 GiB on a CPU, half of its GPU
-    share."""
+    """Expanded features that one decoder keeps on its device; `auto`: 1 GiB on a CPU, on a GPU what weights and work
+    leave of its share."""
     warm_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
     """Compact embeddings in the object store, of all shards together; `auto`: 60 % of the store."""
     cold_bytes: ByteSize = Field(ByteSize(512 * MIB), ge=0, json_schema_extra=_in("pool"))

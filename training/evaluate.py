@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from sam3_engine.encode_masks import concept_instances, visual_instance
@@ -199,7 +198,9 @@ def main() -> None:
         from sam3_engine.spec import TINY
         from training.states import averaged_model
 
-        engine = Engine(averaged_model(args.state), TINY, torch.device("cpu"), torch.float32)
+        engine = Engine.from_state(
+            averaged_model(args.state).state_dict(), TINY, device="cpu", dtype="float32"
+        )
     else:
         engine = Engine.load("tiny", device="cpu")
     figures = evaluate(engine, args.scenes)

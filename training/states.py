@@ -17,7 +17,7 @@ def averaged_model(state_path: Path) -> Sam3Image:
 
     Raises ValueError when the state is of another model.
     """
-    model = build_model(TINY)
+    model = build_model(TINY, video=True)
     ids = known_token_ids(model)
     compact = CompactEmbedding(ids, model.backbone.language_backbone.encoder.vocab_size, TINY.text_dim)
     average = torch.load(state_path, weights_only=True)["average"]

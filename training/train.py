@@ -49,7 +49,7 @@ class Trainee(nn.Module):
     def __init__(self, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.model = build_model(TINY)
+        self.model = build_model(TINY, video=True)
         compact_tokens(self.model)
         self.dense = DenseHead(TINY.vit_dim, TINY.d_model)
         spread_reference_points(self.model)

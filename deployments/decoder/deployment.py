@@ -18,7 +18,7 @@ from deployments.decoder.prompts import PromptRunner, warm_up_encoding
 from deployments.keys import ImageKey
 from deployments.messages import Answered, PromptJob, Reply
 from deployments.model.load import oldest_s, report
-from deployments.model.loading import hot_budget, load_engine
+from deployments.model.loading import load_engine
 from deployments.model.thread import Canary, ModelThread
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
@@ -45,7 +45,10 @@ class PromptDecoder(ReportsLoad, HasPlace):
         tracing.configure(config.pool.tracing, "decoder")
         metrics = ServeMetrics()
         self._thread = ModelThread("prompt")
-        self._engine = load_engine(config.engine, metrics, self._thread, prompts=config.batch_size)
+        loaded = load_engine(
+            config.engine, "decoder", metrics, self._thread, batch=config.batch_size, hot=config.hot_bytes
+        )
+        self._engine = loaded.engine
         self._pool = EmbeddingPoolClient(config.pool, metrics)
         self._metrics = metrics
         post = ThreadPoolExecutor(
@@ -53,7 +56,7 @@ class PromptDecoder(ReportsLoad, HasPlace):
         )
         idle_ttl_s = config.pool.budget.idle_ttl_s
         self._hot: HotCache[ImageKey, HotImage] = HotCache(
-            self._hot_bytes(config),
+            loaded.hot,
             idle_ttl_s,
             on_evicted=lambda reason: metrics.add(NAMES.evictions, reason=reason, tier="hot"),
         )
@@ -123,19 +126,13 @@ class PromptDecoder(ReportsLoad, HasPlace):
         # Not in the model's thread: a GPU waits for nothing that only copies.
         return await asyncio.to_thread(expand)
 
-    def _hot_bytes(self, config: DecoderConfig) -> int:
-        if config.hot_bytes is not None:
-            return config.hot_bytes
-        return hot_budget(str(self._engine.device), config.gpu_share)
-
 
 def canary_click(engine: "Engine") -> Any:
-    """Encode a fixed image; returns a function that runs one click on it and returns the mask's logits."""
+    """A function that runs one click on features that never change, and returns the mask's logits."""
     from sam3_engine.engine import VisualItem
 
     side = engine.spec.image_size
-    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    features = engine.expand(engine.encode([pixels])[0])
+    features = engine.expand(engine.sample())
     item = VisualItem(features, ImageSize(side, side), [VisualPrompt((Point(side / 2, side / 2),))])
 
     def click() -> npt.NDArray[np.float32]:

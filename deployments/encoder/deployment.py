@@ -37,9 +37,10 @@ class ImageEncoder(ReportsLoad):
         self._config = config
         self._metrics = ServeMetrics()
         self._thread = ModelThread("encode")
-        self._engine = load_engine(config.engine, self._metrics, self._thread, images=config.batch_size)
+        loaded = load_engine(config.engine, "encoder", self._metrics, self._thread, batch=config.batch_size)
+        self._engine = loaded.engine
         self._batcher: Batcher[Pixels, PendingEmbedding] = Batcher(
-            self._engine.start_encode, self._thread, config.batch_size, config.batch_wait_s, self._on_batch
+            self._engine.start_encode, self._thread, loaded.batch, config.batch_wait_s, self._on_batch
         )
         side = self._engine.spec.image_size
         canary = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)

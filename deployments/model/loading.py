@@ -2,13 +2,16 @@
 imports."""
 
 import logging
+import os
 import time
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
 from deployments.config import EngineConfig
+from deployments.model.memory import CONTEXT, HOT_ON_A_CPU, MemoryPlan, Role, plan_memory
 from deployments.observe.metrics import NAMES, Metrics
 
 if TYPE_CHECKING:
@@ -16,34 +19,55 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ray.serve")
 """Serve's own, which writes into the replica's log."""
+ALLOCATOR = "expandable_segments:True"
+"""Torch's setting for CUDA memory: batches of many sizes leave no gaps that nothing fits into."""
 STARTED = "model ready: process %.2f s, imports %.2f s, weights %.2f s, warm-up %.2f s"
 """Log line about a start: from the process's first moment on, each step's seconds."""
 
 
-def load_engine(
-    config: EngineConfig, metrics: Metrics, thread: Executor, images: int = 1, prompts: int = 1
-) -> "Engine":
-    """The model, loaded and warmed up in the thread that it will run in (some of what the first call prepares is
-    kept per thread). images, prompts: the largest batches it will get.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A replica's model, warmed up. batch: most images in one call. hot: bytes of features that it may keep."""
 
-    Raises sam3_engine.errors.CheckpointError.
+    engine: "Engine"
+    batch: int
+    hot: int
+
+
+def load_engine(
+    config: EngineConfig,
+    role: Role,
+    metrics: Metrics,
+    thread: Executor,
+    *,
+    batch: int,
+    hot: int | None = None,
+) -> Loaded:
+    """The part of the model that the role needs, loaded, and warmed up in the thread that it will run in (some of what
+    the first call prepares is kept per thread). On a GPU the process gets no more than its share of the memory.
+
+    batch: the largest batch that it should get, of images or prompts. hot: see `memory.plan_memory`.
+
+    Raises sam3_engine.errors.CheckpointError, and NotEnough for a share of the GPU that is too small.
     """
     began, process_s = time.monotonic(), time.time() - psutil.Process().create_time()
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", ALLOCATOR)
     import torch
 
     from sam3_engine.engine import Engine
     from sam3_engine.spec import SPECS
 
     started = time.monotonic()
+    plan = _limit_memory(config, role, batch, hot)
     if config.model.endswith("-random"):
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        engine = Engine.random(
-            SPECS[config.model.removesuffix("-random")], device=config.device, dtype=config.dtype
-        )
+        spec = SPECS[config.model.removesuffix("-random")]
+        engine = Engine.random(spec, role=role, device=config.device, dtype=config.dtype)
     else:
         engine = Engine.load(
             config.model,
+            role=role,
             checkpoint=config.checkpoint,
             device=config.device,
             dtype=config.dtype,
@@ -51,18 +75,31 @@ def load_engine(
             compile_cache=config.compile_cache,
             threads=config.threads,
         )
+    engine.on_out_of_memory = lambda: metrics.add(NAMES.out_of_memory, part=role)
+    if plan is not None and role == "encoder":
+        batch = plan.batch
+    elif plan is not None:
+        engine.prompts_at_once = plan.batch
     loaded = time.monotonic()
-    thread.submit(engine.warm_up, images, prompts).result()
+    # On a CPU all sizes of batches are alike, and an encoder's canary encodes its first image: minutes at full size.
+    images = batch if engine.device.type == "cuda" else 0
+    thread.submit(engine.warm_up, images, batch).result()
     ready = time.monotonic()
     metrics.set(NAMES.model_load_seconds, ready - started)
     logger.info(STARTED, process_s, started - began, loaded - started, ready - loaded)
-    return engine
+    return Loaded(engine, batch, plan.hot if plan else HOT_ON_A_CPU if hot is None else hot)
 
 
-def hot_budget(device: str, share: float) -> int:
-    """Bytes of features that a decoder may keep: half of its share of the GPU's memory, 1 GiB on a CPU."""
+def _limit_memory(config: EngineConfig, role: Role, batch: int, hot: int | None) -> MemoryPlan | None:
+    """The plan for this process's share of the GPU, from now on enforced; None on a CPU."""
     import torch
 
-    if torch.device(device).type != "cuda":
-        return 2**30
-    return int(torch.cuda.get_device_properties(device).total_memory * share / 2)
+    if torch.device(config.device).type != "cuda":
+        return None
+    card = torch.cuda.get_device_properties(config.device).total_memory
+    share = config.gpu_share or 1.0
+    exact = config.dtype == "float32"
+    plan = plan_memory(role, config.model, card, share, batch=batch, hot=hot, exact=exact)
+    most = min(1.0, (min(share, 1.0) * card - CONTEXT) / card)
+    torch.cuda.set_per_process_memory_fraction(most, torch.device(config.device))
+    return plan

@@ -66,12 +66,11 @@ class Canary:
     """Relative difference of two answers that batching and low precision may cause."""
 
     def __init__(self, call: Callable[[], npt.NDArray[Any]], thread: ModelThread) -> None:
-        """call: gives float values of any shape. It runs here once, in the thread that constructs the
-        canary."""
+        """call: gives float values of any shape. It runs here once, in `thread` as later."""
         self._call = call
         self._thread = thread
         started = time.monotonic()
-        self._expected = call().astype(np.float32)
+        self._expected = thread.submit(call).result().astype(np.float32)
         self._cheap = time.monotonic() - started < self.CHEAP_S
         if not np.isfinite(self._expected).all():
             raise Unhealthy("the model's answers are not finite numbers")

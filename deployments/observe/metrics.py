@@ -104,6 +104,11 @@ class _Names:
     batch_size: Metric = Metric(
         "sam3_batch_size", "Images or prompts in one call of the model.", ("stage",), SIZES
     )
+    out_of_memory: Metric = Metric(
+        "sam3_out_of_memory_total",
+        "Batches that a GPU had too little memory for: encoder, decoder.",
+        ("part",),
+    )
     queue_age: Metric = Metric(
         "sam3_queue_age_seconds",
         "How long the oldest image or prompt has waited for the model by now: encode, prompt.",

@@ -19,6 +19,7 @@ from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.shards import pool_shards
 from deployments.protocol import CacheTier, Overloaded, StoreAway
+from sam3_engine.errors import DeviceFull
 from sam3_engine.types import ImageSize
 
 PAUSE_S = 0.1
@@ -113,9 +114,10 @@ class EmbeddingPoolClient:
                 return await _answer(getattr(self._shards[shard], method), *args)
             except PoolBusy:
                 raise Overloaded(self._retry_after_s) from None
-            except (OtherModel, StoreAway) as error:
+            except (OtherModel, StoreAway, DeviceFull) as error:
                 # Without Ray's wrapping, as it goes one hop further.
-                raise (StoreAway if isinstance(error, StoreAway) else OtherModel) from None
+                kind = next(kind for kind in (OtherModel, StoreAway, DeviceFull) if isinstance(error, kind))
+                raise kind from None
             except RayTaskError:
                 raise  # what the method raised, be it about an encoder's death
             except RayActorError:

@@ -20,6 +20,7 @@ from deployments.pool.embedding_pool import PoolBusy
 from deployments.protocol import DeadlineExceeded
 from deployments.ray.objects import by_reference, reference_of, settled
 from deployments.ray.replicas import replicas_of
+from sam3_engine.errors import DeviceFull
 
 CONNECT_S = 1.0
 """Between two looks for encoders that are not deployed yet."""
@@ -50,7 +51,7 @@ class Encoders:
     async def encode(self, image: Square | Source) -> tuple[Any, int]:
         """One image's embedding: a reference that this process owns, and its bytes.
 
-        Raises PoolBusy, DeadlineExceeded, PixelsLost, OtherModel, RayActorError, and what encoding raises.
+        Raises PoolBusy, DeadlineExceeded, PixelsLost, DeviceFull, OtherModel, RayActorError, and what encoding raises.
         """
         encoder = await self._connected()
         image = replace(image, traceparent=tracing.traceparent())
@@ -73,6 +74,8 @@ class Encoders:
                 raise DeadlineExceeded from None  # without Ray's wrapping, as it goes one hop further
             except PixelsLost:
                 raise PixelsLost from None
+            except DeviceFull:
+                raise DeviceFull from None
             except asyncio.CancelledError:
                 response.cancel()
                 raise

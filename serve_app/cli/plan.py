@@ -84,6 +84,7 @@ def _hardware(costs: Costs, found: Sizing, cores: int | None) -> Table:
     table.add_row("object store of the encoders' nodes", _gib(found.object_store_bytes))
     table.add_row("compressed sources in the pool", _gib(found.cold_bytes))
     table.add_row("device memory to keep all of them hot", _gib(found.hot_bytes))
+    table.add_row("device memory that these decoders have for it", _gib(found.hot_room_bytes))
     return table
 
 

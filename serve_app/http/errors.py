@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from deployments.protocol import DeadlineExceeded, OtherContent, Overloaded, UnknownImage
 from deployments.workflows.definitions import UnknownWorkflow
-from sam3_engine.errors import ImageTooLarge, UnreadableImage
+from sam3_engine.errors import DeviceFull, ImageTooLarge, UnreadableImage
 
 
 class InvalidRequest(Exception):
@@ -166,6 +166,7 @@ TABLE: dict[type[Exception], Row] = {
     RateLimited: Row(429, headers=_retry_after),
     NoWorkflows: Row(501),
     Overloaded: Row(503, "the server is busy", headers=_retry_after),
+    DeviceFull: Row(503, headers=lambda _: {"Retry-After": "1"}),
     DeadlineExceeded: Row(504, "the request took too long and was given up"),
 }
 

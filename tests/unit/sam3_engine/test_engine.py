@@ -175,11 +175,11 @@ def test_an_embedding_of_other_weights_is_refused(random_engine: Engine, squares
 
 def test_embeddings_of_other_large_matrices_are_refused(random_engine: Engine, squares: list[Square]) -> None:
     """As of a fine-tune, which leaves the small tensors alone."""
-    tuned = Engine.random(TINY, device="cpu", dtype="float32").model
-    for parameter in tuned.parameters():
-        if parameter.numel() > 4096:
-            parameter.mul_(1.001)
-    engine = Engine(tuned, TINY, random_engine.device, torch.float32)
+    tuned = {
+        name: value * 1.001 if value.numel() > 4096 else value
+        for name, value in random_engine.model.state_dict().items()
+    }
+    engine = Engine.from_state(tuned, TINY, device="cpu", dtype="float32")
     with pytest.raises(StaleEmbedding):
         engine.expand(random_engine.encode([squares[0]])[0])
 

@@ -105,7 +105,7 @@ def test_replicas_use_what_ray_gives_them(machine: Machine, device: str) -> None
     assert encoder.engine.checkpoint == "weights"
     assert encoder.engine.dtype == "float32"
     assert decoder.hot_bytes == 2 * 2**30
-    assert decoder.gpu_share == parts.decoder.num_gpus
+    assert decoder.engine.gpu_share == parts.decoder.num_gpus
     assert (encoder.engine.threads is None) == (device == "cuda")
 
 

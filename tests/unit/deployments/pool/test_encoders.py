@@ -17,6 +17,7 @@ from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.encoders import Encoders
 from deployments.protocol import DeadlineExceeded
 from deployments.ray import replicas
+from sam3_engine.errors import DeviceFull
 from sam3_engine.types import ImageSize
 
 IMAGE = Source(b"file", model="m", size=ImageSize(3, 4), deadline=None)
@@ -114,6 +115,7 @@ async def test_another_encoder_is_asked(handles: list[Any], outcomes: list[Any],
         ([BackPressureError(num_queued_requests=1, max_queued_requests=1), "reference"], PoolBusy),
         ([DeadlineExceeded(), "reference"], DeadlineExceeded),
         ([PixelsLost(), "reference"], PixelsLost),
+        ([DeviceFull(), "reference"], DeviceFull),
         ([RuntimeError("broken"), "reference"], RuntimeError),
     ],
 )

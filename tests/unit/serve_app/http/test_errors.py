@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 
 from deployments.protocol import DeadlineExceeded, Overloaded, UnknownImage
 from deployments.workflows.definitions import UnknownWorkflow
-from sam3_engine.errors import ImageTooLarge, StaleEmbedding, UnreadableImage
+from sam3_engine.errors import DeviceFull, ImageTooLarge, StaleEmbedding, UnreadableImage
 from serve_app.http.errors import (
     TABLE,
     BadImage,
@@ -48,6 +48,7 @@ CASES: list[tuple[Exception, int, str]] = [
     (ImageTooLarge("why"), 413, "why"),
     (UnsupportedEncoding("why"), 415, "why"),
     (RateLimited(0.2), 429, "too many requests for this API key: slow down"),
+    (DeviceFull(), 503, "the GPU has too little free memory for this request: try again later"),
     (Overloaded(), 503, "the server is busy: too many requests are waiting"),
     (DeadlineExceeded(), 504, "the request took too long and was given up"),
 ]

@@ -75,17 +75,17 @@ def device_figures(
 ) -> DeviceFigures:
     """Measure a model with random weights on a device."""
     engine = Engine.random(spec, device=device, dtype=dtype)
-    rate = matmul_rate(engine.device, engine.dtype, matrix, seconds)
+    rate = matmul_rate(engine.device, engine.precision.embedding, matrix, seconds)
     flops = encode_flops(engine)
     picture = Image.fromarray(_image(spec, 0))
     official = Official(engine)
     theirs = side_by_side({"official": lambda: official.set_image(picture)}, seconds)["official"].wall
     rows: list[Batch] = []
     for compile_it in compiled:
-        if compile_it:
+        if compile_it and engine.trunk is not None:
             engine.trunk.compile_blocks()
         rows += [_batch(engine, compile_it, count, flops, rate, seconds) for count in batches]
-    return DeviceFigures(str(engine.device), str(engine.dtype), rate / 1e12, 1 / theirs, rows)
+    return DeviceFigures(str(engine.device), str(engine.precision.embedding), rate / 1e12, 1 / theirs, rows)
 
 
 def _batch(engine: Engine, compiled: bool, count: int, flops: float, rate: float, seconds: float) -> Batch:

@@ -74,7 +74,7 @@ def without_values(spec: ModelSpec, role: Role, precision: Precision) -> Sam3Ima
     return model
 
 
-def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def _matrices(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """The parameters that are stored in the format of the arithmetic, by name. All others stay float32: norms, biases,
     and small tables such as the queries' places, which are added to what is computed in float32."""
     for name, module in model.named_modules():

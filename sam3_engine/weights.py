@@ -121,7 +121,7 @@ def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
     for name, tensor in sorted(model_keys(state).items()):
         if not name.endswith(COMPUTED):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -41,8 +41,14 @@ def started(
     """A server, and the seconds that its start took."""
     before = time.monotonic()
     folder = tmp_path_factory.mktemp("server")
-    settings = {"model": "sam3", "checkpoint": str(checkpoint), "device": "cpu", "request_timeout_s": "600"}
-    with server_process(folder, **settings, object_store_bytes="1GiB") as server:
+    with server_process(
+        folder,
+        model="sam3",
+        checkpoint=str(checkpoint),
+        device="cpu",
+        request_timeout_s="600",
+        object_store_bytes="1GiB",
+    ) as server:
         yield server, time.monotonic() - before
 
 

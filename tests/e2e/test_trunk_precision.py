@@ -50,6 +50,7 @@ def differences() -> dict[str, Differences]:
     """Of bfloat16, from the package's bfloat16 and from float32."""
     engine = Engine.load("tiny", device="cpu", dtype="float32")
     theirs = engine.model.backbone.vision_backbone.trunk
+    assert engine.trunk is not None
     ours = Trunk.of(TINY, theirs.state_dict(), torch.bfloat16)
 
     def package(pixels: torch.Tensor) -> list[torch.Tensor]:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import ipaddress
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -197,6 +198,7 @@ def test_every_worker_is_a_copy_of_the_template(server: ServerProcess) -> None:
     ]
     assert len(workers) >= 5
     assert {worker.ppid() for worker in workers} == {template.pid}
+    assert all(os.getpgid(worker.pid) == worker.pid for worker in workers), "the raylet kills groups"
 
 
 @pytest.mark.parametrize("replica", ["PromptDecoder", "ImageEncoder"])

@@ -124,6 +124,7 @@ def may_fork() -> bool:
 
 def become(start: Start, streams: list[int]) -> None:
     """Run a worker's script in this process, as if it had just been started."""
+    os.setpgrp()  # the raylet kills the process group of a worker that has died
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for place, descriptor in zip(STREAMS, streams, strict=True):
         os.dup2(descriptor, place)

@@ -74,9 +74,10 @@ def test_what_runs_without_a_model_imports_none_of_it() -> None:
 import sys
 for name in ("torch", "torchvision", "sam3", "open_clip", "timm"):
     sys.modules[name] = None
-import serve_app.builder, serve_app.ingress, serve_app.cli.entry, serve_app.node_check
+import serve_app.builder, serve_app.ingress, serve_app.cli.entry, serve_app.node_check, serve_app.settings
 import deployments.pool.actor, deployments.store.server
-serve_app.builder.build_app({"model": "tiny", "device": "cpu", "allow_open": True, "store": "valkey://nowhere:1/0"})
+settings = serve_app.settings.Settings(model="tiny", device="cpu", allow_open=True, store="valkey://nowhere:1/0")
+serve_app.builder.build_app(settings)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -75,6 +75,10 @@ bench: ## Measure the engine against the sam3 package's own path; the report lan
 	@scripts/setup loadtest
 	@$(bin)/python -m bench.run
 
+.PHONY: kind
+kind: ## Try the chart on a Kubernetes of your own, in Docker: a request, a drain, an upgrade, a rollback (KEEP=1 keeps it)
+	@scripts/kind
+
 .PHONY: setup
 setup: ## Only install: .venv with the server and the test tools
 	@scripts/setup test

@@ -26,7 +26,8 @@ from serve_app.cli.ray_head import RAY_DIR, new_run_dir
 from serve_app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-POD_ENVIRONMENT = ROOT / "k8s" / "base" / "environment.env"
+POD_ENVIRONMENT = ROOT / "k8s" / "chart" / "files" / "environment.env"
+MODEL_LABELS = {"sam3/encoder", "sam3/decoder"}
 STOP_S = 60.0
 PROBE_S = 2.0
 """Timeout of the operator's probes."""
@@ -78,6 +79,8 @@ class LocalCluster:
         self.folder, self.token = folder, new_token()
         self.gcs_port, self.dashboard_port = free_ports(2)
         self.nodes: list[Node] = []
+        self.without_model: Path | None = None
+        """A folder before all packages on nodes that hold no model, the head among them: it hides torch there."""
         self._head_environment: dict[str, str] = {}
         self._head_arguments: list[str] = []
         self._worker_environment: dict[str, str] = {}
@@ -100,7 +103,7 @@ class LocalCluster:
             *(f"--dashboard-port={self.dashboard_port}", f"--temp-dir={self.folder / RAY_DIR}"),
             *self._head_arguments,
         ]
-        return self._add(arguments, self._head_environment)
+        return self._add(arguments, self._head_environment, model=False)
 
     def start_worker(self, labels: Mapping[str, str], num_cpus: int, num_gpus: int = 0) -> Node:
         """A node of a group. GPUs are declared, not looked for."""
@@ -109,11 +112,12 @@ class LocalCluster:
             *(f"--address={self.address}", f"--num-cpus={num_cpus}", f"--num-gpus={num_gpus}"),
             *([f"--labels={joined}"] if joined else []),
         ]
-        return self._add(arguments, self._worker_environment)
+        return self._add(arguments, self._worker_environment, bool(MODEL_LABELS & labels.keys()))
 
-    def _add(self, arguments: Sequence[str], extra: Mapping[str, str]) -> Node:
+    def _add(self, arguments: Sequence[str], extra: Mapping[str, str], model: bool) -> Node:
         http_port, agent_port, metrics_port = free_ports(3)
         proxy_dir = self.folder / f"node-{len(self.nodes)}"
+        hidden = [] if model or not self.without_model else [self.without_model]
         fixed, _ = environment(Settings(port=http_port), proxy_dir, self.token)
         install(Settings(port=http_port), proxy_dir)
         inherited = {
@@ -126,7 +130,7 @@ class LocalCluster:
             **extra,
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # several nodes, on loopback
             "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(http_port),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(map(str, [*hidden, ROOT])),
             "RAY_ADDRESS": self.address,
         }
         command = [

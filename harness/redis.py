@@ -1,10 +1,11 @@
-"""A Redis for the state of a cluster's head: Debian's redis-server, for as long as a block runs."""
+"""A server for the state of a cluster's head, as long as a block runs: the Valkey that the chart bundles."""
 
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deployments.store.server import bundled
 from harness.orphans import end_with_parent
 from serve_app.cli.addresses import free_ports
 from serve_app.cli.haproxy import LOOPBACK
@@ -12,17 +13,39 @@ from serve_app.cli.haproxy import LOOPBACK
 PASSWORD = "drill"
 
 
+class StateServer:
+    """It asks for PASSWORD and writes every change down, as that of the chart does."""
+
+    def __init__(self, folder: Path) -> None:
+        (self._port,) = free_ports(1)
+        self._folder = folder
+        self.start_again()
+
+    @property
+    def address(self) -> str:
+        """For Ray's RAY_REDIS_ADDRESS."""
+        return f"redis://{LOOPBACK}:{self._port}"
+
+    def kill(self) -> None:
+        """At once, as its machine dies."""
+        self._process.kill()
+        self._process.wait()
+
+    def start_again(self) -> None:
+        """On the same port, with what it had written."""
+        options = ["--port", str(self._port), "--bind", LOOPBACK, "--dir", str(self._folder)]
+        self._process = subprocess.Popen(
+            [bundled(), *options, "--save", "", "--appendonly", "yes", "--requirepass", PASSWORD],
+            stdout=subprocess.DEVNULL,
+            preexec_fn=end_with_parent,
+        )
+
+
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """Its address. It asks for PASSWORD and writes every change down, as that of the `ha` overlay does."""
-    (port,) = free_ports(1)
-    options = ["--port", str(port), "--bind", LOOPBACK, "--dir", str(folder), "--appendonly", "yes"]
-    with subprocess.Popen(
-        ["redis-server", *options, "--requirepass", PASSWORD],
-        stdout=subprocess.DEVNULL,
-        preexec_fn=end_with_parent,
-    ) as process:
-        try:
-            yield f"redis://{LOOPBACK}:{port}"
-        finally:
-            process.terminate()
+def state_server(folder: Path) -> Iterator[StateServer]:
+    """A server that ends with the block."""
+    server = StateServer(folder)
+    try:
+        yield server
+    finally:
+        server.kill()

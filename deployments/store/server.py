@@ -138,4 +138,4 @@ def _answers(path: Path) -> bool:
 
 
 if __name__ == "__main__":
-    print(bundled())  # noqa: T201 - for k8s/base/valkey.yaml
+    print(bundled())  # noqa: T201 - for the chart

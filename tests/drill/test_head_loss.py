@@ -1,6 +1,5 @@
-"""The head dies under load and its state lies in Redis: see drills/head_loss.py."""
+"""The head dies under load, or the server of its state with it: see drills/head_loss.py."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,9 @@ import pytest
 from harness.programs import report_of
 
 
-@pytest.mark.skipif(
-    not shutil.which("redis-server"), reason="redis-server is missing: scripts/setup test installs it"
-)
-def test_a_head_that_dies_fails_no_click_and_no_probe(tmp_path: Path) -> None:
-    phases = report_of("drills.head_loss", tmp_path)
+@pytest.mark.parametrize("lost", ["head", "server"])
+def test_a_head_that_dies_fails_no_click_and_no_probe(lost: str, tmp_path: Path) -> None:
+    phases = report_of("drills.head_loss", tmp_path, "--lose", lost)
     assert len(phases) == 7
     assert {phase["name"]: len(phase["seconds"]) for phase in phases if not phase["seconds"]} == {}
     failed = {phase["name"]: phase["failed"] + phase["probes_failed"] for phase in phases}

@@ -18,14 +18,19 @@ from tests.support.dockerfile import PREFIX, ROOT, stages
 
 
 def test_its_install_steps_give_a_server(tmp_path: Path) -> None:
-    """Every RUN and COPY of the build stage, in a clean environment of its own."""
-    prefix, source = tmp_path / "env", tmp_path / "src"
+    """Every RUN and COPY of the stages that make the image for CPUs, in a clean environment of its own."""
+    prefix, source, app = tmp_path / "env", tmp_path / "src", tmp_path / "app"
     source.mkdir()
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))
     }
-    environment |= {"PATH": f"{prefix}/bin:{Path(sys.executable).parent}:{environment['PATH']}", "EXTRAS": ""}
-    for instruction, rest in stages()["build"]:
+    environment |= {
+        "PATH": f"{prefix}/bin:{Path(sys.executable).parent}:{environment['PATH']}",
+        "EXTRAS": "",
+        "CPU_WHEELS": "",
+    }
+    steps = [step for stage in ("build", "cpu-dependencies", "code") for step in stages()[stage]]
+    for instruction, rest in steps:
         if instruction == "COPY":
             *names, target = rest.split()
             command = (
@@ -33,7 +38,7 @@ def test_its_install_steps_give_a_server(tmp_path: Path) -> None:
             )
             subprocess.run(command, shell=True, check=True, cwd=source if len(names) == 1 else ROOT)
         if instruction == "RUN":
-            step = rest.replace(PREFIX, str(prefix))
+            step = rest.replace(PREFIX, str(prefix)).replace("/opt/app", str(app))
             done = subprocess.run(
                 step,
                 shell=True,
@@ -44,10 +49,10 @@ def test_its_install_steps_give_a_server(tmp_path: Path) -> None:
                 text=True,
             )
             assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
-            if "venv" in step:
+            if " venv " in step:
                 there = [path for path in sys.path if path.endswith("site-packages")]
                 (prefix / "lib/python3.11/site-packages/there.pth").write_text("\n".join(there) + "\n")
-    installed = prefix / "lib/python3.11/site-packages"
+    installed = app
     for part in (
         "sam3_engine/checkpoints/tiny.safetensors",
         "serve_app/capacity.json",
@@ -56,12 +61,12 @@ def test_its_install_steps_give_a_server(tmp_path: Path) -> None:
         assert (installed / part).exists(), part
     other = tmp_path / "not-from-serve.cfg"
     other.write_text("global\n")
-    haproxy = [str(prefix / "bin" / "sam3-haproxy"), "-db", "-f", str(other)]
+    haproxy = [str(app / "bin" / "sam3-haproxy"), "-db", "-f", str(other)]
     refused = subprocess.run(haproxy, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert refused.returncode == 1
     assert "HAProxy is not started" in refused.stderr
     answer = subprocess.run(
-        [prefix / "bin" / "sam3-serve", "config", "--json"],
+        [app / "bin" / "sam3-serve", "config", "--json"],
         cwd=tmp_path,
         env={**environment, "SAM3_PORT": "9007"},
         capture_output=True,

@@ -1,11 +1,10 @@
-"""The Serve configuration of an overlay, deployed as the operator does on a cluster with that overlay's groups.
+"""The Serve configuration of one of the chart's examples, deployed as the operator does on a cluster with its groups.
 
 Nodes are processes of this machine and their GPUs are declared, not there: the model runs on CPUs, in small. The
-head's state lies in Redis, as `ha` has it.
+head's state lies in Valkey, as `ha` has it. Nodes without a model have no torch, as the image `http`.
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,15 +19,14 @@ import requests
 
 from deployments.store.server import LocalServer
 from harness.local_cluster import LocalCluster, Node, local_cluster
-from harness.redis import PASSWORD, redis_server
+from harness.redis import PASSWORD, state_server
 from harness.waiting import wait_until
 from serve_app.http.tenants import keyfile
 from tests.support.kubernetes import Manifest, groups, quantity, serve_config
 from tests.support.scenes import as_json, numbered
 
-OVERLAY = "gpu"
+EXAMPLE = "gpu"
 APP = "sam3"
-REDIS = shutil.which("redis-server")
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 SPARE_CPUS = 4
 """Of an ingress node, so that another one's replicas find room: in a cluster the autoscaler brings a node."""
@@ -49,7 +47,7 @@ def in_small(config: Manifest, keys: str, port: int, store: str) -> Manifest:
     config = deepcopy(config)
     (application,) = config["applications"]
     arguments = application["args"]
-    del arguments["checkpoint"]
+    del arguments["checkpoint"], arguments["access_log"]  # a volume, and the output of a container
     arguments.update(model="tiny-random", device="cpu", encoder_threads=1, decoder_threads=1)
     arguments.update(api_keys_file=keys, warm_bytes="100MiB", store=store)
     config["http_options"]["port"] = port
@@ -59,11 +57,11 @@ def in_small(config: Manifest, keys: str, port: int, store: str) -> Manifest:
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[Deployed]:
     with local_cluster() as cluster, ExitStack() as stack:
-        if REDIS:
-            cluster.keep_state_in(stack.enter_context(redis_server(cluster.folder)), PASSWORD)
+        hide_the_model(cluster)
+        cluster.keep_state_in(stack.enter_context(state_server(cluster.folder)).address, PASSWORD)
         head = cluster.start_head()
         nodes: dict[str, list[Node]] = {"ingress": [], "gpu": []}
-        for group in groups(OVERLAY):
+        for group in groups(EXAMPLE):
             limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
             spare = SPARE_CPUS if group["groupName"] == "ingress" else 0
             for _ in range(group["minReplicas"]):
@@ -78,12 +76,21 @@ def deployed() -> Iterator[Deployed]:
         stack.callback(store.stop)
         keys = cluster.folder / "keys.json"
         key = keyfile.add(keys, "somebody")
-        config = in_small(serve_config(OVERLAY), str(keys), int(head.url.rpartition(":")[2]), store.url)
+        config = in_small(serve_config(EXAMPLE), str(keys), int(head.url.rpartition(":")[2]), store.url)
         cluster.deploy(config)
         cluster.wait_until_running(APP)
         found = Deployed(cluster, head, config, key, **nodes)
         wait_until_probed(found)  # a pod that is not ready gets no traffic
         yield found
+
+
+def hide_the_model(cluster: LocalCluster) -> None:
+    """Packages that the image of HTTP nodes lacks cannot be imported on nodes without a model."""
+    cluster.without_model = cluster.folder / "without-model"
+    for name in ("torch", "torchvision", "sam3", "open_clip"):
+        package = cluster.without_model / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"raise ModuleNotFoundError('No module named {name}')")
 
 
 def ask(node: Node, key: str, number: int) -> requests.Response:
@@ -195,7 +202,6 @@ def test_a_node_that_is_drained_under_load_fails_no_request(deployed: Deployed) 
     assert len(statuses) > 5
 
 
-@pytest.mark.skipif(not REDIS, reason="redis-server is missing: scripts/setup test installs it")
 def test_a_head_that_dies_costs_no_request_and_heals_when_it_is_back(deployed: Deployed) -> None:
     """The last one of this module: it leaves one node for HTTP, and another head."""
     cluster, node = deployed.cluster, deployed.ingress[-1]

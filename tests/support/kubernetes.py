@@ -1,8 +1,8 @@
-"""What the folders of k8s/ build to, and the schemas of what is built."""
+"""What the chart gives for its examples, and the schemas of what it gives."""
 
 import os
-import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import jsonschema
 import pytest
 import yaml
 
+from scripts import helm_chart
+from scripts.helm_chart import EXAMPLES as EXAMPLES
+from scripts.helm_chart import NAMESPACE, render
+
 ROOT = Path(__file__).resolve().parents[2]
-OVERLAYS = tuple(
-    sorted(path.parent.name for path in (ROOT / "k8s" / "overlays").glob("*/kustomization.yaml"))
-)
 CRD = Path(os.environ.get("KUBERAY_CRD", ROOT.parent / "shared" / "schemas" / "ray.io_rayservices.yaml"))
 Manifest = dict[str, Any]
 
@@ -24,58 +25,66 @@ def kubectl() -> Path:
     return Path(sys.executable).parent / "kubectl"
 
 
+def read(texts: Iterable[str]) -> tuple[Manifest, ...]:
+    """The objects of rendered templates, as the API server gets them from Helm."""
+    found = (each for text in texts for each in yaml.safe_load_all(text) if each)
+    return tuple({**each, "metadata": {"namespace": NAMESPACE, **each["metadata"]}} for each in found)
+
+
 @cache
-def build(overlay: str) -> tuple[Manifest, ...]:
-    """The manifests of an overlay. Callers must not change them."""
-    command = [str(kubectl()), "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "deprecated" not in done.stderr.lower(), done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+def build(example: str) -> tuple[Manifest, ...]:
+    """The manifests of an example. Callers must not change them."""
+    return read(render(helm_chart.example(example)).values())
 
 
-def of_kind(overlay: str, kind: str) -> list[Manifest]:
-    return [manifest for manifest in build(overlay) if manifest["kind"] == kind]
+def of_kind(example: str, kind: str) -> list[Manifest]:
+    return [manifest for manifest in build(example) if manifest["kind"] == kind]
 
 
-def ray_service(overlay: str) -> Manifest:
-    (found,) = of_kind(overlay, "RayService")
+def ray_service(example: str) -> Manifest:
+    (found,) = of_kind(example, "RayService")
     return found
 
 
-def cluster(overlay: str) -> Manifest:
+def cluster(example: str) -> Manifest:
     """The RayCluster's specification."""
-    found: Manifest = ray_service(overlay)["spec"]["rayClusterConfig"]
+    found: Manifest = ray_service(example)["spec"]["rayClusterConfig"]
     return found
 
 
-def groups(overlay: str) -> list[Manifest]:
-    found: list[Manifest] = cluster(overlay)["workerGroupSpecs"]
+def groups(example: str) -> list[Manifest]:
+    found: list[Manifest] = cluster(example)["workerGroupSpecs"]
     return found
 
 
-def group_with(overlay: str, label: str) -> Manifest:
+def fewest(example: str, group: Manifest) -> int:
+    """How many nodes of a group the replicas that always run need. An upgrade in steps writes 0 into the manifest, so
+    that a new cluster begins without nodes."""
+    return int(helm_chart.merged(helm_chart.example(example))["groups"][group["groupName"]]["nodes"]["min"])
+
+
+def group_with(example: str, label: str) -> Manifest:
     """The group whose nodes carry a label."""
-    (found,) = [group for group in groups(overlay) if group["labels"].get(label) == "true"]
+    (found,) = [group for group in groups(example) if group["labels"].get(label) == "true"]
     return found
 
 
-def pod_templates(overlay: str) -> list[Manifest]:
+def pod_templates(example: str) -> list[Manifest]:
     """Of the head and of every group."""
-    return [cluster(overlay)["headGroupSpec"]["template"], *(group["template"] for group in groups(overlay))]
+    return [cluster(example)["headGroupSpec"]["template"], *(group["template"] for group in groups(example))]
 
 
-def all_pod_specs(overlay: str) -> list[Manifest]:
+def all_pod_specs(example: str) -> list[Manifest]:
     """Ray's pods, and those of Jobs and StatefulSets."""
-    others = [*of_kind(overlay, "Job"), *of_kind(overlay, "StatefulSet")]
+    others = [*of_kind(example, "Job"), *of_kind(example, "StatefulSet")]
     return [
-        template["spec"] for template in [*pod_templates(overlay), *(o["spec"]["template"] for o in others)]
+        template["spec"] for template in [*pod_templates(example), *(o["spec"]["template"] for o in others)]
     ]
 
 
-def serve_config(overlay: str) -> Manifest:
+def serve_config(example: str) -> Manifest:
     """The Serve configuration, read as the operator reads it."""
-    found: Manifest = yaml.safe_load(ray_service(overlay)["spec"]["serveConfigV2"])
+    found: Manifest = yaml.safe_load(ray_service(example)["spec"]["serveConfigV2"])
     return found
 
 

@@ -1,15 +1,16 @@
-"""What docs/kubernetes.md tells people to type is there: folders, options, secrets."""
+"""What docs/kubernetes.md tells people to type is there: files, options, secrets, names."""
 
 import re
 import shlex
-import shutil
-import subprocess
+import textwrap
 from pathlib import Path
 
 import click
+import yaml
 
+from scripts.helm_chart import CHART, EXAMPLES, example, render, values
 from serve_app.cli.main import main
-from tests.support.kubernetes import ROOT, all_pod_specs, kubectl, of_kind, pod_templates
+from tests.support.kubernetes import ROOT, all_pod_specs, of_kind, read
 
 GUIDE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^( *)```(\w+)\n(.*?)^ *```", GUIDE, re.MULTILINE | re.DOTALL)
@@ -37,18 +38,58 @@ def test_the_commands_of_the_program_are_understood() -> None:
         command.make_context(command.name, rest)
 
 
-def test_the_overlays_are_those_that_there_are() -> None:
-    table = set(re.findall(r"^\| `([a-z-]+)` \|", GUIDE, re.MULTILINE))
-    there = {path.parent.name for path in (ROOT / "k8s" / "overlays").glob("*/kustomization.yaml")}
-    assert table == there
-    applied = {words[-1].removeprefix("k8s/overlays/") for words in starting("kubectl apply -k")}
-    assert applied <= there
+def test_the_examples_are_those_that_there_are() -> None:
+    table = re.findall(r"^\| `([a-z-]+)` \| .* \| (`[a-z-`, ]+`) \|$", GUIDE, re.MULTILINE)
+    assert {name: tuple(re.findall(r"[a-z-]+", files)) for name, files in table} == dict(EXAMPLES)
+    used = {file for files in EXAMPLES.values() for file in files}
+    assert used == {path.stem for path in (CHART / "examples").glob("*.yaml")}
 
 
-def secrets(overlay: str) -> dict[str, set[str]]:
-    """The secrets that an overlay's pods need, and the keys that are looked for in them where they are named."""
+def test_a_new_user_finds_every_file_up_to_the_first_command_that_needs_a_cluster(tmp_path: Path) -> None:
+    """In a clean folder with what the repository holds, and values of one's own as the guide has them."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(textwrap.dedent(next(text for _, kind, text in BLOCKS if kind == "yaml")))
+    commands = [shlex.split(line, comments=True) for line in LINES]
+    files = {
+        words[place + 1]
+        for words in commands
+        for place, word in enumerate(words[:-1])
+        if word in ("--values", "--filename") and words[place + 1] != "-"
+    }
+    files -= {"mine.yaml"}
+    assert len(files) >= 3
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+    installs = [words for words in commands if words[:2] == ["helm", "upgrade"] and "sam3" in words]
+    assert len(installs) == 2
+    for words in installs:
+        given = [words[place + 1] for place, word in enumerate(words) if word == "--values"]
+        assert given[-1] == "mine.yaml", "after the example"
+        found = read(render(values([*(ROOT / file for file in given[:-1]), mine])).values())
+        text = yaml.safe_dump_all(found)
+        images = set(re.findall(r"^\s*(?:- )?image: (\S+)", text, re.MULTILINE))
+        assert images
+        assert {image.partition("/")[0] for image in images} == {"registry.example"}, "none of Docker Hub's"
+        assert ("sam3-serve-cuda" in text) == ("ha.yaml" in str(given)), "GPU nodes keep their image"
+
+
+def test_the_other_values_of_the_guide_are_values_of_the_chart() -> None:
+    for _, kind, text in BLOCKS:
+        if kind == "yaml":
+            changes = yaml.safe_load(textwrap.dedent(text))
+            assert render({**example("ha"), **changes})
+
+
+def test_images_are_built_under_the_names_that_examples_pull() -> None:
+    built = {words[words.index("-t") + 1] for words in starting("docker build")}
+    pulled = set(re.findall(r"image: (registry\.example\S+)", "".join(render(example("ha")).values())))
+    pulled |= set(re.findall(r"image: (registry\.example\S+)", "".join(render(example("demo")).values())))
+    assert pulled == built
+
+
+def secrets(name: str) -> dict[str, set[str]]:
+    """The secrets that an example's pods need, and the keys that are looked for in them where they are named."""
     found: dict[str, set[str]] = {}
-    for spec in all_pod_specs(overlay):
+    for spec in all_pod_specs(name):
         for volume in spec.get("volumes", []):
             if "secret" in volume:
                 found.setdefault(volume["secret"]["secretName"], set())
@@ -69,8 +110,8 @@ def test_every_secret_that_is_needed_is_made_under_its_name_and_keys() -> None:
         for words in starting("kubectl create secret generic")
     }
     needed: dict[str, set[str]] = {}
-    for overlay in ("gpu", "ha"):
-        for name, keys in secrets(overlay).items():
+    for each in ("gpu", "ha"):
+        for name, keys in secrets(each).items():
             needed.setdefault(name, set()).update(keys)
     assert needed.keys() == made.keys()
     assert all(needed[name] <= keys for name, keys in made.items())
@@ -79,25 +120,17 @@ def test_every_secret_that_is_needed_is_made_under_its_name_and_keys() -> None:
     assert "sam3-hub" not in secrets("air-gapped")
 
 
-def test_an_overlay_of_ones_own_puts_every_image_in_ones_own_registry(tmp_path: Path) -> None:
-    (text,) = [text for _, kind, text in BLOCKS if kind == "yaml"]
-    copy = tmp_path / "k8s"
-    shutil.copytree(ROOT / "k8s", copy)
-    mine = copy / "overlays" / "mine" / "kustomization.yaml"
-    mine.parent.mkdir()
-    mine.write_text(text.replace("../demo", "../gpu"))
-    built = subprocess.run(
-        [kubectl(), "kustomize", str(mine.parent)], capture_output=True, text=True, check=True
-    )
-    images = re.findall(r"^\s*(?:- )?image: (\S+)", built.stdout, re.MULTILINE)
-    assert len(images) > len(pod_templates("gpu"))
-    assert {image.partition(":")[0] for image in images} == {"registry.example/sam3-serve"}
-    assert {image.partition(":")[2] for image in images} == {"cpu", "cuda"}
-
-
 def test_names_are_those_that_the_operator_will_give() -> None:
-    """The Service's is the RayService's, and `-serve-svc`."""
-    (service,), (namespace,) = of_kind("gpu", "RayService"), of_kind("gpu", "Namespace")
-    assert set(re.findall(r"svc/(\S+)", " ".join(LINES))) == {f"{service['metadata']['name']}-serve-svc"}
-    named = set(re.findall(r"(?:-n|--namespace) (\S+)", " ".join(LINES)))
-    assert named == {namespace["metadata"]["name"], "kuberay-system"}
+    """The head's Service is the RayCluster's, and `-head-svc`; its token's secret is named as it is."""
+    services = {each["metadata"]["name"] for each in of_kind("gpu", "Service")}
+    named = set(re.findall(r"svc/([^\s\"]+)", " ".join(LINES)))
+    assert named - {"$cluster-head-svc"} == {"sam3"} <= services
+    (namespace,) = yaml.safe_load_all((ROOT / "k8s" / "namespace.yaml").read_text(encoding="utf-8"))
+    used = set(re.findall(r"(?:-n|--namespace) (\S+)", " ".join(LINES)))
+    assert used == {namespace["metadata"]["name"], "kuberay-system"}
+
+
+def test_every_secret_can_be_applied_again() -> None:
+    for words in starting("kubectl create secret"):
+        assert "--dry-run=client" in words
+        assert words[-4:] == ["kubectl", "apply", "--filename", "-"]

@@ -1,4 +1,4 @@
-"""Every overlay builds to objects that Kubernetes, KubeRay and Ray Serve accept as they are written."""
+"""Every example gives objects that Kubernetes, KubeRay and Ray Serve accept as they are written."""
 
 import json
 from copy import deepcopy
@@ -9,10 +9,14 @@ import pytest
 from pydantic import BaseModel
 from ray.serve.schema import ServeDeploySchema
 
-from scripts.k8s_config import VARIANTS, files, settings_of
+from deployments.config import DECODER, ENCODER
+from deployments.resources import Machine, plan
+from scripts.helm_chart import example, manifests
+from scripts.k8s_config import ENVIRONMENT, HEAD, K8S, RENDERED, environment
+from serve_app.builder import wishes
 from serve_app.settings import Settings
 from tests.support.kubernetes import (
-    OVERLAYS,
+    EXAMPLES,
     Manifest,
     build,
     check_ray_service,
@@ -22,24 +26,29 @@ from tests.support.kubernetes import (
     serve_config,
 )
 
-CUSTOM = {"RayService", "PodMonitor", "PrometheusRule"}
+CUSTOM = {"RayService", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
 VERSIONS = ("1.35", "1.36", "1.37")
 
 
-def test_generated_files_are_up_to_date() -> None:
-    stale = [path for path, text in files().items() if path.read_text(encoding="utf-8") != text]
-    assert stale == [], "run python -m scripts.k8s_config"
+def test_the_environment_is_up_to_date() -> None:
+    assert ENVIRONMENT.read_text(encoding="utf-8") == environment(), "run python -m scripts.k8s_config"
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_committed_manifests_are_what_the_chart_renders(name: str) -> None:
+    text = (K8S / "rendered" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text == HEAD + manifests(example(name)), "run python -m scripts.k8s_config"
 
 
 @pytest.fixture(scope="module")
 def core() -> list[Manifest]:
-    """Every core object of every overlay, and Ray's pods as such objects; equal ones once."""
+    """Every core object of every example, and Ray's pods as such objects; equal ones once."""
     every = [
         manifest
-        for overlay in OVERLAYS
+        for name in EXAMPLES
         for manifest in (
-            *(found for found in build(overlay) if found["kind"] not in CUSTOM),
-            *({"apiVersion": "v1", "kind": "Pod", **template} for template in pod_templates(overlay)),
+            *(found for found in build(name) if found["kind"] not in CUSTOM),
+            *({"apiVersion": "v1", "kind": "Pod", **template} for template in pod_templates(name)),
         )
     ]
     return list({json.dumps(manifest, sort_keys=True): manifest for manifest in every}.values())
@@ -47,7 +56,9 @@ def core() -> list[Manifest]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_core_objects_are_valid(core: list[Manifest], version: str) -> None:
-    assert {"Namespace", "NetworkPolicy", "Pod", "StatefulSet", "Job"} <= {each["kind"] for each in core}
+    assert {"NetworkPolicy", "Pod", "StatefulSet", "Job", "Service", "PodDisruptionBudget"} <= {
+        each["kind"] for each in core
+    }
     for manifest in core:
         kubernetes_validate.validate(manifest, version, strict=True)
 
@@ -59,9 +70,9 @@ def test_a_mistake_in_a_core_object_is_found() -> None:
         kubernetes_validate.validate(pod, VERSIONS[-1], strict=True)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_ray_service_is_valid(overlay: str) -> None:
-    check_ray_service(ray_service(overlay))
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_ray_service_is_valid(name: str) -> None:
+    check_ray_service(ray_service(name))
 
 
 @pytest.mark.parametrize("field", ["maxReplica", "labelss"])
@@ -85,9 +96,9 @@ def unknown_keys(document: Manifest, model: type[BaseModel], path: str = "") -> 
     return found
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_serve_configuration_is_valid_and_wholly_understood(overlay: str) -> None:
-    config = serve_config(overlay)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_serve_configuration_is_valid_and_wholly_understood(name: str) -> None:
+    config = serve_config(name)
     ServeDeploySchema.model_validate(config)
     assert unknown_keys(config, ServeDeploySchema) == []
 
@@ -102,16 +113,23 @@ def test_an_unknown_key_of_the_serve_configuration_is_found() -> None:
     ]
 
 
-def test_the_arguments_are_the_variants_settings() -> None:
-    for variant in VARIANTS:
-        overlay = variant.folder.removeprefix("overlays/")
-        if overlay in OVERLAYS:
-            (application,) = serve_config(overlay)["applications"]
-            assert Settings(**application["args"]) == settings_of(variant)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_arguments_are_settings_and_replicas_book_what_the_application_would(name: str) -> None:
+    (application,) = serve_config(name)["applications"]
+    settings = Settings(**application["args"])
+    nowhere = Machine(node_cpus=(), gpus=0, object_store_bytes=0)  # built before there is a worker
+    parts = plan(wishes(settings), nowhere)
+    booked = {each["name"]: each["ray_actor_options"] for each in application["deployments"]}
+    for name, share in ((ENCODER, parts.encoder), (DECODER, parts.decoder)):
+        assert _share(booked[name]) == (share.num_cpus, share.num_gpus)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_ray_is_the_version_that_is_installed(overlay: str) -> None:
+def _share(options: Manifest) -> tuple[float, float]:
+    return options["num_cpus"], options.get("num_gpus", 0)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_ray_is_the_version_that_is_installed(name: str) -> None:
     from importlib.metadata import version
 
-    assert cluster(overlay)["rayVersion"] == version("ray")
+    assert cluster(name)["rayVersion"] == version("ray")

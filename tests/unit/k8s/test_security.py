@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+import yaml
 
-from scripts.k8s_config import VARIANTS, settings_of
+from scripts.k8s_config import CLUSTER
 from serve_app.cli.ray_environment import environment
 from serve_app.settings import Settings
 from tests.support.kubernetes import (
-    OVERLAYS,
+    EXAMPLES,
+    ROOT,
     Manifest,
     all_pod_specs,
     build,
@@ -21,7 +23,8 @@ from tests.support.kubernetes import (
 )
 from tests.support.network import Peer, may_connect
 
-RAY = {"ray.io/is-ray-node": "yes", "app.kubernetes.io/part-of": "sam3-serve"}
+OURS = {"app.kubernetes.io/part-of": "sam3-serve", "app.kubernetes.io/instance": "sam3"}
+RAY = {"ray.io/is-ray-node": "yes", **OURS}
 HEAD = Peer("sam3", {**RAY, "ray.io/node-type": "head"})
 OPERATOR = Peer("kuberay-system", {"app.kubernetes.io/name": "kuberay-operator"})
 PROMETHEUS = Peer("monitoring", {"app.kubernetes.io/name": "prometheus"})
@@ -35,43 +38,46 @@ INSIDE = (DASHBOARD, GCS, CLIENT, STATS, PROXY_METRICS, AGENT, 30000, 40000, 850
 
 
 def worker(group: Manifest) -> Peer:
-    return Peer("sam3", {**RAY, "ray.io/node-type": "worker", **group["labels"]})
+    kind = {"ray.io/node-type": "worker", "ray.io/group": group["groupName"]}
+    return Peer("sam3", {**RAY, **kind, **group["labels"]})
 
 
-@pytest.fixture(params=OVERLAYS)
-def overlay(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=EXAMPLES)
+def example(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def policies(overlay: str) -> list[Manifest]:
-    return of_kind(overlay, "NetworkPolicy")
+def policies(example: str) -> list[Manifest]:
+    return of_kind(example, "NetworkPolicy")
 
 
 @pytest.mark.parametrize("attacker", [NEIGHBOUR, DISGUISED, LODGER, Peer(address="203.0.113.9")], ids=str)
-def test_from_outside_only_the_api_answers(overlay: str, policies: list[Manifest], attacker: Peer) -> None:
-    for target in [HEAD, *map(worker, groups(overlay))]:
+def test_from_outside_only_the_api_answers(example: str, policies: list[Manifest], attacker: Peer) -> None:
+    for target in [HEAD, *map(worker, groups(example))]:
         for port in (*INSIDE, RAY_METRICS):
             assert not may_connect(policies, attacker, target, port), (attacker, target, port)
     assert not may_connect(policies, attacker, HEAD, 9001)
-    assert all(may_connect(policies, attacker, worker(group), 9001) for group in groups(overlay))
+    for group in groups(example):
+        answers = group["labels"].get("sam3/ingress") == "true"
+        assert may_connect(policies, attacker, worker(group), 9001) == answers
 
 
-def test_prometheus_reaches_metrics_alone(overlay: str, policies: list[Manifest]) -> None:
-    for target in [HEAD, *map(worker, groups(overlay))]:
+def test_prometheus_reaches_metrics_alone(example: str, policies: list[Manifest]) -> None:
+    for target in [HEAD, *map(worker, groups(example))]:
         assert may_connect(policies, PROMETHEUS, target, RAY_METRICS)
         assert not any(may_connect(policies, PROMETHEUS, target, port) for port in INSIDE)
 
 
-def test_the_operator_deploys_through_the_head(overlay: str, policies: list[Manifest]) -> None:
+def test_the_operator_deploys_through_the_head(example: str, policies: list[Manifest]) -> None:
     assert may_connect(policies, OPERATOR, HEAD, DASHBOARD)
     assert may_connect(policies, OPERATOR, HEAD, 9001)
     assert not may_connect(policies, OPERATOR, HEAD, GCS)
-    assert not any(may_connect(policies, OPERATOR, worker(group), DASHBOARD) for group in groups(overlay))
+    assert not any(may_connect(policies, OPERATOR, worker(group), DASHBOARD) for group in groups(example))
 
 
-def test_ray_reaches_itself_and_names(overlay: str, policies: list[Manifest]) -> None:
-    nodes = [HEAD, *map(worker, groups(overlay))]
+def test_ray_reaches_itself_and_names(example: str, policies: list[Manifest]) -> None:
+    nodes = [HEAD, *map(worker, groups(example))]
     for one in nodes:
         for other in nodes:
             assert may_connect(policies, one, other, GCS)
@@ -80,10 +86,10 @@ def test_ray_reaches_itself_and_names(overlay: str, policies: list[Manifest]) ->
             assert not may_connect(policies, one, names, 80)
 
 
-def test_image_urls_lead_to_public_addresses_alone(overlay: str, policies: list[Manifest]) -> None:
-    (application,) = serve_config(overlay)["applications"]
+def test_image_urls_lead_to_public_addresses_alone(example: str, policies: list[Manifest]) -> None:
+    (application,) = serve_config(example)["applications"]
     allowed = Settings(**application["args"]).image_urls
-    for group in groups(overlay):
+    for group in groups(example):
         reads_urls = allowed and group["labels"].get("sam3/ingress") == "true"
         for address in ("8.8.8.8", "2001:4860:4860::8888"):
             assert may_connect(policies, worker(group), Peer(address=address), 443) == reads_urls
@@ -103,34 +109,24 @@ def test_image_urls_lead_to_public_addresses_alone(overlay: str, policies: list[
             assert not may_connect(policies, worker(group), Peer(address=private), 443), private
 
 
-def test_only_the_head_and_its_cleaner_reach_redis() -> None:
-    for overlay in ("ha", "incremental-upgrade"):
-        policies, redis = (
-            of_kind(overlay, "NetworkPolicy"),
-            Peer("sam3", {"app.kubernetes.io/name": "sam3-redis"}),
-        )
-        assert may_connect(policies, HEAD, redis, 6379)
-        cleaner = Peer("sam3", {**RAY, "ray.io/node-type": "redis-cleanup"})
-        assert may_connect(policies, cleaner, redis, 6379)
-        for other in [NEIGHBOUR, DISGUISED, LODGER, *map(worker, groups(overlay))]:
-            assert not may_connect(policies, other, redis, 6379)
-        assert not may_connect(policies, redis, Peer(address="8.8.8.8"), 443)
-
-
-def test_only_ingresses_and_the_pool_reach_the_store(overlay: str, policies: list[Manifest]) -> None:
+def test_only_ingresses_the_pool_and_a_head_with_its_state_there_reach_the_store(
+    example: str, policies: list[Manifest]
+) -> None:
     store = Peer("sam3", {"app.kubernetes.io/name": "sam3-valkey"})
-    for group in groups(overlay):
+    for group in groups(example):
         needs_it = bool({"sam3/ingress", "sam3/pool"} & group["labels"].keys())
         assert may_connect(policies, worker(group), store, 6379) == needs_it
-    for other in (HEAD, NEIGHBOUR, DISGUISED, LODGER):
+    cleaner = Peer("sam3", {**RAY, "ray.io/node-type": "redis-cleanup"})
+    keeps_state = "gcsFaultToleranceOptions" in cluster(example)
+    for one in (HEAD, cleaner):
+        assert may_connect(policies, one, store, 6379) == keeps_state
+    for other in (NEIGHBOUR, DISGUISED, LODGER):
         assert not may_connect(policies, other, store, 6379)
     assert not may_connect(policies, store, Peer(address="8.8.8.8"), 443)
 
 
 def test_only_the_fetching_job_reaches_the_hub() -> None:
-    job = Peer(
-        "sam3", {"app.kubernetes.io/part-of": "sam3-serve", "app.kubernetes.io/component": "fetch-weights"}
-    )
+    job = Peer("sam3", {**OURS, "app.kubernetes.io/component": "fetch-weights"})
     policies = of_kind("gpu", "NetworkPolicy")
     assert may_connect(policies, job, Peer(address="8.8.8.8"), 443)
     assert not may_connect(policies, job, Peer(address="10.0.0.1"), 443)
@@ -155,10 +151,10 @@ def contexts(spec: Manifest) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_no_container_has_more_rights_than_it_needs(overlay: str) -> None:
-    scaler = cluster(overlay)["autoscalerOptions"]["securityContext"]
-    head = pod_templates(overlay)[0]["spec"]
-    every = [found for spec in all_pod_specs(overlay) for found in contexts(spec)]
+def test_no_container_has_more_rights_than_it_needs(example: str) -> None:
+    scaler = cluster(example)["autoscalerOptions"]["securityContext"]
+    head = pod_templates(example)[0]["spec"]
+    every = [found for spec in all_pod_specs(example) for found in contexts(spec)]
     for name, context in [*every, ("autoscaler", {**head["securityContext"], **scaler})]:
         assert context["runAsNonRoot"] is True, name
         assert context["runAsUser"] > 0, name
@@ -166,68 +162,68 @@ def test_no_container_has_more_rights_than_it_needs(overlay: str) -> None:
         assert context["readOnlyRootFilesystem"] is True, name
         assert context["capabilities"] == {"drop": ["ALL"]}, name
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
-    for spec in all_pod_specs(overlay):
+    for spec in all_pod_specs(example):
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
         assert not any("hostPath" in volume for volume in spec.get("volumes", []))
-    (namespace,) = of_kind(overlay, "Namespace")
+    namespace = yaml.safe_load((ROOT / "k8s" / "namespace.yaml").read_text(encoding="utf-8"))
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_only_the_head_may_speak_to_kubernetes(overlay: str) -> None:
-    head, *others = all_pod_specs(overlay)
+def test_only_the_head_may_speak_to_kubernetes(example: str) -> None:
+    head, *others = all_pod_specs(example)
     assert "serviceAccountName" not in head, (
         "the operator gives it one that may scale this cluster and no more"
     )
     assert all(spec["automountServiceAccountToken"] is False for spec in others)
 
 
-def test_ray_asks_for_a_token_and_nothing_is_published(overlay: str) -> None:
-    assert cluster(overlay)["authOptions"] == {"mode": "token"}
-    assert ray_service(overlay)["spec"]["excludeHeadPodFromServeSvc"] is True
-    assert "serviceType" not in cluster(overlay)["headGroupSpec"]
-    assert "enableIngress" not in cluster(overlay)["headGroupSpec"]
+def test_ray_asks_for_a_token_and_nothing_is_published(example: str) -> None:
+    assert cluster(example)["authOptions"] == {"mode": "token"}
+    assert ray_service(example)["spec"]["excludeHeadPodFromServeSvc"] is True
+    assert "serviceType" not in cluster(example)["headGroupSpec"]
+    assert "enableIngress" not in cluster(example)["headGroupSpec"]
     assert all(
-        service["spec"].get("type", "ClusterIP") == "ClusterIP" for service in of_kind(overlay, "Service")
+        service["spec"].get("type", "ClusterIP") == "ClusterIP" for service in of_kind(example, "Service")
     )
-    assert of_kind(overlay, "Ingress") == []
+    assert of_kind(example, "Ingress") == []
 
 
-def test_secrets_are_named_and_never_written(overlay: str) -> None:
-    assert of_kind(overlay, "Secret") == []
-    for spec in all_pod_specs(overlay):
+def test_secrets_are_named_and_never_written(example: str) -> None:
+    assert of_kind(example, "Secret") == []
+    for spec in all_pod_specs(example):
         for container in [*spec.get("initContainers", []), *spec["containers"]]:
             for variable in container.get("env", []):
                 secret = any(word in variable["name"] for word in ("TOKEN", "PASSWORD", "KEY"))
                 assert not secret or "secretKeyRef" in variable["valueFrom"], variable["name"]
 
 
-def test_serving_pods_never_see_the_hubs_token(overlay: str) -> None:
-    assert "sam3-hub" not in str([*pod_templates(overlay), cluster(overlay)["autoscalerOptions"]])
+def test_serving_pods_never_see_the_hubs_token(example: str) -> None:
+    assert "sam3-hub" not in str([*pod_templates(example), cluster(example)["autoscalerOptions"]])
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.folder)
-def test_it_is_open_only_where_that_is_said(variant: Any) -> None:
-    settings = settings_of(variant)
+def test_it_is_open_only_where_that_is_said(example: str) -> None:
+    (application,) = serve_config(example)["applications"]
+    settings = Settings(**application["args"])
     assert bool(settings.api_keys_file) != settings.allow_open
-    assert settings.allow_open == (variant.folder == "overlays/demo")
+    assert settings.allow_open == (example == "demo")
 
 
-def test_the_keys_are_where_the_settings_look(overlay: str) -> None:
-    (application,) = serve_config(overlay)["applications"]
+def test_the_keys_are_where_the_settings_look(example: str) -> None:
+    (application,) = serve_config(example)["applications"]
     keys = Settings(**application["args"]).api_keys_file
     mounts = {
         mount["mountPath"]
-        for group in groups(overlay)
+        for group in groups(example)
         if group["labels"].get("sam3/ingress") == "true"
         for mount in group["template"]["spec"]["containers"][0]["volumeMounts"]
     }
     assert (keys is None) or str(keys.parent) in mounts
 
 
-def test_pods_get_what_tunes_serve_and_what_protects_it(overlay: str, tmp_path: Any) -> None:
+def test_pods_get_what_tunes_serve_and_what_protects_it(example: str, tmp_path: Any) -> None:
     """All that `sam3-serve up` sets, but for what belongs to one machine: its ports, its paths, its token."""
     (config,) = [
-        found for found in of_kind(overlay, "ConfigMap") if "environment" in found["metadata"]["name"]
+        found for found in of_kind(example, "ConfigMap") if "environment" in found["metadata"]["name"]
     ]
     given = config["data"]
     fixed, tuned = environment(Settings(), tmp_path, "token")
@@ -239,15 +235,16 @@ def test_pods_get_what_tunes_serve_and_what_protects_it(overlay: str, tmp_path: 
     assert given["RAY_SERVE_HAPROXY_BINARY_PATH"] == "/usr/local/bin/sam3-haproxy"
     different = {name for name in given.keys() & tuned.keys() if given[name] != tuned[name]}
     assert different == {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"}
+    assert CLUSTER.items() <= given.items()
 
 
-def test_a_change_of_the_environment_reaches_the_pods(overlay: str) -> None:
+def test_a_change_of_the_environment_reaches_the_pods(example: str) -> None:
     (config,) = [
-        found for found in build(overlay) if found["kind"] == "ConfigMap" and "environment" in str(found)
+        found for found in build(example) if found["kind"] == "ConfigMap" and "environment" in str(found)
     ]
     name = config["metadata"]["name"]
     assert name != "sam3-environment", "a hash follows"
-    containers = [template["spec"]["containers"][0] for template in pod_templates(overlay)]
+    containers = [template["spec"]["containers"][0] for template in pod_templates(example)]
     for each in containers:
         assert each["envFrom"] == [{"configMapRef": {"name": name}}, {"secretRef": {"name": "sam3-store"}}]
-    assert cluster(overlay)["autoscalerOptions"]["envFrom"] == [{"configMapRef": {"name": name}}]
+    assert cluster(example)["autoscalerOptions"]["envFrom"] == [{"configMapRef": {"name": name}}]

@@ -1,0 +1,198 @@
+"""The scripts for clusters: what a linter says, and what they do, against fakes of the programs that they call."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scripts.helm_chart import CHART, render, values
+from tests.support.kubernetes import ROOT, read
+
+KIND, BATCH = ROOT / "scripts" / "kind", ROOT / "k8s" / "batch" / "run.sh"
+PROGRAMS = ("docker", "kind", "kubectl", "helm", "curl", "openssl")
+FAKE = """#!/bin/sh
+echo "$(basename "$0") $*" >>"$LOG"
+case "$(basename "$0") $*" in
+    *"$FAILS"*) exit 3 ;;
+    "curl "*) echo '{"masks": []}' ;;
+    *jsonpath*) echo sam3-worker2 ;;
+esac
+exit 0
+"""
+
+
+@pytest.mark.parametrize("script", [KIND, BATCH], ids=lambda path: path.name)
+def test_the_linter_has_nothing_to_say(script: Path) -> None:
+    program = Path(sys.executable).parent / "shellcheck"
+    done = subprocess.run([program, script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def dry_run(folder: Path, fails: str = "no command", **environment: str) -> tuple[int, list[str]]:
+    """The exit status of scripts/kind, and the commands that it ran, none of which did anything."""
+    programs, log = folder / "bin", folder / "log"
+    programs.mkdir()
+    for name in PROGRAMS:
+        (programs / name).write_text(FAKE)
+        (programs / name).chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [KIND],
+        env={"PATH": path, "LOG": str(log), "FAILS": fails, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, log.read_text().splitlines()
+
+
+def test_a_cluster_is_made_tried_and_removed(tmp_path: Path) -> None:
+    status, commands = dry_run(tmp_path)
+    assert status == 0
+    steps = [
+        "docker build --target cpu",
+        "kind create cluster",
+        "kind load docker-image",
+        "helm upgrade --install kuberay-operator",
+        "kubectl apply --filename k8s/namespace.yaml",
+        "helm upgrade --install sam3 k8s/chart",
+        "kubectl wait rayservice/sam3 --namespace sam3 --for condition=Ready",
+        "curl ",
+        "kubectl drain sam3-worker2",
+        "curl ",
+        "kubectl uncordon sam3-worker2",
+        "helm upgrade sam3 k8s/chart",
+        "kubectl wait rayservice/sam3 --namespace sam3 --for condition=UpgradeInProgress=true",
+        "kubectl wait rayservice/sam3 --namespace sam3 --for condition=UpgradeInProgress=false",
+        "curl ",
+        "helm rollback sam3",
+        "kubectl wait rayservice/sam3 --namespace sam3 --for condition=UpgradeInProgress=false",
+        "curl ",
+        "kind delete cluster",
+    ]
+    rest = iter(commands)
+    for step in steps:
+        assert any(command.startswith(step) for command in rest), (step, commands)
+
+
+def test_a_step_that_fails_ends_it_shows_the_pods_and_removes_the_cluster(tmp_path: Path) -> None:
+    status, commands = dry_run(tmp_path, fails="kubectl drain")
+    assert status == 3
+    assert not any(command.startswith("helm rollback") for command in commands)
+    assert any(command.startswith("kubectl get rayservice,pods") for command in commands)
+    assert commands[-1] == "kind delete cluster --name sam3"
+
+
+def test_a_cluster_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    status, commands = dry_run(tmp_path, KEEP="1")
+    assert status == 0
+    assert not any(command.startswith("kind delete") for command in commands)
+
+
+def test_the_values_of_the_trial_are_values_of_the_chart() -> None:
+    """Two machines take requests, with what one machine of Docker's has."""
+    given = values([CHART / "examples" / "demo.yaml", ROOT / "k8s" / "kind-values.yaml"])
+    found = read(render(given).values())
+    (service,) = [each for each in found if each["kind"] == "RayService"]
+    (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert (group["minReplicas"], group["maxReplicas"]) == (2, 3)
+    assert group["template"]["spec"]["containers"][0]["image"] == "sam3-serve:kind"
+    kind = yaml.safe_load((ROOT / "k8s" / "kind.yaml").read_text(encoding="utf-8"))
+    assert [node["role"] for node in kind["nodes"]].count("worker") == 2
+
+
+def test_a_public_ci_runs_the_same() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/kubernetes.yaml").read_text(encoding="utf-8"))
+    (job,) = workflow["jobs"].values()
+    assert [step.get("run") for step in job["steps"]][-1] == "make kind"
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "\tscripts/kind" in (ROOT / "Makefile").read_text().replace("\t@", "\t")
+
+
+@contextmanager
+def server(busy: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A server that is overloaded for its first requests, and what it was asked."""
+    asked: list[tuple[str, str]] = []
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                asked.append((body["image"]["value"], self.headers["Authorization"]))
+                refused = len(asked) <= busy
+            answer = json.dumps({"of": body["image"]["value"]}).encode()
+            broken = body["image"]["value"].endswith("broken.jpg")
+            self.send_response(422 if broken else 503 if refused else 200)
+            if refused:
+                self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}", asked
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
+
+
+def batch(folder: Path, urls: list[str], url: str) -> subprocess.CompletedProcess[str]:
+    (folder / "urls").write_text("".join(f"{each}\n" for each in urls))
+    (folder / "answers").mkdir(exist_ok=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SERVER": url,
+        "KEY": "secret",
+        "PHRASE": "car",
+        "PARALLEL": "4",
+    }
+    words = ["sh", str(BATCH), str(folder / "urls"), str(folder / "answers")]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_a_batch_waits_where_it_is_told_to_and_gets_every_answer(tmp_path: Path) -> None:
+    urls = [f"https://images.example/{number}.jpg" for number in range(6)]
+    with server(busy=3) as (url, asked):
+        done = batch(tmp_path, urls, url)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads((tmp_path / "answers" / f"{n}.json").read_text())["of"] for n in range(1, 7)]
+    assert found == urls
+    assert len(asked) == len(urls) + 3
+    assert {key for _, key in asked} == {"Bearer secret"}
+
+
+def test_a_batch_that_runs_again_asks_only_for_what_is_missing(tmp_path: Path) -> None:
+    urls = ["https://images.example/0.jpg", "https://images.example/broken.jpg"]
+    with server(busy=0) as (url, asked):
+        first = batch(tmp_path, urls, url)
+        assert first.returncode == 1
+        assert "no answer for line 2: https://images.example/broken.jpg" in first.stderr
+        assert batch(tmp_path, urls, url).returncode == 1
+    assert sorted(value for value, _ in asked) == [urls[0], urls[1], urls[1]]
+    assert not list((tmp_path / "answers").glob("2.json"))
+
+
+def test_the_job_runs_that_script_as_a_tenant_of_its_own() -> None:
+    documents = list(yaml.safe_load_all((ROOT / "k8s/batch/job.yaml").read_text(encoding="utf-8")))
+    (job,) = [each for each in documents if each["kind"] == "Job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["sh", "/job/run.sh", "/job/urls", "/answers"]
+    given = {each["name"] for each in container["env"]}
+    assert given >= {"SERVER", "KEY", "PHRASE", "PARALLEL"}
+    assert job["spec"]["backoffLimit"] > 0

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from serve_app.cli.coordinates import BOX, POINT
 from serve_app.cli.keys import keys
+from serve_app.cli.label_options import Asked, label_options
 from serve_app.cli.options import URL, Number
 from serve_app.cli.screen import Commands
 from serve_app.settings import Settings, environment_name, unknown_variables
@@ -169,6 +170,24 @@ def segment(
     server = url or url_of(settings.host, settings.port)
     make = (lambda: Local(settings)) if local else (lambda: Server(server, api_key))
     run(make, image, question, output, masks, force)
+
+
+@main.command()
+@label_options
+def label(model: str | None, checkpoint: str | None, device: str | None, **asked: Any) -> None:
+    """Make a data set of the images of each SOURCE: a file, a folder, a glob, a list, or a storage's URL.
+
+    Ctrl-C stops it, and the same command goes on. A line of the file of classes is a name, or a name with phrases.
+
+    \b
+      sam3-serve label photos/ --class "traffic cone" -o cones
+      sam3-serve label photos/ --classes classes.txt --format yolo-seg -o dataset
+      sam3-serve label photos/ --classes classes.txt --sample 50 -o look
+    """
+    settings = load_settings(model=model, checkpoint=checkpoint, device=device)
+    from serve_app.cli.label import run
+
+    run(settings, Asked(**asked))
 
 
 @main.command()

@@ -50,14 +50,14 @@ def imported_in(folder: str) -> set[str]:
     [
         ("sam3_engine", []),
         ("deployments", ["workflows", "otel"]),
-        ("serve_app", ["workflows"]),
+        ("serve_app", ["workflows", "label"]),
         ("training", ["train"]),
         ("scripts", ["test", "loadtest"]),
         ("harness", ["loadtest", "test"]),
         ("drills", ["loadtest", "test"]),
         ("loadtest", ["loadtest", "test"]),
         ("bench", ["loadtest", "test"]),
-        ("tests", ["train", "test", "workflows", "otel"]),
+        ("tests", ["train", "test", "workflows", "otel", "label"]),
     ],
 )
 def test_imports_are_declared(folder: str, extras: list[str]) -> None:
@@ -75,7 +75,13 @@ def test_imports_are_declared(folder: str, extras: list[str]) -> None:
 
 def test_every_runtime_dependency_has_an_upper_bound() -> None:
     extras = PROJECT["optional-dependencies"]
-    runtime = [*PROJECT["dependencies"], *extras["workflows"], *extras["loadtest"], *extras["train"]]
+    runtime = [
+        *PROJECT["dependencies"],
+        *extras["workflows"],
+        *extras["loadtest"],
+        *extras["train"],
+        *extras["label"],
+    ]
     assert [requirement for requirement in runtime if not re.search(r"<|~=|==", requirement)] == []
 
 

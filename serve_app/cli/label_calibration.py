@@ -1,0 +1,51 @@
+"""`sam3-serve label --calibrate`: the threshold of each class, by images that a person has labelled."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from serve_app.cli.label_model import labeller, labelling_of, shown
+from serve_app.cli.label_options import Asked
+from serve_app.cli.stop_signal import StopSignal
+from serve_app.settings import Settings
+
+
+def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
+    """Print each class's best threshold, and write a file of classes with them.
+
+    Raises NoImages, RayNotStarted, ServiceLost, OSError and click.ClickException.
+    """
+    from serve_app.label.calibration import FLOOR, choices, read_truth
+
+    wanted = labelling_of(settings, asked)
+    truths = read_truth(truth, [one.name for one in wanted.classes])
+    labelling = replace(wanted, classes=[replace(one, threshold=FLOOR) for one in wanted.classes])
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    stop = StopSignal()
+    rows: list[dict[str, Any]] = []
+    with shown(console) as show, labeller(settings, asked, labelling, stop, show) as label:
+        for table in label([one.image for one in truths]):
+            rows += table.to_pylist()
+            show(f"{len(rows)} of {len(truths)} images")
+            if stop:
+                raise click.ClickException("stopped")
+    found = choices(rows, truths, [one.name for one in wanted.classes])
+    lines = []
+    for one in wanted.classes:
+        choice = found[one.name]
+        lines.append(
+            replace(one, threshold=round(choice.threshold, 3) if choice.known else one.threshold).line()
+        )
+        told = f"F1 {choice.f1:.3f}, nine of ten draws in {choice.low:.2f} to {choice.high:.2f}"
+        told = told if choice.known else "nothing to choose by: the threshold stays"
+        console.print(f"{lines[-1]}  # {told}; {choice.objects} true objects")
+    for row in rows:
+        if row["error"] is not None:
+            console.print(f"left out: {row['location']}: {row['error']}")
+    output = asked.output.expanduser()
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "classes.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    console.print(f"written to {output / 'classes.txt'}")

@@ -1,0 +1,146 @@
+"""What finds the objects for `sam3-serve label`: a model in Ray's actors, or a running service."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from serve_app.cli.label_options import Asked
+from serve_app.cli.preflight import weights
+from serve_app.cli.progress import progress
+from serve_app.cli.stop_signal import SIGNALS, StopSignal
+from serve_app.cli.up import reason
+from serve_app.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from serve_app.label.classes import LabelClass
+    from serve_app.label.labelling import Labelling
+    from serve_app.label.sources import SourceImage
+
+LINE_S = 10.0
+"""Seconds between the lines of a log, where there is no terminal."""
+
+
+def labelling_of(settings: Settings, asked: Asked) -> "Labelling":
+    """How the command asks for its labels. Raises click.ClickException."""
+    from serve_app.label.labeller import ModelChoice
+    from serve_app.label.labelling import Labelling
+    from serve_app.label.objects import Rules
+
+    if asked.url:
+        choice = ModelChoice("service")
+    else:
+        found = None if asked.dry_run else weights(settings)  # which may have to be downloaded
+        choice = ModelChoice(
+            settings.model, str(found) if found else None, settings.device, settings.dtype, settings.compile
+        )
+    rules = Rules(None if asked.nms == 1 else asked.nms, asked.smallest)
+    try:
+        return Labelling(_classes(asked), choice, rules)
+    except (ValueError, OSError) as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _classes(asked: Asked) -> "list[LabelClass]":
+    """Raises ValueError."""
+    from serve_app.label.classes import parse_classes
+
+    lines = asked.classes.read_text(encoding="utf-8").splitlines() if asked.classes else []
+    if not lines and not asked.lines:
+        raise ValueError("no class is named: pass --classes FILE, or --class NAME")
+    return parse_classes([*lines, *asked.lines], asked.threshold)
+
+
+@contextmanager
+def labeller(
+    settings: Settings, asked: Asked, labelling: "Labelling", stop: StopSignal, show: Callable[[str], None]
+) -> "Iterator[Callable[[Sequence[SourceImage]], Iterator[pa.Table]]]":
+    """A function from images to tables of what was found. Raises click.ClickException where Ray fails."""
+    with _handlers_restored():
+        stop.listen()
+        if asked.url:
+            from serve_app.label.service import Service
+
+            service = Service(asked.url, asked.api_key, max_pixels=settings.max_image_pixels)
+            yield lambda images: service.label(images, labelling)
+        else:
+            show("starting Ray")
+            with _ray(settings, asked):
+                stop.listen()  # Ray has put handlers of its own in place
+                yield _pipeline(settings, asked, labelling)
+
+
+@contextmanager
+def _handlers_restored() -> Iterator[None]:
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _ray(settings: Settings, asked: Asked) -> Iterator[None]:
+    from serve_app.cli.local_ray import cluster_ray, local_ray
+
+    around: AbstractContextManager[object]
+    around = cluster_ray(asked.address) if asked.address else local_ray(settings)
+    try:
+        with around:
+            yield
+    except Exception as error:
+        from ray.exceptions import RayError  # Ray reads its environment when it is imported
+
+        if not isinstance(error, RayError):
+            raise
+        raise click.ClickException(f"the run ended early: {reason(str(error))}") from error
+
+
+def _pipeline(
+    settings: Settings, asked: Asked, labelling: "Labelling"
+) -> "Callable[[Sequence[SourceImage]], Iterator[pa.Table]]":
+    import ray
+
+    from sam3_engine.spec import SPECS
+    from serve_app.label.pipeline import Scale, labelled, quiet, tables
+
+    there = ray.cluster_resources()
+    gpus = 0 if settings.device == "cpu" else int(there.get("GPU", 0))
+    actors = asked.actors or max(1, gpus)
+    if not gpus and not asked.address:
+        choice = replace(labelling.choice, threads=max(1, int(there["CPU"]) // actors))
+        labelling = replace(labelling, choice=choice)
+    side = SPECS[settings.model.removesuffix("-random")].image_size
+    # A GPU does many batches a second: with fewer tasks Ray keeps up with dozens of GPUs.
+    scale = (
+        Scale(actors, 1, asked.batch, 8 * asked.batch) if gpus else Scale(actors, 0, asked.batch, asked.batch)
+    )
+    quiet()
+    return lambda images: tables(labelled(images, labelling, side, settings.max_image_pixels, scale))
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[Callable[[str], None]]:
+    """Shows a text: at once on a terminal, else the newest one each LINE_S."""
+    with progress(console, "listing what is there") as update:
+        if console.is_terminal:
+            yield lambda text: update(escape(text))
+            return
+        last = 0.0
+
+        def now_and_then(text: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= LINE_S:
+                last = time.monotonic()
+                update(text)
+
+        yield now_and_then

@@ -1,0 +1,152 @@
+"""Chooses the threshold of each class by images that a person has labelled: the one with the best F1.
+
+An object counts as found where its mask and one of the truth's, of its class, overlap by an IoU of at least MATCH; each
+is matched once, better scores first. How sure a threshold is follows from drawing the images again and again, with
+repetition (the bootstrap): nine of ten draws choose a threshold within the range that is told.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+from serve_app.label.sources import NoImages, SourceImage, coco_images
+
+MATCH = 0.5
+FLOOR = 0.05
+"""Least score that is looked at."""
+DRAWS = 200
+RANGE = (5, 95)
+"""Percentiles."""
+Encoded = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The masks of one image by the names of their classes, in COCO's run-length encoding."""
+
+    image: SourceImage
+    masks: Mapping[str, Sequence[Encoded]]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The threshold of a class. f1: at it; NaN where there is nothing to choose by. low, high: see above. objects: of
+    the truth."""
+
+    threshold: float
+    f1: float
+    low: float
+    high: float
+    objects: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there was anything to choose by."""
+        return not np.isnan(self.f1)
+
+
+def read_truth(path: Path, classes: Sequence[str]) -> list[Truth]:
+    """The truth of a COCO file. Raises NoImages for another file, and for one that knows none of the classes."""
+    from pycocotools.coco import COCO
+
+    document, images = coco_images(path)
+    try:
+        read = COCO()
+        read.dataset = document
+        with redirect_stdout(StringIO()):  # pycocotools tells of its steps
+            read.createIndex()
+        names = {category["id"]: str(category["name"]) for category in read.loadCats(read.getCatIds())}
+        truths = []
+        for number, image in images.items():
+            masks: dict[str, list[Encoded]] = {name: [] for name in classes}
+            for one in read.loadAnns(read.getAnnIds(imgIds=[number])):
+                if (name := names.get(one["category_id"])) in masks and not one.get("iscrowd"):
+                    masks[str(name)].append(read.annToRLE(one))
+            truths.append(Truth(image, masks))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NoImages(f"{path} is no COCO file of labels: {type(error).__name__} {error}") from error
+    if not truths:
+        raise NoImages(f"{path} has no image")
+    if not set(classes) & set(names.values()):
+        raise NoImages(f"{path} has none of the classes, but {', '.join(names.values())[:200]}")
+    return truths
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One image's objects of one class: their scores and which are right, best first; and how many there truly are."""
+
+    scores: npt.NDArray[np.float64]
+    right: npt.NDArray[np.bool_]
+    truths: int
+
+
+def scored(found: Sequence[Mapping[str, Any]], truth: Sequence[Encoded], size: Sequence[int]) -> Scored:
+    """Match what was found, as `rows.OBJECT`, with the truth of one class. size: (height, width)."""
+    ordered = sorted(found, key=lambda one: -float(one["score"]))
+    right = np.zeros(len(ordered), dtype=np.bool_)
+    if ordered and truth:
+        mine = [{"size": list(size), "counts": one["rle"].encode("ascii")} for one in ordered]
+        overlap = np.array(coco.iou(mine, list(truth), [0] * len(truth)))
+        for row in range(len(ordered)):
+            best = int(overlap[row].argmax())
+            if overlap[row, best] >= MATCH:
+                right[row] = True
+                overlap[:, best] = -1
+    return Scored(np.array([one["score"] for one in ordered], dtype=np.float64), right, len(truth))
+
+
+def choose(images: Sequence[Scored], seed: int = 0) -> Choice:
+    """The threshold of one class. The middle between the last score that is kept and the next one: neither score is
+    at the edge."""
+    truths = sum(image.truths for image in images)
+    best, f1 = _best(images) if truths else (float("nan"), float("nan"))
+    if np.isnan(f1):
+        return Choice(float("nan"), float("nan"), float("nan"), float("nan"), truths)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        _best([images[index] for index in rng.integers(0, len(images), len(images))])[0] for _ in range(DRAWS)
+    ]
+    low, high = np.nanpercentile([best, *drawn], RANGE)
+    return Choice(best, f1, float(low), float(high), truths)
+
+
+def _best(images: Sequence[Scored]) -> tuple[float, float]:
+    """Threshold and F1; NaN where nothing right was found."""
+    scores = np.concatenate([image.scores for image in images])
+    right = np.concatenate([image.right for image in images])
+    truths = sum(image.truths for image in images)
+    if not right.any():
+        return float("nan"), float("nan")
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], np.cumsum(right[order])
+    f1 = 2 * hits / (np.arange(1, len(scores) + 1) + truths)
+    last = np.append(scores[1:] < scores[:-1], True)  # of equal scores a threshold keeps all
+    at = int(np.where(last, f1, -1).argmax())
+    below = scores[at + 1] if at + 1 < len(scores) else FLOOR
+    return float((scores[at] + min(below, scores[at])) / 2), float(f1[at])
+
+
+def choices(
+    rows: Iterable[Mapping[str, Any]], truths: Sequence[Truth], classes: Sequence[str]
+) -> dict[str, Choice]:
+    """The threshold of each class. rows: of `rows.LABELLED`, labelled with FLOOR for every class. An image that could
+    not be read is left out."""
+    truth_of = {truth.image.location: truth for truth in truths}
+    images: dict[str, list[Scored]] = {name: [] for name in classes}
+    for row in rows:
+        truth = truth_of.get(row["location"])
+        if truth is None or row["error"] is not None:
+            continue
+        size = (row["height"], row["width"])
+        for name in classes:
+            mine = [one for one in row["objects"] if one["class"] == name]
+            images[name].append(scored(mine, truth.masks[name], size))
+    return {name: choose(of_class) if of_class else choose([]) for name, of_class in images.items()}

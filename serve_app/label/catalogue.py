@@ -1,0 +1,119 @@
+"""The labelled images as formats name them: a number, a name that no other image has, and a split.
+
+All three follow from the set of the images alone, in whatever order and however often the command ran.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from sam3_engine.regions import RegionMask
+from sam3_engine.rle import Rle, from_rle
+from sam3_engine.types import Box, ImageSize
+from serve_app.label.choosing import Split
+from serve_app.label.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledObject:
+    """An object. number: of its class, from 0. box: (x0, y0, x1, y1) in pixels, x1 and y1 exclusive. rle: COCO's."""
+
+    name: str
+    number: int
+    score: float
+    box: Box
+    area: int
+    rle: Rle
+
+    def mask(self) -> RegionMask:
+        """Its pixels."""
+        return RegionMask.from_full(from_rle(self.rle))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """An image with its objects, highest score first. number: from 1. file: its name in the data set, a path with
+    forward slashes, which differs from all others by more than its ending."""
+
+    number: int
+    file: str
+    split: str
+    location: str
+    size: ImageSize
+    look: int
+    objects: Sequence[LabelledObject]
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return str(PurePosixPath(self.file).with_suffix(""))
+
+
+class Catalogue:
+    """The labelled images of a data set. classes: the names, in their order."""
+
+    def __init__(self, dataset: Dataset, classes: Sequence[str], split: Split) -> None:
+        self._dataset = dataset
+        self.classes = list(classes)
+        self.split = split
+        names = {row["location"]: row["name"] for row in dataset.images(["name"])}
+        self._files = _files(names)
+        self._numbers = {location: number for number, location in enumerate(sorted(names), 1)}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        """Every image once; the objects of a few hundred are in memory."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        for row in self._dataset.images():
+            size = ImageSize(row["height"], row["width"])
+            file = self._files[row["location"]]
+            objects = [_object(one, numbers, size) for one in row["objects"]]
+            yield LabelledImage(
+                self._numbers[row["location"]],
+                file,
+                self.split.of(row["name"]),
+                row["location"],
+                size,
+                row["look"],
+                objects,
+            )
+
+
+def _object(found: dict[str, Any], numbers: dict[str, int], size: ImageSize) -> LabelledObject:
+    x0, y0, x1, y1 = found["box"]
+    rle = Rle(size=list(size), counts=found["rle"])
+    name = found["class"]
+    return LabelledObject(name, numbers[name], found["score"], (x0, y0, x1, y1), found["area"], rle)
+
+
+def _files(names: dict[str, str]) -> dict[str, str]:
+    """The names of images by location, different without their endings, on file systems of every kind.
+
+    The second image of a name gets a number behind it; the order is that of the locations.
+    """
+    wanted = {location: PurePosixPath(_safe(name)) for location, name in sorted(names.items())}
+    taken = Counter(_key(path) for path in wanted.values())
+    used: set[str] = {key for key, count in taken.items() if count == 1}
+    files = {}
+    for location, path in wanted.items():
+        chosen, number = path, 1
+        while taken[_key(path)] > 1 and _key(chosen) in used:
+            number += 1
+            chosen = path.with_name(f"{path.stem}_{number}{path.suffix}")
+        used.add(_key(chosen))
+        files[location] = str(chosen)
+    return files
+
+
+def _key(path: PurePosixPath) -> str:
+    return str(path.with_suffix("")).casefold()
+
+
+def _safe(name: str) -> str:
+    """The name as a relative path that stays below its folder."""
+    parts = [part for part in PurePosixPath(name.replace("\\", "_")).parts if part not in ("/", "..", ".")]
+    return "/".join(parts) or "image"

@@ -1,0 +1,85 @@
+"""The classes to label: their names, the phrases that find them, and their thresholds.
+
+A line of a file of classes is a name, alone or with more:
+
+    traffic cone
+    car: car | van | pickup truck          # several phrases find one class
+    dog: dog | !toy dog                    # an object that is rather a toy dog is left out
+    person @0.35                           # a threshold of its own
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sam3_engine.prompt_values import share
+
+_THRESHOLD = re.compile(r"\s@\s*(?P<value>\S+)$")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+MOST_CHARACTERS = 200
+"""Of a name or a phrase."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelClass:
+    """A class. phrases: texts that find its objects. negatives: texts of what it is not. threshold: least score."""
+
+    name: str
+    phrases: tuple[str, ...]
+    negatives: tuple[str, ...] = ()
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        texts = (self.name, *self.phrases, *self.negatives)
+        if not self.phrases:
+            raise ValueError(f"class {self.name!r} has no phrase that finds it")
+        for text in texts:
+            if not text or not text.isprintable() or text != text.strip() or len(text) > MOST_CHARACTERS:
+                raise ValueError(
+                    f"class {self.name!r}: {text[:40]!r} is not a text of 1 to {MOST_CHARACTERS} printable characters"
+                )
+        if len({*texts[1:]}) < len(texts) - 1:
+            raise ValueError(f"class {self.name!r} names a phrase twice")
+        share(self.threshold, f"the threshold of class {self.name!r}")
+
+    def line(self) -> str:
+        """The class as a line of a file."""
+        phrases = " | ".join([*self.phrases, *(f"!{text}" for text in self.negatives)])
+        return f"{self.name}: {phrases} @{self.threshold:.4g}"
+
+
+def parse_class(line: str, threshold: float) -> LabelClass:
+    """The class of one line. threshold: for a line without its own. Raises ValueError."""
+    text = line.strip()
+    if found := _THRESHOLD.search(text):
+        text = text[: found.start()].strip()
+        try:
+            threshold = float(found["value"])
+        except ValueError:
+            raise ValueError(f"{line.strip()!r}: {found['value']!r} is not a threshold") from None
+    name, _, rest = (part.strip() for part in text.partition(":"))
+    phrases = [phrase.strip() for phrase in rest.split("|")] if rest else [name]
+    positive = tuple(phrase for phrase in phrases if not phrase.startswith("!"))
+    negative = tuple(phrase[1:].strip() for phrase in phrases if phrase.startswith("!"))
+    return LabelClass(name, positive or (name,), negative, threshold)
+
+
+def parse_classes(lines: Iterable[str], threshold: float) -> list[LabelClass]:
+    """The classes of a file's lines, in their order, which gives their numbers in every format.
+
+    Raises ValueError for a class that is no class, for one that is there twice, and where there is none.
+    """
+    classes = [parse_class(line, threshold) for line in _without_comments(lines)]
+    names = [one.name.casefold() for one in classes]
+    for one in classes:
+        if names.count(one.name.casefold()) > 1:
+            raise ValueError(f"class {one.name!r} is there twice")
+    if not classes:
+        raise ValueError("there is no class")
+    return classes
+
+
+def _without_comments(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if kept := _COMMENT.sub("", line.lstrip("\ufeff")).strip():
+            yield kept

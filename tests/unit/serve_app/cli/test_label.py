@@ -1,0 +1,116 @@
+"""The command without Ray: what it says before it starts, and labelling by a running service."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from pycocotools.coco import COCO
+
+from serve_app.cli.main import main
+from serve_app.http.app import create_app
+from serve_app.label.classes import parse_classes
+from serve_app.settings import Settings
+from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.http_server import serving
+from tests.support.scenes import numbered
+
+# pycocotools with numpy 2.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+CLASSES = ("--class", "red circle", "--class", "blue square")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(numbered(number))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(create_app(FakeSegmenter(), Settings())) as address:
+        yield address
+
+
+def label(photos: Path, *arguments: str) -> Result:
+    output = str(photos.parent / "set")
+    return CliRunner().invoke(main, ["label", *arguments, "-o", output], catch_exceptions=False)
+
+
+def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(photos: Path) -> None:
+    done = label(
+        photos, str(photos), "--class", "blue: blue square | !star @0.3", "--limit", "3", "--dry-run"
+    )
+    assert done.exit_code == 0
+    assert "3 images; 1 classes, 2 phrases" in done.output
+    assert "blue: blue square | !star @0.3" in done.output
+    assert not (photos.parent / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["{photos}"], "no class is named"),
+        (["{photos}", "--class", "cat @2"], "lies between 0 and 1"),
+        (["{photos}/none", *CLASSES], "there is no"),
+        ([*CLASSES], "SOURCE"),
+        (["{photos}", *CLASSES, "--val", "0.7", "--test", "0.7"], "no shares of one whole"),
+        (["{photos}", *CLASSES, "--format", "pdf"], "pdf"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_anything_is_made(
+    photos: Path, arguments: list[str], told: str
+) -> None:
+    done = label(photos, *(argument.format(photos=photos) for argument in arguments))
+    assert done.exit_code != 0
+    assert told in done.output
+    assert "should not happen" not in done.output
+    assert not (photos.parent / "set").exists()
+
+
+def test_a_service_labels_images_and_the_command_is_kept_without_the_key(
+    photos: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/bin/sam3-serve", "label", "--api-key", "s3k_secret", "--url", url])
+    done = label(
+        photos, str(photos), *CLASSES, "--url", url, "--format", "coco", "--format", "yolo-seg", "--val", "0"
+    )
+    assert done.exit_code == 0, done.output
+    assert "5 images, 15 objects" in done.output
+    coco = COCO(photos.parent / "set" / "coco" / "annotations" / "instances_train.json")
+    assert (len(coco.getImgIds()), len(coco.getAnnIds())) == (5, 15)
+    manifest = json.loads((photos.parent / "set" / "manifest.json").read_text())
+    assert manifest["command"] == ["sam3-serve", "label", "--api-key", "...", "--url", url]
+    again = label(photos, str(photos), *CLASSES, "--url", url)
+    assert "5 of 5 images are labelled already" in again.output
+
+
+def test_changed_classes_are_named_and_restart_begins_again(photos: Path, url: str) -> None:
+    assert label(photos, str(photos), *CLASSES, "--url", url).exit_code == 0
+    other = ["--class", "red circle @0.9", "--url", url]
+    refused = label(photos, str(photos), *other)
+    assert refused.exit_code == 1
+    assert "'red circle': threshold 0.5 before, 0.9 now" in refused.output
+    assert "class 'blue square' is not there any more" in refused.output
+    assert label(photos, str(photos), *other, "--restart").exit_code == 0
+
+
+def test_thresholds_are_chosen_by_true_labels(photos: Path, url: str) -> None:
+    assert label(photos, str(photos), *CLASSES, "--url", url, "--val", "0").exit_code == 0
+    truth = photos / "truth.json"
+    truth.write_text((photos.parent / "set" / "coco" / "annotations" / "instances_train.json").read_text())
+    classes = [*CLASSES, "--class", "green star"]
+    done = label(photos, "--calibrate", str(truth), *classes, "--url", url)
+    assert done.exit_code == 0, done.output
+    assert "F1 1.000" in done.output
+    assert "nothing to choose by" in done.output
+    lines = (photos.parent / "set" / "classes.txt").read_text().splitlines()
+    assert [one.name for one in parse_classes(lines, 0.1)] == ["red circle", "blue square", "green star"]
+    assert parse_classes(lines, 0.1)[2].threshold == 0.5

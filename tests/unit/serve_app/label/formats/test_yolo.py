@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import supervision as sv
+import yaml
+
+from serve_app.label.catalogue import Catalogue, LabelledImage
+from serve_app.label.formats import export
+from serve_app.label.formats.yolo import outline
+from tests.support.labels import shapes
+
+# pycocotools with numpy 2.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+
+
+def with_objects(catalogue: Catalogue) -> LabelledImage:
+    return next(image for image in catalogue if image.objects)
+
+
+@pytest.mark.parametrize("rounded", [np.round, np.trunc])
+def test_one_outline_gives_the_mask_back_with_its_parts_and_holes(
+    catalogue: Catalogue, rounded: np.ufunc
+) -> None:
+    """As the readers fill it: the coordinates cut off or rounded, and filled by cv2."""
+    truth = shapes()
+    for one in with_objects(catalogue).objects:
+        line = " ".join(f"{value:.7g}" for value in outline(one).ravel())
+        points = np.array(line.split(), dtype=np.float32).reshape(-1, 2) * np.float32([80, 60])
+        filled = np.zeros((60, 80), dtype=np.uint8)
+        cv2.fillPoly(filled, [rounded(points).astype(np.int32)], 1)
+        different = (filled.astype(bool) != truth[one.name]).sum()
+        bridge = 40 if one.name in ("parts", "hole") else 0  # one pixel wide
+        assert different <= bridge
+        assert points.min() >= 0
+        assert (points < [80, 60]).all()
+
+
+def test_data_yaml_names_the_splits_and_the_classes(catalogue: Catalogue, tmp_path: Path) -> None:
+    folder = export(catalogue, "yolo-seg", tmp_path)
+    data = yaml.safe_load((folder / "data.yaml").read_text())
+    assert data == {
+        "train": "images/train",
+        "val": "images/val",
+        "nc": 6,
+        "names": dict(enumerate(catalogue.classes)),
+    }
+
+
+def test_every_image_lies_beside_its_labels(catalogue: Catalogue, tmp_path: Path) -> None:
+    folder = export(catalogue, "yolo-detect", tmp_path / "set")
+    images = {path.relative_to(folder / "images") for path in (folder / "images").rglob("*.png")}
+    labels = {path.relative_to(folder / "labels") for path in (folder / "labels").rglob("*.txt")}
+    assert {path.with_suffix("") for path in images} == {path.with_suffix("") for path in labels}
+    assert len(images) == 12
+    for image in images:
+        assert cv2.imread(str(folder / "images" / image)) is not None
+
+
+@pytest.mark.parametrize("kind", ["yolo-seg", "yolo-detect"])
+def test_supervision_reads_it(catalogue: Catalogue, tmp_path: Path, kind: str) -> None:
+    folder = export(catalogue, kind, tmp_path / "set")
+    truth = shapes()
+    images = objects = 0
+    for split in ("train", "val"):
+        for place in sorted((folder / "images" / split).iterdir()):
+            read = sv.DetectionDataset.from_yolo(
+                str(place),
+                str(folder / "labels" / split / place.name),
+                str(folder / "data.yaml"),
+                force_masks=kind == "yolo-seg",
+            )
+            assert read.classes == catalogue.classes
+            for _, _, detections in read:
+                images += 1
+                for box, number in zip(detections.xyxy, detections.class_id, strict=True):
+                    rows, columns = np.nonzero(truth[read.classes[number]])
+                    expected = [columns.min(), rows.min(), columns.max(), rows.max()]
+                    assert np.abs(box - expected).max() < 1.001  # ends included or not
+                    objects += 1
+    assert (images, objects) == (12, 30)

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from serve_app.label.tally import Tally, duration
+from tests.support.labels import found, row, table
+
+CAT = found("cat", np.ones((8, 10), dtype=np.bool_))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_before_the_first_image_the_model_is_being_loaded() -> None:
+    assert Tally(5).line() == "loading the model; 5 images to label"
+
+
+def test_the_rate_counts_from_the_first_images_on() -> None:
+    clock = Clock()
+    tally = Tally(100, clock)
+    tally.add(table(*(row(f"/{number}.png", [CAT]) for number in range(10))))
+    assert tally.rate == 0
+    clock.now += 4
+    tally.add(
+        table(*(row(f"/{number}.png", [CAT, CAT]) for number in range(19)), row("/x.png", error="gone"))
+    )
+    assert tally.rate == pytest.approx(5.0)
+    assert tally.line() == "30 of 100 images; 5.0 images/s, 14 s left; cat 48; 1 could not be read"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3700, "1 h 1 min"), (100_000, "27 h 46 min")]
+)
+def test_times_have_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -107,6 +107,7 @@ class Engine:
         model: str = "tiny",
         *,
         checkpoint: str | None = None,
+        base: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
         compile: bool = False,
@@ -114,9 +115,10 @@ class Engine:
     ) -> "Engine":
         """Load a model's weights onto a device.
 
-        model: "tiny" (bundled) or "sam3" (from `checkpoint`, a `sam3.pt` or its directory, or else from the Hub with
-        HF_TOKEN). device: "auto", "cpu", "cuda", "cuda:1". dtype: "auto" (bfloat16 autocast on CUDA, float32
-        elsewhere), "float32", "bfloat16". threads: torch's threads in this whole process.
+        model: "tiny" (bundled) or "sam3" (facebook/sam3 from the Hub, with HF_TOKEN), unless `checkpoint` names other
+        weights of its size: see `hub.resolve_checkpoint`. base: weights that a fine-tune or an adapter is laid over.
+        device: "auto", "cpu", "cuda", "cuda:1". dtype: "auto" (bfloat16 autocast on CUDA, float32 elsewhere),
+        "float32", "bfloat16". threads: torch's threads in this whole process.
 
         Raises ValueError for an unknown model and CheckpointError when the weights are missing or do not fit.
         """
@@ -129,7 +131,7 @@ class Engine:
             torch.set_num_threads(threads)
         spec = SPECS[model]
         built = build_model(spec)
-        load_weights(built, spec, checkpoint)
+        load_weights(built, spec, checkpoint, base)
         on = choose_device(device)
         engine = cls(built, spec, on, choose_dtype(dtype, on))
         if compile:

@@ -1,17 +1,13 @@
-"""Official checkpoints: reads the file, renames its keys to the model's, and copies its tensors into the
-model."""
+"""Weights in memory: renames a state dict's keys to the model's, copies its tensors into the model, and digests them.
+Files are read by `sam3_engine.checkpoint_files`."""
 
-import pickle
-import zipfile
 from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
 
 import torch
 from torch import nn
 from xxhash import xxh3_64
 
-from sam3_engine.errors import CheckpointError, WrongCheckpoint
+from sam3_engine.errors import WrongCheckpoint
 
 State = dict[str, torch.Tensor]
 
@@ -23,42 +19,6 @@ COMPUTED = ("freqs_cis", "freqs_cos", "freqs_sin", "relative_coords")
 
 SHOWN = 4
 """Keys named in an error."""
-
-
-def load_state(path: str | PathLike[str]) -> State:
-    """Read a PyTorch checkpoint: tensors by name, on the CPU, mapped from the file where its layout allows.
-
-    Only tensors are unpickled: a file with code in it is refused. A state dict under the key "model" is
-    unwrapped, as the package does. Raises CheckpointError for a file that cannot be opened, WrongCheckpoint
-    for a file that is no checkpoint.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    except pickle.UnpicklingError as error:
-        if head.startswith(b"version https://git-lfs"):
-            raise WrongCheckpoint(f"{path} is a Git LFS pointer, not the file: run `git lfs pull`") from None
-        raise WrongCheckpoint(
-            f"{path} is no checkpoint, or holds more than tensors: {_first_line(error)}"
-        ) from error
-    except Exception as error:  # a broken file makes the reader raise anything
-        raise WrongCheckpoint(f"{path} is no checkpoint, or not all of it: {_first_line(error)}") from error
-    return _tensors(content, path)
-
-
-def _tensors(content: object, path: Path) -> State:
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
-    if not isinstance(content, Mapping) or not content:
-        raise WrongCheckpoint(f"{path} holds no tensors by name (but a {type(content).__name__})")
-    others = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        raise WrongCheckpoint(f"{path} holds things that are no tensors: {_some(others)}")
-    return dict(content)
 
 
 def model_keys(state: Mapping[str, torch.Tensor]) -> State:
@@ -119,7 +79,3 @@ def weights_digest(model: nn.Module) -> str:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -14,7 +14,7 @@ INGRESS = "Ingress"
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Which model, where, how precisely. `dtype` is one for encoders and decoders. `threads`: torch threads of this
-    process; None leaves torch's choice."""
+    process; None leaves torch's choice. `checkpoint`, `base`: see `sam3_engine.loading.read_weights`."""
 
     model: str
     checkpoint: str | None
@@ -22,6 +22,7 @@ class EngineConfig:
     dtype: str
     compile: bool
     threads: int | None
+    base: str | None = None
 
 
 MOST_IMAGES = 100_000

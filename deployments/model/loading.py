@@ -45,6 +45,7 @@ def load_engine(
         engine = Engine.load(
             config.model,
             checkpoint=config.checkpoint,
+            base=config.base,
             device=config.device,
             dtype=config.dtype,
             compile=config.compile,

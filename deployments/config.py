@@ -14,7 +14,7 @@ INGRESS = "Ingress"
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Which model, where, how precisely. `dtype` is one for encoders and decoders. `threads`: torch threads of this
-    process; None leaves torch's choice."""
+    process; None leaves torch's choice. `checkpoint`, `base`: see `sam3_engine.loading.read_weights`."""
 
     model: str
     checkpoint: str | None
@@ -26,6 +26,8 @@ class EngineConfig:
     """Part of its GPU that this process may use."""
     compile_cache: str | None = None
     """Folder of compiled code; None: torch's own."""
+    base: str | None = None
+    """Weights that a fine-tune or an adapter is laid over; None: the model's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ class Engine:
         *,
         role: Role = "all",
         checkpoint: str | None = None,
+        base: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
         compile: bool = False,
@@ -140,12 +141,13 @@ class Engine:
     ) -> "Engine":
         """Load a model's weights onto a device.
 
-        model: "tiny" (bundled) or "sam3" (from `checkpoint`, a `sam3.pt` or its directory, or else from the Hub with
-        HF_TOKEN). role: "encoder" encodes images, "decoder" answers prompts, "all" does both; the weights of what a
-        role does not do are not loaded. device: "auto", "cpu", "cuda", "cuda:1". dtype: "float32", "bfloat16", or
-        "auto" (bfloat16 on CUDA and for large models, else float32); `device.choose_precision` tells what is computed
-        in which format. compile: compile the trunk when it first runs. compile_cache: folder for what this whole
-        process compiles. threads: torch's threads in this whole process.
+        model: "tiny" (bundled) or "sam3" (facebook/sam3 from the Hub, with HF_TOKEN), unless `checkpoint` names other
+        weights of its size: see `hub.resolve_checkpoint`. base: weights that a fine-tune or an adapter is laid over.
+        role: "encoder" encodes images, "decoder" answers prompts, "all" does both; the weights of what a role does not
+        do are not loaded. device: "auto", "cpu", "cuda", "cuda:1". dtype: "float32", "bfloat16", or "auto" (bfloat16
+        on CUDA and for large models, else float32); `device.choose_precision` tells what is computed in which format.
+        compile: compile the trunk when it first runs. compile_cache: folder for what this whole process compiles.
+        threads: torch's threads in this whole process.
 
         Raises ValueError for an unknown model, role, device or dtype, and CheckpointError when the weights are missing
         or do not fit.
@@ -159,9 +161,8 @@ class Engine:
             torch.set_num_threads(threads)
         spec, on = SPECS[model], choose_device(device)
         choose_precision(dtype, on, spec)  # refuses a wrong name before gigabytes are read
-        engine = cls.from_state(
-            read_checkpoint(spec, checkpoint), spec, role=role, device=device, dtype=dtype
-        )
+        weights = read_checkpoint(spec, checkpoint, base)
+        engine = cls.from_state(weights, spec, role=role, device=device, dtype=dtype)
         if compile and engine.trunk is not None:
             engine.trunk.compile_blocks(cache=compile_cache)
         return engine

@@ -1,20 +1,25 @@
-"""Loads a checkpoint, from the bundled file, a path or the Hub, and the part of a model that a process needs."""
+"""Loads a checkpoint of any format, over the base that it lacks something of, and the part of a model that a process
+needs."""
 
+import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from sam3.model.sam3_image import Sam3Image
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from sam3_engine.assembly import build_model
-from sam3_engine.bundled import load_bundled
+from sam3_engine.bundled import BUNDLED_TINY
+from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
+from sam3_engine.checkpoint_files.fitting import fit
+from sam3_engine.checkpoint_files.shapes import EmptyIsMeta, model_shapes
 from sam3_engine.device import Precision
 from sam3_engine.hub import resolve_checkpoint
 from sam3_engine.roles import MASK_DECODER, OF_THE_CLICKS_MAPS, Role
 from sam3_engine.spec import TINY, ModelSpec
-from sam3_engine.weights import State, load_state, matching
+from sam3_engine.weights import matching
+
+logger = logging.getLogger(__name__)
 
 ENCODES = (
     "backbone.vision_backbone.trunk.",
@@ -29,15 +34,31 @@ LARGE_TABLE = 1_000_000
 """Elements from which an embedding table is stored in half precision too."""
 
 
-def read_checkpoint(spec: ModelSpec, checkpoint: str | None) -> State:
-    """A checkpoint's tensors, under its own names. Raises CheckpointError (see `sam3_engine.errors`).
+def read_checkpoint(
+    spec: ModelSpec, checkpoint: str | None = None, base: str | None = None
+) -> Mapping[str, torch.Tensor]:
+    """All weights of a model by official name, checked against its shapes; each is read only when it is asked for.
 
-    checkpoint: a file or a directory with `sam3.pt` in it. None means the bundled file for `tiny` and the Hub for
-    `sam3`.
+    checkpoint: where it is, see `hub.resolve_checkpoint`. None means the bundled file for `tiny` and `facebook/sam3`
+    for `sam3`. base: the weights that a fine-tune or an adapter is laid over; None means the same as for `checkpoint`.
+    It is opened, and fetched, only where the checkpoint lacks something. Raises CheckpointError (see
+    `sam3_engine.errors`).
     """
-    if spec is TINY and checkpoint is None:
-        return load_bundled()
-    return load_state(resolve_checkpoint(checkpoint))
+
+    def default() -> Checkpoint:
+        return _open(spec, base)
+
+    opened = _open(spec, checkpoint)
+    below = None if checkpoint is None else default
+    weights = fit(opened, model_shapes(spec), below, whole_parts=base is None)
+    logger.info("%s (%s): %s", opened.path, opened.format, weights)
+    return weights.values()
+
+
+def _open(spec: ModelSpec, checkpoint: str | None) -> Checkpoint:
+    if checkpoint is None and spec is TINY:
+        return open_checkpoint(BUNDLED_TINY)
+    return open_checkpoint(resolve_checkpoint(checkpoint))
 
 
 def load_model(
@@ -66,7 +87,7 @@ def load_model(
 def without_values(spec: ModelSpec, role: Role, precision: Precision) -> Sam3Image:
     """A model whose parameters have shapes and dtypes, but no memory: they are on the meta device. Buffers that are
     computed from the sizes have their values."""
-    with _EmptyIsMeta():
+    with EmptyIsMeta():
         model = build_model(spec, role)
     for name, matrix in _matrices(model):
         encodes = name.startswith(ENCODES)
@@ -89,15 +110,3 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 def _outside_autocast(name: str) -> bool:
     """The package switches autocast off around these on CUDA."""
     return name.startswith("transformer.decoder.layers.") and name.endswith((".linear1", ".linear2"))
-
-
-class _EmptyIsMeta(TorchFunctionMode):
-    """Makes `torch.empty` give tensors on the meta device: modules create their parameters with it, and filling these
-    with random values then costs nothing. Other tensors get their values."""
-
-    def __torch_function__(
-        self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is torch.empty:
-            return func(*args, **{**(kwargs or {}), "device": "meta"})
-        return func(*args, **(kwargs or {}))

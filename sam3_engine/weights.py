@@ -1,17 +1,13 @@
-"""Official checkpoints: reads the file, renames its keys to the model's, and copies its tensors into the
-model."""
+"""Weights in memory: renames a state dict's keys to the model's, copies its tensors into the model, and digests them.
+Files are read by `sam3_engine.checkpoint_files`."""
 
-import pickle
-import zipfile
-from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
 from xxhash import xxh3_64
 
-from sam3_engine.errors import CheckpointError, WrongCheckpoint
+from sam3_engine.errors import WrongCheckpoint
 
 State = dict[str, torch.Tensor]
 
@@ -25,53 +21,38 @@ SHOWN = 4
 """Keys named in an error."""
 
 
-def load_state(path: str | PathLike[str]) -> State:
-    """Read a PyTorch checkpoint: tensors by name, on the CPU, mapped from the file where its layout allows.
+class Renamed(Mapping[str, torch.Tensor]):
+    """Tensors under other names, each taken from where it is when it is asked for."""
 
-    Only tensors are unpickled: a file with code in it is refused. A state dict under the key "model" is
-    unwrapped, as the package does. Raises CheckpointError for a file that cannot be opened, WrongCheckpoint
-    for a file that is no checkpoint.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    except pickle.UnpicklingError as error:
-        if head.startswith(b"version https://git-lfs"):
-            raise WrongCheckpoint(f"{path} is a Git LFS pointer, not the file: run `git lfs pull`") from None
-        raise WrongCheckpoint(
-            f"{path} is no checkpoint, or holds more than tensors: {_first_line(error)}"
-        ) from error
-    except Exception as error:  # a broken file makes the reader raise anything
-        raise WrongCheckpoint(f"{path} is no checkpoint, or not all of it: {_first_line(error)}") from error
-    return _tensors(content, path)
+    def __init__(self, state: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> None:
+        """names: the names in `state` by the new ones."""
+        self._state, self._names = state, names
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._state[self._names[name]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # without taking it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
-def _tensors(content: object, path: Path) -> State:
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
-    if not isinstance(content, Mapping) or not content:
-        raise WrongCheckpoint(f"{path} holds no tensors by name (but a {type(content).__name__})")
-    others = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        raise WrongCheckpoint(f"{path} holds things that are no tensors: {_some(others)}")
-    return dict(content)
-
-
-def model_keys(state: Mapping[str, torch.Tensor]) -> State:
+def model_keys(state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
     """The same tensors under the names of `Sam3Image`; a state dict that has these names already is returned
     unchanged."""
     if not any(key.startswith(tuple(PREFIXES)) for key in state):
-        return dict(state)
-    return {
-        new + key.removeprefix(old): value
+        return state
+    names = {
+        new + key.removeprefix(old): key
         for old, new in PREFIXES.items()
-        for key, value in state.items()
+        for key in state
         if key.startswith(old)
     }
+    return Renamed(state, names)
 
 
 def apply(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
@@ -83,7 +64,7 @@ def apply(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
     return [key for key in given if key not in known]
 
 
-def matching(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
+def matching(model: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
     """The tensors of a checkpoint that the model has, under the model's names.
 
     state: with the names of the file or of the model. Superfluous keys are allowed (the official file serves
@@ -97,7 +78,7 @@ def matching(model: nn.Module, state: Mapping[str, torch.Tensor]) -> State:
             f"the checkpoint lacks {len(missing)} of the model's {len(wanted)} tensors: {_some(missing)}. "
             "Is it the file of another model?"
         )
-    known = {key: value for key, value in given.items() if key in wanted}
+    known = Renamed(given, {key: key for key in given if key in wanted})
     differing = [
         f"{key} is {list(value.shape)} instead of {list(wanted[key].shape)}"
         for key, value in known.items()
@@ -118,8 +99,10 @@ def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
     Not cryptographic: it takes a second for the official model's 3.4 GB.
     """
     digest = xxh3_64()
-    for name, tensor in sorted(model_keys(state).items()):
+    named = model_keys(state)
+    for name in sorted(named):
         if not name.endswith(COMPUTED):
+            tensor = named[name]
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -127,7 +110,3 @@ def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -188,7 +188,8 @@ def decoder_config(settings: Settings, parts: Plan, pool: PoolConfig) -> Decoder
 def _engine(settings: Settings, parts: Plan, share: Share) -> EngineConfig:
     return EngineConfig(
         model=settings.model,
-        checkpoint=str(settings.checkpoint) if settings.checkpoint else None,
+        checkpoint=settings.checkpoint,
+        base=settings.base_checkpoint,
         device="cuda" if share.num_gpus else "cpu",  # a replica sees only the GPU that Ray gives it
         dtype=_dtype(settings, parts),
         compile=settings.compile,

@@ -74,9 +74,12 @@ class Settings(BaseSettings):
     model: Literal["tiny", "sam3", "tiny-random"] = Field("tiny", json_schema_extra=_in("model"))
     """`tiny` is bundled and only knows coloured shapes; `sam3` is Meta's model (`facebook/sam3`);
     `tiny-random` is `tiny` with untrained weights, for tests of the machinery."""
-    checkpoint: Path | None = Field(None, json_schema_extra=_in("model"))
-    """Weights file or its directory. Empty: the bundled file (`tiny`), or the Hub with `HF_TOKEN`
-    (`sam3`)."""
+    checkpoint: str | None = Field(None, json_schema_extra=_in("model"))
+    """Weights in a format of docs/weights.md: a file, its directory, `hf://owner/name[@revision][/file]` (with
+    `HF_TOKEN`), or a URL (https, s3, gs). Empty: the bundled file (`tiny`), or the Hub's `facebook/sam3`."""
+    base_checkpoint: str | None = Field(None, json_schema_extra=_in("model"))
+    """Weights that a fine-tune or an adapter is laid over, named like `SAM3_CHECKPOINT`. Empty: those that the model
+    has by default."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", json_schema_extra=_in("model"))
     """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
     chooses the GPUs of replicas."""
@@ -390,8 +393,12 @@ class Settings(BaseSettings):
             else value
         )
 
+    @field_validator("checkpoint", "base_checkpoint", mode="before")
+    @classmethod
+    def _path_is_text(cls, value: object) -> object:
+        return (os.fspath(value) if isinstance(value, os.PathLike) else value) or None
+
     @field_validator(
-        "checkpoint",
         "api_keys_file",
         "workflows_dir",
         "ray_temp_dir",

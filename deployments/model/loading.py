@@ -69,6 +69,7 @@ def load_engine(
             config.model,
             role=role,
             checkpoint=config.checkpoint,
+            base=config.base,
             device=config.device,
             dtype=config.dtype,
             compile=config.compile,

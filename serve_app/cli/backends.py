@@ -104,7 +104,8 @@ class Local:
 
         engine = Engine.load(
             settings.model,
-            checkpoint=str(settings.checkpoint) if settings.checkpoint else None,
+            checkpoint=settings.checkpoint,
+            base=settings.base_checkpoint,
             device=settings.device,
             dtype=settings.dtype,
         )

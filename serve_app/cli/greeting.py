@@ -34,7 +34,7 @@ def model_line(settings: Settings) -> str:
     notes = {
         "tiny": "the bundled demonstration model: it only knows coloured shapes",
         "tiny-random": "untrained, for tests",
-        "sam3": str(settings.checkpoint or "facebook/sam3"),
+        "sam3": settings.checkpoint or "facebook/sam3",
     }
     return f"{settings.model} ({notes[settings.model]})"
 

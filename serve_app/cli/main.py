@@ -62,7 +62,16 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--model", help="tiny (bundled, knows coloured shapes) or sam3 (Meta's).", metavar="NAME"
             ),
-            click.option("--checkpoint", help="Weights file, or its directory.", metavar="PATH"),
+            click.option(
+                "--checkpoint",
+                help="Weights: a file, its directory, hf://owner/name or a URL.",
+                metavar="WHERE",
+            ),
+            click.option(
+                "--base-checkpoint",
+                help="Weights that a fine-tune or an adapter is laid over.",
+                metavar="WHERE",
+            ),
             click.option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME"),
             click.option("--host", help="Address to listen on (127.0.0.1).", metavar="ADDRESS"),
             click.option("--port", help="Port to listen on (9001).", type=int),
@@ -101,6 +110,28 @@ def config(as_json: bool, **options: Any) -> None:
     from serve_app.cli.config import show
 
     show(settings, [name for name, value in options.items() if value is not None], as_json)
+
+
+@main.command()
+@click.argument("checkpoint", metavar="FILE")
+@click.option(
+    "--base-checkpoint", help="Weights that it is laid over. [default: official ones]", metavar="WHERE"
+)
+@click.option("--no-digests", is_flag=True, help="Do not read all values, which takes seconds a gigabyte.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def inspect(
+    context: click.Context, checkpoint: str, base_checkpoint: str | None, no_digests: bool, as_json: bool
+) -> None:
+    """Say what a checkpoint is and whether it would load.
+
+    FILE is whatever SAM3_CHECKPOINT may be: a file, its directory, hf://owner/name or a URL. Exits with 1 where it
+    would not load. No code in a file is ever run.
+    """
+    settings = load_settings(base_checkpoint=base_checkpoint)
+    from serve_app.cli.inspect import run
+
+    context.exit(0 if run(checkpoint, settings, as_json, digests=not no_digests) else 1)
 
 
 @main.command()

@@ -1,11 +1,9 @@
 """The checks of `sam3-serve up` before it starts anything."""
 
-from pathlib import Path
-
 import click
 
 from sam3_engine.errors import CheckpointError
-from sam3_engine.hub import resolve_checkpoint
+from sam3_engine.hub import DEFAULT, resolve_checkpoint
 from serve_app.cli.addresses import in_use, is_loopback
 from serve_app.http.tenants import keyfile
 from serve_app.settings import Settings
@@ -37,11 +35,17 @@ def refuse_unwise(settings: Settings) -> None:
         )
 
 
-def weights(settings: Settings) -> Path | None:
-    """The weights' file, downloaded now if needed, with a progress bar; None for bundled weights."""
-    if settings.checkpoint is None and settings.model != "sam3":
-        return None
+def weights(settings: Settings) -> dict[str, str]:
+    """Settings that replace `checkpoint` and `base_checkpoint`: paths on this machine, fetched now if needed, with a
+    progress bar. None of them for bundled weights. Raises click.ClickException."""
+    named = {"checkpoint": settings.checkpoint, "base_checkpoint": settings.base_checkpoint}
+    if settings.model == "sam3" and settings.checkpoint is None:
+        named["checkpoint"] = DEFAULT
     try:
-        return resolve_checkpoint(settings.checkpoint).resolve()
+        return {
+            name: str(resolve_checkpoint(value).absolute())
+            for name, value in named.items()
+            if value is not None
+        }
     except CheckpointError as error:
         raise click.ClickException(str(error)) from error

@@ -41,7 +41,7 @@ def run(settings: Settings) -> None:
     """Start the server, print how to use it, and wait for Ctrl-C. Raises click.ClickException."""
     refuse_unwise(settings)
     settings = settings.model_copy(
-        update={"server_id": settings.server_id or uuid.uuid4().hex, "checkpoint": weights(settings)}
+        update={"server_id": settings.server_id or uuid.uuid4().hex, **weights(settings)}
     )
     try:
         run_dir = new_run_dir(settings)

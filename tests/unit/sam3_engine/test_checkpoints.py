@@ -10,7 +10,7 @@ from sam3_engine.bundled import TOKEN_TABLE, load_bundled, save_bundled
 from sam3_engine.engine import Engine
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.spec import TINY
-from sam3_engine.weights import COMPUTED, apply, load_state
+from sam3_engine.weights import COMPUTED, apply
 
 INTERACTIVE = "inst_interactive_predictor.model."
 
@@ -56,6 +56,38 @@ def test_a_bundled_file_holds_the_whole_model_in_ten_megabytes(random_engine: En
 
 
 def test_a_checkpoint_survives_reading_back(random_engine: Engine, tmp_path: Path) -> None:
-    torch.save(random_engine.model.state_dict(), tmp_path / "own.pt")
-    model = build_model(TINY)
-    assert apply(model, load_state(tmp_path / "own.pt")) == []
+    state = random_engine.model.state_dict()
+    torch.save(state, tmp_path / "own.pt")
+    loaded = Engine.load("tiny", checkpoint=str(tmp_path / "own.pt"), device="cpu")
+    assert all(torch.equal(value, state[key]) for key, value in loaded.model.state_dict().items())
+
+
+@pytest.mark.parametrize("base", [None, "base.pt"])
+def test_a_fine_tune_reaches_the_engine_over_its_base(
+    random_engine: Engine, tmp_path: Path, base: str | None
+) -> None:
+    """Without another base it is laid over the bundled weights."""
+    state = random_engine.model.state_dict()
+    torch.save(
+        {key: value + 1 if value.is_floating_point() else value for key, value in state.items()},
+        tmp_path / "base.pt",
+    )
+    mine = {key: value for key, value in state.items() if key.startswith("backbone.vision_backbone.trunk.")}
+    torch.save({"model": mine, "optimizer": {}}, tmp_path / "checkpoint.pt")
+    where = base and str(tmp_path / base)
+    loaded = Engine.load("tiny", checkpoint=str(tmp_path / "checkpoint.pt"), base=where, device="cpu")
+    below = Engine.load("tiny", checkpoint=where, device="cpu")
+    for key, value in loaded.model.state_dict().items():
+        assert torch.equal(value, mine.get(key, below.model.state_dict()[key])), key
+    assert loaded.embedding_version != below.embedding_version
+
+
+def test_one_file_gives_one_version_in_every_process(random_engine: Engine, tmp_path: Path) -> None:
+    """What a file leaves out must not be random."""
+    unused = ("geometry_encoder.points_", "backbone.vision_backbone.convs.3.", f"{INTERACTIVE}maskmem_")
+    state = {
+        key: value for key, value in random_engine.model.state_dict().items() if not key.startswith(unused)
+    }
+    torch.save(state, tmp_path / "own.pt")
+    one, other = (Engine.load("tiny", checkpoint=str(tmp_path / "own.pt"), device="cpu") for _ in range(2))
+    assert one.embedding_version == other.embedding_version

@@ -1,6 +1,7 @@
 """The Hub is played by a small server on the loopback; nothing leaves the machine."""
 
 import hashlib
+import json
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -23,19 +25,35 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Hub:
     """Answers as the real one does.
 
-    mode: open, gated (wants the token "granted"), forbidden, missing, broken, or foreign (no Hub at all).
+    mode: open, gated (wants the token "granted"), forbidden, missing, broken, or foreign (no Hub at all). files: what
+    there is, by repository and name. cut: where the first downloads break off, once each. damage: is sent instead.
     """
 
     mode: str = "open"
     port: int = 0
     downloads: int = 0
     tokens: list[str | None] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=lambda: {f"{REPOSITORY}/{FILE_NAME}": CONTENT})
+    revisions: set[str] = field(default_factory=set)
+    ranges: list[str] = field(default_factory=list)
+    cut: list[int] = field(default_factory=list)
+    damage: bytes | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def answer(self, token: str | None) -> tuple[int, dict[str, str]]:
+    def find(self, path: str) -> bytes | None:
+        """The file at `/owner/name/resolve/revision/file`."""
+        repository, found, rest = path.lstrip("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        if found:
+            self.revisions.add(unquote(revision))
+        return self.files.get(f"{repository}/{name}")
+
+    def answer(self, token: str | None, content: bytes | None) -> tuple[int, dict[str, str]]:
+        if content is None:
+            return 404, {"X-Error-Code": "EntryNotFound"}
         match self.mode:
             case "gated" if token != "Bearer granted":
                 return 403 if token else 401, {
@@ -50,7 +68,7 @@ class Hub:
                 return 503, {}
             case "foreign":
                 return 200, {}
-        return 200, {"ETag": f'"{hashlib.sha256(CONTENT).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        return 200, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
 
 
 @pytest.fixture
@@ -66,11 +84,16 @@ def hub() -> Iterator[Hub]:
 
         def reply(self, body: bool) -> None:
             state.tokens.append(self.headers.get("Authorization"))
-            if self.path != f"/{REPOSITORY}/resolve/main/{FILE_NAME}" and COMMIT not in self.path:
-                self.send_error(404)
-                return
-            status, headers = state.answer(self.headers.get("Authorization"))
-            content = CONTENT if status == 200 else b""
+            content = state.find(self.path)
+            status, headers = state.answer(self.headers.get("Authorization"), content)
+            content = content if content is not None and status == 200 else b""
+            whole = len(content)
+            asked = self.headers.get("Range")
+            if body and asked and content:
+                state.ranges.append(asked)
+                start = int(asked.removeprefix("bytes=").partition("-")[0])
+                status, content = 206, content[start:]
+                headers["Content-Range"] = f"bytes {start}-{whole - 1}/{whole}"
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -78,7 +101,9 @@ def hub() -> Iterator[Hub]:
             self.end_headers()
             if body:
                 state.downloads += 1
-                self.wfile.write(content)
+                sent = state.damage if state.damage is not None else content
+                self.wfile.write(sent[: state.cut.pop(0)] if state.cut else sent)
+                self.close_connection = True
 
         def log_message(self, *_: object) -> None: ...
 
@@ -209,5 +234,100 @@ def test_the_home_directory_is_expanded(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*nowhere"):
         resolve_checkpoint(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match=f"no {FILE_NAME} in the directory"):
+    with pytest.raises(CheckpointError, match="no checkpoint in the directory"):
         resolve_checkpoint(tmp_path)
+
+
+def test_a_directory_with_one_checkpoint_of_any_name(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "mine.safetensors").write_bytes(CONTENT)
+    assert resolve_checkpoint(tmp_path) == tmp_path / "mine.safetensors"
+    (tmp_path / "other.pt").write_bytes(CONTENT)
+    with pytest.raises(CheckpointError, match=r"several files .*\(mine.safetensors, other.pt\): name one"):
+        resolve_checkpoint(tmp_path)
+
+
+def reference(hub: Hub, cache: Path, text: str) -> Path:
+    return resolve_checkpoint(text, endpoint=hub.url, cache_dir=cache)
+
+
+def test_any_repository_revision_and_file(hub: Hub, tmp_path: Path) -> None:
+    hub.files = {"me/fine-tunes/runs/7/checkpoint.pt": b"mine"}
+    path = reference(hub, tmp_path, "hf://me/fine-tunes@v1.2/runs/7/checkpoint.pt")
+    assert path.read_bytes() == b"mine"
+    assert "v1.2" in hub.revisions
+    assert "main" not in hub.revisions
+
+
+def test_a_revision_with_a_slash(hub: Hub, tmp_path: Path) -> None:
+    hub.files = {"me/it/sam3.pt": b"mine"}
+    reference(hub, tmp_path, "hf://me/it@refs%2Fpr%2F3/sam3.pt")
+    assert "refs/pr/3" in hub.revisions
+
+
+@pytest.mark.parametrize("name", ["sam3.pt", "sam3.1_multiplex.pt", "model.safetensors"])
+def test_a_repository_without_a_file_gives_the_usual_one(hub: Hub, tmp_path: Path, name: str) -> None:
+    hub.files = {f"facebook/sam3.1/{name}": b"weights", "facebook/sam3.1/config.json": b"{}"}
+    path = reference(hub, tmp_path, "hf://facebook/sam3.1")
+    assert (path.name, path.read_bytes()) == (name, b"weights")
+    assert (path.parent / "config.json").exists() is (name == "model.safetensors")
+
+
+def test_all_files_of_a_sharded_checkpoint_come(hub: Hub, tmp_path: Path) -> None:
+    shards = {f"model-0000{n}-of-00002.safetensors": bytes([n]) for n in (1, 2)}
+    index = json.dumps(
+        {"weight_map": dict.fromkeys("ab", next(iter(shards))) | {"c": list(shards)[1]}}
+    ).encode()
+    hub.files = {f"me/it/{name}": content for name, content in shards.items()}
+    hub.files["me/it/model.safetensors.index.json"] = index
+    path = reference(hub, tmp_path, "hf://me/it")
+    assert path.name == "model.safetensors.index.json"
+    assert {name: (path.parent / name).read_bytes() for name in shards} == shards
+
+
+def test_an_adapter_comes_with_its_configuration(hub: Hub, tmp_path: Path) -> None:
+    hub.files = {"me/it/adapter_model.safetensors": b"weights"}
+    with pytest.raises(CheckpointError, match=r"no adapter_config.json|has no adapter_config"):
+        reference(hub, tmp_path / "one", "hf://me/it")
+    hub.files["me/it/adapter_config.json"] = b"{}"
+    assert (
+        reference(hub, tmp_path / "two", "hf://me/it").parent / "adapter_config.json"
+    ).read_bytes() == b"{}"
+
+
+def test_a_repository_with_none_of_the_usual_files(hub: Hub, tmp_path: Path) -> None:
+    hub.files = {}
+    with pytest.raises(CheckpointError, match=r"me/it on the Hub has none of sam3\.pt"):
+        reference(hub, tmp_path, "hf://me/it")
+
+
+def test_without_a_network_the_cached_file_of_a_repository_serves(hub: Hub, tmp_path: Path) -> None:
+    hub.files = {"me/it/model.safetensors": b"weights"}
+    cached = reference(hub, tmp_path, "hf://me/it")
+    hub.mode = "broken"
+    assert reference(hub, tmp_path, "hf://me/it") == cached
+
+
+@pytest.mark.parametrize(
+    "text", ["hf://", "hf://me", "hf:/me/it", "hf://me/it/../../x", "hf://me/it@/x", "hf://m e/it"]
+)
+def test_a_wrong_reference_is_explained(text: str) -> None:
+    with pytest.raises(CheckpointError, match="hf://owner/name"):
+        resolve_checkpoint(text)
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+    hub.cut = [4000]
+    assert fetch(hub, tmp_path).read_bytes() == CONTENT
+    assert hub.ranges == ["bytes=4000-"]
+
+
+def test_a_download_that_arrives_damaged_is_removed(hub: Hub, tmp_path: Path) -> None:
+    hub.damage = bytes(len(CONTENT))
+    with pytest.raises(CheckpointError, match="arrived damaged"):
+        fetch(hub, tmp_path)
+    hub.damage = None
+    assert fetch(hub, tmp_path).read_bytes() == CONTENT

@@ -95,8 +95,10 @@ def test_weights_that_are_not_there_are_refused_with_what_to_do(tmp_path: Path) 
 
 def test_a_given_file_is_found_and_the_bundled_one_needs_no_path(tmp_path: Path) -> None:
     (tmp_path / "sam3.pt").write_bytes(b"")
-    assert weights(Settings(model="sam3", checkpoint=tmp_path)) == (tmp_path / "sam3.pt").resolve()
-    assert weights(Settings()) is None
+    file = str(tmp_path / "sam3.pt")
+    assert weights(Settings(model="sam3", checkpoint=tmp_path)) == {"checkpoint": file}
+    assert weights(Settings(base_checkpoint=file)) == {"base_checkpoint": file}
+    assert weights(Settings()) == {}
 
 
 def test_the_reason_of_a_failure_is_the_last_error_of_the_traceback() -> None:

@@ -1,0 +1,63 @@
+"""Finds the checkpoint in a folder, or in the list of a repository's files."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from sam3_engine.checkpoint_files.strangers import some
+from sam3_engine.errors import WrongCheckpoint
+
+PREFERRED = (
+    "sam3.pt",
+    "sam3.1_multiplex.pt",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "model.safetensors",
+    "model.safetensors.index.json",
+)
+"""Names that checkpoints usually have; the first that is there is taken."""
+ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def checkpoint_in(names: Collection[str]) -> str | None:
+    """The file to open among a folder's names: one with a usual name, or else the only one with a usual ending."""
+    for name in PREFERRED:
+        if name in names:
+            return name
+    others = [name for name in names if name.endswith(ENDINGS) and "/" not in name]
+    return others[0] if len(others) == 1 else None
+
+
+def why_none(names: Collection[str]) -> str:
+    """The end of a sentence about names among which no checkpoint was found."""
+    several = sorted(name for name in names if name.endswith(ENDINGS))
+    if several:
+        return f"it has several files that may be one ({some(several)}): name one of them"
+    return f"it has none of {', '.join(PREFERRED)}"
+
+
+def beside(name: str) -> tuple[str, ...]:
+    """Files that belong to a checkpoint's file and are read with it."""
+    folder = name.rpartition("/")[0]
+    prefix = f"{folder}/" if folder else ""
+    if name.rpartition("/")[2].startswith("adapter_model."):
+        return (f"{prefix}adapter_config.json",)
+    return (f"{prefix}config.json",) if name.endswith((".safetensors", ".index.json")) else ()
+
+
+def shards(index: Path) -> list[str]:
+    """The files that the index of a sharded checkpoint names; none for a file that is no index.
+
+    Raises OSError, and WrongCheckpoint for an index that is broken or names files in other folders: it comes from
+    somebody else.
+    """
+    if not index.name.endswith(".index.json"):
+        return []
+    try:
+        names = sorted({str(name) for name in json.loads(index.read_text())["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WrongCheckpoint(f"{index} is no index of a sharded checkpoint") from error
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise WrongCheckpoint(f"{index} names files in other folders: {some(outside)}")
+    return names

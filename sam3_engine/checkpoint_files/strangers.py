@@ -1,0 +1,101 @@
+"""Files that are no checkpoint of SAM 3, told apart by their first bytes, their size or the names in them."""
+
+import json
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+
+SHOWN = 4
+"""Names listed in an error."""
+MOST_HEADER = 100 * 2**20
+"""Bytes that the header of a safetensors file may have; the format's own limit."""
+
+HEADS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file: run `git lfs pull`"),
+    (b"<", "a web page, not the file: perhaps the download needed a login"),
+    (
+        b"GGUF",
+        "a GGUF file, which llama.cpp reads; no checkpoint of SAM 3 in PyTorch's or safetensors' format",
+    ),
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"7z\xbc\xaf", "a 7z archive: unpack it first"),
+    (b"Rar!", "a RAR archive: unpack it first"),
+    (b"\x89HDF", "an HDF5 file, which Keras writes; no checkpoint in PyTorch's or safetensors' format"),
+)
+
+MODELS = (
+    (("image_encoder.trunk.", "sam_mask_decoder."), "a checkpoint of SAM 2, not of SAM 3"),
+    (("image_encoder.trunk.", "memory_attention."), "a checkpoint of SAM 2, not of SAM 3"),
+    (("image_encoder.", "prompt_encoder.", "mask_decoder."), "a checkpoint of SAM 1, not of SAM 3"),
+    (
+        ("vision_encoder.", "prompt_encoder.", "mask_decoder."),
+        "a SAM model of transformers that knows clicks only",
+    ),
+    (("model.0.", "model.1.", "model.2."), "a checkpoint of YOLO, not of SAM 3"),
+    (("visual.", "transformer.resblocks.", "token_embedding."), "a checkpoint of CLIP, not of SAM 3"),
+)
+"""Beginnings of names that another model's file has, all of them, and what that file is."""
+
+
+def by_bytes(path: Path) -> str | None:
+    """What the file is, as the end of a sentence; None where it may be a checkpoint. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        return "an empty file"
+    if looks_like_safetensors(head):
+        return _unfinished_safetensors(path, head)
+    for start, name in HEADS:
+        if head.lstrip().startswith(start):
+            return name
+    if head[257:262] == b"ustar":
+        return "a tar archive: unpack it first"
+    if head.startswith(b"\x08") and (b"pytorch" in head or b"onnx" in head):
+        return "an ONNX file; no checkpoint in PyTorch's or safetensors' format"
+    return _zip(path) if head.startswith(b"PK\x03\x04") else None
+
+
+def _zip(path: Path) -> str | None:
+    if not zipfile.is_zipfile(path):
+        return f"only a part of a download: its end is missing after {path.stat().st_size:,} bytes"
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any("/code/" in name for name in names):
+        return "a TorchScript program; save the model's state_dict instead"
+    if not any(name.endswith("data.pkl") for name in names):
+        return f"a zip archive of other files: {some(names)}"
+    return None
+
+
+def _unfinished_safetensors(path: Path, head: bytes) -> str | None:
+    length = int.from_bytes(head[:8], "little")
+    size = path.stat().st_size
+    end = 8 + length
+    if size >= end:
+        with path.open("rb") as file:
+            file.seek(8)
+            try:
+                entries = json.loads(file.read(length))
+                tensors = [entry for name, entry in entries.items() if name != "__metadata__"]
+                end += max((entry["data_offsets"][1] for entry in tensors), default=0)
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+                return "a safetensors file whose header is broken"
+    return f"only a part of a download: {size:,} of at least {end:,} bytes" if size < end else None
+
+
+def looks_like_safetensors(head: bytes) -> bool:
+    """Whether a file that begins with these bytes (9 at least) is one of safetensors: a length and a JSON object."""
+    return 2 <= int.from_bytes(head[:8], "little") <= MOST_HEADER and head[8:9] == b"{"
+
+
+def by_names(names: Collection[str]) -> str | None:
+    """Which other model the names of tensors belong to, as the end of a sentence."""
+    for starts, what in MODELS:
+        if all(any(name.startswith(start) for name in names) for start in starts):
+            return what
+    return None
+
+
+def some(names: Collection[str]) -> str:
+    """The first few names, for an error."""
+    return ", ".join(list(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

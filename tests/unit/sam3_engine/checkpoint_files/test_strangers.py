@@ -1,0 +1,143 @@
+"""Files that are no checkpoint of SAM 3 are named for what they are, and no code in them runs."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sam3_engine.checkpoint_files.checkpoint import open_checkpoint
+from sam3_engine.errors import CheckpointError, WrongCheckpoint
+from tests.unit.sam3_engine.checkpoint_files.states import State
+
+ONE = torch.ones(1)
+SAM1 = (
+    "image_encoder.patch_embed.proj.weight",
+    "prompt_encoder.no_mask_embed.weight",
+    "mask_decoder.iou_token.weight",
+)
+SAM2 = ("image_encoder.trunk.pos_embed", "sam_mask_decoder.iou_token.weight", "memory_attention.norm.weight")
+YOLO = tuple(f"model.{layer}.conv.weight" for layer in range(24))
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(WrongCheckpoint) as caught:
+        open_checkpoint(path)
+    assert "\n" not in str(caught.value), "one line"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "what"), [(SAM1, "SAM 1"), (SAM2, "SAM 2"), (YOLO, "YOLO"), (("fc.weight",), "holds fc.weight")]
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_another_models_file(tmp_path: Path, names: tuple[str, ...], what: str, wrapped: bool) -> None:
+    state = dict.fromkeys(names, ONE)
+    torch.save({"model": state} if wrapped else state, tmp_path / "file.pt")
+    assert what in refused(tmp_path / "file.pt")
+
+
+def test_another_model_of_transformers(tmp_path: Path) -> None:
+    save_file({"vision_encoder.backbone.layers.0.layer_norm1.weight": ONE}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam3_lite_text"}))
+    assert "transformers' sam3_lite_text model" in refused(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3450062241\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "a web page"),
+        (b"\n<html>", "a web page"),
+        (b"GGUF\x03\0\0\0", "GGUF"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\x08\x07\x12\x07pytorch", "ONNX"),
+        (b"x" * 257 + b"ustar", "tar archive"),
+        (b"not weights", "no checkpoint"),
+        (b"\0" * 5000, "no checkpoint"),
+        (b"\x80\x02}q\x00.", "no checkpoint"),
+    ],
+)
+def test_files_of_other_kinds(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "sam3.pt"
+    path.write_bytes(content)
+    assert what in refused(path)
+
+
+def test_a_zip_of_other_files(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "sam3.pt", "w") as archive:
+        archive.writestr("holiday/beach.jpg", "")
+    assert "a zip archive of other files: holiday/beach.jpg" in refused(tmp_path / "sam3.pt")
+
+
+def test_a_torchscript_program(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "sam3.pt", "w") as archive:
+        archive.writestr("sam3/code/__torch__.py", "raise SystemExit")
+        archive.writestr("sam3/data.pkl", "")
+    assert "TorchScript" in refused(tmp_path / "sam3.pt")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+@pytest.mark.parametrize("container", ["pt", "safetensors"])
+def test_a_part_of_a_download(official: State, tmp_path: Path, share: float, container: str) -> None:
+    path = tmp_path / f"sam3.{container}"
+    torch.save(official, path) if container == "pt" else save_file(official, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert "only a part of a download" in refused(path)
+
+
+def test_a_part_of_a_safetensors_header(official: State, tmp_path: Path) -> None:
+    path = tmp_path / "sam3.safetensors"
+    save_file(official, path)
+    path.write_bytes(path.read_bytes()[:600])
+    assert "only a part of a download" in refused(path)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, ...]:
+        return print, ("this must never run",)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_code_never_runs(
+    official: State, tmp_path: Path, capsys: pytest.CaptureFixture[str], beside: bool
+) -> None:
+    torch.save(
+        {"model": official, "extra": Hostile()} if beside else {"model": Hostile()}, tmp_path / "sam3.pt"
+    )
+    said = refused(tmp_path / "sam3.pt")
+    assert "more than tensors" in said
+    assert "never run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [[ONE], {}, ONE, {"model": {}}, {"step": 3}])
+def test_something_else_than_tensors_by_name(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "sam3.pt")
+    assert "no tensors" in refused(tmp_path / "sam3.pt")
+
+
+def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.pt", tmp_path):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("index", "what"),
+    [
+        ("{}", "no index"),
+        ("[]", "no index"),
+        ("nonsense", "no index"),
+        ('{"weight_map": {"a": "absent.safetensors"}}', "these are not beside it: absent.safetensors"),
+        ('{"weight_map": {"a": "../secret.safetensors"}}', "files in other folders"),
+        ('{"weight_map": {"a": "/etc/passwd"}}', "files in other folders"),
+    ],
+)
+def test_a_broken_index(tmp_path: Path, index: str, what: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    assert what in refused(tmp_path / "model.safetensors.index.json")

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from deployments.config import DECODER, ENCODER, INGRESS
-from deployments.resources import STORE_SHARE
+from deployments.resources import STORE_SHARE, Machine, plan
 from deployments.store.server import BESIDE_FILES
 from scripts import helm_chart
 from scripts.helm_chart import render
-from serve_app.builder import rules
+from serve_app.builder import rules, wishes
 from serve_app.settings import Settings
+from tests.support.card_memory import check_memory
 from tests.support.kubernetes import (
     EXAMPLES,
     Manifest,
@@ -143,6 +144,14 @@ def test_pods_ask_for_the_memory_that_they_may_use(example: str) -> None:
     for template in pod_templates(example):
         resources = template["spec"]["containers"][0]["resources"]
         assert resources["requests"]["memory"] == resources["limits"]["memory"]
+
+
+def test_replicas_fit_the_smallest_gpu(example: str) -> None:
+    found = settings(example)
+    nowhere = Machine(
+        node_cpus=(), gpus=0, object_store_bytes=0
+    )  # as the builder sees a cluster without workers
+    check_memory(found, plan(wishes(found), nowhere))
 
 
 def test_pods_with_gpus_are_guaranteed_and_those_for_http_may_use_idle_cores(example: str) -> None:

@@ -10,10 +10,10 @@ from deployments.resources import Machine, NotEnough, plan
 from sam3_engine.device import Precision
 from sam3_engine.loading import without_values
 from sam3_engine.spec import SPECS
-from scripts.k8s_config import SMALLEST_CARD, check_memory
 from serve_app.builder import wishes
 from serve_app.capacity import known_costs
 from serve_app.settings import Settings
+from tests.support.card_memory import SMALLEST_CARD, check_memory
 
 HALF = Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16)
 ROLES: list[Role] = ["encoder", "decoder"]
@@ -70,7 +70,7 @@ def test_a_card_that_is_too_small_is_refused_with_what_to_change() -> None:
 def test_a_gpu_node_with_one_card_of_24_gb_holds_all_its_processes() -> None:
     settings = Settings(profile="gpu-node", model="sam3")
     parts = plan(wishes(settings), Machine((16.0,), 1.0, 2**33))
-    check_memory(settings, parts, SMALLEST_CARD)
+    check_memory(settings, parts)
     encoder = plan_memory("encoder", "sam3", SMALLEST_CARD, parts.encoder.num_gpus, batch=16)
     decoder = plan_memory("decoder", "sam3", SMALLEST_CARD, parts.decoder.num_gpus)
     assert encoder.total + 2 * decoder.total <= SMALLEST_CARD
@@ -86,4 +86,4 @@ def test_settings_that_do_not_fit_a_card_are_refused() -> None:
         Settings(profile="gpu-node", model="sam3", hot_bytes="8GiB"),
     ):
         with pytest.raises(NotEnough):
-            check_memory(settings, plan(wishes(settings), machine), SMALLEST_CARD)
+            check_memory(settings, plan(wishes(settings), machine))

@@ -94,7 +94,7 @@ def fit(
 
 
 def _parts(names: Collection[str]) -> str:
-    found = {part_of(name) for name in names}
+    found = {part_of(name) for name in names if used(name)}
     return ", ".join(part for part in (*PARTS, "other") if part in found)
 
 

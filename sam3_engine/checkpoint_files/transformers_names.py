@@ -224,10 +224,8 @@ def _official(module: str) -> str | None:
 
 def _patterns() -> list[tuple[re.Pattern[str], str]]:
     rows: list[tuple[str, str]] = []
-    for text, ours, theirs in (
-        (ROWS, "detector_model.", "detector."),
-        (CLICKS, "tracker_model.", "tracker."),
-    ):
+    models = ((ROWS, "detector_model.", "detector."), (CLICKS, "tracker_model.", "tracker."))
+    for text, ours, theirs in models:
         for source, target, *kind in (line.split() for line in text.split("\n") if line):
             if kind == ["counted"]:
                 rows += [(f"{ours}{source}{count + 1}", f"{theirs}{target}{count}") for count in range(3)]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sam3_engine.regions import RegionMask
 
-DEVIATION = 0.4
+DEVIATION = 0.75
 """Most pixels between the outline and the steps of the pixels' edges: a diagonal's steps become a straight line."""
 FEW = 8
 """So few corners, of a small object or a rectangle, stay as they are."""

@@ -89,20 +89,18 @@ def test_scores_boxes_and_masks_of_concepts_are_equal(
     np.testing.assert_allclose(found.mask_logits, expected.pred_masks[0][order], rtol=1e-2, atol=1e-2)
 
 
-def test_scores_and_masks_of_clicks_are_equal(
-    theirs: Any, ours: Engine, squares: list[Square], pixels: torch.Tensor
-) -> None:
+def test_scores_and_masks_of_clicks_are_equal(theirs: Any, ours: Engine, squares: list[Square]) -> None:
     tracker = theirs.tracker_model
+    features = ours.expand(ours.encode([squares[0]])[0])  # as kept: in half precision
     with torch.inference_mode():
-        features = encode_images(ours.model, pixels)
         expected = tracker._single_frame_forward(
             input_points=torch.tensor([[[[50.0, 60.0], [10.0, 200.0]]]]),
             input_labels=torch.tensor([[[1, 0]]]),
-            image_embeddings=[*features.pvs],
+            image_embeddings=[*features.image.pvs],
             multimask_output=True,
         )
     item = VisualItem(
-        ours.expand(ours.encode([squares[0]])[0]),
+        features,
         SIZE,
         [VisualPrompt((Point(50, 60), Point(10, 200, False)))],
     )

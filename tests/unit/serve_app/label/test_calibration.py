@@ -8,7 +8,7 @@ from pycocotools import mask as coco
 
 from serve_app.label.calibration import Scored, choices, choose, read_truth, scored
 from serve_app.label.sources import NoImages
-from tests.support.labels import found, row
+from tests.support.labels import found, row, table
 
 # pycocotools with numpy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -109,7 +109,7 @@ def test_thresholds_follow_from_a_coco_file(tmp_path: Path) -> None:
     assert [len(masks) for masks in truths[0].masks.values()] == [1, 0]
     location = str(tmp_path / "a.png")
     seen = row(location, [found("cat", box(0, 10), 0.75), found("cat", box(20, 30), 0.25)], size=SIZE)
-    found_choices = choices([seen, row("/other.png", size=SIZE)], truths, ["cat", "dog"])
+    found_choices = choices(table(seen, row("/other.png", size=SIZE)).to_pylist(), truths, ["cat", "dog"])
     assert 0.25 < found_choices["cat"].threshold < 0.75
     assert found_choices["cat"].f1 == pytest.approx(1.0)
     assert not found_choices["dog"].known

@@ -72,7 +72,7 @@ def test_supervision_reads_labelme(catalogue: Catalogue, tmp_path: Path) -> None
                 inside = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
                 assert inside[0] <= box[0] < box[2] <= inside[2]
                 objects += 1
-    assert objects == 6 * 6  # of the one with two parts, both
+    assert objects == 30  # the two parts of one are one, by their group
 
 
 def test_label_studio_gets_a_task_for_each_image_in_percent(catalogue: Catalogue, tmp_path: Path) -> None:

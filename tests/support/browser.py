@@ -56,17 +56,21 @@ class Playground:
 
     def start_anew(self) -> None:
         """The page as at a first visit: nothing kept in the browser but its cache of files."""
-        self.page.unroute_all()
-        self.page.mouse.move(0, 0)
+        self.put_away()
         wire = self.page.context.new_cdp_session(self.page)
         kinds = "local_storage,indexeddb,cookies"
-        self.page.goto("about:blank")
         wire.send("Storage.clearDataForOrigin", {"origin": self.url, "storageTypes": kinds})
         wire.detach()
         self.complaints.clear()
         self.page.goto(self.url)
         self.page.evaluate("sessionStorage.clear()")
         self.settle()
+
+    def put_away(self) -> None:
+        """Leave the page, which goes on drawing otherwise and takes a third of a core from the tests after it."""
+        self.page.unroute_all()
+        self.page.mouse.move(0, 0)
+        self.page.goto("about:blank")
 
     def reload(self) -> None:
         """Load the page again, as after a crash: what was kept is there."""

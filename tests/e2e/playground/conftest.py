@@ -92,11 +92,15 @@ def phone_tab(browser: Browser, stand_in: StandIn) -> Playground:
 def playground(desk_tab: Playground, fake: FakeSegmenter) -> Iterator[Playground]:
     desk_tab.start_anew()
     yield desk_tab
-    assert desk_tab.complaints == []
+    complaints = [*desk_tab.complaints]
+    desk_tab.put_away()
+    assert complaints == []
 
 
 @pytest.fixture
 def phone(phone_tab: Playground, fake: FakeSegmenter) -> Iterator[Playground]:
     phone_tab.start_anew()
     yield phone_tab
-    assert phone_tab.complaints == []
+    complaints = [*phone_tab.complaints]
+    phone_tab.put_away()
+    assert complaints == []

@@ -115,4 +115,10 @@ def theirs() -> Any:
             value.data = (
                 1.0 if "norm" in name and name.endswith("weight") else 0.0
             ) + spread * torch.randn_like(value)
+        clicks = model.tracker_model
+        # Meta's model has one matrix for points and for images, of which transformers' files keep two copies.
+        positions = clicks.shared_image_embedding.positional_embedding
+        clicks.prompt_encoder.shared_embedding.positional_embedding.copy_(positions)
+        # Where it sees no object, transformers gives no mask. For still images the package gives one all the same.
+        torch.nn.init.ones_(clicks.mask_decoder.pred_obj_score_head.proj_out.bias)
     return model

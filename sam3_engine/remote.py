@@ -62,7 +62,8 @@ def _explained(error: Exception, shown: str) -> CheckpointError:
     causes: list[BaseException] = [error]
     while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None and deeper not in causes:
         causes.append(deeper)
-    status = next((one.status for one in causes if isinstance(getattr(one, "status", None), int)), None)
+    given = (getattr(one, "status", None) for one in causes)
+    status = next((one for one in given if isinstance(one, int)), None)
     if status in (401, 403) or any(isinstance(one, PermissionError) for one in causes):
         return CheckpointError(f"{shown} may not be read: {status or error}")
     absent = isinstance(error, FileNotFoundError | IsADirectoryError)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def _bundled(contents: Contents) -> Checkpoint:
 def _package(contents: Contents) -> Checkpoint:
     multiplex = official.is_multiplex(contents.tensors)
     tensors: Tensors = {}
-    video, unknown = [], []
+    video: list[str] = []
+    unknown: list[str] = []
     for name, tensor in contents.tensors.items():
         known = official.from_package(name, multiplex)
         if known is None:
@@ -91,21 +93,24 @@ def _package(contents: Contents) -> Checkpoint:
     )
 
 
+def _row(row: int, value: torch.Tensor) -> torch.Tensor:
+    return value[row : row + 1]
+
+
 def _transformers(contents: Contents) -> Checkpoint:
     _check_config(contents.paths[0])
     parts: dict[str, dict[int, FileTensor]] = {}
     counts: dict[str, int] = {}
     tensors: Tensors = {}
-    video, unknown = [], []
+    video: list[str] = []
+    unknown: list[str] = []
     for name, tensor in contents.tensors.items():
         where = hf.place(name)
         if where is None:
             (video if hf.only_for_video(name) else unknown).append(name)
         elif "*" in where.name:
             for row in range(tensor.shape[0]):
-                tensors[where.name.replace("*", str(row))] = tensor.changed(
-                    lambda value, row=row: value[row : row + 1]
-                )
+                tensors[where.name.replace("*", str(row))] = tensor.changed(partial(_row, row))
         else:
             parts.setdefault(where.name, {})[where.part] = tensor
             counts[where.name] = where.parts

@@ -71,7 +71,7 @@ def inspect(path: Path, base: Path | None = None, *, digests: bool = True) -> In
         size = path.stat().st_size
         return Inspection(str(path), bytes=size, sha256=_files((path,)) if digests else {}, error=str(error))
     below = open_checkpoint(base) if base else None
-    spec, weights, error = _fitted(opened, below)
+    spec, weights, reason = _fitted(opened, below)
     given = opened.tensors
     if opened.adapter is not None:
         given = {name: one for module in opened.adapter.factors.values() for name, one in module.items()}
@@ -92,7 +92,7 @@ def inspect(path: Path, base: Path | None = None, *, digests: bool = True) -> In
         len(opened.video),
         list(opened.beside),
         weights is not None,
-        error,
+        reason,
     )
 
 
@@ -152,5 +152,5 @@ def part_digest(tensors: Tensors, names: list[str]) -> str:
         value = tensors[name].read().detach()
         value = value.float() if value.is_floating_point() else value
         digest.update(f"{name} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

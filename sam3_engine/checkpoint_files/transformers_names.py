@@ -132,10 +132,10 @@ mask_decoder.transformer.layers.*.mlp.proj_out  @X.layers.*.mlp.lin2
 """Modules for clicks. `three`: the three layers that transformers calls proj_in, layers.0 and proj_out; `attention`:
 q_proj, k_proj, v_proj and o_proj, which the official file keeps apart too."""
 
-INNER = {
-    "fusion": [tuple(line.split()) for line in FUSION.split("\n") if line],
-    "three": [("proj_in", "0"), ("layers.0", "1"), ("proj_out", "2")],
-    "attention": [("q_proj", "q_proj"), ("k_proj", "k_proj"), ("v_proj", "v_proj"), ("o_proj", "out_proj")],
+INNER: dict[str, list[list[str]]] = {
+    "fusion": [line.split() for line in FUSION.split("\n") if line],
+    "three": [["proj_in", "0"], ["layers.0", "1"], ["proj_out", "2"]],
+    "attention": [["q_proj", "q_proj"], ["k_proj", "k_proj"], ["v_proj", "v_proj"], ["o_proj", "out_proj"]],
 }
 
 POSITIONS = "detector.backbone.vision_backbone.trunk.pos_embed"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from serve_app.cli.haproxy import LOOPBACK
 from serve_app.cli.janitor import janitor, keep_folder
@@ -57,7 +58,7 @@ def cluster_ray(address: str) -> Iterator[None]:
         _leave()
 
 
-def _connect(**options: object) -> None:
+def _connect(**options: Any) -> None:
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)

@@ -117,8 +117,9 @@ class LabelImages:
 
 def _candidates(prompt: int, found: "ConceptDetections") -> Iterator[dict[str, Any]]:
     scores = iter(found.scores.tolist())
-    for part in found.mask_logits.detach().split(TRANSFER):
-        for logits in part.cpu().float().numpy():
+    every = found.mask_logits.detach()
+    for start in range(0, len(every), TRANSFER):
+        for logits in every[start : start + TRANSFER].cpu().float().numpy():
             score = next(scores)
             if (fields := cut(logits)) is not None:
                 yield {"prompt": prompt, "score": score, **fields}

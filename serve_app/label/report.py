@@ -122,7 +122,7 @@ def thumbnail(image: LabelledImage, colours: Mapping[str, Colour]) -> str | None
     pixels: npt.NDArray[np.float32] = np.asarray(picture, dtype=np.float32).copy()
     for one in sorted(image.objects, key=lambda one: -one.area):
         mask = np.asarray(Image.fromarray(one.mask().full()).resize(picture.size))
-        pixels[mask] = pixels[mask] * (1 - FILL) + np.float32(colours[one.name]) * FILL
+        pixels[mask] = pixels[mask] * (1 - FILL) + np.array(colours[one.name], np.float32) * FILL
     file = BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from sam3_engine.errors import EngineError
 from sam3_engine.images import decode_image
-from sam3_engine.rle import Rle
 from sam3_engine.types import Box
 from serve_app.label.labeller import Prompt, prompts_of
 from serve_app.label.labelling import Labelling
@@ -103,7 +102,7 @@ class _Asker:
             return {**row, "error": one_line(error)}
         results = [result for answer, _ in answers for result in answer["prompt_results"]]
         found = [
-            Found(prompt, one["confidence"], _box(one["box"]), one["area"], Rle(**one["masks"]))
+            Found(prompt, one["confidence"], _box(one["box"]), one["area"], one["masks"])
             for prompt, result in zip(prompts, results, strict=True)
             for one in result["predictions"]
             if one["area"] >= max(1, self.labelling.rules.smallest)
@@ -131,7 +130,10 @@ def _ask(client: httpx.Client, content: bytes, prompts: Sequence[Prompt]) -> tup
     }
 
     def send() -> httpx.Response:
-        files = {"image": ("image", content), "request": (None, json.dumps(request))}
+        files: dict[str, tuple[str | None, bytes]] = {
+            "image": ("image", content),
+            "request": (None, json.dumps(request).encode()),
+        }
         return client.post("/sam3/concept_segment", files=files)
 
     answer = _patiently(send)

@@ -47,7 +47,8 @@ def table(*rows: dict[str, Any]) -> pa.Table:
 
 def shapes(size: tuple[int, int] = (60, 80)) -> dict[str, npt.NDArray[np.bool_]]:
     """Masks that formats find difficult: with a hole, of two parts, of one pixel, at the image's last pixel."""
-    masks = {name: np.zeros(size, dtype=np.bool_) for name in ("hole", "parts", "pixel", "corner", "whole")}
+    names = ("hole", "parts", "pixel", "corner", "whole")
+    masks: dict[str, npt.NDArray[np.bool_]] = {name: np.zeros(size, dtype=np.bool_) for name in names}
     masks["hole"][5:30, 5:40] = True
     masks["hole"][12:20, 15:25] = False
     masks["parts"][35:50, 5:20] = True

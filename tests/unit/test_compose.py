@@ -47,6 +47,6 @@ def test_files_targets_and_services_that_it_names_are_there() -> None:
     not shutil.which("promtool"), reason="promtool is missing: scripts/setup test installs it"
 )
 def test_its_prometheus_is_configured_well() -> None:
-    words = ["promtool", "check", "config", PROMETHEUS]
+    words = ["promtool", "check", "config", str(PROMETHEUS)]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

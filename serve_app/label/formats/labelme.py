@@ -22,7 +22,7 @@ def write_labelme(catalogue: Catalogue, folder: Path) -> None:
 
 
 def _document(image: LabelledImage) -> dict[str, Any]:
-    shapes = [
+    shapes: list[dict[str, Any]] = [
         {
             "label": one.name,
             "points": ring,

@@ -4,6 +4,8 @@
 polygon for the border itself, and would find a smaller object.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +28,7 @@ def outlines(mask: RegionMask) -> list[list[list[float]]]:
     return [((_simpler(contour) + 0.5) / 2 + [mask.x0, mask.y0]).tolist() for contour in contours]
 
 
-def _simpler(contour: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def _simpler(contour: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if len(contour) > FEW:
         found = cv2.approxPolyDP(contour, 2 * DEVIATION, closed=True)
         contour = np.asarray(found if len(found) >= 3 else contour, dtype=np.int32)

@@ -18,7 +18,7 @@ from sam3_engine.errors import CheckpointError, WrongCheckpoint
 from sam3_engine.spec import TINY
 
 TRUNK = r"backbone\.vision_backbone\.trunk\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.fc1)"
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "lora": {"target_modules": TRUNK},
     "dora": {"target_modules": TRUNK, "use_dora": True},
     "rank-stabilised": {"target_modules": TRUNK, "use_rslora": True, "lora_alpha": 5},

@@ -53,7 +53,7 @@ def run(
 ) -> dict[str, Any]:
     with Dataset.open(folder) as dataset:
         one = Run(dataset, labelling, listing(images), ["sam3-serve", "label"])
-        complete = one.label(pipeline, False, lambda _: None) if one.left else True  # type: ignore[arg-type]
+        complete = one.label(pipeline, False, lambda _: None) if one.left else True
         return one.finish(complete, RESULTS, lambda _: None)
 
 
@@ -138,7 +138,7 @@ def test_images_that_could_not_be_read_are_tried_again(tmp_path: Path) -> None:
 
     with Dataset.open(tmp_path) as dataset:
         one = Run(dataset, LABELLING, listing(ALL[:1]), [])
-        one.label(unreadable, False, lambda _: None)  # type: ignore[arg-type]
+        one.label(unreadable, False, lambda _: None)
         assert one.finish(True, RESULTS, lambda _: None)["counts"]["errors"] == 1
     assert run(tmp_path, Pipeline(), images=ALL[:1])["counts"]["errors"] == 0
     assert (tmp_path / "errors.jsonl").read_text() == ""

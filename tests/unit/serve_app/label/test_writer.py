@@ -7,7 +7,7 @@ import pytest
 
 from serve_app.label import writer
 from serve_app.label.dataset import Dataset
-from serve_app.label.writer import write_all
+from serve_app.label.writer import Stop, write_all
 from tests.support.labels import row, table
 
 
@@ -16,8 +16,8 @@ def tables(count: int) -> Iterator[pa.Table]:
         yield table(row(f"/{number}.png"))
 
 
-def write(dataset: Dataset, results: Iterator[pa.Table], stop: object = False) -> bool:
-    return write_all(results, dataset, stop, lambda _: None, lambda: None)  # type: ignore[arg-type]
+def write(dataset: Dataset, results: Iterator[pa.Table], stop: Stop = False) -> bool:
+    return write_all(results, dataset, stop, lambda _: None, lambda: None)
 
 
 def test_all_results_are_written_in_few_parts(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_results_are_written_in_time_although_no_more_come(
             if dataset.parts():
                 written.set()
 
-        assert write_all(waiting(), dataset, False, lambda _: None, tick)  # type: ignore[arg-type]
+        assert write_all(waiting(), dataset, False, lambda _: None, tick)
         assert list(dataset.done()) == ["/a.png"]
 
 

@@ -47,6 +47,7 @@ def test_supervision_reads_the_boxes_of_voc(catalogue: Catalogue, tmp_path: Path
         annotations = folder / "Annotations" / place.relative_to(folder / "JPEGImages")
         read = sv.DetectionDataset.from_pascal_voc(str(place), str(annotations))
         for _, _, detections in read:
+            assert detections.class_id is not None
             for box, number in zip(detections.xyxy, detections.class_id, strict=True):
                 rows, columns = np.nonzero(truth[read.classes[number]])
                 assert box.tolist() == [columns.min(), rows.min(), columns.max(), rows.max()]
@@ -67,6 +68,7 @@ def test_supervision_reads_labelme(catalogue: Catalogue, tmp_path: Path) -> None
     for place in places(folder):
         read = sv.DetectionDataset.from_labelme(str(place), str(place))
         for _, _, detections in read:
+            assert detections.class_id is not None
             for box, number in zip(detections.xyxy, detections.class_id, strict=True):
                 rows, columns = np.nonzero(truth[read.classes[number]])
                 inside = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]

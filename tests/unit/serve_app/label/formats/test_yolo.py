@@ -29,7 +29,9 @@ def test_one_outline_gives_the_mask_back_with_its_parts_and_holes(
     truth = shapes()
     for one in with_objects(catalogue).objects:
         line = " ".join(f"{value:.7g}" for value in outline(one).ravel())
-        points = np.array(line.split(), dtype=np.float32).reshape(-1, 2) * np.float32([80, 60])
+        points = np.array(line.split(), dtype=np.float32).reshape(-1, 2) * np.array(
+            [80, 60], dtype=np.float32
+        )
         filled = np.zeros((60, 80), dtype=np.uint8)
         cv2.fillPoly(filled, [rounded(points).astype(np.int32)], 1)
         different = (filled.astype(bool) != truth[one.name]).sum()
@@ -76,6 +78,7 @@ def test_supervision_reads_it(catalogue: Catalogue, tmp_path: Path, kind: str) -
             assert read.classes == catalogue.classes
             for _, _, detections in read:
                 images += 1
+                assert detections.class_id is not None
                 for box, number in zip(detections.xyxy, detections.class_id, strict=True):
                     rows, columns = np.nonzero(truth[read.classes[number]])
                     expected = [columns.min(), rows.min(), columns.max(), rows.max()]

@@ -109,8 +109,9 @@ def test_a_list_of_images_is_answered_in_order(server: ServerProcess) -> None:
     images = [as_json(encoded(scene().resize((40 + number, 30)))) for number in range(12)]
     prompts = [{"type": "text", "text": "red circle"}]
     options = {"prompts": prompts, "output_prob_thresh": 0.0, "format": "rle"}
-    listed = post(server, "concept_segment", image=images, **options).json()
-    widths = [one["prompt_results"][0]["predictions"][0]["masks"]["size"][1] for one in listed]
+    answer = post(server, "concept_segment", image=images, **options)
+    assert answer.status_code == 200, answer.text
+    widths = [one["prompt_results"][0]["predictions"][0]["masks"]["size"][1] for one in answer.json()]
     assert widths == [40 + number for number in range(12)]
 
 

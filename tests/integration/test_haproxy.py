@@ -249,14 +249,17 @@ def test_two_request_ids_are_none(tmp_path: Path) -> None:
     assert server.request_ids == []
 
 
-GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+KEPT_OPEN = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = KEPT_OPEN.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 OTHER_ADDRESS = "127.0.0.2"
 
 
 def test_one_address_has_a_limited_number_of_connections(tmp_path: Path) -> None:
     with haproxy(tmp_path, [Server()], connections_per_address=3) as url, ExitStack() as held:
         for _ in range(3):
-            held.enter_context(connect(url, OTHER_ADDRESS))
+            connection = held.enter_context(connect(url, OTHER_ADDRESS))
+            connection.sendall(KEPT_OPEN)
+            assert connection.recv(1), "it counts from when HAProxy has taken it"
         assert not heard_or_closed(url, GET, OTHER_ADDRESS)
         assert heard(url, GET).startswith("HTTP/1.1 200 "), "another address is let in"
         held.close()

@@ -1,0 +1,209 @@
+"""The check of the engine on one GPU: `make gpu-check`.
+
+Answers against the CPU's, CUDA graphs against single kernels, waits for the device, speed beside the package, a profile
+of one batch, and the service over HTTP where Ray is installed. The report is written anew after each part, so that a
+check that is cut off leaves what it found. Beside torch it needs the packages that the engine imports, and no server.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from bench.gpu import right, speed
+from bench.gpu.right import Verdict
+from bench.gpu.setting import Machine, Setting, concepts, features, machine, setting, square
+from bench.gpu.speed import Figure
+from harness.figures import ms, table
+from sam3_engine.engine import ConceptItem
+from sam3_engine.spec import TINY
+
+COUNTS = (1, 4, 16)
+
+
+@dataclass
+class Report:
+    """What was found so far."""
+
+    machine: Machine
+    model: str
+    verdicts: list[Verdict] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    profile: str = ""
+    errors: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    took: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def held(self) -> bool:
+        return not self.errors and all(verdict.held for verdict in self.verdicts)
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "gpu.md").write_text(self.text())
+        content = asdict(self) | {
+            "held": self.held,
+            "figures": [{**asdict(one), "per_s": one.rate} for one in self.figures],
+        }
+        (folder / "gpu.json").write_text(json.dumps(content, indent=1))
+
+    def text(self) -> str:
+        versions = ", ".join(f"{name} {number}" for name, number in self.machine.versions.items())
+        memory = f", {self.machine.memory_gib:.0f} GiB" if self.machine.memory_gib else ""
+        parts = [
+            f"# {self.machine.device}: {'all checks held' if self.held else 'NOT all checks held'}",
+            f"{self.machine.date}, {self.machine.device}{memory}, {self.machine.processor}, Python "
+            f"{self.machine.python}, {versions}, commit {self.machine.commit}. Model {self.model}, "
+            "random weights where not said otherwise; figures are medians.",
+            table(
+                ("check", "held", ""), [(v.what, "yes" if v.held else "NO", v.figures) for v in self.verdicts]
+            ),
+            table(
+                ("measured", "batch", "one call", "per second", "of matmul", "GiB"),
+                [
+                    (
+                        one.what,
+                        one.batch,
+                        ms(one.seconds),
+                        f"{one.rate:.1f}",
+                        f"{one.fraction:.0%}" if one.fraction is not None else "",
+                        f"{one.gib:.1f}" if one.gib is not None else "",
+                    )
+                    for one in self.figures
+                ],
+            ),
+        ]
+        if self.profile:
+            parts += ["## One batch, by kernel", f"```\n{self.profile}\n```"]
+        if self.errors:
+            parts += ["## Errors", *(f"```\n{error}```" for error in self.errors)]
+        if self.left_out:
+            parts += ["## Left out", *(f"- {reason}" for reason in self.left_out)]
+        parts.append(", ".join(f"{part} {seconds:.0f} s" for part, seconds in self.took.items()))
+        return "\n\n".join(parts) + "\n"
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--model", default="sam3", help="of the measurements: sam3 or tiny")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
+    parser.add_argument("--minutes", type=float, default=9.0, help="no part is begun later")
+    parser.add_argument("--out", type=Path, default=Path("reports"))
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check, measure, write; 1 where a check did not hold."""
+    options = parse(arguments)
+    asked = setting(options.device, options.model, options.seconds)
+    end = time.monotonic() + 60 * options.minutes
+    report = Report(machine(asked), asked.spec.name)
+    for name, part in parts(asked, report).items():
+        if time.monotonic() > end:
+            report.left_out.append(f"{name}: no time left")
+            continue
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        try:
+            part()
+        except Exception:
+            report.errors.append(f"{name}\n{traceback.format_exc()}")
+        report.took[name] = time.monotonic() - started
+        report.write(options.out)
+        if asked.on_gpu:
+            torch.cuda.empty_cache()
+    report.write(options.out)
+    print(report.text())
+    return 0 if report.held else 1
+
+
+def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
+    """The parts in order: the most telling first, in case that time runs out."""
+
+    def check(run: Callable[[], Iterable[Verdict]]) -> Callable[[], None]:
+        return lambda: report.verdicts.extend(run())
+
+    def measure(run: Callable[[], Iterable[Figure]]) -> Callable[[], None]:
+        return lambda: report.figures.extend(run())  # an error keeps the figures before it
+
+    def prompts() -> Iterable[Figure]:
+        engine = asked.engine()
+        started = time.monotonic()
+        engine.warm_up(prompts=max(COUNTS) if asked.on_gpu else 1)
+        yield Figure("warm-up of the decoders", 1, time.monotonic() - started, gib=asked.peak_gib())
+        yield from speed.prompts(asked, engine, COUNTS)
+
+    def profile() -> None:
+        report.profile = profiled(asked)
+
+    found: dict[str, Callable[[], None]] = {
+        "graphs": check(lambda: right.with_graphs_as_without(asked)),
+        "waits": check(lambda: right.without_waiting(asked)),
+        "threads": check(lambda: right.in_several_threads(asked)),
+        "bundled weights against the CPU": check(lambda: right.as_on_the_cpu(asked, TINY, trained=True)),
+        "encodes": measure(
+            lambda: speed.encodes(asked, asked.engine(), speed.batches(asked), compiled=False)
+        ),
+        "prompts": measure(prompts),
+        "the package": measure(lambda: speed.package(asked)),
+        "random weights against the CPU": check(
+            lambda: right.as_on_the_cpu(asked, asked.spec, trained=False)
+        ),
+        "profile": profile,
+        "compiled": measure(
+            lambda: speed.encodes(asked, asked.engine(), speed.batches(asked), compiled=True)
+        ),
+        "service": measure(lambda: served(report)),
+    }
+    if not asked.on_gpu:
+        for name in ("compiled", "service"):
+            del found[name]
+            report.left_out.append(f"{name}: on a GPU alone")
+    return found
+
+
+def profiled(asked: Setting) -> str:
+    """The kernels that take longest in one batch: an encode of eight images and sixteen concepts."""
+    from torch.profiler import ProfilerActivity, profile
+
+    engine = asked.engine()
+    count = 8 if asked.on_gpu else 1
+    images = [square(engine.spec, seed) for seed in range(1, count + 1)]
+    item = ConceptItem(features(engine), right.SIZE, concepts(16, 0.5))
+
+    def batch() -> None:
+        engine.encode(images)
+        engine.segment_concepts([item])
+
+    batch()
+    with profile(
+        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if asked.on_gpu else [])]
+    ) as found:
+        batch()
+    key = "self_cuda_time_total" if asked.on_gpu else "self_cpu_time_total"
+    return str(found.key_averages().table(sort_by=key, row_limit=25, max_name_column_width=60))
+
+
+def served(report: Report) -> list[Figure]:
+    """The service with the bundled model on the GPU: medians of a click and a concept over HTTP."""
+    if importlib.util.find_spec("ray") is None:
+        report.left_out.append("service: Ray is not installed")
+        return []
+    from bench.gpu.service import over_http
+
+    return over_http()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main())

@@ -82,9 +82,9 @@ def corner_box(box: object) -> Box:
     expected = '{"x", "y", "width", "height"} with x, y its top-left corner, or {"x0", "y0", "x1", "y1"}'
     if isinstance(box, Mapping):
         check_one_form(box.keys())
-    if isinstance(box, Mapping) and "x0" in box:
-        x0, y0, x1, y1 = _numbers(box, CORNERS, expected)
-        return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+        if "x0" in box:
+            x0, y0, x1, y1 = _numbers(box, CORNERS, expected)
+            return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
     x, y, width, height = _numbers(box, SIDES, expected)
     return x, y, x + width, y + height
 

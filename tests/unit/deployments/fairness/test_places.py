@@ -42,9 +42,11 @@ async def test_a_wait_that_is_cancelled_when_its_turn_has_come_passes_the_place_
     await asyncio.sleep(0)
     places.queue.leave(first)
     gone.cancel()
-    await next_one
+    passed_on = await next_one
     assert places.queue.inside == 1
     assert gone.cancelled()
+    places.queue.leave(passed_on)
+    assert places.queue.inside == 0
 
 
 async def test_a_displaced_caller_is_told_at_once() -> None:

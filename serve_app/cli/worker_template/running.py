@@ -16,9 +16,11 @@ SOCKET_NAME, LOG_NAME = "socket", "log"
 WAITING = 64
 """Workers that may wait for the template."""
 ENVIRONMENT = {
-    # Libraries of arithmetic start threads when they are imported. Replicas set their number themselves.
+    # Libraries start threads when they are imported, and a process with threads makes no worker. Replicas set the
+    # number of threads for arithmetic themselves.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's, which pandas imports where it is installed
     # The other way to ask whether CUDA is there opens the device.
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }

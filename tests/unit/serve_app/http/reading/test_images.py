@@ -8,7 +8,7 @@ from deployments.keys import content_digest
 from deployments.protocol import Overloaded
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES
-from serve_app.http.reading.fetch import ImageFetcher, parse_url
+from serve_app.http.reading.fetch import Access, ImageFetcher, parse_url
 from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.images import (
     Base64Image,
@@ -82,7 +82,7 @@ async def test_a_url_image_keeps_the_bytes_of_its_id() -> None:
     class Changing:
         count = 0
 
-        async def fetch(self, tenant: str, url: str) -> FetchedImage:
+        async def fetch(self, tenant: str, url: str, access: Access | None = None) -> FetchedImage:
             self.count += 1
             return FetchedImage(str(self.count).encode(), f"id-{self.count}")
 
@@ -96,7 +96,7 @@ async def test_an_error_of_fetching_ahead_is_raised_by_whoever_needs_the_image(e
     class Failing:
         count = 0
 
-        async def fetch(self, _tenant: str, _url: str) -> FetchedImage:
+        async def fetch(self, _tenant: str, _url: str, _access: Access | None = None) -> FetchedImage:
             self.count += 1
             raise error
 

@@ -67,7 +67,8 @@ class ClickPass:
         levels = [one_or_all([one.pvs[level] for one in padded]) for level in range(3)]
         previous = () if asked.previous is None else (asked.previous,)
         with graphs.run(*levels, asked.points, asked.labels, *previous, count=len(padded)) as (table,):
-            answers = table[: len(clicked)].cpu()  # the one wait
+            # The one wait. A copy even where the table is in host memory: the next call may overwrite it.
+            answers = table[: len(clicked)].to("cpu", copy=True)
         side = levels[0].shape[-1]
         return answers[:, 0], answers[:, 1:].unflatten(1, (side, side))
 

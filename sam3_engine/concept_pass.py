@@ -78,7 +78,7 @@ class ConceptPass:
             text.padding,
         )
         with self._ground.run(*tensors, *self._boxes(padded), count=len(padded)) as (table, *inner):
-            answers = table[: len(asked)].cpu()  # the one wait
+            answers = table[: len(asked)].to("cpu", copy=True)  # the one wait
             scores, corners = answers[..., 0], answers[..., 1:]
             thresholds = torch.tensor([one.prompt.score_threshold for one in asked])
             prompt_ids, query_ids = _kept(scores, thresholds)

@@ -349,7 +349,7 @@ class Engine:
         grid, width = spec.grid, spec.d_model
 
         def noise(channels: int, side: int) -> torch.Tensor:
-            return torch.randn(1, channels, side, side, generator=rng)
+            return torch.randn(1, channels, side, side, generator=rng).to(self.device)
 
         pvs = (noise(width // 8, 4 * grid), noise(width // 4, 2 * grid), noise(width, grid))
         made = ImageFeatures(noise(spec.vit_dim, grid), pvs)

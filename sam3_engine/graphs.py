@@ -68,7 +68,7 @@ class CudaPool:
         for place, given in enumerate(inputs):
             key = (place, given.shape, given.dtype)
             if key not in self._inputs:
-                self._inputs[key] = torch.empty(given.shape, dtype=given.dtype, device=self.device)
+                self._inputs[key] = torch.empty_like(given)  # channels last where they are
             copied.append(self._inputs[key].copy_(given))
         return copied
 

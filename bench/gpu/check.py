@@ -18,15 +18,18 @@ from pathlib import Path
 
 import torch
 
-from bench.gpu import right, speed
+from bench.gpu import memory, profiling, right, speed, trunk
 from bench.gpu.right import Verdict
-from bench.gpu.setting import Machine, Setting, concepts, features, machine, setting, square
-from bench.gpu.speed import Figure
+from bench.gpu.setting import Machine, Setting, machine, setting
+from bench.gpu.speed import Figure, Roofline
 from harness.figures import ms, table
-from sam3_engine.engine import ConceptItem
 from sam3_engine.spec import TINY
 
 COUNTS = (1, 4, 16)
+COMPILED = (1, 8)
+"""Batches of the compiled trunk: each costs compiling both kinds of block."""
+SCENES = 60
+"""For the trunk's answers on a GPU; a CPU compares those of two."""
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Report:
     model: str
     verdicts: list[Verdict] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
-    profile: str = ""
+    profiles: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     took: dict[str, float] = field(default_factory=dict)
@@ -67,7 +70,7 @@ class Report:
                 ("check", "held", ""), [(v.what, "yes" if v.held else "NO", v.figures) for v in self.verdicts]
             ),
             table(
-                ("measured", "batch", "one call", "per second", "of matmul", "GiB"),
+                ("measured", "batch", "one call", "per second", "of matmul", "workspace GiB"),
                 [
                     (
                         one.what,
@@ -75,14 +78,14 @@ class Report:
                         ms(one.seconds),
                         f"{one.rate:.1f}",
                         f"{one.fraction:.0%}" if one.fraction is not None else "",
-                        f"{one.gib:.1f}" if one.gib is not None else "",
+                        f"{one.gib:.2f}" if one.gib is not None else "",
                     )
                     for one in self.figures
                 ],
             ),
         ]
-        if self.profile:
-            parts += ["## One batch, by kernel", f"```\n{self.profile}\n```"]
+        for what, profile in self.profiles.items():
+            parts += [f"## By kernel: {what}", profile]
         if self.errors:
             parts += ["## Errors", *(f"```\n{error}```" for error in self.errors)]
         if self.left_out:
@@ -97,7 +100,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--model", default="sam3", help="of the measurements: sam3 or tiny")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
-    parser.add_argument("--minutes", type=float, default=9.0, help="no part is begun later")
+    parser.add_argument("--minutes", type=float, default=8.0, help="no part is begun later")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PART", help="these parts, by the first words of their names"
+    )
     parser.add_argument("--out", type=Path, default=Path("reports"))
     return parser.parse_args(arguments)
 
@@ -109,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = time.monotonic() + 60 * options.minutes
     report = Report(machine(asked), asked.spec.name)
     for name, part in parts(asked, report).items():
+        if options.only and not name.startswith(tuple(options.only)):
+            continue
         if time.monotonic() > end:
             report.left_out.append(f"{name}: no time left")
             continue
@@ -118,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             part()
         except Exception:
             report.errors.append(f"{name}\n{traceback.format_exc()}")
+            print(report.errors[-1], file=sys.stderr, flush=True)
         report.took[name] = time.monotonic() - started
         report.write(options.out)
         if asked.on_gpu:
@@ -131,67 +140,66 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
     """The parts in order: the most telling first, in case that time runs out."""
 
     def check(run: Callable[[], Iterable[Verdict]]) -> Callable[[], None]:
-        return lambda: report.verdicts.extend(run())
+        return lambda: report.verdicts.extend(run())  # an error keeps what was found before it
 
     def measure(run: Callable[[], Iterable[Figure]]) -> Callable[[], None]:
-        return lambda: report.figures.extend(run())  # an error keeps the figures before it
+        return lambda: report.figures.extend(run())
+
+    roofs: list[Roofline] = []
+
+    def roof() -> Roofline:
+        if not roofs:
+            roofs.append(speed.roofline(asked))
+        return roofs[0]
+
+    def load() -> Iterable[Figure]:
+        started = time.monotonic()
+        asked.engine()
+        held = torch.cuda.memory_allocated(asked.device) / 2**30 if asked.on_gpu else None
+        yield Figure(
+            "random weights made and loaded, the whole model", 1, time.monotonic() - started, gib=held
+        )
+        side = speed.matrix_side(asked)
+        yield Figure(f"matrix product of {side}", 1, 2 * side**3 / roof().rate, 1.0)
 
     def prompts() -> Iterable[Figure]:
-        engine = asked.engine()
-        started = time.monotonic()
-        engine.warm_up(prompts=max(COUNTS) if asked.on_gpu else 1)
+        started, engine = time.monotonic(), asked.engine()
+        engine.warm_up(images=0, prompts=max(COUNTS) if asked.on_gpu else 1)
         yield Figure("warm-up of the decoders", 1, time.monotonic() - started, gib=asked.peak_gib())
-        yield from speed.prompts(asked, engine, COUNTS)
+        yield from speed.prompts(asked, COUNTS)
 
     def profile() -> None:
-        report.profile = profiled(asked)
+        report.profiles |= profiling.batches(asked, max(COUNTS))
+
+    def compiled() -> Iterable[Figure]:
+        at_once = roof()
+        yield from speed.encodes(asked, at_once, COMPILED, compiled=True)
+        report.profiles |= profiling.encode(asked, "a compiled encode")
 
     found: dict[str, Callable[[], None]] = {
         "graphs": check(lambda: right.with_graphs_as_without(asked)),
         "waits": check(lambda: right.without_waiting(asked)),
         "threads": check(lambda: right.in_several_threads(asked)),
         "bundled weights against the CPU": check(lambda: right.as_on_the_cpu(asked, TINY, trained=True)),
-        "encodes": measure(
-            lambda: speed.encodes(asked, asked.engine(), speed.batches(asked), compiled=False)
-        ),
+        "load": measure(load),
+        "encodes": measure(lambda: speed.encodes(asked, roof(), speed.batches(asked))),
+        "trunk agrees": check(lambda: trunk.agrees(asked, SCENES if asked.on_gpu else 2)),
         "prompts": measure(prompts),
-        "the package": measure(lambda: speed.package(asked)),
+        "profile": profile,
+        "trunk takes": measure(lambda: trunk.takes(asked, COMPILED if asked.on_gpu else (1,), roof())),
+        "package": measure(lambda: speed.package(asked, roof())),
+        "memory": check(lambda: memory.where_memory_is_short(asked)),
+        "compiled": measure(compiled),
         "random weights against the CPU": check(
             lambda: right.as_on_the_cpu(asked, asked.spec, trained=False)
-        ),
-        "profile": profile,
-        "compiled": measure(
-            lambda: speed.encodes(asked, asked.engine(), speed.batches(asked), compiled=True)
         ),
         "service": measure(lambda: served(report)),
     }
     if not asked.on_gpu:
-        for name in ("compiled", "service"):
+        for name in ("memory", "compiled", "service"):
             del found[name]
             report.left_out.append(f"{name}: on a GPU alone")
     return found
-
-
-def profiled(asked: Setting) -> str:
-    """The kernels that take longest in one batch: an encode of eight images and sixteen concepts."""
-    from torch.profiler import ProfilerActivity, profile
-
-    engine = asked.engine()
-    count = 8 if asked.on_gpu else 1
-    images = [square(engine.spec, seed) for seed in range(1, count + 1)]
-    item = ConceptItem(features(engine), right.SIZE, concepts(16, 0.5))
-
-    def batch() -> None:
-        engine.encode(images)
-        engine.segment_concepts([item])
-
-    batch()
-    with profile(
-        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if asked.on_gpu else [])]
-    ) as found:
-        batch()
-    key = "self_cuda_time_total" if asked.on_gpu else "self_cpu_time_total"
-    return str(found.key_averages().table(sort_by=key, row_limit=25, max_name_column_width=60))
 
 
 def served(report: Report) -> list[Figure]:

@@ -2,9 +2,9 @@
 
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,22 +13,31 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sam3_engine.assembly import build_model
+from sam3_engine.device import Precision, choose_precision, set_tf32
 from sam3_engine.engine import Engine
 from sam3_engine.features import Features
-from sam3_engine.spec import SPECS, TINY, ModelSpec
+from sam3_engine.loading import read_checkpoint
+from sam3_engine.spec import SPECS, ModelSpec
 from sam3_engine.types import ConceptPrompt, ImageSize
 
 Square = npt.NDArray[np.uint8]
+State = Mapping[str, torch.Tensor]
 TEXTS = ("circle", "star", "square", "triangle")
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The device, the model, and the time for each measurement."""
+    """The device, the model, and the time for each measurement.
+
+    Engines and random weights are made once and kept: at full size each takes seconds.
+    """
 
     device: torch.device
     spec: ModelSpec
     seconds: float
+    _states: dict[tuple[str, bool], State] = field(default_factory=dict, repr=False, compare=False)
+    _engines: dict[object, Engine] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def on_gpu(self) -> bool:
@@ -39,18 +48,62 @@ class Setting:
         """As the service chooses it."""
         return "bfloat16" if self.on_gpu else "float32"
 
-    def engine(self, spec: ModelSpec | None = None, *, trained: bool = False) -> Engine:
-        """An engine on the device: the bundled weights, or the same random ones each time."""
-        spec = spec or self.spec
-        if trained:
-            return Engine.load(spec.name, device=str(self.device), dtype=self.dtype)
-        return Engine.random(spec, device=str(self.device), dtype=self.dtype)
+    def engine(self, spec: ModelSpec | None = None, *, trained: bool = False, dtype: str = "") -> Engine:
+        """The engine on the device that all parts share, with the bundled weights or with random ones.
+
+        Float32 matrix products round from now on as this engine wants it.
+        """
+        return self._kept(spec or self.spec, trained, str(self.device), dtype or self.dtype)
+
+    def reference(self, spec: ModelSpec | None = None, *, trained: bool = False) -> Engine:
+        """The same weights in float32 on the CPU."""
+        return self._kept(spec or self.spec, trained, "cpu", "float32", "reference")
+
+    def another(self, spec: ModelSpec, *, trained: bool) -> Engine:
+        """An engine as the shared one, for one part alone."""
+        return self._made(spec, trained, str(self.device), self.dtype)
+
+    def forget(self, spec: ModelSpec | None = None, *, trained: bool = False, dtype: str = "") -> None:
+        """Let a shared engine's memory go."""
+        key = ((spec or self.spec).name, trained, str(self.device), dtype or self.dtype)
+        self._engines.pop(key, None)
+
+    def _kept(self, spec: ModelSpec, trained: bool, device: str, dtype: str, *purpose: str) -> Engine:
+        key = (spec.name, trained, device, dtype, *purpose)
+        if key not in self._engines:
+            self._engines[key] = self._made(spec, trained, device, dtype)
+        engine = self._engines[key]
+        set_tf32(engine.precision)
+        return engine
+
+    def _made(self, spec: ModelSpec, trained: bool, device: str, dtype: str) -> Engine:
+        return Engine.from_state(self._state(spec, trained), spec, device=device, dtype=dtype)
+
+    def _state(self, spec: ModelSpec, trained: bool) -> State:
+        key = (spec.name, trained)
+        if key not in self._states:
+            if trained:
+                self._states[key] = read_checkpoint(spec, None)
+            else:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    self._states[key] = build_model(spec).state_dict()
+        return self._states[key]
 
     @contextmanager
     def arithmetic(self, *, half: bool) -> Iterator[None]:
-        """Inference outside the engine, under bfloat16 autocast or in float32 (TF32 on a GPU)."""
+        """Inference outside the engine, under bfloat16 autocast or in float32."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             yield
+
+    @contextmanager
+    def as_the_package_leaves_it(self) -> Iterator[None]:
+        """Within the block, float32 matrix products round to TF32: importing the package sets it so."""
+        set_tf32(Precision(torch.float32, torch.bfloat16, torch.float32))
+        try:
+            yield
+        finally:
+            set_tf32(choose_precision(self.dtype, self.device, self.spec))
 
     def peak_gib(self) -> float | None:
         """Peak memory since the last call; None on a CPU."""
@@ -88,7 +141,7 @@ def setting(device: str, model: str, seconds: float) -> Setting:
     on = torch.device(device)
     if on.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("torch sees no CUDA device: --device cpu runs the check without one")
-    return Setting(on, SPECS.get(model, TINY), seconds)
+    return Setting(on, SPECS[model], seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +155,6 @@ class Machine:
     python: str
     versions: dict[str, str]
     commit: str
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def machine(asked: Setting) -> Machine:

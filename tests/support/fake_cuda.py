@@ -6,13 +6,16 @@ would wait for the device is noted.
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+from sam3_engine.trunk import attention
 
 aten = torch.ops.aten
 CUDA = torch.device("cuda", 0)
@@ -67,7 +70,6 @@ class FakeCuda(TorchDispatchMode):
         super().__init__()
         self.waits: Counter[str] = Counter()
         self.kernels: Counter[str] = Counter()
-        self._pinned: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -79,9 +81,9 @@ class FakeCuda(TorchDispatchMode):
         if func is aten.is_pinned.default:
             return False
         if func is aten._pin_memory.default:
-            pinned = args[0].clone()
-            pinned.is_for_transfer = True
-            return pinned
+            return _for_transfer(args[0].clone())
+        if kwargs.get("pin_memory"):
+            return _for_transfer(func(*args, **kwargs | {"pin_memory": False}))
         if not device and not to_device:
             return func(*args, **kwargs)
         if func in COPIES:
@@ -115,11 +117,19 @@ class FakeCuda(TorchDispatchMode):
             source = isinstance(args[0], OnCuda)
             target = to_device if kwargs.get("device") is not None else source
         given = args[1] if func is aten.copy_.default else args[0]
+        patient = kwargs.get("non_blocking") or (func is aten.copy_.default and args[2:] == (True,))
         if source and not target:
-            self.waits["a copy to the host"] += 1
+            free = patient and getattr(args[0], "is_for_transfer", False)
+            self.waits["a copy to the host"] += not free
         if target and not source and given.dim():
-            free = kwargs.get("non_blocking") and getattr(given, "is_for_transfer", False)
+            free = patient and getattr(given, "is_for_transfer", False)
             self.waits["a copy to the device"] += not free
+
+
+def _for_transfer(host: torch.Tensor) -> torch.Tensor:
+    """A tensor in pinned memory, as far as this device knows."""
+    host.is_for_transfer = True  # type: ignore[attr-defined]
+    return host
 
 
 def _held(one: Any) -> Any:
@@ -143,10 +153,40 @@ def cuda_arithmetic() -> Iterator[None]:
         yield
 
 
+class Queue:
+    """Stands for a stream: all work is done at once, in order."""
+
+    def __init__(self, device: object = None) -> None: ...
+
+    def wait_stream(self, other: "Queue") -> None: ...
+
+
+def _event(device: FakeCuda) -> type:
+    class Event:
+        """Waiting for it is a wait of the host."""
+
+        def __init__(self, blocking: bool = False) -> None: ...
+
+        def record(self, stream: Queue) -> None: ...
+
+        def synchronize(self) -> None:
+            device.waits["an event"] += 1
+
+    return Event
+
+
 @contextmanager
 def fake_cuda() -> Iterator[FakeCuda]:
-    """A process that has the device."""
+    """A process that has the device: an H100, without CUDA graphs."""
     with cuda_arithmetic(), pytest.MonkeyPatch.context() as patch, FakeCuda() as device:
+        patch.setattr(torch.cuda, "Stream", Queue)
+        patch.setattr(torch.cuda, "Event", _event(device))
+        patch.setattr(torch.cuda, "current_stream", Queue)
+        patch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+        patch.setattr(torch.Tensor, "record_stream", lambda *_: None)
+        patch.setattr(torch.cuda, "get_device_capability", lambda _=None: (9, 0))
+        # Torch asks the driver which of the other kernels the card has.
+        patch.setattr(attention, "backends", lambda _: [SDPBackend.MATH])
         patch.setattr(
             torch, "inference_mode", torch.no_grad
         )  # inference mode hides operations from dispatch modes

@@ -3,10 +3,10 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -38,6 +38,7 @@ def test_a_check_on_the_cpu_holds_and_leaves_a_report(
         "encode",
         "encode, arithmetic alone",
         "one click",
+        "our trunk, bfloat16",
         "the package as in its README: encode",
     } <= measured
     assert all(figure["seconds"] > 0 for figure in report["figures"])
@@ -86,15 +87,14 @@ def test_wrong_answers_do_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def wrong(engine: Engine, items: list) -> list[list[ConceptDetections]]:
         found = answered(engine, items)
-        if engine is not reference:
-            for one in found[0]:
-                one.mask_logits.neg_()
-                np.add(one.scores, 0.1, out=one.scores)
-        return found
+        if engine is reference:
+            return found
+        return [
+            [replace(one, mask_logits=-one.mask_logits, scores=one.scores + 0.1) for one in answers]
+            for answers in found
+        ]
 
-    reference = Engine.load("tiny", device="cpu")
-    engines = iter([reference, Engine.load("tiny", device="cpu")])
-    monkeypatch.setattr(right.Setting, "engine", lambda *_, **__: next(engines))
+    reference = asked.reference(asked.spec, trained=True)
     monkeypatch.setattr(Engine, "segment_concepts", wrong)
     held = {
         verdict.what.rpartition(": ")[2]: verdict.held
@@ -118,7 +118,10 @@ def test_what_is_not_there_is_refused(device: str, model: str) -> None:
 
 def test_the_check_imports_no_more_than_what_is_taken_to_the_machine() -> None:
     """Beside torch, torchvision and timm, and what these need."""
-    program = "import sys, bench.gpu.check as c; print(*{name.partition('.')[0] for name in sys.modules})"
+    program = (
+        "import sys; before = set(sys.modules); import bench.gpu.check; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from sam3_engine.assembly import build_model
+from sam3_engine.device import Precision
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
 from sam3_engine.features import Features
 from sam3_engine.spec import TINY
@@ -35,17 +37,26 @@ class OnCuda:
         return self.device.waits.total()
 
 
+@cache
+def weights() -> dict[str, torch.Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build_model(DEEP).state_dict()
+
+
+def squares(count: int) -> npt.NDArray[np.uint8]:
+    side = DEEP.image_size
+    return np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8)
+
+
 @pytest.fixture(scope="module")
 def on_cuda() -> Iterator[OnCuda]:
     """An engine whose phrases and pyramids are known."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model(DEEP)
-    side = DEEP.image_size
-    squares = list(np.random.default_rng(0).integers(0, 255, (2, side, side, 3), dtype=np.uint8))
-    with fake_cuda() as device:
-        engine = Engine(model, DEEP, CUDA, torch.bfloat16)
-        features = [engine.expand(one) for one in engine.encode(squares)]
+    with fake_cuda() as device, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sam3_engine.engine.choose_device", lambda _: CUDA)
+        engine = Engine.from_state(weights(), DEEP, device="cuda")
+        assert engine.precision == Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16)
+        features = [engine.expand(one) for one in engine.encode(list(squares(2)))]
         engine.segment_concepts([ConceptItem(one, SIZE, [ABSENT, SHOWN]) for one in features])
         yield OnCuda(device, engine, features)
 
@@ -76,6 +87,20 @@ def test_the_host_waits_once_in_a_click_and_in_its_refinement(on_cuda: OnCuda, m
     assert on_cuda.device.kernels.total() < 500
 
 
+def test_a_warm_up_runs_on_the_device(on_cuda: OnCuda) -> None:
+    on_cuda.engine.warm_up(images=2, prompts=2)
+
+
+def test_the_host_prepares_two_batches_before_it_waits_for_the_first(on_cuda: OnCuda) -> None:
+    def start() -> None:
+        pending.append(on_cuda.engine.start_encode(list(squares(2))))
+
+    pending: list[object] = []
+    on_cuda.engine._transfer.wait_for_room()
+    on_cuda.engine._transfer._under_way.clear()
+    assert [on_cuda.waits(start) for _ in range(4)] == [0, 0, 1, 1], on_cuda.device.waits
+
+
 def test_a_phrase_and_an_image_cost_once(on_cuda: OnCuda) -> None:
     def ask(text: str) -> int:
         item = ConceptItem(on_cuda.features[0], SIZE, [ConceptPrompt(text)])
@@ -96,13 +121,8 @@ def test_masks_stay_on_the_device_in_its_dtype(on_cuda: OnCuda) -> None:
 
 def test_answers_are_those_of_the_cpu(on_cuda: OnCuda) -> None:
     """In bfloat16 as there; values come from another build of the kernels at most."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model(DEEP)
-    plain = Engine(model, DEEP, torch.device("cpu"), torch.float32)
-    side = DEEP.image_size
-    square = np.random.default_rng(0).integers(0, 255, (2, side, side, 3), dtype=np.uint8)[0]
-    features = plain.expand(plain.encode([square])[0])
+    plain = Engine.from_state(weights(), DEEP, device="cpu", dtype="float32")
+    features = plain.expand(plain.encode([squares(1)[0]])[0])
     theirs = plain.segment_concepts([ConceptItem(features, SIZE, [STAR])])[0][0]
     ours = on_cuda.engine.segment_concepts([ConceptItem(on_cuda.features[0], SIZE, [STAR])])[0][0]
     np.testing.assert_allclose(ours.scores, theirs.scores, atol=0.02)

@@ -33,6 +33,8 @@ WAITS = {
     aten.is_nonzero.default,
 }
 """Operations whose result, or whose shape, the host reads from the device."""
+NO_KERNELS = {aten.detach.default, aten._unsafe_view.default}
+"""Operations that only describe the same memory anew, beside those that say so."""
 INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default, aten._unsafe_index.Tensor}
 """They take indices on the host too, and copy them; a mask among the indices is read back."""
 
@@ -102,7 +104,7 @@ class FakeCuda(TorchDispatchMode):
             kwargs["device"] = "cpu"
         own = {id(one.held): one for one in device}
         out = func(*tree_map(_held, args), **tree_map(_held, kwargs))
-        if not func.is_view and func is not aten.detach.default:
+        if not func.is_view and func not in NO_KERNELS:
             self.kernels[str(func)] += 1
         if func is aten._to_copy.default and wanted is not None and not to_device:
             return out
@@ -179,6 +181,7 @@ def _event(device: FakeCuda) -> type:
 def fake_cuda() -> Iterator[FakeCuda]:
     """A process that has the device: an H100, without CUDA graphs."""
     with cuda_arithmetic(), pytest.MonkeyPatch.context() as patch, FakeCuda() as device:
+        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor makes values on the host, then copies them
         patch.setattr(torch.cuda, "Stream", Queue)
         patch.setattr(torch.cuda, "Event", _event(device))
         patch.setattr(torch.cuda, "current_stream", Queue)
@@ -191,4 +194,7 @@ def fake_cuda() -> Iterator[FakeCuda]:
             torch, "inference_mode", torch.no_grad
         )  # inference mode hides operations from dispatch modes
         patch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
-        yield device
+        try:
+            yield device
+        finally:
+            torch._C._set_only_lift_cpu_tensors(False)

@@ -13,7 +13,7 @@ from sam3_engine import concept, visual
 from sam3_engine.assembly import build_model
 from sam3_engine.concept import Exemplars, Grounding, TextFeatures
 from sam3_engine.features import Pyramid, concept_pyramid
-from sam3_engine.fusion import FusedImages, fuse_images
+from sam3_engine.fusion import FusedImages, fuse, fuse_images
 from sam3_engine.spec import SAM3
 from tests.support.fake_cuda import cuda_arithmetic
 
@@ -54,12 +54,32 @@ def text(prompts: int) -> TextFeatures:
     return TextFeatures(tokens, torch.zeros(prompts, 32, device=CUDA, dtype=torch.bool))
 
 
-def test_a_concept_costs_less_than_the_packages(model: Sam3Image, image: FusedImages) -> None:
-    """The package computes 281 GFLOP for a concept."""
+def test_the_fusion_encoder_costs_its_products_alone(model: Sam3Image, image: FusedImages) -> None:
+    """Those of six layers, without the first one's self-attention, which is computed once an image."""
+    cells, tokens, layers = GRID**2, 33, SAM3.encoder_layers
+    attending = 8 * cells * WIDTH**2 + 4 * cells**2 * WIDTH
+    reading = 4 * (cells + tokens) * WIDTH**2 + 4 * cells * tokens * WIDTH
+    mlp = 4 * cells * WIDTH * SAM3.ffn_dim
+    prompt = torch.zeros(tokens, PROMPTS, WIDTH, device=CUDA, dtype=torch.bfloat16)
+    padding = torch.zeros(PROMPTS, tokens, device=CUDA, dtype=torch.bool)
+    with FlopCounterMode(display=False) as counter:
+        fuse(model, image, prompt, padding)
+    each = (layers - 1) * attending + layers * (reading + mlp)
+    assert counter.get_total_flops() == PROMPTS * each == PROMPTS * 225_670_201_344
+
+
+def test_what_is_computed_once_an_image_is_what_a_concept_saves(
+    model: Sam3Image, image: FusedImages, pyramid: Pyramid
+) -> None:
+    """The package's pass takes 281 GFLOP for each concept (its own code under the same counter)."""
+    with FlopCounterMode(display=False) as once:
+        fuse_images(model, pyramid[-1])
     with FlopCounterMode(display=False) as counter:
         found = concept.ground(model, image, text(PROMPTS), None)
     assert found.boxes.shape == (1, PROMPTS, SAM3.queries, 4)
-    assert gflop(counter) / PROMPTS < 240
+    assert gflop(counter) / PROMPTS == pytest.approx(246.18, abs=0.01)
+    assert gflop(once) == pytest.approx(34.34, abs=0.01)
+    assert round(gflop(once) + gflop(counter) / PROMPTS) == 281
 
 
 def test_boxes_read_nothing_back(model: Sam3Image, image: FusedImages) -> None:

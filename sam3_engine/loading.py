@@ -76,8 +76,11 @@ def without_values(spec: ModelSpec, role: Role, precision: Precision) -> Sam3Ima
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """The parameters that are stored in the format of the arithmetic, by name. All others stay float32: norms, and small
-    tables such as the queries' places, which are added to what is computed in float32."""
+    """The parameters that are stored in the format of the arithmetic, by name.
+
+    All others stay float32: norms, and small tables such as the queries' places, which are added to what is computed in
+    float32.
+    """
     for name, module in model.named_modules():
         if isinstance(module, MATRICES) and not _outside_autocast(name):
             yield f"{name}.weight", module.weight

@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from bench.gpu.right import CLICKS, SIZE
@@ -64,7 +63,7 @@ def _kernels(asked: Setting, call: Call) -> str:
 
 
 def _is_own(asked: Setting, one: Any) -> bool:
-    return not asked.on_gpu or one.device_type == DeviceType.CUDA
+    return not asked.on_gpu or one.device_type.name == "CUDA"
 
 
 def _microseconds(asked: Setting, one: Any) -> float:

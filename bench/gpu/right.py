@@ -163,7 +163,8 @@ def _concepts(
     ours: Sequence[ConceptDetections], theirs: Sequence[ConceptDetections], *, ordered: bool
 ) -> tuple[float, list[float]]:
     """Largest difference of scores, and the IoUs of the masks."""
-    worst, ious = 0.0, []
+    worst = 0.0
+    ious: list[float] = []
     for mine, cpu in zip(ours, theirs, strict=True):
         if len(mine.scores) != len(cpu.scores):
             return float("inf"), ious

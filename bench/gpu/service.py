@@ -4,6 +4,7 @@ import base64
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -25,12 +26,10 @@ def over_http() -> list[Figure]:
         tempfile.TemporaryDirectory() as folder,
         server_process(Path(folder), model="tiny", device="cuda") as server,
     ):
-        text, click = (
-            {"prompts": [{"type": "text", "text": "circle"}]},
-            {"prompts": [{"points": [{"x": 70, "y": 80}]}]},
-        )
-        known = {"image": _image(0)}
-        kinds = {
+        text: dict[str, object] = {"prompts": [{"type": "text", "text": "circle"}]}
+        click: dict[str, object] = {"prompts": [{"points": [{"x": 70, "y": 80}]}]}
+        known: dict[str, object] = {"image": _image(0)}
+        kinds: dict[str, Callable[[int], tuple[str, dict[str, object]]]] = {
             "HTTP: a new image and a concept": lambda n: ("concept_segment", text | {"image": _image(n)}),
             "HTTP: a concept": lambda _: ("concept_segment", text | known),
             "HTTP: a click": lambda _: ("visual_segment", click | known),

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -29,6 +29,8 @@ SURE = 0.5
 """Score from which an instance is an answer; masks below it are not compared."""
 SIZE = ImageSize(TINY.image_size, TINY.image_size)
 
+Run = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+"""A trunk: pixels to a list whose last element is the features."""
 Answers = tuple[list[ConceptDetections], VisualMask]
 
 
@@ -75,7 +77,7 @@ def differences(engine: Engine, scenes: int) -> dict[str, Differences]:
     engine: the bundled model in float32. Drawn scenes that training never uses.
     """
     assert engine.trunk is not None
-    trunks = [in_half_precision(engine), PackagesTrunk(engine, half=True), engine.trunk]
+    trunks: list[Run] = [in_half_precision(engine), PackagesTrunk(engine, half=True), engine.trunk]
     found = {"package": Differences(), "float32": Differences()}
     for seed in range(HELD_OUT, HELD_OUT + scenes):
         ours, packages, exact = _answers(engine, trunks, seed)
@@ -84,7 +86,7 @@ def differences(engine: Engine, scenes: int) -> dict[str, Differences]:
     return found
 
 
-def _answers(engine: Engine, trunks: Sequence[Trunk | PackagesTrunk], seed: int) -> list[Answers]:
+def _answers(engine: Engine, trunks: Sequence[Run], seed: int) -> list[Answers]:
     """With each trunk: all candidates for two concepts of one scene, and the mask of one click."""
     rng, scene = random.Random(seed), draw_scene(seed, SIZE)
     present = [str(concept) for concept in ALL_CONCEPTS if matching(scene, concept)]
@@ -126,7 +128,7 @@ def takes(asked: Setting, batches: Sequence[int], roof: Roofline) -> Iterator[Fi
     """The trunk alone. The fraction counts the operations of a whole encode: the trunk has 96 % of them at full
     size."""
     engine = asked.engine(dtype="float32")
-    trunks = {
+    trunks: dict[str, Run] = {
         "our trunk, bfloat16": in_half_precision(engine),
         "the package's trunk, autocast": PackagesTrunk(engine, half=True),
         "the package's trunk, float32 (TF32)": PackagesTrunk(engine, half=False),

@@ -41,7 +41,7 @@ class OnCuda:
 def weights() -> dict[str, torch.Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build_model(DEEP).state_dict()
+        return dict(build_model(DEEP).state_dict())
 
 
 def squares(count: int) -> npt.NDArray[np.uint8]:

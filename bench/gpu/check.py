@@ -163,9 +163,7 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
         yield Figure(f"matrix product of {side}", 1, 2 * side**3 / roof().rate, 1.0)
 
     def prompts() -> Iterable[Figure]:
-        started, engine = time.monotonic(), asked.engine()
-        engine.warm_up(images=0, prompts=max(COUNTS) if asked.on_gpu else 1)
-        yield Figure("warm-up of the decoders", 1, time.monotonic() - started, gib=asked.peak_gib())
+        yield speed.warm_up(asked, max(COUNTS) if asked.on_gpu else 1)
         yield from speed.prompts(asked, COUNTS)
 
     def profile() -> None:
@@ -174,7 +172,8 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
     def compiled() -> Iterable[Figure]:
         at_once = roof()
         yield from speed.encodes(asked, at_once, COMPILED, compiled=True)
-        report.profiles |= profiling.encode(asked, "a compiled encode")
+        for count in COMPILED:
+            report.profiles |= profiling.encode(asked, count, "a compiled encode")
 
     found: dict[str, Callable[[], None]] = {
         "graphs": check(lambda: right.with_graphs_as_without(asked)),

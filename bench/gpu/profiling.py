@@ -1,7 +1,7 @@
 """Which kernels one batch spends its time in, and how long the device is idle between them."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -12,14 +12,13 @@ from bench.timing import Call
 from harness.figures import ms, table
 from sam3_engine.engine import ConceptItem, VisualItem
 
-ROWS = 18
-WIDTH = 90
+ROWS = 15
+WIDTH = 100
 
 
-def encode(asked: Setting, name: str = "an encode") -> dict[str, str]:
+def encode(asked: Setting, count: int, name: str = "an encode") -> dict[str, str]:
     """Of one batch of images."""
     engine = asked.engine()
-    count = 8 if asked.on_gpu else 1
     images = [square(engine.spec, seed) for seed in range(1, count + 1)]
     return {f"{name} of {count}": _kernels(asked, lambda: engine.encode(images))}
 
@@ -36,11 +35,13 @@ def batches(asked: Setting, prompts: int) -> dict[str, str]:
         f"{prompts} concepts, all masks": lambda: engine.segment_concepts([several]),
         "a click": lambda: engine.segment_visual([click]),
     }
-    return encode(asked) | {name: _kernels(asked, call) for name, call in calls.items()}
+    return encode(asked, 8 if asked.on_gpu else 1) | {
+        name: _kernels(asked, call) for name, call in calls.items()
+    }
 
 
 def _kernels(asked: Setting, call: Call) -> str:
-    """A table of the kernels, longest first; on a CPU, of operations."""
+    """Tables of the kernels and of the host's operations, longest first."""
     call()
     _wait(asked)
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if asked.on_gpu else [])]
@@ -49,25 +50,23 @@ def _kernels(asked: Setting, call: Call) -> str:
         call()
         _wait(asked)
         wall = time.perf_counter() - started
-    kernels = [(one, _microseconds(asked, one)) for one in found.key_averages() if _is_own(asked, one)]
-    kernels.sort(key=lambda pair: -pair[1])
-    busy = sum(each for _, each in kernels) / 1e6
-    calls = sum(one.count for one, _ in kernels)
+    averages = found.key_averages()
+    host = _table("on the host", [(one.key, one.count, one.self_cpu_time_total / 1e6) for one in averages])
+    on_device = [one for one in averages if one.device_type.name == "CUDA"]
+    kernels = [(one.key, one.count, one.self_device_time_total / 1e6) for one in on_device]
+    head = f"{ms(wall)} under the profiler."
+    return "\n\n".join([head, *([_table("on the device", kernels)] if kernels else []), host])
+
+
+def _table(where: str, taken: Sequence[tuple[str, int, float]]) -> str:
+    """What took longest of calls with their count and seconds."""
+    whole = sum(seconds for _, _, seconds in taken)
     rows = [
-        (one.key[:WIDTH], one.count, ms(each / 1e6), f"{each / 1e6 / busy:.0%}")
-        for one, each in kernels[:ROWS]
-        if busy
+        (name[:WIDTH], count, ms(seconds), f"{seconds / whole:.0%}" if whole else "")
+        for name, count, seconds in sorted(taken, key=lambda one: -one[2])[:ROWS]
     ]
-    head = f"{ms(wall)} under the profiler, {ms(busy)} in {calls} kernels and copies."
-    return f"{head}\n\n{table(('kernel', 'calls', 'time', 'share'), rows)}"
-
-
-def _is_own(asked: Setting, one: Any) -> bool:
-    return not asked.on_gpu or one.device_type.name == "CUDA"
-
-
-def _microseconds(asked: Setting, one: Any) -> float:
-    return float(one.self_device_time_total if asked.on_gpu else one.self_cpu_time_total)
+    rows.append(("all", sum(count for _, count, _ in taken), ms(whole), ""))
+    return table((where, "calls", "time", "share"), rows)
 
 
 def _wait(asked: Setting) -> None:

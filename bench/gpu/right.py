@@ -72,7 +72,9 @@ def as_on_the_cpu(asked: Setting, spec: ModelSpec, *, trained: bool) -> list[Ver
         overlap(one.mask_logits >= 0, other.mask_logits >= 0)
         for one, other in zip(mine.masks, cpu.masks, strict=True)
     ]
-    verdicts.append(Verdict(f"{name}: click masks' IoU", min(clicked) >= 0.9, f"least {min(clicked):.4f}"))
+    mean = float(np.mean(clicked))
+    shown = f"mean {mean:.4f}, least {min(clicked):.4f} of {len(clicked)}"
+    verdicts.append(Verdict(f"{name}: click masks' IoU", mean >= 0.95, shown))
     return verdicts
 
 

@@ -141,6 +141,8 @@ def setting(device: str, model: str, seconds: float) -> Setting:
     on = torch.device(device)
     if on.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("torch sees no CUDA device: --device cpu runs the check without one")
+    if device == "cuda":  # torch limits the memory of a device that has an index alone
+        on = torch.device("cuda", torch.cuda.current_device())
     return Setting(on, SPECS[model], seconds)
 
 

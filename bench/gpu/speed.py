@@ -1,5 +1,6 @@
 """Measures encodes, concepts and clicks on the device, beside the package's own path."""
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ class Roofline:
 
 def measured(asked: Setting, what: str, count: int, call: Call, image_s: float | None = None) -> Figure:
     """One measurement. image_s: seconds of an image at the rate of matrix products, for the fraction."""
-    before = torch.cuda.memory_allocated(asked.device) / 2**30 if asked.on_gpu else 0.0
+    before = _allocated(asked)
     asked.peak_gib()
     seconds = side_by_side({what: call}, asked.seconds)[what].wall
     peak = asked.peak_gib()
@@ -120,6 +121,21 @@ def _stream(engine: Engine, images: Sequence[Square]) -> None:
     for batch in under_way:
         for pending in batch:
             pending.result()
+
+
+def warm_up(asked: Setting, most: int) -> Figure:
+    """The decoders' warm-up for up to `most` prompts, once: on CUDA it captures their graphs."""
+    engine, before = asked.engine(), _allocated(asked)
+    asked.peak_gib()
+    started = time.monotonic()
+    engine.warm_up(images=0, prompts=most)
+    peak = asked.peak_gib()
+    seconds = time.monotonic() - started
+    return Figure("warm-up of the decoders", 1, seconds, gib=None if peak is None else peak - before)
+
+
+def _allocated(asked: Setting) -> float:
+    return torch.cuda.memory_allocated(asked.device) / 2**30 if asked.on_gpu else 0.0
 
 
 def prompts(asked: Setting, counts: Sequence[int]) -> Iterator[Figure]:

@@ -24,7 +24,7 @@ from training.scenes import draw_scene, render
 EXACT = 1e-4
 """Largest relative error in float32."""
 SCORES, MASKS = 0.01, 0.99
-"""Largest difference of a score, and least mean overlap of masks, in bfloat16."""
+"""Largest difference of scores, and least mean overlap of masks, in bfloat16."""
 SURE = 0.5
 """Score from which an instance is an answer; masks below it are not compared."""
 SIZE = ImageSize(TINY.image_size, TINY.image_size)
@@ -72,17 +72,19 @@ def in_half_precision(engine: Engine) -> Trunk:
 
 
 def differences(engine: Engine, scenes: int) -> dict[str, Differences]:
-    """Of our trunk's answers in bfloat16, from the package's under autocast and from those in float32.
+    """Of our trunk's answers in bfloat16 from the package's under autocast ("package") and from those in float32.
 
+    "rounding": of the package's under autocast from those in float32.
     engine: the bundled model in float32. Drawn scenes that training never uses.
     """
     assert engine.trunk is not None
     trunks: list[Run] = [in_half_precision(engine), PackagesTrunk(engine, half=True), engine.trunk]
-    found = {"package": Differences(), "float32": Differences()}
+    found = {"package": Differences(), "float32": Differences(), "rounding": Differences()}
     for seed in range(HELD_OUT, HELD_OUT + scenes):
         ours, packages, exact = _answers(engine, trunks, seed)
         found["package"].add(packages, ours)
         found["float32"].add(exact, ours)
+        found["rounding"].add(exact, packages)
     return found
 
 
@@ -116,12 +118,19 @@ def agrees(asked: Setting, scenes: int) -> Iterator[Verdict]:
     yield Verdict(f"{name}, float32", error <= EXACT, f"{error:.1e}")
     shown = f"{half:.1e}; the package's under autocast {packages:.1e}"
     yield Verdict(f"{name}, bfloat16", half <= 1.5 * packages, shown)
-    found = differences(asked.engine(TINY, trained=True, dtype="float32"), scenes)["package"]
+    found = differences(asked.engine(TINY, trained=True, dtype="float32"), scenes)
     for kind in ("concept", "click"):
-        worst, iou = max(found.scores[kind]), float(np.mean(found.ious[kind]))
-        shown = f"scores differ by {worst:.4f} at most, masks' IoU {iou:.4f} in the mean"
+        scores, rounding = found["package"].scores[kind], max(found["rounding"].scores[kind])
+        most, worst = float(np.quantile(scores, 0.99)), max(scores)
+        iou = float(np.mean(found["package"].ious[kind]))
+        shown = (
+            f"99 % of scores differ by at most {most:.4f}, all by {worst:.4f} (the package in bfloat16 from float32: "
+            f"{rounding:.4f}); masks' IoU {iou:.4f} in the mean"
+        )
         what = f"our trunk against the package's, bfloat16, {scenes} scenes: {kind}"
-        yield Verdict(what, worst <= SCORES and iou >= MASKS, shown)
+        # An undecided candidate moves as far as rounding moves it in the package itself.
+        held = most <= SCORES and worst <= max(SCORES, 2 * rounding) and iou >= MASKS
+        yield Verdict(what, held, shown)
 
 
 def takes(asked: Setting, batches: Sequence[int], roof: Roofline) -> Iterator[Figure]:

@@ -18,12 +18,11 @@ def engine() -> Engine:
     return Engine.load("tiny", device="cpu", dtype="float32")
 
 
-@pytest.mark.parametrize("than", ["package", "float32"])
-def test_the_trunk_in_bfloat16_finds_the_same(engine: Engine, than: str) -> None:
-    found: Differences = differences(engine, SCENES)[than]
+def test_the_trunk_in_bfloat16_finds_what_the_packages_finds(engine: Engine) -> None:
+    found: Differences = differences(engine, SCENES)["package"]
     for kind in ("concept", "click"):
         assert len(found.ious[kind]) >= SCENES
-        assert np.quantile(found.scores[kind], 0.99) <= SCORES
+        assert max(found.scores[kind]) <= SCORES
         assert np.mean(found.ious[kind]) >= MASKS
 
 

@@ -9,6 +9,8 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 import time
 import traceback
@@ -24,6 +26,8 @@ from bench.gpu.setting import Machine, Setting, machine, setting
 from bench.gpu.speed import Figure, Roofline
 from harness.figures import ms, table
 from sam3_engine.spec import TINY
+
+ROOT = Path(__file__).parents[2]
 
 COUNTS = (1, 4, 16)
 COMPILED = (1, 8)
@@ -192,13 +196,38 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
         "random weights against the CPU": check(
             lambda: right.as_on_the_cpu(asked, asked.spec, trained=False)
         ),
+        "marked tests": check(lambda: marked_tests(report)),
         "service": measure(lambda: served(report)),
     }
     if not asked.on_gpu:
-        for name in ("memory", "compiled", "service"):
+        for name in ("memory", "compiled", "marked tests", "service"):
             del found[name]
             report.left_out.append(f"{name}: on a GPU alone")
     return found
+
+
+def marked_tests(report: Report, root: Path = ROOT) -> list[Verdict]:
+    """The unit tests marked `gpu`, without the project's plugins for pytest, which the machine need not have."""
+    if importlib.util.find_spec("pytest") is None:
+        report.left_out.append("marked tests: pytest is not installed")
+        return []
+    files = [str(one) for one in (root / "tests/unit").rglob("test_*.py") if "mark.gpu" in one.read_text()]
+    bare = [
+        "-c",
+        os.devnull,
+        "--noconftest",
+        f"--rootdir={root}",
+        "--import-mode=importlib",
+        "-p",
+        "no:cacheprovider",
+    ]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *bare, "-q", "-m", "gpu", *files], capture_output=True, text=True
+    )
+    if run.returncode:
+        report.errors.append(run.stdout[-3000:])
+    last = (run.stdout.strip().splitlines() or ["no output"])[-1]
+    return [Verdict("the tests marked gpu", run.returncode == 0, last.strip("= "))]
 
 
 def served(report: Report) -> list[Figure]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.gpu import check, right
-from bench.gpu.setting import setting
+from bench.gpu.setting import machine, setting
 from harness.machine import ROOT
 from sam3_engine.engine import ConceptDetections, Engine
 
@@ -79,6 +79,22 @@ def test_an_error_in_a_part_is_reported_and_the_others_run(
     assert "illegal memory access" in text
     assert json.loads((tmp_path / "gpu.json").read_text())["verdicts"][0]["held"] is False
     assert "NOT all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("condition", "held"), [("1 + 1 == 2", True), ("1 + 1 == 3", False)])
+def test_the_marked_tests_are_run_and_no_others(tmp_path: Path, condition: str, held: bool) -> None:
+    report = check.Report(machine(setting("cpu", "tiny", 0.01)), "tiny")
+    folder = tmp_path / "tests/unit"
+    folder.mkdir(parents=True)
+    (folder / "test_a.py").write_text(
+        "import pytest\n"
+        f"@pytest.mark.gpu\ndef test_it() -> None:\n    assert {condition}\n"
+        "def test_another() -> None:\n    raise RuntimeError\n"
+    )
+    [verdict] = check.marked_tests(report, tmp_path)
+    assert verdict.held is held
+    assert bool(report.errors) is not held
+    assert ("1 passed" in verdict.figures) is held
 
 
 def test_wrong_answers_do_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,10 @@ bench: ## Measure the engine against the sam3 package's own path; the report lan
 kind: ## Try the chart on a Kubernetes of your own, in Docker: a request, a drain, an upgrade, a rollback (KEEP=1 keeps it)
 	@scripts/kind
 
+.PHONY: gpu-check
+gpu-check: ## Check answers and measure speed on one GPU, in ten minutes at most; the report lands in reports/ (ARGS='--device cpu --model tiny')
+	@scripts/gpu-check $(ARGS)
+
 .PHONY: setup
 setup: ## Only install: .venv with the server and the test tools
 	@scripts/setup test

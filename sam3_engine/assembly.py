@@ -9,12 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from sam3.model.decoder import (
-    TransformerDecoder,
-    TransformerDecoderLayer,
-    TransformerDecoderLayerv2,
-    TransformerEncoderCrossAttention,
-)
+from sam3.model.decoder import TransformerDecoderLayerv2, TransformerEncoderCrossAttention
 from sam3.model.encoder import TransformerEncoderFusion, TransformerEncoderLayer
 from sam3.model.maskformer_segmentation import PixelDecoder, UniversalSegmentationHead
 from sam3.model.memory import CXBlock, SimpleFuser, SimpleMaskDownSampler, SimpleMaskEncoder
@@ -29,6 +24,7 @@ from sam3.model.vl_combiner import SAM3VLBackbone
 from sam3.sam.transformer import RoPEAttention, TwoWayTransformer
 from torch import nn
 
+from sam3_engine.detection import DetectionDecoder, DetectionLayer
 from sam3_engine.geometry import GeometryEncoder
 from sam3_engine.roles import Role, keep_parts
 from sam3_engine.spec import ModelSpec
@@ -198,8 +194,8 @@ def _encoder(spec: ModelSpec) -> TransformerEncoderFusion:
     )
 
 
-def _decoder(spec: ModelSpec) -> TransformerDecoder:
-    layer = TransformerDecoderLayer(
+def _decoder(spec: ModelSpec) -> DetectionDecoder:
+    layer = DetectionLayer(
         activation="relu",
         d_model=spec.d_model,
         dim_feedforward=spec.ffn_dim,
@@ -208,7 +204,7 @@ def _decoder(spec: ModelSpec) -> TransformerDecoder:
         n_heads=spec.heads,
         use_text_cross_attention=True,
     )
-    return TransformerDecoder(
+    return DetectionDecoder(
         layer=layer,
         num_layers=spec.decoder_layers,
         num_queries=spec.queries,

@@ -18,14 +18,17 @@ import numpy.typing as npt
 import torch
 from sam3.model.sam3_image import Sam3Image
 
-from sam3_engine import concept, visual
+from sam3_engine import visual
+from sam3_engine.click_pass import Clicked, ClickPass
 from sam3_engine.compact import PendingEmbedding, pack, unpack
+from sam3_engine.concept_pass import Asked, ConceptPass
 from sam3_engine.device import Precision, choose_device, choose_precision, set_tf32
 from sam3_engine.embedding import Embedding
-from sam3_engine.features import Features, ImageFeatures, Pyramid, encode_images, normalise
+from sam3_engine.features import Features, ImageFeatures, encode_images, normalise
+from sam3_engine.graphs import Graphs
 from sam3_engine.images import PREPROCESSING
 from sam3_engine.out_of_memory import Item, Result, in_halves
-from sam3_engine.phrases import PhraseCache, stack
+from sam3_engine.phrases import PhraseCache
 from sam3_engine.roles import Role, check_role
 from sam3_engine.spec import SPECS, ModelSpec
 from sam3_engine.transfer import Transfer
@@ -37,6 +40,8 @@ VISUAL_TEXT = "visual"
 """The text that the package pairs with prompts that have boxes only."""
 MAX_PROMPTS_AT_ONCE = 16
 """Concept prompts in one decoder pass. This bounds a batch's memory (about 0.2 GB per prompt at full size)."""
+REFINING_CLICKS = 3
+"""Most points of a refining click that a warm-up knows: a longer one runs without a CUDA graph."""
 LOGIT_LIMIT = 32.0
 """Low-resolution logits are clamped to this before they are handed out for refinement, as SAM does."""
 
@@ -65,8 +70,8 @@ class ConceptDetections:
     """The N instances that one concept prompt found, highest score first.
 
     scores: float32 [N]; boxes: float32 [N, 4] (x0, y0, x1, y1) in pixels of the original;
-    mask_logits: float32 [N, 4g, 4g] on the device, for the whole image. warnings: sentences for the client about
-    the prompt.
+    mask_logits: [N, 4g, 4g] on the device, for the whole image, in the dtype that the model computes with. warnings:
+    sentences for the client about the prompt.
     """
 
     scores: npt.NDArray[np.float32]
@@ -79,7 +84,7 @@ class ConceptDetections:
 class VisualMask:
     """The mask proposal with the highest predicted IoU.
 
-    mask_logits: float32 [4g, 4g] on the device; low_res_logits: the same on the host, clamped for refinement.
+    mask_logits: float32 [4g, 4g] on the host; low_res_logits: the same, clamped for refinement.
     """
 
     score: float
@@ -118,6 +123,8 @@ class Engine:
         self.on_out_of_memory: Callable[[], None] = lambda: None
         """Called for each batch that the GPU had too little memory for."""
         self._transfer = Transfer(device)
+        self._concepts = ConceptPass(model, device)
+        self._clicks = ClickPass(model, spec.image_size, device)
         self.trunk: Trunk | None = None
         """Runs instead of the model's own; None on a decoder."""
         if role != "decoder":
@@ -205,6 +212,11 @@ class Engine:
             state = build_model(spec).state_dict()
         return cls.from_state(state, spec, role=role, device=device, dtype=dtype)
 
+    @property
+    def graphs(self) -> Sequence[Graphs]:
+        """The CUDA graphs of the decoders' passes; empty until `warm_up`, and on a CPU."""
+        return *self._concepts.graphs, *self._clicks.graphs
+
     @contextlib.contextmanager
     def _inference(self, dtype: torch.dtype) -> Iterator[None]:
         cast = dtype != torch.float32
@@ -286,53 +298,19 @@ class Engine:
     def _ground(
         self, items: Sequence[ConceptItem], chunk: Sequence[tuple[int, ConceptPrompt]]
     ) -> list[ConceptDetections]:
-        pyramid, rows = self._pyramids([items[index].features for index, _ in chunk])
         prompts = [prompt for _, prompt in chunk]
-        sizes = [items[index].size for index, _ in chunk]
         texts = [prompt.text or VISUAL_TEXT for prompt in prompts]
         distinct = list(dict.fromkeys(texts))
-        image_ids = torch.tensor(rows, device=self.device)
-        text_ids = torch.tensor([distinct.index(text) for text in texts], device=self.device)
-        boxes = concept.exemplars(prompts, sizes, self.device)
-        phrases = self.phrases.phrases(distinct)
-        found = concept.ground(self.model, pyramid, image_ids, stack(phrases), text_ids, boxes)
-
-        scores = found.scores.float().cpu()
-        thresholds = torch.tensor([prompt.score_threshold for prompt in prompts])
-        prompt_ids, query_ids = self._kept(scores, thresholds)
-        on_device = (prompt_ids.to(self.device), query_ids.to(self.device))
-        masks = concept.mask_logits(self.model, pyramid, image_ids, found, *on_device).float()
-        corners = found.boxes[-1][on_device].float().cpu().numpy()
-        detections = []
-        for row, size in enumerate(sizes):
-            mine = (prompt_ids == row).nonzero().squeeze(1)
-            scale = np.array([size.width, size.height] * 2, dtype=np.float32)
-            detections.append(
-                ConceptDetections(
-                    scores=scores[row, query_ids[mine]].numpy(),
-                    boxes=corners[mine.numpy()] * scale,
-                    mask_logits=masks[mine.to(self.device)],
-                    warnings=phrases[distinct.index(texts[row])].warnings,
-                )
-            )
-        return detections
-
-    @staticmethod
-    def _kept(scores: torch.Tensor, thresholds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prompt and query of each score [P, Q] that reaches its prompt's threshold; per prompt, best first."""
-        ordered, queries = scores.sort(dim=1, descending=True, stable=True)
-        prompt_ids, ranks = (ordered >= thresholds[:, None]).nonzero(as_tuple=True)
-        return prompt_ids, queries[prompt_ids, ranks]
-
-    def _pyramids(self, features: Sequence[Features]) -> tuple[Pyramid, list[int]]:
-        """The distinct images' pyramids as one batch, and each entry's row in it."""
-        distinct = list({id(one): one for one in features}.values())
-        row_of = {id(one): row for row, one in enumerate(distinct)}
-        levels = [one.pyramid(self.model) for one in distinct]
-        if len(levels) == 1:
-            return levels[0], [0] * len(features)
-        fine, middle, coarse = (torch.cat(parts) for parts in zip(*levels, strict=True))
-        return (fine, middle, coarse), [row_of[id(one)] for one in features]
+        phrase_of = dict(zip(distinct, self.phrases.phrases(distinct), strict=True))
+        phrases = [phrase_of[text] for text in texts]
+        asked = [
+            Asked(items[index].features, items[index].size, prompt, phrase)
+            for (index, prompt), phrase in zip(chunk, phrases, strict=True)
+        ]
+        return [
+            ConceptDetections(scores, boxes, masks, phrase.warnings)
+            for (scores, boxes, masks), phrase in zip(self._concepts(asked), phrases, strict=True)
+        ]
 
     def segment_visual(self, items: Sequence[VisualItem]) -> list[list[VisualMask]]:
         """One mask per click or box prompt: per item a list in the order of its prompts.
@@ -355,24 +333,15 @@ class Engine:
     def _propose(
         self, items: Sequence[VisualItem], members: Sequence[tuple[int, int]], multimask: bool
     ) -> list[VisualMask]:
-        rows = list(dict.fromkeys(row for row, _ in members))
-        levels = [items[row].features.image.pvs for row in rows]
-        pvs = (
-            levels[0] if len(levels) == 1 else tuple(torch.cat(parts) for parts in zip(*levels, strict=True))
-        )
-        prompts = [items[row].prompts[place] for row, place in members]
-        sizes = [items[row].size for row, _ in members]
-        image_ids = torch.tensor([rows.index(row) for row, _ in members], device=self.device)
-        asked = visual.clicks(prompts, sizes, self.spec.image_size, self.device)
-        proposals = visual.propose(
-            self.model, (pvs[0], pvs[1], pvs[2]), image_ids, asked, multimask=multimask
-        )
-        quality, best = proposals.quality.float().max(dim=1)
-        logits = proposals.logits[torch.arange(len(best), device=self.device), best].float()
-        low_res = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).cpu().numpy()
+        clicked = [
+            Clicked(items[row].features.image.pvs, items[row].size, items[row].prompts[place])
+            for row, place in members
+        ]
+        quality, logits = self._clicks(clicked, multimask=multimask)
+        low_res = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).numpy()
         return [
             VisualMask(score, mask, low)
-            for score, mask, low in zip(quality.cpu().tolist(), logits, low_res, strict=True)
+            for score, mask, low in zip(quality.tolist(), logits, low_res, strict=True)
         ]
 
     def sample(self) -> Embedding:
@@ -381,7 +350,7 @@ class Engine:
         grid, width = spec.grid, spec.d_model
 
         def noise(channels: int, side: int) -> torch.Tensor:
-            return torch.randn(1, channels, side, side, generator=rng)
+            return torch.randn(1, channels, side, side, generator=rng).to(self.device)
 
         pvs = (noise(width // 8, 4 * grid), noise(width // 4, 2 * grid), noise(width, grid))
         made = ImageFeatures(noise(spec.vit_dim, grid), pvs)
@@ -391,7 +360,8 @@ class Engine:
         """Run every path of the role once, so that the first request pays for no lazy initialisation.
 
         On a GPU, run every batch size up to `images` and `prompts` too: there the first call of each shape chooses
-        kernels, compiles and allocates. On a CPU the size of a batch makes no difference. 0 skips a path.
+        kernels, compiles and allocates, and the decoders' passes become CUDA graphs. On a CPU the size of a batch makes
+        no difference. 0 skips a path.
         """
         if self.role != "decoder" and images:
             self._warm_up_images(images)
@@ -404,21 +374,50 @@ class Engine:
             self.encode([np.zeros((side, side, 3), dtype=np.uint8)] * count)
 
     def _warm_up_prompts(self, prompts: int) -> None:
+        features = [self.expand(self.sample())]
+        if self.device.type == "cuda":  # prompts on several images have shapes of their own
+            features.append(self.expand(self.sample()))
+        with self._concepts.capturing(), self._clicks.capturing():
+            self._warm_up_concepts(features, min(prompts, self.prompts_at_once))
+            self._warm_up_clicks(features, prompts)
+
+    def _warm_up_concepts(self, features: Sequence[Features], most: int) -> None:
         side = self.spec.image_size
         size = ImageSize(side, side)
-        features = self.expand(self.sample())
         box = (side * 0.25, side * 0.25, side * 0.75, side * 0.75)
-        texts = [ConceptPrompt(VISUAL_TEXT, score_threshold=0.0), ConceptPrompt(None, (box,), (True,))]
-        for text in texts:
-            for count in self._batches(min(prompts, self.prompts_at_once)):
-                self.segment_concepts([ConceptItem(features, size, [text] * count)])
+        for prompt in (
+            ConceptPrompt(VISUAL_TEXT, score_threshold=0.0),
+            ConceptPrompt(None, (box,), (True,), 0.0),
+        ):
+            for count in self._batches(most):
+                for shares in _shares(features, count):
+                    self.segment_concepts([ConceptItem(one, size, [prompt] * n) for one, n in shares])
+
+    def _warm_up_clicks(self, features: Sequence[Features], most: int) -> None:
+        side = self.spec.image_size
+        size = ImageSize(side, side)
         centre = (Point(side / 2, side / 2),)
-        for click in (VisualPrompt(box=box), VisualPrompt(), VisualPrompt(centre)):
+        box = VisualPrompt(box=(side * 0.25, side * 0.25, side * 0.75, side * 0.75))
+        for click in (box, VisualPrompt(), VisualPrompt(centre)):
             for multimask in (True, False):
-                for count in self._batches(prompts):
-                    answers = self.segment_visual([VisualItem(features, size, [click] * count, multimask)])
-        again = VisualPrompt(centre, previous_logits=answers[0][0].low_res_logits)
-        self.segment_visual([VisualItem(features, size, [again])])
+                for count in self._batches(most):
+                    for shares in _shares(features, count):
+                        answers = self.segment_visual(
+                            [VisualItem(one, size, [click] * n, multimask) for one, n in shares]
+                        )
+        previous = answers[0][0].low_res_logits
+        for points in range(1, REFINING_CLICKS + 1):
+            again = VisualPrompt(centre * points, previous_logits=previous)
+            for multimask in (True, False):
+                self.segment_visual([VisualItem(features[0], size, [again], multimask)])
 
     def _batches(self, most: int) -> range:
         return range(1, most + 1) if self.device.type == "cuda" else range(1, 2)
+
+
+def _shares(features: Sequence[Features], count: int) -> list[list[tuple[Features, int]]]:
+    """The ways to spread `count` prompts that have shapes of their own: on one image, and on two."""
+    ways = [[(features[0], count)]]
+    if len(features) > 1 and count > 1:
+        ways.append([(features[0], count - 1), (features[1], 1)])
+    return ways

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from sam3.model.sam3_image import Sam3Image
 
+from sam3_engine.fusion import FusedImages, fuse_images
+
 Pyramid = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Feature maps [B, C, 4g, 4g], [B, C, 2g, 2g], [B, C, g, g] with g the trunk's grid."""
 
@@ -62,11 +64,13 @@ def concept_pyramid(model: Sam3Image, trunk: torch.Tensor) -> Pyramid:
 class Features:
     """One image's features on the device, ready for prompts. A decoder keeps these in its hot tier.
 
-    Shapes as in ImageFeatures with B = 1. The PCS pyramid is computed at the first concept prompt and then kept.
+    Shapes as in ImageFeatures with B = 1. The PCS pyramid, and the fusion encoder's part that no prompt changes, are
+    computed at the first concept prompt and then kept.
     """
 
     image: ImageFeatures
     _pyramid: Pyramid | None = None
+    _fused: FusedImages | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def pyramid(self, model: Sam3Image) -> Pyramid:
@@ -75,6 +79,14 @@ class Features:
             if self._pyramid is None:
                 self._pyramid = concept_pyramid(model, self.image.trunk)
             return self._pyramid
+
+    def fused(self, model: Sam3Image) -> FusedImages:
+        """The fusion encoder's part that no prompt changes, computed once as the pyramid."""
+        coarse = self.pyramid(model)[-1]
+        with self._lock:
+            if self._fused is None:
+                self._fused = fuse_images(model, coarse)
+            return self._fused
 
     def float(self) -> "Features":
         """The same features in float32."""
@@ -85,4 +97,4 @@ class Features:
     def nbytes(self) -> int:
         """Bytes held on the device now."""
         tensors = [self.image.trunk, *self.image.pvs, *(self._pyramid or ())]
-        return sum(tensor.nbytes for tensor in tensors)
+        return sum(tensor.nbytes for tensor in tensors) + (self._fused.nbytes if self._fused else 0)

@@ -26,8 +26,9 @@ class GeometryEncoder(SequenceGeometryEncoder):
         """
         count, batch = boxes.shape[:2]
         height, width = img_feats.shape[-2:]
-        scale = boxes.new_tensor([width, height, width, height])
-        corners = (box_cxcywh_to_xyxy(boxes) * scale).float().transpose(0, 1)
+        # Numbers, not a tensor: a copy to the device would wait for it.
+        x0, y0, x1, y1 = box_cxcywh_to_xyxy(boxes).float().transpose(0, 1).unbind(-1)
+        corners = torch.stack([x0 * width, y0 * height, x1 * width, y1 * height], dim=-1)
         pooled = torchvision.ops.roi_align(img_feats, list(corners.unbind(0)), self.roi_size)
         from_pool = self.boxes_pool_project(pooled).view(batch, count, self.d_model).transpose(0, 1)
         centre_x, centre_y, box_w, box_h = (part.flatten() for part in boxes.unbind(-1))

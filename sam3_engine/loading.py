@@ -29,7 +29,8 @@ ENCODES = (
 """Modules that run in an encode; all others run in decoders."""
 
 MATRICES = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-"""Modules whose weight autocast converts at every call anyway: stored in that format, they give the same answer."""
+"""Modules whose weight and bias autocast converts at every call, one kernel each: stored in that format, they give the
+same answer."""
 LARGE_TABLE = 1_000_000
 """Elements from which an embedding table is stored in half precision too."""
 
@@ -96,13 +97,19 @@ def without_values(spec: ModelSpec, role: Role, precision: Precision) -> Sam3Ima
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """The parameters that are stored in the format of the arithmetic, by name. All others stay float32: norms, biases,
-    and small tables such as the queries' places, which are added to what is computed in float32."""
+    """The parameters that are stored in the format of the arithmetic, by name.
+
+    All others stay float32: norms, and small tables such as the queries' places, which are added to what is computed in
+    float32.
+    """
     for name, module in model.named_modules():
         if isinstance(module, MATRICES) and not _outside_autocast(name):
             yield f"{name}.weight", module.weight
+            if module.bias is not None:
+                yield f"{name}.bias", module.bias
         elif isinstance(module, nn.MultiheadAttention):
             yield f"{name}.in_proj_weight", module.in_proj_weight
+            yield f"{name}.in_proj_bias", module.in_proj_bias
         elif isinstance(module, nn.Embedding) and module.weight.numel() >= LARGE_TABLE:
             yield f"{name}.weight", module.weight
 

@@ -16,6 +16,7 @@ from sam3.model.sam3_image import Sam3Image
 from sam3_engine.coordinates import normalised
 from sam3_engine.features import Pyramid
 from sam3_engine.types import ImageSize, VisualPrompt
+from sam3_engine.upload import upload
 
 TOP_LEFT, BOTTOM_RIGHT, PADDING = 2, 3, -1
 
@@ -41,17 +42,19 @@ class Proposals:
 
 
 def propose(
-    model: Sam3Image, pvs: Pyramid, image_ids: torch.Tensor, clicks: Clicks, *, multimask: bool
+    model: Sam3Image, pvs: Pyramid, clicks: Clicks, *, multimask: bool, position: torch.Tensor | None = None
 ) -> Proposals:
-    """Mask proposals for P prompts on B images; image_ids: long [P]."""
+    """Mask proposals for P prompts. pvs: one row per prompt, or one for all. position: `dense_position`, which is the
+    same for all images. Reads no value back to the host, so that a CUDA graph can hold it."""
     heads = model.inst_interactive_predictor.model
+    count = len(clicks.points)
     sparse, dense = heads.sam_prompt_encoder(
         points=(clicks.points, clicks.labels), boxes=None, masks=clicks.previous
     )
-    fine, middle, coarse = (_per_prompt(level, image_ids) for level in pvs)
+    fine, middle, coarse = (level.expand(count, -1, -1, -1) for level in pvs)
     logits, quality, _, _ = heads.sam_mask_decoder(
         image_embeddings=coarse,
-        image_pe=heads.sam_prompt_encoder.get_dense_pe(),
+        image_pe=dense_position(model) if position is None else position,
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense,
         multimask_output=multimask,
@@ -61,11 +64,9 @@ def propose(
     return Proposals(logits, quality)
 
 
-def _per_prompt(level: torch.Tensor, image_ids: torch.Tensor) -> torch.Tensor:
-    """One row per prompt; a view, not a copy, when there is a single image."""
-    if level.shape[0] == 1:
-        return level.expand(len(image_ids), -1, -1, -1)
-    return level[image_ids]
+def dense_position(model: Sam3Image) -> torch.Tensor:
+    """The position encoding of all cells, [1, d, g, g]."""
+    return model.inst_interactive_predictor.model.sam_prompt_encoder.get_dense_pe()
 
 
 def group_prompts(prompts: Sequence[VisualPrompt]) -> list[list[int]]:
@@ -93,8 +94,9 @@ def clicks(
         points.append(row)
         labels.append(row_labels)
     previous = [prompt.previous_logits for prompt in prompts if prompt.previous_logits is not None]
+    logits = torch.from_numpy(np.stack(previous)).float().unsqueeze(1) if previous else None
     return Clicks(
-        points=torch.from_numpy(np.stack(points).astype(np.float32)).to(device),
-        labels=torch.tensor(labels, dtype=torch.int32).to(device),
-        previous=torch.from_numpy(np.stack(previous)).float().unsqueeze(1).to(device) if previous else None,
+        points=upload(torch.from_numpy(np.stack(points).astype(np.float32)), device),
+        labels=upload(torch.tensor(labels, dtype=torch.int32), device),
+        previous=None if logits is None else upload(logits, device),
     )

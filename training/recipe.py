@@ -10,6 +10,7 @@ from sam3.model.sam3_image import Sam3Image
 
 from sam3_engine.concept import encode_text, exemplars, ground, mask_logits
 from sam3_engine.features import ImageFeatures, Pyramid, concept_pyramid, encode_images, normalise
+from sam3_engine.fusion import fuse_images
 from sam3_engine.spec import ModelSpec
 from sam3_engine.types import ImageSize, VisualPrompt
 from sam3_engine.visual import Proposals, clicks, propose
@@ -125,7 +126,8 @@ def concept_losses(
     everyone = encode_text(model, _all_phrases(rng))
     spoken = phrase_loss(head, everyone, pyramid[2], batch.scenes, batch.coverage)
     boxes = exemplars([s.prompt for s in samples], [batch.scenes[o].size for o in owners], CPU)
-    found = ground(model, pyramid, image_ids, encode_text(model, phrases), text_ids, boxes)
+    images = fuse_images(model, pyramid[2]).of(image_ids)
+    found = ground(model, images, encode_text(model, phrases).of(text_ids), boxes, every_layer=True)
     losses, (prompts, queries, objects) = grounding_losses(found, targets)
     everything = torch.from_numpy(
         np.stack(
@@ -198,7 +200,8 @@ def _propose(
 ) -> Proposals:
     sizes = [batch.scenes[owner].size for owner in asked.owners]
     tensors = clicks(asked.prompts, sizes, spec.image_size, CPU)
-    return propose(model, pvs, torch.tensor(asked.owners), tensors, multimask=multimask)
+    fine, middle, coarse = (level[asked.owners] for level in pvs)
+    return propose(model, (fine, middle, coarse), tensors, multimask=multimask)
 
 
 def _refined(asked: _Clicked, answer: Proposals, batch: Batch, rng: random.Random) -> _Clicked:

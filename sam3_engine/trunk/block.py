@@ -54,5 +54,4 @@ class GlobalBlock(Block):
 
 def _product(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
     assert isinstance(layer, nn.Linear)
-    dtype = layer.weight.dtype
-    return F.linear(x.to(dtype), layer.weight, layer.bias.to(dtype))
+    return F.linear(x.to(layer.weight.dtype), layer.weight, layer.bias)

@@ -63,7 +63,8 @@ class Trunk(nn.Module):
         trunk.requires_grad_(False)
         for module in trunk.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
-                module.weight.data = module.weight.data.to(dtype)
+                for tensor in module.parameters():
+                    tensor.data = tensor.data.to(dtype)
         return trunk
 
     def compile_blocks(

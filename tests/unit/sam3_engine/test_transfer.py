@@ -7,7 +7,7 @@ import torch
 from sam3_engine.transfer import IN_FLIGHT, Transfer, as_array, as_tensor
 
 CPU = torch.device("cpu")
-on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+without = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.uint8])
@@ -31,7 +31,9 @@ def test_several_arrays_are_stacked() -> None:
     assert torch.equal(Transfer(CPU).to_device(arrays), torch.from_numpy(np.stack(arrays)))
 
 
-@pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda:0"), marks=on_gpu)], ids=str)
+@pytest.mark.parametrize(
+    "device", [CPU, pytest.param(torch.device("cuda:0"), marks=[pytest.mark.gpu, without])], ids=str
+)
 def test_rows_come_in_memory_of_their_own(device: torch.device) -> None:
     """An image that is kept must not keep its whole batch."""
     transfer = Transfer(device)
@@ -46,7 +48,8 @@ def test_rows_come_in_memory_of_their_own(device: torch.device) -> None:
     transfer.wait_for_room()
 
 
-@on_gpu
+@pytest.mark.gpu
+@without
 def test_a_third_batch_waits_for_the_first() -> None:
     device = torch.device("cuda:0")
     transfer = Transfer(device)

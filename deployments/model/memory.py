@@ -41,11 +41,12 @@ class Footprint:
 
 
 FOOTPRINTS: Mapping[str, Footprint] = {
-    "sam3": Footprint(encoder=915 * MB, decoder=830 * MB, image=200 * MB, prompt=275 * MB),
+    "sam3": Footprint(encoder=915 * MB, decoder=830 * MB, image=215 * MB, prompt=460 * MB),
     "tiny": Footprint(encoder=4 * MB, decoder=12 * MB, image=8 * MB, prompt=8 * MB),
 }
-"""By the settings' names. Weights are counted by a test. The work of `sam3` is counted from the shapes of a pass:
-1.58 GB for 8 images, 4.38 GB for 16 prompts. That of `tiny` is generous."""
+"""By the settings' names. Weights are counted by a test. The work of `sam3` was measured on an H200
+(docs/benchmarks.md): 1.71 GB for 8 images that are not compiled; 7.3 GB for 16 prompts, with the memory of all CUDA graphs.
+That of `tiny` is generous."""
 
 
 @dataclass(frozen=True, slots=True)

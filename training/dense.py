@@ -41,9 +41,7 @@ def dense_loss(head: DenseHead, trunk: torch.Tensor, scenes: Scenes) -> torch.Te
     logits, sides = head(trunk)
     loss = F.cross_entropy(logits[:, : len(SHAPES) + 1], scenes.shapes, weight=head.shape_weight)
     # The sum is divided here: a mean over no coloured cell at all is not a number.
-    colours = F.cross_entropy(
-        logits[:, len(SHAPES) + 1 :], scenes.colours, ignore_index=-1, reduction="sum"
-    )
+    colours = F.cross_entropy(logits[:, len(SHAPES) + 1 :], scenes.colours, ignore_index=-1, reduction="sum")
     loss = loss + colours / (scenes.colours >= 0).sum().clamp(min=1)
     far = (sides - scenes.sides).abs().sum(1) * scenes.inside
     return loss + 5 * far.sum() / (4 * scenes.inside.sum()).clamp(min=1)
@@ -98,9 +96,7 @@ def meant_loss(head: DenseHead, hidden: torch.Tensor, coverage: torch.Tensor) ->
 
     hidden: [g * g, P, C] fused features; coverage: float [P, 4g, 4g] of all the prompt's targets together.
     """
-    return _patch_loss(
-        head.meant(hidden).squeeze(-1).transpose(0, 1), coverage, coverage.shape[-1] // CELLS
-    )
+    return _patch_loss(head.meant(hidden).squeeze(-1).transpose(0, 1), coverage, coverage.shape[-1] // CELLS)
 
 
 def _patch_loss(logits: torch.Tensor, coverage: torch.Tensor, grid: int) -> torch.Tensor:

@@ -81,9 +81,7 @@ def concept_losses(
     return losses | {"masks": mask_losses(logits, wanted).mean()}
 
 
-def _spoken(
-    head: DenseHead, words: TextFeatures, patches: torch.Tensor, batch: Batch
-) -> torch.Tensor:
+def _spoken(head: DenseHead, words: TextFeatures, patches: torch.Tensor, batch: Batch) -> torch.Tensor:
     """`phrase_loss` of the phrases that follow the prompts' own."""
     first = len(batch.asked.phrases) - len(ALL_CONCEPTS) - 2
     return phrase_loss(head, words.tokens[:, first:], words.padding[first:], patches, batch.scenes)
@@ -98,13 +96,12 @@ def _together(scenes: Scenes, asked: Asked) -> torch.Tensor:
     return torch.einsum("pn,pnhw->phw", prompts[:, :-1], scenes.coverage[asked.images].float() / 255)
 
 
-def click_losses(
-    model: Sam3Image, pvs: Pyramid, batch: Batch, rng: random.Random
-) -> dict[str, torch.Tensor]:
+def click_losses(model: Sam3Image, pvs: Pyramid, batch: Batch, rng: random.Random) -> dict[str, torch.Tensor]:
     """Losses of one click, a box and several clicks, and of one of these refined by a correction and its own logits."""
     wanted = [_wanted(batch.scenes, group) for group in batch.clicked]
     answers = [
-        propose(model, pvs, group.images, group.clicks, multimask=rng.random() < 0.7) for group in batch.clicked
+        propose(model, pvs, group.images, group.clicks, multimask=rng.random() < 0.7)
+        for group in batch.clicked
     ]
     which = rng.randrange(len(answers))
     side = batch.scenes.pictures.shape[1]
@@ -129,9 +126,7 @@ def _wanted(scenes: Scenes, group: Clicked) -> torch.Tensor:
     return scenes.coverage[group.images, group.objects].float() / 255
 
 
-def _refined(
-    asked: Clicks, answer: Proposals, wanted: torch.Tensor, side: int, rng: random.Random
-) -> Clicks:
+def _refined(asked: Clicks, answer: Proposals, wanted: torch.Tensor, side: int, rng: random.Random) -> Clicks:
     """The same prompts with the logits of one proposal and a click on a random wrong cell of it.
 
     side: of the model's square, in pixels.

@@ -55,4 +55,6 @@ class Source(IterableDataset[Batch]):
 
 def batches(source: Source, workers: int) -> Iterator[Batch]:
     """The source's batches in order; `workers` processes draw them, or with 0 the caller's own."""
-    return iter(DataLoader(source, batch_size=None, num_workers=workers, prefetch_factor=3 if workers else None))
+    return iter(
+        DataLoader(source, batch_size=None, num_workers=workers, prefetch_factor=3 if workers else None)
+    )

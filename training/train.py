@@ -85,7 +85,13 @@ def run(
         if log:
             log.add(losses)
             if step % LOG_EVERY == 0 or done >= 1:
-                log.write(step=step, seconds=round(clock.seconds, 1), done=round(done, 4), rate=rate, skipped=skipped)
+                log.write(
+                    step=step,
+                    seconds=round(clock.seconds, 1),
+                    done=round(done, 4),
+                    rate=rate,
+                    skipped=skipped,
+                )
             if step % SAVE_EVERY == 0 or done >= 1:
                 save(path, step, clock.seconds, trainee, optimizer, average)
         if done < 1:
@@ -154,7 +160,9 @@ def main() -> None:
     parser.add_argument("--bundled", action="store_true", help="begin with the bundled weights")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--processes", type=int, help="CPU: one for each core; GPU: one")
-    parser.add_argument("--workers", type=int, help="processes that draw scenes; GPU: one for each other core")
+    parser.add_argument(
+        "--workers", type=int, help="processes that draw scenes; GPU: one for each other core"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     parser.add_argument("--scenes", type=int, default=StepSize().scenes, help="scenes in a step of a process")
     parser.add_argument("--rate", type=float, default=Plan().learning_rate, help="highest learning rate")

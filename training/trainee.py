@@ -15,7 +15,8 @@ from training.tokens import compact_tokens
 
 TRACKER = "model.inst_interactive_predictor.model."
 VIDEO = tuple(
-    TRACKER + part for part in ("maskmem", "transformer.", "obj_ptr", "no_obj", "no_mem_pos", "mask_downsample.")
+    TRACKER + part
+    for part in ("maskmem", "transformer.", "obj_ptr", "no_obj", "no_mem_pos", "mask_downsample.")
 )
 
 

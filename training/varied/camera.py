@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
+from sam3_engine.types import ImageSize
 from training.labelled import Pixels
 from training.varied.grounds import Canvas, noise
-from sam3_engine.types import ImageSize
 
 
 def photographed(canvas: Canvas, rng: np.random.Generator) -> Pixels:

@@ -39,9 +39,7 @@ def _ramp(size: ImageSize, rng: np.random.Generator) -> Canvas:
     return np.clip(ramp, 0, 1)[:, :, None]
 
 
-def noise(
-    size: ImageSize, cells: tuple[int, int], rng: np.random.Generator, channels: int = 1
-) -> Canvas:
+def noise(size: ImageSize, cells: tuple[int, int], rng: np.random.Generator, channels: int = 1) -> Canvas:
     """Smooth noise of variance about 1 with a number of (rows, columns), [height, width, channels]."""
     small = rng.standard_normal((*cells, channels), dtype=np.float32)
     wide = cv2.resize(small, (size.width, size.height), interpolation=cv2.INTER_CUBIC)
@@ -121,17 +119,32 @@ def _clutter(canvas: Canvas, rng: np.random.Generator) -> None:
             cv2.line(canvas, at, end, colour, thick, cv2.LINE_AA)
         elif kind == 1:
             axes = (int(reach), int(reach / 2) + 1)
-            cv2.ellipse(canvas, at, axes, rng.uniform(0, 180), 0, rng.uniform(90, 290), colour, thick, cv2.LINE_AA)
+            cv2.ellipse(
+                canvas, at, axes, rng.uniform(0, 180), 0, rng.uniform(90, 290), colour, thick, cv2.LINE_AA
+            )
         elif kind == 2:
             for turn in (0, np.pi / 2):
                 side = reach * np.array([np.cos(turn), np.sin(turn)])
                 start, end = np.array(at) - side, np.array(at) + side
-                cv2.line(canvas, start.astype(int).tolist(), end.astype(int).tolist(), colour, thick, cv2.LINE_AA)
+                cv2.line(
+                    canvas, start.astype(int).tolist(), end.astype(int).tolist(), colour, thick, cv2.LINE_AA
+                )
         elif kind == 3:
             letters = "".join(rng.choice(list("ABEFHKLMNRTWZaeg2345"), int(rng.integers(1, 6))))
-            cv2.putText(canvas, letters, at, cv2.FONT_HERSHEY_SIMPLEX, unit / 400 * rng.uniform(0.5, 1.8), colour, thick, cv2.LINE_AA)
+            cv2.putText(
+                canvas,
+                letters,
+                at,
+                cv2.FONT_HERSHEY_SIMPLEX,
+                unit / 400 * rng.uniform(0.5, 1.8),
+                colour,
+                thick,
+                cv2.LINE_AA,
+            )
         else:
             bar = kind == 4
-            turns = rng.uniform(0, np.pi) + (np.array([-0.2, 0.2, np.pi - 0.2, np.pi + 0.2]) if bar else np.arange(6) * np.pi / 3)
+            turns = rng.uniform(0, np.pi) + (
+                np.array([-0.2, 0.2, np.pi - 0.2, np.pi + 0.2]) if bar else np.arange(6) * np.pi / 3
+            )
             corners = np.stack([np.cos(turns), np.sin(turns)], 1) * reach * (1.0 if bar else 0.7) + at
             cv2.fillPoly(canvas, [np.round(corners).astype(np.int32)], colour, cv2.LINE_AA)

@@ -37,7 +37,9 @@ def pen(fill: Colour, radius: float, rng: np.random.Generator) -> Pen:
     elif rng.random() < 0.35:
         edge = max(1.0, radius * rng.uniform(0.02, 0.13))
         dark = fill * rng.uniform(0.3, 0.75)
-        ink = [dark, dark, np.full(3, rng.uniform(0, 50)), np.full(3, rng.uniform(225, 255))][rng.integers(0, 4)]
+        ink = [dark, dark, np.full(3, rng.uniform(0, 50)), np.full(3, rng.uniform(225, 255))][
+            rng.integers(0, 4)
+        ]
     return Pen(
         fill,
         hollow,

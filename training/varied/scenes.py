@@ -67,9 +67,7 @@ def _kind(rng: np.random.Generator) -> tuple[str, str]:
     return colour, str(rng.choice(SHAPES))
 
 
-def _add(
-    sheet: _Sheet, kind: tuple[str, str], base: float, overlaps: bool, rng: np.random.Generator
-) -> None:
+def _add(sheet: _Sheet, kind: tuple[str, str], base: float, overlaps: bool, rng: np.random.Generator) -> None:
     """Draw a shape at the first of some random places that suits it; none, when none does."""
     height, width = sheet.owners.shape
     fill = shade(kind[0], rng)

@@ -1,5 +1,6 @@
 """The endless stream of training batches, drawn by worker processes ahead of the step that uses them."""
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Source(IterableDataset[Batch]):
         step, stride = self.first, 1
         if worker is not None:
             cv2.setNumThreads(1)
+            os.nice(5)  # the process that trains must not wait for a core
             step, stride = self.first + worker.id, worker.num_workers
         while True:
             yield self.batch(step)

@@ -59,7 +59,7 @@ def run(
     average = Average(trainee)
     if path.exists():
         resume(path, trainee, optimizer, average)
-    clock, step, done, skipped = Clock(earlier), first, progress(plan, first, earlier), 0
+    clock, step, done, skipped, waited = Clock(earlier), first, progress(plan, first, earlier), 0, 0.0
     log = Log(folder / "log.jsonl") if rank == 0 else None
     while done < 1:
         rng = random.Random(step * 97 + rank)
@@ -91,11 +91,14 @@ def run(
                     done=round(done, 4),
                     rate=rate,
                     skipped=skipped,
+                    waited=round(waited, 1),
                 )
             if step % SAVE_EVERY == 0 or done >= 1:
                 save(path, step, clock.seconds, trainee, optimizer, average)
         if done < 1:
+            before = clock.seconds
             batch = next(stream)
+            waited += clock.seconds - before
 
 
 def _last(path: Path) -> tuple[int, float]:

@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 from training.concepts import NO_COLOUR
 from training.labelled import GROUND, Drawing, drawing
 
-FINE = 3
+FINE = 2
 """Shapes are drawn larger by this factor, then reduced."""
 Polygon = list[tuple[float, float]]
 RGB = tuple[int, ...]
@@ -98,7 +98,7 @@ def _add(scene: _Scene, kind: tuple[str, str], largest: float, covering: bool, r
         owners = scene.owners[box[1] : box[3], box[0] : box[2]]
         if not own.any() or not _clear(scene, owners[own], covering):
             continue
-        rim = (np.asarray(cover.filter(ImageFilter.MaxFilter(9))) > 127) & ~own
+        rim = (np.asarray(cover.filter(ImageFilter.GaussianBlur(3))) > 12) & ~own
         if np.mean(_contrast(np.asarray(part)[rim], fill) < 0.16) > 0.12:
             continue
         if rng.random() < 0.25:
@@ -107,7 +107,11 @@ def _add(scene: _Scene, kind: tuple[str, str], largest: float, covering: bool, r
         if line:
             ink = rng.choice([(0, 0, 0), (40, 40, 40), tuple(c // 2 for c in fill), (255, 255, 255)])
             edge = Image.new("RGB", part.size, ink)
-            layer = Image.composite(layer, edge, cover.filter(ImageFilter.MinFilter(line)))
+            # At two widths of the blur inside a straight side 98 % are left.
+            inner = cover.filter(ImageFilter.GaussianBlur(line / 2)).point(
+                lambda value: 17 * max(0, value - 240)
+            )
+            layer = Image.composite(layer, edge, inner)
         scene.image.paste(Image.composite(layer, part, cover), box)
         owners[own] = len(scene.names)
         scene.names.append(kind)
@@ -135,8 +139,8 @@ def _contrast(beside: np.ndarray, fill: RGB) -> np.ndarray:
     return np.asarray(np.linalg.norm(planes(beside) - planes(np.array(fill)), axis=-1))
 
 
-def _stamp(shape: str, radius: float, rng: random.Random) -> tuple[Image.Image, int]:
-    """The shape's coverage as a greyscale image, and the width of the edge inside it (odd, 0 for none)."""
+def _stamp(shape: str, radius: float, rng: random.Random) -> tuple[Image.Image, float]:
+    """The shape's coverage as a greyscale image, and the width of the edge inside it, 0 for none."""
     side = 2 * math.ceil(radius * FINE)
     stamp = Image.new("L", (side, side))
     draw = ImageDraw.Draw(stamp)
@@ -167,8 +171,7 @@ def _stamp(shape: str, radius: float, rng: random.Random) -> tuple[Image.Image, 
     angle = rng.choice([0.0, rng.gauss(0, 6), rng.uniform(0, 360)])
     stamp = stamp.rotate(angle, Image.Resampling.BICUBIC)
     small = stamp.resize((side // FINE, side // FINE), Image.Resampling.LANCZOS)
-    edge = rng.choice([0, 0, max(1.0, radius * rng.uniform(0.03, 0.1))])
-    return small, 2 * round(edge) + 1 if edge and round(edge) else 0
+    return small, rng.choice([0.0, 0.0, max(1.0, radius * rng.uniform(0.03, 0.1))])
 
 
 def _wobbling(radius: float, rng: random.Random) -> Polygon:

@@ -1,5 +1,6 @@
 """The endless stream of training batches, drawn by worker processes ahead of the step that uses them."""
 
+import multiprocessing
 import os
 import random
 from collections.abc import Iterator
@@ -56,7 +57,17 @@ class Source(IterableDataset[Batch]):
 
 
 def batches(source: Source, workers: int) -> Iterator[Batch]:
-    """The source's batches in order; `workers` processes draw them, or with 0 the caller's own."""
+    """The source's batches in order; `workers` processes draw them, or with 0 the caller's own.
+
+    The workers are forks of a server that imports the same modules and then does nothing: a fork of this process could
+    hang in a lock that one of its threads held, OpenCV's among them.
+    """
+    if workers == 0:
+        return iter(source)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     return iter(
-        DataLoader(source, batch_size=None, num_workers=workers, prefetch_factor=3 if workers else None)
+        DataLoader(
+            source, batch_size=None, num_workers=workers, prefetch_factor=3, multiprocessing_context=context
+        )
     )

@@ -45,7 +45,6 @@ def run(
     size = size or StepSize()
     on = torch.device(device)
     path = folder / "state.pt"
-    # The workers start first: they are forks, and a fork of a process that uses a GPU is no longer safe.
     first, earlier = _last(path)
     stream = batches(Source(TINY, size, first, rank, processes), workers)
     batch = next(stream)

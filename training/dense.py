@@ -18,6 +18,8 @@ class DenseHead(nn.Module):
     and whether a prompt means it.
     """
 
+    shape_weight: torch.Tensor
+
     def __init__(self, width: int, fused_width: int) -> None:
         super().__init__()
         self.meant = nn.Linear(fused_width, 1)

@@ -1,5 +1,7 @@
 """Grounds: paper, walls, gradients, patterns and what a photograph out of focus looks like; and things on them."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +9,7 @@ import numpy.typing as npt
 from sam3_engine.types import ImageSize
 from training.varied.colours import rgb
 
-Canvas = npt.NDArray[np.float32]
+Canvas = npt.NDArray[np.floating[Any]]
 """float [height, width, 3] RGB in 0..255."""
 
 
@@ -81,6 +83,7 @@ def _pattern(size: ImageSize, rng: np.random.Generator) -> Canvas:
     along = (x * np.cos(angle) + y * np.sin(angle)) / period
     across = (y * np.cos(angle) - x * np.sin(angle)) / period
     kind = rng.integers(0, 3)
+    on: Canvas
     if kind == 0:
         on = np.sin(2 * np.pi * along) * 0.5 + 0.5
     elif kind == 1:
@@ -93,11 +96,11 @@ def _pattern(size: ImageSize, rng: np.random.Generator) -> Canvas:
 
 def _lights(size: ImageSize, rng: np.random.Generator) -> Canvas:
     """Blobs out of focus."""
-    small = np.ascontiguousarray(np.broadcast_to(tone(rng), (48, 48, 3)), np.float32)
+    small: Canvas = np.ascontiguousarray(np.broadcast_to(tone(rng), (48, 48, 3)), np.float32)
     for _ in range(int(rng.integers(3, 10))):
         spot = (int(rng.integers(0, 48)), int(rng.integers(0, 48)))
         cv2.circle(small, spot, int(rng.integers(3, 14)), tone(rng).tolist(), -1)
-    small = cv2.GaussianBlur(small, (0, 0), rng.uniform(2.5, 7))
+    small = np.asarray(cv2.GaussianBlur(small, (0, 0), rng.uniform(2.5, 7)), np.float32)
     return np.asarray(cv2.resize(small, (size.width, size.height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 

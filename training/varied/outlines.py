@@ -1,9 +1,11 @@
 """Outlines of shapes as rulers, stamps and hands draw them."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-Outline = npt.NDArray[np.float64]
+Outline = npt.NDArray[np.floating[Any]]
 """float [N, 2] corners (x, y)."""
 
 
@@ -27,7 +29,7 @@ def _angle(rng: np.random.Generator) -> float:
     return float(rng.normal(0, 0.08) if rng.random() < 0.45 else rng.uniform(0, 2 * np.pi))
 
 
-def _on_circle(turns: npt.NDArray[np.float64]) -> Outline:
+def _on_circle(turns: npt.NDArray[np.floating[Any]]) -> Outline:
     return np.stack([np.sin(turns), -np.cos(turns)], axis=1)
 
 
@@ -45,6 +47,7 @@ def _square(rng: np.random.Generator) -> Outline:
 
 def _triangle(rng: np.random.Generator) -> Outline:
     kind = rng.random()
+    arcs: npt.NDArray[np.float64]
     if kind < 0.4:
         arcs = np.full(3, 1 / 3)
     elif kind < 0.7:

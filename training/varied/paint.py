@@ -83,20 +83,20 @@ def alpha(outline: Outline, how: Pen, shape: tuple[int, int]) -> Alpha:
 def paint(place: Canvas, outline: Outline, how: Pen, cover: Alpha, rng: np.random.Generator) -> None:
     """Paint the shape onto a part of the canvas, in place. cover: its `alpha`."""
     radius = float(np.ptp(outline, axis=0).max()) / 2
-    share = cover.astype(np.float32)[:, :, None] / 255
+    share: Canvas = cover.astype(np.float32)[:, :, None] / 255
     if how.shadow:
         _shade_ground(place, share, how.shadow, radius, rng)
-    layer = np.broadcast_to(how.fill.astype(np.float32), place.shape)
+    layer: Canvas = np.broadcast_to(how.fill.astype(np.float32), place.shape)
     if how.shading or how.grain:
-        layer = layer * _light(place.shape[:2], outline, how, radius, rng)
+        layer = layer * _light(cover.shape, outline, how, radius, rng)
     if how.edge and not how.hollow:
-        stroke = _stroke(outline, how, place.shape[:2]).astype(np.float32)[:, :, None] / 255
+        stroke = _stroke(outline, how, cover.shape).astype(np.float32)[:, :, None] / 255
         layer = layer + (how.ink.astype(np.float32) - layer) * stroke
     place += (layer - place) * share
 
 
 def _light(
-    shape: tuple[int, int], outline: Outline, how: Pen, radius: float, rng: np.random.Generator
+    shape: tuple[int, ...], outline: Outline, how: Pen, radius: float, rng: np.random.Generator
 ) -> Canvas:
     """Brightness inside the shape, about 1: a gradient or a highlight, and the grain of crayons or paper."""
     light = np.ones((*shape, 1), np.float32)
@@ -129,7 +129,7 @@ def _shade_ground(
     place *= 1 - np.float32(strength) * soft[:, :, None]
 
 
-def _stroke(outline: Outline, how: Pen, shape: tuple[int, int]) -> Alpha:
+def _stroke(outline: Outline, how: Pen, shape: tuple[int, ...]) -> Alpha:
     line = np.zeros(shape, np.uint8)
     cv2.polylines(line, [_fixed(outline)], True, 255, max(1, round(how.edge)), cv2.LINE_AA, _BITS)
     return line

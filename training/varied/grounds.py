@@ -134,16 +134,10 @@ def _clutter(canvas: Canvas, rng: np.random.Generator) -> None:
                 )
         elif kind == 3:
             letters = "".join(rng.choice(list("ABEFHKLMNRTWZaeg2345"), int(rng.integers(1, 6))))
-            cv2.putText(
-                canvas,
-                letters,
-                at,
-                cv2.FONT_HERSHEY_SIMPLEX,
-                unit / 400 * rng.uniform(0.5, 1.8),
-                colour,
-                thick,
-                cv2.LINE_AA,
-            )
+            scale = unit / 400 * rng.uniform(0.5, 1.8)
+            cover = np.zeros((height, width, 1), np.uint8)  # OpenCV 5 writes into bytes alone
+            cv2.putText(cover, letters, at, cv2.FONT_HERSHEY_SIMPLEX, scale, [255], thick, cv2.LINE_AA)
+            canvas += (np.array(colour, canvas.dtype) - canvas) * (cover / np.float32(255))
         else:
             bar = kind == 4
             turns = rng.uniform(0, np.pi) + (

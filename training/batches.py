@@ -31,6 +31,8 @@ class StepSize:
     concepts_per_scene: int = 4
     masked_prompts: int = 6
     objects_per_scene: int = 2
+    click_kinds: int = 3
+    """How many of one click, a box, and several clicks. Each costs a pass of the click decoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Clicked:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Scenes with prompts on them. clicked: one click, a box, and several clicks."""
+    """Scenes with prompts on them. clicked: some of one click, a box, and several clicks."""
 
     scenes: Scenes
     asked: Asked
@@ -177,7 +179,7 @@ def _clicked(
         return several_clicks(scene, index, positives, negatives, rng)
 
     groups = []
-    for maker in (one_click, box_prompt, several):
+    for maker in rng.sample((one_click, box_prompt, several), size.click_kinds):
         meant = [
             (row, index)
             for row, scene in enumerate(scenes)

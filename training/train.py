@@ -173,9 +173,12 @@ def main() -> None:
     args = parser.parse_args()
     cores, on_gpu = os.cpu_count() or 1, args.device != "cpu"
     processes = args.processes or (1 if on_gpu else cores)
-    share = StepSize().scenes
+    size = StepSize(args.scenes)
+    if on_gpu:
+        # The time of a step is that of starting its operations, whatever their size: few kinds, and much of each.
+        size = StepSize(args.scenes, masked_prompts=40, objects_per_scene=3, click_kinds=1)
     options = {
-        "size": StepSize(args.scenes, masked_prompts=StepSize().masked_prompts * args.scenes // share),
+        "size": size,
         "device": args.device,
         "workers": args.workers if args.workers is not None else (max(1, cores - 1) if on_gpu else 0),
         "bundled": args.bundled,

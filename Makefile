@@ -53,12 +53,12 @@ lint: ## Style, types and the import rule (FIX=1 repairs style)
 	@scripts/lint $(if $(FIX),--fix)
 
 .PHONY: eval
-eval: ## Measure the bundled model on held-out scenes
+eval: ## Measure the bundled model on plain and on held-out scenes
 	@scripts/setup train
 	@$(bin)/python -m training.evaluate
 
 .PHONY: train
-train: ## Train the bundled model from scratch, or go on from its last state; then write and measure it
+train: ## Train the model on drawn scenes, from scratch or on from the last state; then write and measure it
 	@scripts/setup train
 	@$(bin)/python -m training.train
 	@$(bin)/python -m training.export

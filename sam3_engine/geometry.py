@@ -29,7 +29,10 @@ class GeometryEncoder(SequenceGeometryEncoder):
         # Numbers, not a tensor: a copy to the device would wait for it.
         x0, y0, x1, y1 = box_cxcywh_to_xyxy(boxes).float().transpose(0, 1).unbind(-1)
         corners = torch.stack([x0 * width, y0 * height, x1 * width, y1 * height], dim=-1)
-        pooled = torchvision.ops.roi_align(img_feats, list(corners.unbind(0)), self.roi_size)
+        # One tensor of (image, corners): torchvision makes it from a list with several operations for each prompt.
+        owners = torch.arange(batch, device=boxes.device, dtype=corners.dtype).repeat_interleave(count)
+        rois = torch.cat([owners.unsqueeze(1), corners.flatten(0, 1)], dim=1)
+        pooled = torchvision.ops.roi_align(img_feats, rois, self.roi_size)
         from_pool = self.boxes_pool_project(pooled).view(batch, count, self.d_model).transpose(0, 1)
         centre_x, centre_y, box_w, box_h = (part.flatten() for part in boxes.unbind(-1))
         position = self.pos_enc.encode_boxes(centre_x, centre_y, box_w, box_h)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 SHAPES = ("circle", "square", "triangle", "star")
 HUES = {"red": 0, "orange": 27, "yellow": 56, "green": 122, "blue": 218, "purple": 285}
 COLOURS = tuple(HUES)
+NO_COLOUR = "colourless"
+"""The colour of black, grey and white shapes: only their shape's name means them. It is no word of the vocabulary."""
 VISUAL = "visual"
 """The text that the package gives to prompts that have boxes only."""
 

@@ -1,77 +1,104 @@
 """Losses of a set-prediction detector with masks, and of a promptable mask decoder."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
-from torchvision.ops import box_iou, generalized_box_iou, generalized_box_iou_loss
 
 from sam3_engine.concept import Grounding
 
 
-def match(
-    found: Grounding, layer: int, targets: list[torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Hungarian matching of queries to boxes (DETR), per prompt.
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """M matched queries in each of D layers: long [D, M], ordered by prompt. targets: rows of the prompt's targets."""
 
-    targets: per prompt the boxes [T, 4], normalised (x0, y0, x1, y1). Returns the prompt, query and target indices of
-    all matched pairs, ordered by prompt, long [N] each.
+    prompts: torch.Tensor
+    queries: torch.Tensor
+    targets: torch.Tensor
+
+
+def match(found: Grounding, boxes: torch.Tensor, counts: Sequence[int]) -> Matches:
+    """Hungarian matching of queries to boxes (DETR), per layer and prompt.
+
+    boxes: [P, T, 4] normalised (x0, y0, x1, y1), of which the first `counts[p]` are the targets of prompt p.
     """
-    probability = found.logits[layer].detach().sigmoid()
-    boxes = found.boxes[layer].detach()
-    prompts, queries, objects = [], [], []
-    for index, wanted in enumerate(targets):
-        if len(wanted) == 0:
-            continue
-        cost = (
-            -2.0 * probability[index][:, None]
-            + 5.0 * torch.cdist(boxes[index], wanted, p=1)
-            - 2.0 * generalized_box_iou(boxes[index], wanted)
-        )
-        rows, columns = linear_sum_assignment(cost.numpy())
-        prompts += [index] * len(rows)
-        queries += rows.tolist()
-        objects += columns.tolist()
-    as_long = [torch.tensor(values, dtype=torch.long) for values in (prompts, queries, objects)]
-    return as_long[0], as_long[1], as_long[2]
+    with torch.no_grad():
+        probability = found.logits.sigmoid().unsqueeze(-1)
+        predicted, wanted = found.boxes.unsqueeze(3), boxes[None, :, None]
+        apart = (predicted - wanted).abs().sum(-1)
+        cost = -2.0 * probability + 5.0 * apart - 2.0 * box_overlaps(predicted, wanted)[1]
+    costs = cost.float().cpu().numpy()
+    prompts: list[list[int]] = []
+    queries: list[list[int]] = []
+    targets: list[list[int]] = []
+    for layer in costs:
+        prompts.append([])
+        queries.append([])
+        targets.append([])
+        for index, count in enumerate(counts):
+            if count:
+                rows, columns = linear_sum_assignment(layer[index, :, :count])
+                prompts[-1] += [index] * len(rows)
+                queries[-1] += rows.tolist()
+                targets[-1] += columns.tolist()
+    as_long = [torch.tensor(values, device=boxes.device) for values in (prompts, queries, targets)]
+    return Matches(*as_long)
 
 
 def grounding_losses(
-    found: Grounding, targets: list[torch.Tensor]
-) -> tuple[dict[str, torch.Tensor], tuple[torch.Tensor, ...]]:
-    """Class, box and presence losses, averaged over the decoder's layers, and the last layer's matches."""
-    present = torch.tensor([len(wanted) > 0 for wanted in targets])
-    layers = found.logits.shape[0]
-    total = {name: found.logits.new_zeros(()) for name in ("class", "l1", "giou", "presence")}
-    matches: tuple[torch.Tensor, ...] = ()
-    for layer in range(layers):
-        matches = match(found, layer, targets)
-        prompts, queries, objects = matches
-        predicted = found.boxes[layer][prompts, queries]
-        wanted = torch.stack([targets[p][o] for p, o in zip(prompts.tolist(), objects.tolist(), strict=True)])
-        count = len(prompts)
-        quality = box_iou(predicted.detach(), wanted).diagonal().clamp(min=0.3) ** 0.5
-        total["class"] += varifocal(found.logits[layer], present, prompts, queries, quality) / count
-        total["l1"] += (predicted - wanted).abs().sum() / count
-        total["giou"] += generalized_box_iou_loss(predicted, wanted, reduction="sum") / count
-        total["presence"] += F.binary_cross_entropy_with_logits(found.presence[layer], present.float())
-    return {name: value / layers for name, value in total.items()}, matches
+    found: Grounding, boxes: torch.Tensor, counts: Sequence[int], matches: Matches
+) -> dict[str, torch.Tensor]:
+    """Class, box and presence losses, averaged over the decoder's layers."""
+    layers, matched = matches.prompts.shape
+    present = torch.tensor([count > 0 for count in counts], device=boxes.device)
+    layer = torch.arange(layers, device=boxes.device)[:, None].expand(-1, matched)
+    at = (layer, matches.prompts, matches.queries)
+    predicted, wanted = found.boxes[at], boxes[matches.prompts, matches.targets]
+    iou, generalised = box_overlaps(predicted, wanted)
+    quality = iou.detach().clamp(min=0.3) ** 0.5
+    total = max(1, layers * matched)
+    return {
+        "class": varifocal(found.logits, present, at, quality) / total,
+        "l1": (predicted - wanted).abs().sum() / total,
+        "giou": (1 - generalised).sum() / total,
+        "presence": F.binary_cross_entropy_with_logits(
+            found.presence, present.float().expand_as(found.presence)
+        ),
+    }
+
+
+def box_overlaps(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """IoU and generalised IoU (Rezatofighi et al. 2019), pair by pair: boxes [..., 4], which broadcast, to [...]."""
+    common = _area(torch.maximum(one[..., :2], other[..., :2]), torch.minimum(one[..., 2:], other[..., 2:]))
+    hull = _area(torch.minimum(one[..., :2], other[..., :2]), torch.maximum(one[..., 2:], other[..., 2:]))
+    union = _area(one[..., :2], one[..., 2:]) + _area(other[..., :2], other[..., 2:]) - common
+    iou = common / union.clamp(min=1e-7)
+    return iou, iou - (hull - union) / hull.clamp(min=1e-7)
+
+
+def _area(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    width, height = (high - low).clamp(min=0).unbind(-1)
+    return width * height
 
 
 def varifocal(
     logits: torch.Tensor,
     present: torch.Tensor,
-    prompts: torch.Tensor,
-    queries: torch.Tensor,
+    at: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     quality: torch.Tensor,
 ) -> torch.Tensor:
     """Varifocal loss (Zhang et al. 2021) on the prompts whose concept is present. A matched query's target is the
     quality of its box, so that scores are calibrated. The other queries are weighted by their own score.
+
+    logits: [D, P, Q]; present: bool [P]; at: indices of the matched queries, with their quality.
     """
     target = torch.zeros_like(logits)
-    target[prompts, queries] = quality
+    target[at] = quality
     weight = torch.where(target > 0, target, logits.detach().sigmoid() ** 2)
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight
-    return loss[present].sum()
+    return (loss * present[:, None]).sum()
 
 
 def mask_losses(logits: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:

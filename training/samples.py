@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3_engine.types import Box, ConceptPrompt, Point, VisualPrompt
-from training.concepts import ALL_CONCEPTS, OTHER_WORDS, Concept, phrase
-from training.scenes import Scene
+from training.concepts import ALL_CONCEPTS, NO_COLOUR, OTHER_WORDS, Concept, phrase
+from training.labelled import Labelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +20,15 @@ class ConceptSample:
     targets: tuple[int, ...]
 
 
-def present_text(scene: Scene, rng: random.Random) -> ConceptSample:
+def present_text(scene: Labelled, rng: random.Random) -> ConceptSample:
     """A phrase that names at least one shape of the scene."""
     shape = rng.choice(scene.shapes)
-    concept = rng.choice(
-        [Concept(shape.colour, None), Concept(None, shape.shape), Concept(shape.colour, shape.shape)]
-    )
+    names = [Concept(shape.colour, None), Concept(None, shape.shape), Concept(shape.colour, shape.shape)]
+    concept = rng.choice(names) if shape.colour != NO_COLOUR else Concept(None, shape.shape)
     return ConceptSample(ConceptPrompt(text=phrase(concept, rng)), matching(scene, concept))
 
 
-def absent_text(scene: Scene, rng: random.Random) -> ConceptSample:
+def absent_text(scene: Labelled, rng: random.Random) -> ConceptSample:
     """A phrase that names nothing in the scene: mostly a near miss, sometimes another word."""
     if rng.random() < 0.15:
         return ConceptSample(ConceptPrompt(text=rng.choice(OTHER_WORDS)), ())
@@ -41,7 +40,7 @@ def absent_text(scene: Scene, rng: random.Random) -> ConceptSample:
     )
 
 
-def exemplar(scene: Scene, rng: random.Random) -> ConceptSample:
+def exemplar(scene: Labelled, rng: random.Random) -> ConceptSample:
     """Boxes that show a kind (colour and shape), perhaps with one of another kind marked as unlike it, or with a text.
 
     A negative box excludes its kind from the text's targets.
@@ -69,37 +68,37 @@ def exemplar(scene: Scene, rng: random.Random) -> ConceptSample:
     return ConceptSample(ConceptPrompt(None, tuple(boxes), tuple(labels)), same)
 
 
-def matching(scene: Scene, concept: Concept) -> tuple[int, ...]:
+def matching(scene: Labelled, concept: Concept) -> tuple[int, ...]:
     """Indices of the shapes that the concept names."""
     return tuple(i for i, shape in enumerate(scene.shapes) if concept.matches(shape.colour, shape.shape))
 
 
-def one_click(scene: Scene, index: int, rng: random.Random) -> VisualPrompt:
+def one_click(scene: Labelled, index: int, rng: random.Random) -> VisualPrompt:
     """One positive click well inside the object."""
-    return VisualPrompt(points=(_inside(scene, index, rng),))
+    return VisualPrompt(points=(scene.inside(index, rng),))
 
 
 def several_clicks(
-    scene: Scene, index: int, positives: int, negatives: int, rng: random.Random
+    scene: Labelled, index: int, positives: int, negatives: int, rng: random.Random
 ) -> VisualPrompt:
     """Clicks on the object and outside of it; half of those outside are on another object, if there is one."""
     others = [i for i in range(len(scene.shapes)) if i != index]
-    points = [_inside(scene, index, rng) for _ in range(positives)]
+    points = [scene.inside(index, rng) for _ in range(positives)]
     for _ in range(negatives):
         if others and rng.random() < 0.5:
-            points.append(_inside(scene, rng.choice(others), rng)._replace(positive=False))
+            points.append(scene.inside(rng.choice(others), rng)._replace(positive=False))
         else:
             points.append(_outside(scene, index, rng))
     return VisualPrompt(points=tuple(points))
 
 
-def box_prompt(scene: Scene, index: int, rng: random.Random) -> VisualPrompt:
+def box_prompt(scene: Labelled, index: int, rng: random.Random) -> VisualPrompt:
     """The object's box as a person would draw it."""
     return VisualPrompt(box=_loosened(scene.shapes[index].box, rng))
 
 
 def correction(
-    scene: Scene, wrong: npt.NDArray[np.bool_], target: npt.NDArray[np.bool_], rng: random.Random
+    scene: Labelled, wrong: npt.NDArray[np.bool_], target: npt.NDArray[np.bool_], rng: random.Random
 ) -> Point | None:
     """A click on a wrong pixel of the mask; both masks are bool [cells, cells]. None when no pixel is wrong."""
     ys, xs = np.nonzero(wrong)
@@ -112,28 +111,7 @@ def correction(
     return Point(x, y, bool(target[ys[pick], xs[pick]]))
 
 
-def _inside(scene: Scene, index: int, rng: random.Random) -> Point:
-    """A random point of the object, drawn towards its centre (people click the middle)."""
-    outline = scene.shapes[index].outline
-    centre = outline.mean(axis=0)
-    corner = outline[rng.randrange(len(outline))]
-    after = outline[(rng.randrange(len(outline)))]
-    # Any point of a star-shaped outline lies on a ray from its centre; stay within the inner radius of stars.
-    edge = min(np.linalg.norm(outline - centre, axis=1).min(), _inradius(outline, centre))
-    direction = corner - centre + 0.5 * (after - centre)
-    length = np.linalg.norm(direction) or 1.0
-    x, y = centre + direction / length * edge * 0.85 * rng.random() ** 0.7
-    return Point(float(x), float(y), True)
-
-
-def _inradius(outline: npt.NDArray[np.float64], centre: npt.NDArray[np.float64]) -> float:
-    ahead = np.roll(outline, -1, axis=0)
-    side = ahead - outline
-    cross = np.abs(side[:, 0] * (centre[1] - outline[:, 1]) - side[:, 1] * (centre[0] - outline[:, 0]))
-    return float((cross / np.linalg.norm(side, axis=1)).min())
-
-
-def _outside(scene: Scene, index: int, rng: random.Random) -> Point:
+def _outside(scene: Labelled, index: int, rng: random.Random) -> Point:
     x0, y0, x1, y1 = scene.shapes[index].box
     for _ in range(20):
         x, y = rng.uniform(0, scene.size.width), rng.uniform(0, scene.size.height)
@@ -154,7 +132,7 @@ def _loosened(box: Box, rng: random.Random) -> Box:
     )
 
 
-def concept_samples(scene: Scene, rng: random.Random, count: int) -> Sequence[ConceptSample]:
+def concept_samples(scene: Labelled, rng: random.Random, count: int) -> Sequence[ConceptSample]:
     """`count` prompts on one scene: half of them present texts, the rest absent texts and exemplars in turn."""
     makers = [present_text, absent_text, exemplar, present_text]
     return [makers[i % len(makers)](scene, rng) for i in range(count)]

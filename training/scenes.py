@@ -1,7 +1,7 @@
-"""Scenes of coloured shapes with exact masks, drawn from a seed.
+"""Plain scenes: up to 7 coloured shapes apart from each other, with exact masks, drawn from a seed.
 
-A scene describes shapes in the pixels of a canvas and can be rendered at any size: at the model's square for training,
-and at an ordinary photo's size for evaluation.
+A scene describes shapes in the pixels of a canvas and can be rendered at any size. `training.varied` draws the scenes
+that `tiny` mostly learns from; these are a part of its training, its first figures, and pictures for load tests.
 """
 
 import colorsys
@@ -12,11 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from sam3_engine.types import Box, ImageSize
+from sam3_engine.types import Box, ImageSize, Point
 from training.concepts import COLOURS, HUES, SHAPES
+from training.labelled import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 _SUBPIXEL_BITS = 4
 
@@ -55,6 +56,24 @@ class Scene:
         """The share of each cell of a grid that the object covers, float [cells, cells] in [0, 1]."""
         fine = self.mask(index, ImageSize(4 * cells, 4 * cells)).astype(np.float32)
         return fine.reshape(cells, 4, cells, 4).mean(axis=(1, 3))
+
+    def inside(self, index: int, rng: random.Random) -> Point:
+        """A random point of the object, drawn towards its centre (people click the middle)."""
+        outline = self.shapes[index].outline
+        centre = outline.mean(axis=0)
+        corner = outline[rng.randrange(len(outline))]
+        after = outline[(rng.randrange(len(outline)))]
+        # Any point of a star-shaped outline lies on a ray from its centre; stay within the inner radius of stars.
+        edge = min(np.linalg.norm(outline - centre, axis=1).min(), _inradius(outline, centre))
+        direction = corner - centre + 0.5 * (after - centre)
+        length = np.linalg.norm(direction) or 1.0
+        x, y = centre + direction / length * edge * 0.85 * rng.random() ** 0.7
+        return Point(float(x), float(y), True)
+
+    def picture(self, size: ImageSize) -> Pixels:
+        """The picture at its own size, resized as requests are."""
+        own = Image.fromarray(render(self))
+        return np.asarray(own.resize((size.width, size.height), Image.Resampling.BILINEAR))
 
     def _outline(self, shape: Shape, size: ImageSize) -> npt.NDArray[np.float64]:
         return shape.outline * [size.width / self.size.width, size.height / self.size.height]
@@ -190,3 +209,10 @@ def _clutter(picture: Pixels, rng: np.random.Generator) -> None:
         else:
             cv2.line(picture, (x - reach, y), (x + reach, y), tone, thickness, cv2.LINE_AA)
             cv2.line(picture, (x, y - reach), (x, y + reach), tone, thickness, cv2.LINE_AA)
+
+
+def _inradius(outline: npt.NDArray[np.float64], centre: npt.NDArray[np.float64]) -> float:
+    ahead = np.roll(outline, -1, axis=0)
+    side = ahead - outline
+    cross = np.abs(side[:, 0] * (centre[1] - outline[:, 1]) - side[:, 1] * (centre[0] - outline[:, 0]))
+    return float((cross / np.linalg.norm(side, axis=1)).min())

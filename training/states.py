@@ -1,15 +1,65 @@
-"""Builds a usable model from a training state."""
+"""Training states: the moving average of the weights, files to resume from, and a usable model of such a file."""
 
 from pathlib import Path
 
 import torch
 from sam3.model.sam3_image import Sam3Image
+from torch import nn
 
 from sam3_engine.assembly import build_model
 from sam3_engine.spec import TINY
 from training.tokens import CompactEmbedding, known_token_ids
 
 TOKEN_TABLE = "backbone.language_backbone.encoder.token_embedding.weight"
+
+
+class Average:
+    """The moving average of a module's floating-point parameters and buffers."""
+
+    def __init__(self, module: nn.Module) -> None:
+        state = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
+        self._followed = list(state.values())  # these share the module's memory
+        self.state = {name: value.detach().clone() for name, value in state.items()}
+
+    @torch.no_grad()
+    def follow(self, decay: float) -> None:
+        """Move the average towards the module's present values: by 1 - decay of the way."""
+        torch._foreach_lerp_(list(self.state.values()), self._followed, 1 - decay)
+
+    @torch.no_grad()
+    def load(self, state: dict[str, torch.Tensor]) -> None:
+        for name, value in self.state.items():
+            value.copy_(state[name])
+
+
+def resume(path: Path, trainee: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> None:
+    """Load the last state in place."""
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    trainee.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    average.load(state["average"])
+
+
+def save(
+    path: Path,
+    step: int,
+    seconds: float,
+    trainee: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average,
+) -> None:
+    """Write a state under another name, then rename it: an interruption leaves the last state complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".part")
+    state = {
+        "step": step,
+        "seconds": seconds,
+        "model": trainee.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.state,
+    }
+    torch.save(state, fresh)
+    fresh.replace(path)
 
 
 def averaged_model(state_path: Path) -> Sam3Image:
@@ -20,7 +70,7 @@ def averaged_model(state_path: Path) -> Sam3Image:
     model = build_model(TINY, video=True)
     ids = known_token_ids(model)
     compact = CompactEmbedding(ids, model.backbone.language_backbone.encoder.vocab_size, TINY.text_dim)
-    average = torch.load(state_path, weights_only=True)["average"]
+    average = torch.load(state_path, weights_only=True, map_location="cpu")["average"]
     weights = {
         name.removeprefix("model."): value for name, value in average.items() if name.startswith("model.")
     }

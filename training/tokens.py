@@ -38,9 +38,15 @@ class CompactEmbedding(nn.Module):
         return self.weight.detach()[self.row_of]
 
 
-def compact_tokens(model: Sam3Image) -> CompactEmbedding:
-    """Replace the model's token table by a compact one, in place."""
+def compact_tokens(model: Sam3Image, *, keep: bool = False) -> CompactEmbedding:
+    """Replace the model's token table by a compact one, in place. keep: with the rows that the model has."""
     encoder = model.backbone.language_backbone.encoder
-    compact = CompactEmbedding(known_token_ids(model), encoder.vocab_size, encoder.width)
+    ids = known_token_ids(model)
+    compact = CompactEmbedding(ids, encoder.vocab_size, encoder.width)
+    if keep:
+        table = encoder.token_embedding.weight
+        other = next(row for row in range(encoder.vocab_size) if row not in ids)
+        with torch.no_grad():
+            compact.weight.copy_(table[[*ids, other]])
     encoder.token_embedding = compact
     return compact

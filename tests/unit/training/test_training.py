@@ -1,5 +1,6 @@
 """The recipe learns, stops and resumes."""
 
+import json
 import random
 from pathlib import Path
 
@@ -8,19 +9,26 @@ import pytest
 import torch
 
 from sam3_engine.encode_masks import visual_instance
-from sam3_engine.engine import VisualMask
+from sam3_engine.engine import Engine, VisualMask
 from sam3_engine.spec import TINY
 from sam3_engine.types import ImageSize
-from training.evaluate import GATE, Tally, answered, table
-from training.recipe import WEIGHTS, StepSize, draw_batch, full_step
+from training.batches import StepSize, draw_batch
+from training.evaluate import SETS, Report, Tally, answered, table
+from training.recipe import WEIGHTS, full_step
+from training.scenes import draw_scene
+from training.schedule import Plan, learning_rate, progress
 from training.states import averaged_model
-from training.train import Plan, Trainee, learning_rate, run
+from training.stream import Source, batches
+from training.train import run
+from training.trainee import Trainee
 
 SMALL = StepSize(scenes=2, concepts_per_scene=3, masked_prompts=2, objects_per_scene=1)
+BATCH = Source(TINY, SMALL, 2).batch(2)
+ONE = StepSize(scenes=1)
 
 
 def total(trainee: Trainee) -> torch.Tensor:
-    losses = full_step(TINY, trainee.model, trainee.dense, draw_batch(TINY, [5, 6]), SMALL, random.Random(1))
+    losses = full_step(trainee.model, trainee.dense, BATCH, SMALL.masked_prompts, random.Random(1))
     assert set(losses) == set(WEIGHTS)
     assert all(torch.isfinite(value) for value in losses.values())
     return torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()
@@ -63,24 +71,66 @@ def test_every_part_that_images_use_learns() -> None:
         assert len(ours & learning) > 0.7 * len(ours), sorted(ours - learning)
 
 
+def test_training_begins_with_the_bundled_weights_where_it_is_asked_to() -> None:
+    bundled = Engine.load("tiny", device="cpu").model.state_dict()
+    begun = Trainee(seed=0, bundled=True).model
+    table = "backbone.language_backbone.encoder.token_embedding.weight"
+    state = begun.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in bundled.items() if name != table)
+    rows = begun.backbone.language_backbone.encoder.token_embedding.table()
+    assert torch.equal(rows, bundled[table])
+
+
+def test_the_bundled_model_errs_little_on_the_scenes_that_it_knows() -> None:
+    """Prompts, targets and masks of a batch fit each other, or its losses were high."""
+    trainee = Trainee(seed=0, bundled=True)
+    scenes = [draw_scene(seed) for seed in range(20_000_000, 20_000_004)]
+    batch = draw_batch(TINY, scenes, StepSize(), random.Random(1))
+    with torch.no_grad():
+        losses = full_step(trainee.model, trainee.dense, batch, 6, random.Random(2))
+    assert losses["l1"] < 0.15
+    assert losses["masks"] < 0.4
+    assert losses["clicks"] < 0.4
+    assert losses["presence"] < 0.5
+
+
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
-    run(0, 1, Plan(steps=2, dense_steps=1, dense_scenes=1), tmp_path, threads, 0)
+    run(0, 1, Plan(steps=2, dense_share=0.5), tmp_path, size=ONE)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
-    run(0, 1, Plan(steps=3, dense_steps=1, dense_scenes=1), tmp_path, threads, 0)
+    run(0, 1, Plan(steps=3, dense_share=0.5), tmp_path, size=ONE)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["step"] == 3
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [2, 3]
     model = averaged_model(tmp_path / "state.pt")
     assert model.backbone.language_backbone.encoder.token_embedding.weight.shape == (49408, TINY.text_dim)
 
 
+def test_a_run_of_minutes_ends_with_them() -> None:
+    plan = Plan(steps=10, minutes=2)
+    assert progress(plan, step=1000, seconds=60) == 0.5
+    assert progress(plan, step=1, seconds=130) == 1
+    assert progress(Plan(steps=10), step=5, seconds=1e6) == 0.5
+
+
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
-    plan = Plan(steps=100, dense_steps=20, warm_up_steps=10)
-    rates = [learning_rate(plan, step) for step in range(101)]
-    assert rates[0] < rates[9]
+    plan = Plan(dense_share=0.2, warm_up=0.1)
+    rates = [learning_rate(plan, done / 100) for done in range(101)]
+    assert 0 < rates[0] < rates[9]
     assert rates[20] < rates[29]
     assert max(rates) <= plan.learning_rate
     assert rates[100] == pytest.approx(0)
+
+
+def test_workers_draw_the_batches_that_one_process_draws() -> None:
+    source = Source(TINY, ONE, first=3)
+    worked = batches(source, workers=2)
+    for step in (3, 4, 5):
+        assert torch.equal(next(worked).scenes.pictures, source.batch(step).scenes.pictures)
+
+
+def test_two_processes_draw_different_scenes() -> None:
+    first, second = (Source(TINY, ONE, 7, rank, processes=2).batch(7) for rank in (0, 1))
+    assert not torch.equal(first.scenes.pictures, second.scenes.pictures)
 
 
 def test_a_tally_matches_one_to_one() -> None:
@@ -95,10 +145,27 @@ def test_a_tally_matches_one_to_one() -> None:
     assert nothing.f1 == 0
 
 
-def test_the_table_shows_every_bar() -> None:
-    shown = table(dict.fromkeys(GATE, 0.5))
-    for name, bar in GATE.items():
-        assert f"| {name} | 0.500 | {bar:.2f} |" in shown
+def test_reports_of_parts_are_that_of_the_whole() -> None:
+    whole, mask = np.zeros((2, 2), bool), np.eye(2, dtype=bool)
+    reports = [Report(), Report()]
+    for report, found in zip(reports, ([mask], []), strict=True):
+        report.concepts.add(found, [mask])
+        report.exemplars.add(found, [mask])
+        report.presence.append(bool(found))
+        report.absent_empty.append(True)
+        report.add_masks("box", [mask], [mask if found else whole])
+    reports[0].join(reports[1])
+    figures = reports[0].figures()
+    assert figures["concept recall"] == figures["presence accuracy"] == figures["box IoU"] == 0.5
+    assert figures["concept F1"] == figures["exemplar F1"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_table_shows_every_bar(name: str) -> None:
+    gate = SETS[name].gate
+    shown = table(dict.fromkeys(gate, 0.5), gate)
+    for figure, bar in gate.items():
+        assert f"| {figure} | 0.500 | {bar:.2f} |" in shown
 
 
 def test_clicks_are_measured_on_the_masks_that_clients_get() -> None:

@@ -1,0 +1,5 @@
+"""Draws the scenes that `tiny` is trained on, with OpenCV and from seeds: many sizes, colours, grounds and hands."""
+
+from training.varied.scenes import draw_varied
+
+__all__ = ["draw_varied"]

@@ -45,7 +45,7 @@ FOOTPRINTS: Mapping[str, Footprint] = {
     "tiny": Footprint(encoder=4 * MB, decoder=12 * MB, image=8 * MB, prompt=8 * MB),
 }
 """By the settings' names. Weights are counted by a test. The work of `sam3` was measured on an H200
-(docs/benchmarks.md): 1.71 GB for 8 images that are not compiled; 7.3 GB for 16 prompts, with the memory of all CUDA graphs.
+(docs/benchmarks.md): 1.71 GB for 8 images that are not compiled; 7.3 GB for 16 prompts, with all CUDA graphs.
 That of `tiny` is generous."""
 
 

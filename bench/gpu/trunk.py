@@ -17,7 +17,7 @@ from sam3_engine.spec import TINY
 from sam3_engine.trunk.vit import Trunk
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 from training.concepts import ALL_CONCEPTS
-from training.evaluate import HELD_OUT
+from training.evaluate import FIRST_SEED
 from training.samples import matching
 from training.scenes import draw_scene, render
 
@@ -80,7 +80,7 @@ def differences(engine: Engine, scenes: int) -> dict[str, Differences]:
     assert engine.trunk is not None
     trunks: list[Run] = [in_half_precision(engine), PackagesTrunk(engine, half=True), engine.trunk]
     found = {"package": Differences(), "float32": Differences(), "rounding": Differences()}
-    for seed in range(HELD_OUT, HELD_OUT + scenes):
+    for seed in range(FIRST_SEED, FIRST_SEED + scenes):
         ours, packages, exact = _answers(engine, trunks, seed)
         found["package"].add(packages, ours)
         found["float32"].add(exact, ours)

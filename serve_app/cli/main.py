@@ -20,6 +20,7 @@ OTHER_VARIABLES = ("SAM3_API_KEY", "SAM3_WEIGHTS", "SAM3_CONTRACT_URL")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sam3-serve", message="%(prog)s %(version)s")
 def main() -> None:
     """Meta's SAM 3 as a server with the routes of Roboflow's SAM 3 API.
 

@@ -32,8 +32,8 @@ serve: ## Install and start the server on port 9001 (MODEL=tiny|sam3, PORT=..., 
 .PHONY: test
 test: ## Lint, types, import rule and the tests, as CI does
 	@scripts/setup test
-	@scripts/lint
-	@scripts/test $(quick) --numprocesses 2
+	@mkdir -p build; scripts/lint >build/lint.log 2>&1 & lint=$$!; trap 'kill $$lint 2>/dev/null || true' EXIT; \
+		scripts/test $(quick) --numprocesses 2; wait $$lint || { cat build/lint.log; exit 1; }
 	@scripts/test $(addprefix --ignore ,$(quick)) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: drill

@@ -11,21 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.helm_chart import example, manifests
-from serve_app.cli.ray_environment import PODS, SERVING, proxy
+from serve_app.cli.ray_environment import PODS, SERVING, SEVERAL_MACHINES, proxy
 from serve_app.settings import Settings
 
 K8S = Path(__file__).resolve().parents[1] / "k8s"
 HEAD = "# Written by `python -m scripts.k8s_config`.\n"
 ENVIRONMENT = K8S / "chart" / "files" / "environment.env"
 RENDERED = ("demo", "gpu", "ha")
-CLUSTER = {
-    # Weights come from the volume, with any settings: GPU pods reach no network.
-    "HF_HUB_OFFLINE": "1",
-    # The death of a node is noticed within 3 s, not 15 (docs/scaling.md).
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-}
-"""What pods of several machines need besides."""
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+"""Weights come from the volume, with any settings: GPU pods reach no network."""
 
 
 @contextmanager
@@ -43,7 +37,7 @@ def no_settings_in_environment() -> Iterator[None]:
 def environment() -> str:
     """The pods' environment, as a file of lines."""
     with no_settings_in_environment():
-        variables = {**SERVING, **proxy(Settings()), **PODS, **CLUSTER}
+        variables = {**SERVING, **proxy(Settings()), **PODS, **SEVERAL_MACHINES, **OFFLINE}
     return HEAD + "".join(f"{name}={value}\n" for name, value in sorted(variables.items()))
 
 

@@ -61,6 +61,13 @@ PODS = {
 }
 """What the pods of a cluster need besides SERVING."""
 
+SEVERAL_MACHINES = {
+    # The death of a node is noticed within 3 s, not 15 (docs/scaling.md).
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""What the pods of several machines need besides."""
+
 
 def proxy(settings: Settings) -> dict[str, str]:
     """Which proxy Serve puts in front."""

@@ -41,7 +41,8 @@ def imported_in(folder: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.partition(".")[0])
             elif isinstance(node, ast.Call) and ast.unparse(node.func) in LOOKUPS:
-                found.update(ast.literal_eval(name).partition(".")[0] for name in node.args)
+                literals = [name.value for name in node.args if isinstance(name, ast.Constant)]
+                found.update(str(literal).partition(".")[0] for literal in literals)
     return found - OURS - HOSTS - set(sys.stdlib_module_names)
 
 
@@ -54,7 +55,7 @@ def imported_in(folder: str) -> set[str]:
         ("training", ["train"]),
         ("scripts", ["test", "loadtest"]),
         ("harness", ["loadtest", "test"]),
-        ("drills", ["loadtest", "test"]),
+        ("drills", ["loadtest", "test", "label"]),
         ("loadtest", ["loadtest", "test"]),
         ("bench", ["loadtest", "test"]),
         ("tests", ["train", "test", "workflows", "otel", "label"]),

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.k8s_config import CLUSTER
-from serve_app.cli.ray_environment import environment
+from serve_app.cli.ray_environment import SEVERAL_MACHINES, environment
 from serve_app.settings import Settings
 from tests.support.kubernetes import (
     EXAMPLES,
@@ -235,7 +234,7 @@ def test_pods_get_what_tunes_serve_and_what_protects_it(example: str, tmp_path: 
     assert given["RAY_SERVE_HAPROXY_BINARY_PATH"] == "/usr/local/bin/sam3-haproxy"
     different = {name for name in given.keys() & tuned.keys() if given[name] != tuned[name]}
     assert different == {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"}
-    assert CLUSTER.items() <= given.items()
+    assert SEVERAL_MACHINES.items() <= given.items()
 
 
 def test_a_change_of_the_environment_reaches_the_pods(example: str) -> None:

@@ -107,7 +107,7 @@ def test_scores_and_masks_of_clicks_are_equal(theirs: Any, ours: Engine, squares
     found = ours.segment_visual([item])[0][0]
     best = int(expected.iou_scores.flatten().argmax())
     assert found.score == pytest.approx(float(expected.iou_scores.flatten()[best]), abs=1e-3)
-    np.testing.assert_allclose(found.mask_logits, expected.pred_masks.squeeze((0, 1))[best], **CLOSE)
+    np.testing.assert_allclose(found.mask_logits, expected.pred_masks[0, 0], **CLOSE)
 
 
 def test_every_tensor_has_a_place(folder: Path) -> None:

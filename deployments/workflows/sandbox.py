@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from deployments.workflows.forking import ONE_THREAD
+
 logger = logging.getLogger("ray.serve")
 
 START_S = 300.0
@@ -110,7 +112,6 @@ class Sandbox:
 
 def _environment(scratch: str) -> dict[str, str]:
     """The environment of the engine's processes. From this process's own it takes only the paths of modules."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
     return {
         "PATH": os.defpath,
@@ -119,6 +120,6 @@ def _environment(scratch: str) -> dict[str, str]:
         "TMPDIR": scratch,
         "MPLCONFIGDIR": scratch,
         "LANG": "C.UTF-8",
-        **threads,
+        **ONE_THREAD,
         **offline,
     }

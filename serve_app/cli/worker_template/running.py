@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from deployments.workflows.forking import ONE_THREAD
 from serve_app.cli.worker_template import start
 from serve_app.cli.worker_template.start import RAYS_SCRIPT, SOCKET
 
@@ -16,11 +17,7 @@ SOCKET_NAME, LOG_NAME = "socket", "log"
 WAITING = 64
 """Workers that may wait for the template."""
 ENVIRONMENT = {
-    # Libraries start threads when they are imported, and a process with threads makes no worker. Replicas set the
-    # number of threads for arithmetic themselves.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's, which pandas imports where it is installed
+    **ONE_THREAD,  # replicas set the number of threads for arithmetic themselves
     # The other way to ask whether CUDA is there opens the device.
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }

@@ -7,7 +7,8 @@
 3. It forks for this request, and for each one that has the same variables.
 
 A fork copies only the thread that forks. So a template with a second thread, or with an open device of CUDA, makes no
-worker. The template ends with its standard input.
+worker; nor does one whose forks would draw the same random ids (random_ids.py). The template ends with its standard
+input.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from serve_app.cli.worker_template.random_ids import class_ids_of_the_system, forks_draw_apart
 from serve_app.cli.worker_template.start import STREAMS, Start, receive
 
 WITHOUT_RAY = ("sam3_engine.engine",)
@@ -35,6 +37,7 @@ WITH_RAY = (
     "deployments.pool.actor",
     "serve_app.ingress",
 )
+class_ids = class_ids_of_the_system
 ANY_JOB = {"RAY_JOB_ID": "ffffffff"}
 """A worker without a job works for any. The raylet asks for some with and for some without one."""
 REQUEST_S = 10.0
@@ -58,6 +61,7 @@ def imported(*modules: str) -> None:
 def next_worker(listener: socket.socket) -> tuple[Start, list[int]]:
     """Fork for each request. Returns in the forked processes alone, with the request and its streams."""
     known: Mapping[str, str] | None = None
+    apart = False
     while True:
         ready, *_ = select.select([listener, sys.stdin], [], [])
         if sys.stdin in ready:
@@ -75,7 +79,8 @@ def next_worker(listener: socket.socket) -> tuple[Start, list[int]]:
             if known is None:
                 known = rays(start.environment)
                 take_over(known)
-            pid = os.fork() if known == rays(start.environment) and may_fork() else None
+                apart = may_fork() and forks_draw_apart()
+            pid = os.fork() if known == rays(start.environment) and apart and may_fork() else None
             if pid == 0:
                 listener.close()
                 connection.detach()  # stays open until the process ends, which tells `start`
@@ -111,7 +116,8 @@ def rays(environment: Mapping[str, str]) -> Mapping[str, str]:
 def take_over(variables: Mapping[str, str]) -> None:
     """Import Ray, and what needs it, with these variables."""
     os.environ.update(variables)
-    imported(*WITH_RAY)
+    with class_ids():
+        imported(*WITH_RAY)
     gc.freeze()  # what is there stays: looking through it would copy its pages
 
 

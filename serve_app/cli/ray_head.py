@@ -5,11 +5,11 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 
-from serve_app.cli import haproxy
+from serve_app.cli import front_socket, haproxy
 from serve_app.cli.ray_environment import apply, environment, new_token
 from serve_app.cli.single_node import single_node
 from serve_app.cli.stop_signal import StopSignal
@@ -64,13 +64,19 @@ def ray_head(settings: Settings, run_dir: Path, stop: StopSignal | None = None) 
     """Run Ray and Serve until the end of the block. Their processes also die when this process is killed. stop: once
     it is set, Serve is not started.
 
-    Raises RayNotStarted: above all, Ray gives a node 30 seconds to start, which a busy machine may exceed.
+    Raises RayNotStarted: above all, Ray gives a node 30 seconds to start, which a busy machine may exceed; or
+    another program listens on the port by now.
     """
     fixed, tuned = environment(settings, run_dir / PROXY_DIR, new_token())
-    if settings.haproxy:
-        haproxy.install(settings, run_dir / PROXY_DIR)
-    apply(fixed, tuned)
-    with worker_template(run_dir / TEMPLATE_DIR):
+    with ExitStack() as stack:
+        if settings.haproxy:
+            try:
+                stack.enter_context(haproxy.installed(settings, run_dir / PROXY_DIR))
+            except OSError as error:
+                where = f"{settings.host}:{settings.port}"
+                raise RayNotStarted(f"cannot listen on {where}: {error.strerror}") from error
+        apply(fixed, tuned)
+        stack.enter_context(worker_template(run_dir / TEMPLATE_DIR))
         yield from _ray_and_serve(settings, run_dir, stop)
 
 
@@ -105,6 +111,7 @@ def _ray_and_serve(settings: Settings, run_dir: Path, stop: StopSignal | None) -
             raise RayNotStarted("".join(first) or type(error).__name__) from error
         yield
     finally:
+        front_socket.refuse_in(run_dir / PROXY_DIR)
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), suppress(Exception):
             if ray.is_initialized():
                 serve.shutdown()

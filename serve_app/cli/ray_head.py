@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from io import StringIO
 from pathlib import Path
 
-from serve_app.cli import front_socket, haproxy
+from serve_app.cli import haproxy
 from serve_app.cli.ray_environment import apply, environment, new_token
 from serve_app.cli.single_node import single_node
 from serve_app.cli.stop_signal import StopSignal
@@ -69,17 +69,22 @@ def ray_head(settings: Settings, run_dir: Path, stop: StopSignal | None = None) 
     """
     fixed, tuned = environment(settings, run_dir / PROXY_DIR, new_token())
     with ExitStack() as stack:
+        refuse = None
         if settings.haproxy:
             try:
-                stack.enter_context(haproxy.installed(settings, run_dir / PROXY_DIR))
+                refuse = stack.enter_context(haproxy.installed(settings, run_dir / PROXY_DIR))
             except OSError as error:
                 where = f"{settings.host}:{settings.port}"
                 raise RayNotStarted(f"cannot listen on {where}: {error.strerror}") from error
         apply(fixed, tuned)
         stack.enter_context(worker_template(run_dir / TEMPLATE_DIR))
-        yield from _ray_and_serve(settings, run_dir, stop)
+        stack.enter_context(_ray_and_serve(settings, run_dir, stop))
+        if refuse:
+            stack.callback(refuse)  # nobody shall wait for a server that is ending
+        yield
 
 
+@contextmanager
 def _ray_and_serve(settings: Settings, run_dir: Path, stop: StopSignal | None) -> Iterator[None]:
     import ray
     from ray import serve
@@ -111,7 +116,6 @@ def _ray_and_serve(settings: Settings, run_dir: Path, stop: StopSignal | None) -
             raise RayNotStarted("".join(first) or type(error).__name__) from error
         yield
     finally:
-        front_socket.refuse_in(run_dir / PROXY_DIR)
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()), suppress(Exception):
             if ray.is_initialized():
                 serve.shutdown()

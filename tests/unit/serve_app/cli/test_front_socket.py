@@ -4,12 +4,11 @@ import os
 import resource
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -18,8 +17,8 @@ import pytest
 from harness.waiting import wait_until
 from serve_app.cli import front_socket
 from serve_app.cli.addresses import free_ports, in_use
-from serve_app.cli.drain import drain
-from serve_app.cli.front_socket import DESCRIPTOR, NAME, fetched, held, refuse_in
+from serve_app.cli.drain import command, drain
+from serve_app.cli.front_socket import NAME, held
 from serve_app.cli.haproxy import LOOPBACK, installed
 from serve_app.cli.ray_environment import ADMIN_SOCKET
 from serve_app.settings import Settings
@@ -48,30 +47,40 @@ def connects(port: int) -> bool:
     return True
 
 
+def taken_over(path: str) -> socket.socket:
+    """The socket that is held, as HAProxy gets it."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(path)
+        connection.sendall(front_socket.QUESTION)
+        return answered(connection)
+
+
+def answered(connection: socket.socket) -> socket.socket:
+    assert connection.recv(4) == front_socket.ONE_SOCKET
+    _, (descriptor,), _, _ = socket.recv_fds(connection, 64, 1)
+    return socket.socket(fileno=descriptor)
+
+
 def test_connections_wait_from_the_first_listener_on_until_they_are_refused(port: int, path: str) -> None:
-    with held(LOOPBACK, port, path):
+    with held(LOOPBACK, port, path) as refuse:
+        refuse()
         assert not connects(port), "nobody has listened yet"
-        with fetched(path) as front:
+        with taken_over(path) as front:
             front.listen()
         assert connects(port), "although the one that listened has gone"
-        refuse_in(Path(path).parent)
+        refuse()
         assert not connects(port)
-        refuse_in(Path(path).parent)
     assert not connects(port)
     assert not in_use(LOOPBACK, port)
 
 
-def test_there_may_be_none_to_refuse(tmp_path: Path) -> None:
-    refuse_in(tmp_path)
-    refuse_in(tmp_path / "none")
-
-
 def test_a_server_may_start_on_the_port_of_one_that_has_just_ended(port: int, path: str) -> None:
-    with held(LOOPBACK, port, path), fetched(path) as front:
+    with held(LOOPBACK, port, path), taken_over(path) as front:
         front.listen()
         with socket.create_connection((LOOPBACK, port), PATIENCE_S):
             front.accept()[0].close()  # this end closes first: the kernel keeps the connection for a minute
-    with held(LOOPBACK, port, f"{path}-2"), fetched(f"{path}-2") as front:
+    with held(LOOPBACK, port, f"{path}-2"), taken_over(f"{path}-2") as front:
         front.listen()
         assert connects(port)
 
@@ -86,22 +95,16 @@ def test_an_address_that_is_taken_is_an_error(path: str) -> None:
     assert not Path(path).exists()
 
 
-@pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "::1", "::"])
-def test_it_is_bound_to_the_host_of_the_settings(port: int, path: str, host: str) -> None:
-    with held(host, port, path), fetched(path) as front:
-        address, bound = front.getsockname()[:2]
-    assert bound == port
-    assert address in ("127.0.0.1", "::1") if host == "localhost" else address == host
-
-
-def test_a_program_that_leaves_at_once_does_no_harm(port: int, path: str) -> None:
+@pytest.mark.parametrize("said", [b"", b"show info\n", front_socket.QUESTION])
+def test_a_program_that_leaves_at_once_does_no_harm(port: int, path: str, said: bytes) -> None:
     with held(LOOPBACK, port, path):
-        for _ in range(50):
+        for _ in range(20):
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(path)
-        fetched(path).close()
+                connection.sendall(said)
+        taken_over(path).close()
     with pytest.raises(OSError):
-        fetched(path)
+        taken_over(path)
 
 
 def test_it_is_passed_on_again_after_too_many_open_files(port: int, path: str) -> None:
@@ -116,35 +119,33 @@ def test_it_is_passed_on_again_after_too_many_open_files(port: int, path: str) -
             time.sleep(3 * front_socket.PAUSE_S)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        _, (descriptor,), _, _ = socket.recv_fds(connection, 1, 1)
-        with socket.socket(fileno=descriptor) as front:
+        connection.sendall(front_socket.QUESTION)
+        with answered(connection) as front:
             assert front.getsockname() == (LOOPBACK, port)
 
 
-def test_the_program_has_it_once_and_what_that_starts_has_it_not(port: int, path: str) -> None:
-    """`fetch` runs as in the program; a plain subprocess stands for workers."""
-    listed = f"""
-import os
-opened = [os.path.realpath(f"/proc/self/fd/{{one}}") for one in os.listdir("/proc/self/fd")]
-wanted = os.path.realpath("/proc/self/fd/{DESCRIPTOR}")
-print(opened.count(wanted) if "socket" in wanted else 0)
-"""
-    with held(LOOPBACK, port, path), fetched(path):
-        fetching = [sys.executable, "-IS", front_socket.__file__, path]
-        counts = [
-            subprocess.run(
-                [*start, sys.executable, "-IS", "-c", listed], capture_output=True, text=True, check=True
-            )
-            for start in (fetching, [])
-        ]
-        assert [done.stdout.strip() for done in counts] == ["1", "0"]
-        with subprocess.Popen(["sleep", "60"], close_fds=False) as other:
-            try:
-                assert not [
-                    one for one in psutil.Process(other.pid).net_connections() if one.laddr.port == port
-                ]
-            finally:
-                other.kill()
+def test_programs_that_this_process_starts_do_not_have_it(port: int, path: str) -> None:
+    with held(LOOPBACK, port, path):
+        with taken_over(path) as front:
+            front.listen()
+        other = subprocess.Popen(["sleep", "60"], close_fds=False)
+        try:
+            assert sockets_at(port), "this process has it"
+            assert not sockets_at(port, other.pid)
+        finally:
+            other.kill()
+            other.wait()
+
+
+def sockets_at(port: int, pid: int | None = None) -> set[str]:
+    """The TCP sockets that are bound to a port and a process has, by their numbers in the kernel."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    bound = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}")}
+    opened = set()
+    for one in Path(f"/proc/{pid or os.getpid()}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            opened.add(str(one.readlink()))
+    return bound & opened
 
 
 @contextmanager
@@ -165,17 +166,15 @@ def haproxy(folder: Path, port: int, *arguments: str) -> "Iterator[subprocess.Po
 
 def answers_as(folder: Path, pid: int) -> bool:
     """Whether the admin socket belongs to a process by now."""
-    from serve_app.cli.drain import command
-
     try:
         return f"\nPid: {pid}\n" in command(folder / ADMIN_SOCKET, "show info")
     except OSError:
         return False
 
 
-def status(port: int) -> str:
+def status(port: int, host: str = "localhost") -> str:
     """The first line of an answer, once there is one."""
-    with socket.create_connection((LOOPBACK, port), PATIENCE_S) as connection:
+    with socket.create_connection((host, port), PATIENCE_S) as connection:
         connection.sendall(b"GET /info HTTP/1.0\r\n\r\n")
         return connection.recv(100).split(b"\r\n")[0].decode()
 
@@ -184,16 +183,25 @@ STARTING = "HTTP/1.1 503 Service Unavailable"
 """HAProxy knows no application in these tests."""
 
 
-def test_connections_wait_from_one_haproxys_death_to_the_next_ones_start(tmp_path: Path, port: int) -> None:
+@pytest.mark.parametrize("host", [LOOPBACK, "localhost", "0.0.0.0", "::1", "::"])
+def test_connections_wait_from_one_haproxys_death_to_the_next_ones_start(
+    tmp_path: Path, port: int, host: str
+) -> None:
     folder = tmp_path / "h"
-    with installed(Settings(port=port), folder), ThreadPoolExecutor(CLIENTS) as threads:
+    reached = "::1" if ":" in host else "localhost"
+    with installed(Settings(port=port, host=host), folder), ThreadPoolExecutor(CLIENTS) as threads:
         with haproxy(folder, port):
-            assert status(port) == STARTING
-        answers = [threads.submit(status, port) for _ in range(CLIENTS)]
-        wait_until(lambda: len(psutil.Process().net_connections()) > CLIENTS)
+            assert status(port, reached) == STARTING
+        answers = [threads.submit(status, port, reached) for _ in range(CLIENTS)]
+        wait_until(lambda: len(waiting(port)) == CLIENTS)
         assert not any(answer.done() for answer in answers)
         with haproxy(folder, port):
             assert [answer.result() for answer in answers] == [STARTING] * CLIENTS
+
+
+def waiting(port: int) -> list[object]:
+    """This process's connections to a port."""
+    return [one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port]
 
 
 def test_a_new_haproxy_takes_over_without_a_refusal(tmp_path: Path, port: int) -> None:
@@ -227,11 +235,25 @@ def test_once_it_is_drained_connections_are_refused(tmp_path: Path, port: int) -
         assert not connects(port)
 
 
-def test_a_dead_haproxy_does_not_keep_a_drained_socket_open(tmp_path: Path, port: int) -> None:
+def test_an_old_haproxy_forgets_the_socket_before_it_closes_it(tmp_path: Path, port: int) -> None:
+    """With a connection open it lives on. Were the socket among those that it watches, it would be woken up for each
+    new connection, and without an end once nobody listens."""
     folder = tmp_path / "h"
-    with installed(Settings(port=port), folder):
-        with haproxy(folder, port):
-            pass
-        assert connects(port)
-        assert drain(folder, PATIENCE_S)
-        assert not connects(port)
+    with installed(Settings(port=port), folder), ExitStack() as running:
+        old = running.enter_context(haproxy(folder, port))
+        client = running.enter_context(socket.create_connection((LOOPBACK, port), PATIENCE_S))
+        client.sendall(b"GET /info HTTP/1.1\r\n")  # not all of it
+        wait_until(lambda: len(watched(old.pid)) > 0 and len(sockets_at(port, old.pid)) == 2)
+        take_over = "-sf", str(old.pid), "-x", str(folder / ADMIN_SOCKET)
+        running.enter_context(haproxy(folder, port, *take_over))
+        wait_until(lambda: len(sockets_at(port, old.pid)) == 1)
+        assert old.poll() is None
+        opened = {int(one.name) for one in Path(f"/proc/{old.pid}/fd").iterdir()}
+        assert watched(old.pid) <= opened
+
+
+def watched(pid: int) -> set[int]:
+    """The descriptors that a process waits for."""
+    texts = [one.read_text() for one in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    lines = [line.split() for text in texts for line in text.splitlines() if line.startswith("tfd:")]
+    return {int(line[1]) for line in lines}

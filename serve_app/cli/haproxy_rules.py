@@ -61,6 +61,10 @@ _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.:\[\]_-]+|null")
 """No browser sends anything else as its origin."""
 _BIND = r"( *bind )\S*(:\d+)$"
 _FRONT = r"(?<=frontend http_frontend\n)" + _BIND
+_CORRECTED_FRONT = r"(?<=frontend http_frontend\n) *bind \S+( v6only)?$"
+_BOTH_VERSIONS = "[::]", "[::ffff:"
+"""How hosts begin that listen for IPv4 too. For every other one of IPv6 the kernel sets the socket's option v6only, and
+HAProxy takes over a socket only if its options are those of the configuration."""
 
 
 def _json(status: int, message: str, retry_after: str) -> str:
@@ -128,7 +132,8 @@ def rules(
         f"\n    {_literal(line)}" for line in _front_lines(seconds, retry_after, connections, origins)
     )
     inside = rf"\g<1>{LOOPBACK}\2"
-    front = (rf"\g<1>{host}\2" if host != AS_SERVE_SAYS else r"\g<0>") + in_front
+    alone = " v6only" if host.startswith("[") and not host.startswith(_BOTH_VERSIONS) else ""
+    front = (rf"\g<1>{host}\2{alone}" if host != AS_SERVE_SAYS else r"\g<0>") + in_front
     return [
         ("the front end listens on the host of the settings", _FRONT, front),
         ("statistics stay on loopback", r"(?<=listen stats\n)" + _BIND, inside),
@@ -170,7 +175,7 @@ def corrected(config: str, *values: str) -> str:
         if found != 1:
             raise ValueError(f"{name}: {found} lines, and not one, look like {line}")
     for name, line in FORBIDDEN:
-        bad = re.search(line, re.sub(_FRONT, "", config, flags=re.MULTILINE), re.MULTILINE)
+        bad = re.search(line, re.sub(_CORRECTED_FRONT, "", config, flags=re.MULTILINE), re.MULTILINE)
         if bad:
             raise ValueError(f"{name}: {bad[0].strip()}")
     return config

@@ -5,7 +5,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -64,16 +64,27 @@ def ray_head(settings: Settings, run_dir: Path, stop: StopSignal | None = None) 
     """Run Ray and Serve until the end of the block. Their processes also die when this process is killed. stop: once
     it is set, Serve is not started.
 
-    Raises RayNotStarted: above all, Ray gives a node 30 seconds to start, which a busy machine may exceed.
+    Raises RayNotStarted: above all, Ray gives a node 30 seconds to start, which a busy machine may exceed; or
+    another program listens on the port by now.
     """
     fixed, tuned = environment(settings, run_dir / PROXY_DIR, new_token())
-    if settings.haproxy:
-        haproxy.install(settings, run_dir / PROXY_DIR)
-    apply(fixed, tuned)
-    with worker_template(run_dir / TEMPLATE_DIR):
-        yield from _ray_and_serve(settings, run_dir, stop)
+    with ExitStack() as stack:
+        refuse = None
+        if settings.haproxy:
+            try:
+                refuse = stack.enter_context(haproxy.installed(settings, run_dir / PROXY_DIR))
+            except OSError as error:
+                where = f"{settings.host}:{settings.port}"
+                raise RayNotStarted(f"cannot listen on {where}: {error.strerror}") from error
+        apply(fixed, tuned)
+        stack.enter_context(worker_template(run_dir / TEMPLATE_DIR))
+        stack.enter_context(_ray_and_serve(settings, run_dir, stop))
+        if refuse:
+            stack.callback(refuse)  # nobody shall wait for a server that is ending
+        yield
 
 
+@contextmanager
 def _ray_and_serve(settings: Settings, run_dir: Path, stop: StopSignal | None) -> Iterator[None]:
     import ray
     from ray import serve

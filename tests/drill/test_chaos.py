@@ -32,3 +32,5 @@ def test_a_dead_proxy_is_replaced_and_requests_are_answered_again(
 ) -> None:
     assert results[fault]["outcome"]["answered"] > 0
     assert results[fault]["answered_after"] > 0
+    refused = [error for error in results[fault]["outcome"]["errors"] if "Cannot connect" in error]
+    assert not refused, "new connections wait until it is back"

@@ -17,6 +17,7 @@ import requests
 from PIL import Image
 
 from harness import exposed
+from harness.records import is_refusal
 from harness.server import ServerProcess
 from harness.waiting import wait_until
 from serve_app.cli.addresses import QUIET_PORTS
@@ -26,6 +27,8 @@ from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scen
 
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 RECOVERY_S = 300.0
+HAPROXY = "haproxy.cfg"
+"""A part of its command line."""
 
 
 @pytest.fixture
@@ -270,6 +273,52 @@ def kill_shard(server: ServerProcess, which: int) -> set[int]:
 def restarted(server: ServerProcess, before: set[int]) -> bool:
     now = {process.pid for process in server.named("PoolShard")}
     return len(now) == 2 and now != before
+
+
+def test_while_haproxy_is_dead_new_connections_wait(server: ServerProcess) -> None:
+    """Of what the dead one had accepted nothing is left. It knows no application yet when it is back."""
+    dead = server.named(HAPROXY)
+    for process in dead:
+        process.kill()
+    wait_until(lambda: not any(running(process) for process in dead))
+
+    def client(_: int) -> list[requests.Response]:
+        answers = [requests.get(f"{server.url}/info", timeout=PATIENCE_S)]
+        while is_refusal(answers[-1].status_code, "Retry-After" in answers[-1].headers):
+            time.sleep(0.1)
+            answers.append(requests.get(f"{server.url}/info", timeout=PATIENCE_S))
+        return answers
+
+    with ThreadPoolExecutor(8) as threads:
+        last = [answers[-1] for answers in threads.map(client, range(8))]
+    assert [answer.status_code for answer in last] == [200] * 8
+    assert {one.pid for one in server.named(HAPROXY)}.isdisjoint(one.pid for one in dead)
+
+
+def running(process: psutil.Process) -> bool:
+    """Whether it may hold a socket: not once it waits for its parent to hear of its end."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_haproxy_alone_gets_the_socket_of_the_front_end(server: ServerProcess) -> None:
+    port = int(server.url.rpartition(":")[2])
+    up = server.named("worker_template.template")[0].ppid()
+    holders = {process.pid for process in server.descendants() if listens(process, port)}
+    assert holders - {up} == {process.pid for process in server.named(HAPROXY) if listens(process, port)}
+    assert len(holders) >= 2
+    assert up in holders
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    """Whether it has a descriptor of a socket that listens there."""
+    try:
+        sockets = process.net_connections(kind="tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
 
 
 def listed(server: ServerProcess) -> dict[str, dict[str, Any]]:

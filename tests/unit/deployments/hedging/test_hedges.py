@@ -213,3 +213,40 @@ async def test_nothing_is_left_of_calls_that_are_over() -> None:
         await made.call()
     await until(lambda: not made.hedges._trials)
     assert not made.seen._routes
+
+
+async def test_a_deadline_of_the_caller_ends_both_calls() -> None:
+    made = Deployment(a=None, b=None)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5 * AFTER_S):
+            await made.call()
+    await until(lambda: sorted(made.cancelled) == ["a", "b"])
+
+
+async def test_a_call_that_its_hedge_ended_leaves_its_caller_as_it_was() -> None:
+    made = Deployment(a=None, b="B")
+
+    async def caller() -> int:
+        async with asyncio.timeout(30):
+            assert await made.call() == "B"
+        await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert await asyncio.create_task(caller()) == 0
+
+
+async def test_a_call_that_turns_its_cancellation_into_an_error_is_over_too() -> None:
+    made = Deployment(a=None, b="B")
+
+    async def ask(session: str) -> str:
+        try:
+            return await made.ask(session)
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+    assert await made.hedges.answer("click", "key", ask) == "B"
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0

@@ -42,11 +42,14 @@ def test_everything_listens_on_loopback(tmp_path: Path) -> None:
     assert binds(corrected(tmp_path)) == ["127.0.0.1", "127.0.0.1", "127.0.0.1"]
 
 
-@pytest.mark.parametrize(("host", "front"), [("0.0.0.0", "0.0.0.0"), ("::", "[::]")])
-def test_only_the_front_end_becomes_public(tmp_path: Path, host: str, front: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "front", "options"),
+    [("0.0.0.0", "0.0.0.0", ""), ("::", "[::]", ""), ("2001:db8::7", "[2001:db8::7]", " v6only")],
+)
+def test_only_the_front_end_becomes_public(tmp_path: Path, host: str, front: str, options: str) -> None:
     config = corrected(tmp_path, host)
     assert binds(config) == ["127.0.0.1", front, "127.0.0.1"]
-    assert f"bind {front}:{PORT}\n" in config
+    assert f"bind {front}:{PORT}{options}\n" in config
 
 
 def test_requests_are_not_logged_and_the_admin_socket_is_the_users_own(tmp_path: Path) -> None:

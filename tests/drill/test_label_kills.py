@@ -16,11 +16,12 @@ import pytest
 from pycocotools.coco import COCO
 
 from harness.orphans import end_with_parent
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import numbered
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 96
-WAIT_S = 240.0
+WAIT_S = PATIENCE_S
 SMALL_PARTS = """
 from serve_app.label import writer
 writer.PART_IMAGES, writer.PART_S = 8, 0.0

@@ -5,7 +5,8 @@ hides a whole picture and is ignored. More than 8 bits per channel: see `deep`. 
 far as one and a half times the model's side is left of both of its sides.
 
 The pixel count in the header is checked before anything is decoded, and so is what the file would have its decoder do:
-see `formats`. A decoder cannot be stopped, so that its work and its memory are bounded by the size of the picture.
+see `formats`. Some decoders cannot be stopped (see `formats.progress`), so that a file's work and its memory are
+bounded by the size of the picture.
 Decoding takes at most 8 bytes for each pixel and 160 MiB. Only common raster formats are opened: Pillow's
 other readers (EPS, PSD, ...) run interpreters or are rarely audited. An animation counts as its first frame.
 """

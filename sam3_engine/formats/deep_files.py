@@ -52,10 +52,10 @@ def _tiff(
         needed = pixels * (2 * layout.bits // 8 + 4)
         if layout.planes > 1 or not is_allowed(needed, pixels):
             return None
-        values = opencv.read(content, layout.sample_bits)
-        if values is None:
+        whole = opencv.read(content, layout.sample_bits)
+        if whole is None:
             return None
-        (values,) = _meant(lambda: iter([values]), directory)()
+        (values,) = _meant(lambda: iter([whole]), directory)()
         return to_eight_bits(values, no_data), 1
 
 

@@ -50,7 +50,8 @@ def _tiff(
         return seen, next(iter(directory.numbers(ORIENTATION)), 1)
     except ValueError:  # such as a file that does not say how long its strips are
         needed = pixels * (2 * layout.bits // 8 + 4)
-        if layout.planes > 1 or not is_allowed(needed, pixels):
+        copied = tiff_strips.integers(directory, layout) is not None  # which OpenCV reads from strips alone
+        if layout.planes > 1 or copied or not is_allowed(needed, pixels):
             return None
         whole = opencv.read(content, layout.sample_bits)
         if whole is None:

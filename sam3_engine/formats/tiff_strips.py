@@ -93,11 +93,11 @@ def strips(content: bytes, directory: Directory, found: Layout) -> Iterator[Valu
             values = read(_file(directory, found, rows, blocks), found.sample_bits)
             if values is None or values.shape[:2] != (rows, found.width):
                 raise ValueError("a strip cannot be read")
-            planes.append(values if (dtype := _integers(directory, found)) is None else values.view(dtype))
+            planes.append(values if (dtype := integers(directory, found)) is None else values.view(dtype))
         yield np.stack(planes, axis=2) if found.planes > 1 else planes[0]
 
 
-def _integers(directory: Directory, found: Layout) -> str | None:
+def integers(directory: Directory, found: Layout) -> str | None:
     """The dtype of whole numbers that OpenCV does not read, or not in every byte order: they are copied as floats."""
     (kind, *others) = set(directory.numbers(SAMPLE_FORMAT, (_UNSIGNED,)))
     if others or kind not in (_UNSIGNED, _SIGNED) or found.sample_bits not in (8, 32, 64):
@@ -122,7 +122,7 @@ def _file(directory: Directory, found: Layout, rows: int, blocks: list[bytes]) -
         tags |= {
             tag: _numbers(directory.numbers(tag)[:1], order) for tag in (BITS, SAMPLE_FORMAT) if tag in tags
         }
-    if (dtype := _integers(directory, found)) is not None:
+    if (dtype := integers(directory, found)) is not None:
         kind = _UNSIGNED if dtype == "i1" else _FLOAT
         tags[SAMPLE_FORMAT] = _numbers(
             [kind] * (1 if found.planes > 1 else found.bits // found.sample_bits), order

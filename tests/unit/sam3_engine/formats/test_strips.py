@@ -86,9 +86,9 @@ def test_the_eight_bits_are_those_of_the_picture_at_once(channels: int, dtype: A
     options = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
     contents = [tiff_file(values, tmp_path / "image.tif", rowsperstrip=7, **options)]
     if dtype == np.uint16:
-        done, content = cv2.imencode(".png", values[..., [2, 1, 0, 3][:channels]])
+        done, encoded = cv2.imencode(".png", values[..., [2, 1, 0, 3][:channels]])
         assert done
-        contents.append(content.tobytes())
+        contents.append(encoded.tobytes())
     for content in contents:
         seen = deep_files.read(content, None)
         assert seen is not None

@@ -13,6 +13,10 @@ class ImageTooLarge(EngineError):
     """The image has more pixels than allowed, or its file would cost more to decode than its pixels justify."""
 
 
+class DecodingStopped(EngineError):
+    """The caller of the decoder has stopped it."""
+
+
 class CheckpointError(EngineError):
     """The weights cannot be found, downloaded or used; the message says how to get them."""
 

@@ -5,35 +5,38 @@ hides a whole picture and is ignored. More than 8 bits per channel: see `deep`. 
 far as one and a half times the model's side is left of both of its sides.
 
 The pixel count in the header is checked before anything is decoded, and so is what the file would have its decoder do:
-see `formats`. A decoder cannot be stopped, so that its work and its memory are bounded by the size of the picture.
+see `formats`. Some decoders cannot be stopped (see `formats.progress`), so that a file's work and its memory are
+bounded by the size of the picture.
 Decoding takes at most 8 bytes for each pixel and 160 MiB. Only common raster formats are opened: Pillow's
 other readers (EPS, PSD, ...) run interpreters or are rarely audited. An animation counts as its first frame.
 """
 
 import math
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from sam3_engine.deep import grey_to_eight_bits, is_deep
-from sam3_engine.errors import ImageTooLarge, UnreadableImage
+from sam3_engine.deep import grey_strips, grey_to_eight_bits, is_deep
+from sam3_engine.errors import DecodingStopped, ImageTooLarge, UnreadableImage
 from sam3_engine.formats import deep_files, jpeg, opencv, tiff
 from sam3_engine.formats.checked import checked
 from sam3_engine.formats.cost import check_cost, is_allowed
-from sam3_engine.formats.directories import check_directories
-from sam3_engine.formats.tiff_header import TiffHeader, no_data_value, tiff_header
+from sam3_engine.formats.directories import BIG_ENDIAN, check_directories
+from sam3_engine.formats.progress import GOES_ON, Progress, WatchedFile, decoding_seconds
+from sam3_engine.formats.tiff_header import TiffHeader, misread, no_data_value, tiff_header, white_is_zero
 from sam3_engine.types import ImageSize
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 """Readable formats. "JPEG" includes MPO, a JPEG of several pictures, which phones write."""
 
-PREPROCESSING = 2
+PREPROCESSING = 3
 """Version of the way from a file to the model's input. A change makes every stored embedding unusable.
 
 1: every JPEG of twice the model's side was scaled while it was decoded; deep pictures kept their upper 8 bits.
+2: opacity of more than 8 bits was relative to the type's largest value; deep TIFFs were shown whatever their tags for
+white, alpha and signs say.
 """
 
 _TRANSPOSE = {
@@ -99,25 +102,30 @@ def probe(content: bytes) -> ImageInfo:
         return ImageInfo("TIFF", _upright_size(unknown.header.size, 1))
 
 
-def decode_image(content: bytes, *, max_pixels: int | None, target: int) -> DecodedImage:
+def decode_image(
+    content: bytes, *, max_pixels: int | None, target: int, progress: Progress = GOES_ON
+) -> DecodedImage:
     """Decode an image file and resize it to the model's square of side `target`.
 
     A large JPEG is scaled while it is decoded, which saves most of the work: see DRAFT. Raises UnreadableImage for an
     empty, unknown, broken or truncated file. Raises ImageTooLarge, before decoding, beyond `max_pixels` pixels and
     beyond Pillow's own limit (see `lift_pillow_limit`), and for a file that would cost more than its pixels justify
-    (see `formats`).
+    (see `formats`). Raises DecodingStopped where `progress` does.
     """
     content = checked(content)
     try:
-        with _open(content, max_pixels) as image:
+        with _open(content, max_pixels, progress) as image:
             stored, covered = image.size, None
+            progress.begin(_seconds(image, content, stored))
             if image.format in _JPEG:
                 scaled = image.draft(image.mode, (math.ceil(DRAFT * target),) * 2)
                 # The last block may stick out of the picture, by part of a pixel of the scaled one.
                 covered = scaled[1] if scaled else None
-            picture, orientation = _load(image, content, stored)
+            picture, orientation = _load(image, content, stored, progress)
     except _UnknownTiff as unknown:
-        picture, orientation, covered = _read_unknown(unknown, content), 1, None
+        width, height = unknown.header.size
+        progress.begin(decoding_seconds("TIFF", width * height, deep=True))
+        picture, orientation, covered = _read_unknown(unknown, content, progress), 1, None
         stored = picture.size
     square = _upright(_resize(picture, target, covered), orientation)
     return DecodedImage(_upright_size(stored, orientation), np.array(square))
@@ -154,12 +162,23 @@ class _UnknownTiff(Exception):
         self.header = header
 
 
-def _open(content: bytes, max_pixels: int | None = None) -> Image.Image:
+def _seconds(image: Image.Image, content: bytes, stored: tuple[int, int]) -> float:
+    scans = jpeg.structure(content).scans if image.format in _JPEG and "progressive" in image.info else 1
+    return decoding_seconds(
+        str(image.format), stored[0] * stored[1], deep=is_deep(image), scans=max(1, scans)
+    )
+
+
+def _open(content: bytes, max_pixels: int | None = None, progress: Progress = GOES_ON) -> Image.Image:
     """Read the header and check the pixel count."""
     if not content:
         raise UnreadableImage("the image is empty (0 bytes)")
+    if content.startswith(BIG_ENDIAN):  # Pillow takes it for a TIFF of 32 bits
+        raise UnreadableImage(
+            "a BigTIFF image in big-endian byte order is not read: save it in little-endian order"
+        )
     try:
-        image = Image.open(BytesIO(content), formats=FORMATS)
+        image = Image.open(WatchedFile(content, progress), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLarge("the image has more pixels than this installation opens") from error
     except UnidentifiedImageError:
@@ -169,6 +188,8 @@ def _open(content: bytes, max_pixels: int | None = None) -> Image.Image:
             raise _UnknownTiff(header) from None
         message = f"not an image, or not of a known format ({', '.join(FORMATS)})"
         raise UnreadableImage(message) from None
+    except DecodingStopped:
+        raise
     except Exception as error:  # a broken file makes a reader raise anything
         raise UnreadableImage(f"the image has a broken header: {error}") from error
     try:
@@ -190,16 +211,18 @@ def _check_pixels(size: tuple[int, int], max_pixels: int | None) -> None:
         )
 
 
-def _read_unknown(unknown: _UnknownTiff, content: bytes) -> Image.Image:
-    picture = _deep(content, unknown.header.no_data)
+def _read_unknown(unknown: _UnknownTiff, content: bytes, progress: Progress = GOES_ON) -> Image.Image:
+    if unknown.header.palette:  # which other readers take for grey values
+        raise UnreadableImage(unknown.header.refusal)
+    picture = _deep(content, unknown.header.no_data, progress)
     if picture is None or picture.size != unknown.header.size:
         raise UnreadableImage(unknown.header.refusal)
     return _seen(picture)
 
 
-def _deep(content: bytes, no_data: float | None) -> Image.Image | None:
+def _deep(content: bytes, no_data: float | None, progress: Progress) -> Image.Image | None:
     """A deep picture in 8 bits, upright if it is a TIFF's."""
-    read = deep_files.read(content, no_data)
+    read = deep_files.read(content, no_data, progress)
     if read is None:
         return None
     picture, orientation = _from_array(read[0]), read[1]
@@ -207,32 +230,46 @@ def _deep(content: bytes, no_data: float | None) -> Image.Image | None:
     return _upright(picture, orientation)
 
 
-def _load(image: Image.Image, content: bytes, stored: tuple[int, int]) -> tuple[Image.Image, int]:
+def _load(
+    image: Image.Image, content: bytes, stored: tuple[int, int], progress: Progress = GOES_ON
+) -> tuple[Image.Image, int]:
     """Decode the pixels; returns the picture as L, RGB or RGBA, and its EXIF orientation, which is still to be
     undone. stored: the size of the whole picture, which a JPEG is scaled from. The image's own pixels may be freed."""
     _check_memory(image, content, stored)
     if is_deep(image) and image.mode in ("RGB", "RGBA", "LA"):  # of which Pillow keeps the upper 8 bits
-        deep = _deep(content, no_data_value(image))
+        deep = _deep(content, no_data_value(image), progress)
         if deep is not None and deep.size == image.size:
             return _seen(deep), _orientation(image)
+        _load_pixels(image)  # raises for a file that is broken; what Pillow reads has lost its lower bits
+        raise UnreadableImage(_refusal(image, content))
     if image.format == "WEBP" and not getattr(image, "is_animated", False):
         # Pillow decodes to a canvas, keeps another one, and copies the pixels twice.
         values = opencv.read(content)
         if values is None or values.shape[:2] != (image.height, image.width):
             raise UnreadableImage("broken or truncated WEBP image")
         return _seen(_from_array(values)), _orientation(image)
-    no_data = no_data_value(image)
-    try:
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # a broken file makes a decoder raise anything
-        raise UnreadableImage(f"broken or truncated {image.format} image: {error}") from error
+    grey = _GreyFile(no_data_value(image), misread(image), white_is_zero(image))
+    _load_pixels(image)
     orientation = _orientation(image)
-    picture = _eight_bit(image, no_data)
+    picture = _eight_bit(image, grey)
     if picture is not image:
         image.close()  # frees its pixels
     return _seen(picture), orientation
+
+
+def _load_pixels(image: Image.Image) -> None:
+    try:
+        image.load()
+    except (MemoryError, DecodingStopped):
+        raise
+    except Exception as error:  # a broken file makes a decoder raise anything
+        raise UnreadableImage(f"broken or truncated {image.format} image: {error}") from error
+
+
+def _refusal(image: Image.Image, content: bytes) -> str:
+    if (header := tiff_header(content)) is not None:
+        return header.refusal
+    return f"this {image.format} image has colours of more than 8 bits in a layout that is not read"
 
 
 def _check_memory(image: Image.Image, content: bytes, stored: tuple[int, int]) -> None:
@@ -299,10 +336,26 @@ def _resize(
     return _flatten(scaled)
 
 
-def _eight_bit(image: Image.Image, no_data: float | None = None) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class _GreyFile:
+    """What a file says of its grey values beyond Pillow: see `no_data_value`, `misread` and `white_is_zero`."""
+
+    no_data: float | None = None
+    dtype: str | None = None
+    inverted: bool = False
+
+
+def _eight_bit(image: Image.Image, grey: _GreyFile = _GreyFile()) -> Image.Image:
     """The same picture in a mode that can be resized: L, RGB or RGBA."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _from_array(grey_to_eight_bits(image, no_data))
+    if image.mode in ("I", "F") or image.mode.startswith("I;16") or grey.dtype is not None:
+        transparent = image.info.get("transparency")
+        hidden = transparent if isinstance(transparent, int) else None
+        values = grey_to_eight_bits(image, grey.no_data if hidden is None else hidden, grey.dtype)
+        if grey.inverted:
+            np.subtract(255, values, out=values)
+        if hidden is not None:
+            values = _without(values, image, hidden)
+        return _from_array(values)
     if image.mode in ("L", "RGB", "RGBA") and ("transparency" not in image.info or image.mode == "RGBA"):
         return image
     if image.has_transparency_data:
@@ -311,6 +364,17 @@ def _eight_bit(image: Image.Image, no_data: float | None = None) -> Image.Image:
         return image.convert("RGB")
     except ValueError as error:
         raise UnreadableImage(f"images of colour mode {image.mode} cannot be read") from error
+
+
+def _without(values: npt.NDArray[np.uint8], image: Image.Image, transparent: int) -> npt.NDArray[np.uint8]:
+    """uint8 [H, W, 4] of grey values: the pixels of the image that have this value are transparent."""
+    shown = np.empty((*values.shape, 4), np.uint8)
+    shown[..., :3] = values[..., None]
+    row = 0
+    for strip in grey_strips(image):
+        shown[row : row + len(strip), :, 3] = np.where(strip == transparent, 0, 255)
+        row += len(strip)
+    return shown
 
 
 def _seen(image: Image.Image) -> Image.Image:

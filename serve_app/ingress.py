@@ -1,7 +1,6 @@
 """The ingress: the HTTP application inside a Serve replica. Nothing here imports torch."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -11,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
 from deployments.ingress.decoders import ServeDecoders
+from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.service import SegmentationService
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
@@ -65,8 +65,7 @@ class Ingress(AnswersHttp):
             EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s),
             ValkeyStore(pool.store, self._metrics),
             self._metrics,
-            ThreadPoolExecutor(threads, thread_name_prefix="decode-image"),
-            settings.max_image_pixels,
+            ImageDecoding(threads, settings.max_image_pixels),
             settings.idle_ttl_s,
         )
         self._workflows = ServeWorkflows(workflows, settings.retry_after_s) if workflows else None

@@ -9,15 +9,14 @@ docs/retries.md sets these retries beside all others.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from cachetools import LRUCache
 
 from deployments.ingress.backends import DecoderClient, PoolClient
+from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.naming import Naming, chosen, id_of, leave
 from deployments.ingress.uses import Uses
 from deployments.keys import derived_id
@@ -33,7 +32,6 @@ from deployments.protocol import (
     UnknownImage,
 )
 from deployments.store.protocol import NewImage, Store
-from sam3_engine.images import DecodedImage, decode_image
 
 ATTEMPTS = 3
 """Most times that an image is encoded because its embedding was lost between the pool and the decoder."""
@@ -53,15 +51,14 @@ class _NeedsImage(Exception):
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Sends each request to a decoder that can answer it. `executor`: decodes images of at most `max_image_pixels`."""
+    """Sends each request to a decoder that can answer it."""
 
     decoder: DecoderClient
     pool: PoolClient
     store: Store
     naming: Naming
     uses: Uses
-    executor: Executor
-    max_image_pixels: int
+    decoding: ImageDecoding
     _met: LRUCache[tuple[str, str], bool] = field(init=False, default_factory=lambda: LRUCache(MOST_MET))
     """Images, by tenant and digest, that some decoder has answered for."""
     _need: NeedImage | None = field(init=False, default=None)
@@ -168,7 +165,8 @@ class Dispatcher:
         digest = await source.content_digest()  # a URL may have changed since its id was last known
         id_of(image, digest)
         started = time.monotonic()
-        decoded = await self._decode(content, need.image_size)
+        with tracing.span("decode"):
+            decoded = await self.decoding.decode(content, need.image_size)
         timings.add({"decode": time.monotonic() - started})
         with _waiting(timings):
             new = NewImage(image.tenant, digest, content, decoded.size, chosen(image), image.quota)
@@ -179,11 +177,6 @@ class Dispatcher:
         timings.cache = ensured.tier
         timings.add({"encode": ensured.encode_s})
         return replace(job, digest=digest, warm=ensured.warm)
-
-    async def _decode(self, content: bytes, target: int) -> DecodedImage:
-        decode = partial(decode_image, content, max_pixels=self.max_image_pixels, target=target)
-        with tracing.span("decode"):
-            return await asyncio.get_running_loop().run_in_executor(self.executor, decode)
 
 
 def _job(

@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable
-from concurrent.futures import Executor
 from typing import Any, Literal, TypeVar
 
 from deployments.ingress.backends import DecoderClient, PoolClient
+from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.dispatch import Dispatcher
 from deployments.ingress.naming import Naming
 from deployments.ingress.uses import Uses
@@ -41,20 +41,16 @@ class SegmentationService:
         pool: PoolClient,
         store: Store,
         metrics: Metrics,
-        executor: Executor,
-        max_image_pixels: int,
+        decoding: ImageDecoding,
         idle_ttl_s: float,
     ) -> None:
-        """executor: decodes images of at most `max_image_pixels`, as many at once as it has threads. idle_ttl_s: how
-        long the store keeps what nobody asks for."""
+        """idle_ttl_s: how long the store keeps what nobody asks for."""
         self._decoder = decoder
         self._pool = pool
         self._store = store
         self._metrics = metrics
-        self._executor = executor
-        self._dispatcher = Dispatcher(
-            decoder, pool, store, Naming(store), Uses(store, idle_ttl_s), executor, max_image_pixels
-        )
+        self._executor = decoding.threads
+        self._dispatcher = Dispatcher(decoder, pool, store, Naming(store), Uses(store, idle_ttl_s), decoding)
 
     async def answer(
         self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings

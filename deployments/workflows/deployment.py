@@ -1,6 +1,5 @@
 """The deployment that runs workflows. Its replicas hold no model: they call the decoders, as an ingress does."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
 from deployments.ingress.decoders import ServeDecoders
+from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.service import SegmentationService
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
@@ -73,8 +73,7 @@ class WorkflowRunner:
             EmbeddingPoolClient(pool, metrics, config.retry_after_s),
             ValkeyStore(pool.store, metrics),
             metrics,
-            ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode-image"),
-            config.limits.max_image_pixels,
+            ImageDecoding(config.decode_threads, config.limits.max_image_pixels),
             pool.store.idle_ttl_s,
         )
         self._runs = Runs(service, Workers(self._sandbox, config.workers, config.most), config.limits)

@@ -6,6 +6,7 @@ from sam3_engine.errors import ImageTooLarge
 from sam3_engine.formats.directories import Directory, read_directory
 
 WIDTH, LENGTH, BITS, COMPRESSION, SAMPLES, PLANAR = 256, 257, 258, 259, 277, 284
+PHOTOMETRIC, EXTRA, SAMPLE_FORMAT = 262, 338, 339
 STRIPS, ROWS, STRIP_BYTES = 273, 278, 279
 TILE_WIDTH, TILE_LENGTH, TILES, TILE_BYTES = 322, 323, 324, 325
 MOST_JPEG_SCANS = 64

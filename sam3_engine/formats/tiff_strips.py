@@ -10,9 +10,12 @@ from sam3_engine.formats.opencv import Values, read
 from sam3_engine.formats.tiff import (
     BITS,
     COMPRESSION,
+    EXTRA,
     LENGTH,
+    PHOTOMETRIC,
     PLANAR,
     ROWS,
+    SAMPLE_FORMAT,
     SAMPLES,
     STRIP_BYTES,
     STRIPS,
@@ -26,24 +29,26 @@ from sam3_engine.formats.tiff import (
 
 GROUP_BYTES = 2**22
 """Bytes of pixels that are decoded at once, or those of one strip or row of tiles if they are more."""
-_PHOTOMETRIC, _FILL_ORDER, _PREDICTOR, _EXTRA, _SAMPLE_FORMAT, _TABLES = 262, 266, 317, 338, 339, 347
+_FILL_ORDER, _PREDICTOR, _TABLES = 266, 317, 347
 _KEPT = (
     WIDTH,
     BITS,
     COMPRESSION,
-    _PHOTOMETRIC,
+    PHOTOMETRIC,
     _FILL_ORDER,
     SAMPLES,
     PLANAR,
     _PREDICTOR,
     TILE_WIDTH,
     TILE_LENGTH,
-    _EXTRA,
-    _SAMPLE_FORMAT,
+    EXTRA,
+    SAMPLE_FORMAT,
     _TABLES,
 )
 """Tags that say how values are written; orientation is not among them."""
 _SHORT, _LONG, _CLASSIC = 3, 4, range(1, 14)
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
 
 
 def row_bytes(found: Layout) -> int:
@@ -88,8 +93,18 @@ def strips(content: bytes, directory: Directory, found: Layout) -> Iterator[Valu
             values = read(_file(directory, found, rows, blocks), found.sample_bits)
             if values is None or values.shape[:2] != (rows, found.width):
                 raise ValueError("a strip cannot be read")
-            planes.append(values)
+            planes.append(values if (dtype := integers(directory, found)) is None else values.view(dtype))
         yield np.stack(planes, axis=2) if found.planes > 1 else planes[0]
+
+
+def integers(directory: Directory, found: Layout) -> str | None:
+    """The dtype of whole numbers that OpenCV does not read, or not in every byte order: they are copied as floats."""
+    (kind, *others) = set(directory.numbers(SAMPLE_FORMAT, (_UNSIGNED,)))
+    if others or kind not in (_UNSIGNED, _SIGNED) or found.sample_bits not in (8, 32, 64):
+        return None
+    if found.sample_bits == 8:
+        return "i1" if kind == _SIGNED else None
+    return f"{'u' if kind == _UNSIGNED else 'i'}{found.sample_bits // 8}"
 
 
 def _file(directory: Directory, found: Layout, rows: int, blocks: list[bytes]) -> bytes:
@@ -102,11 +117,18 @@ def _file(directory: Directory, found: Layout, rows: int, blocks: list[bytes]) -
         elif entry:
             tags[tag] = _numbers(directory.numbers(tag), order)
     if found.planes > 1:  # a file of grey values
-        tags = {tag: value for tag, value in tags.items() if tag not in (PLANAR, _EXTRA)}
-        tags |= {SAMPLES: _numbers([1], order), _PHOTOMETRIC: _numbers([1], order)}
+        tags = {tag: value for tag, value in tags.items() if tag not in (PLANAR, EXTRA)}
+        tags |= {SAMPLES: _numbers([1], order), PHOTOMETRIC: _numbers([1], order)}
         tags |= {
-            tag: _numbers(directory.numbers(tag)[:1], order) for tag in (BITS, _SAMPLE_FORMAT) if tag in tags
+            tag: _numbers(directory.numbers(tag)[:1], order) for tag in (BITS, SAMPLE_FORMAT) if tag in tags
         }
+    if (dtype := integers(directory, found)) is not None:
+        kind = _UNSIGNED if dtype == "i1" else _FLOAT
+        tags[SAMPLE_FORMAT] = _numbers(
+            [kind] * (1 if found.planes > 1 else found.bits // found.sample_bits), order
+        )
+    if directory.numbers(PHOTOMETRIC) == [_WHITE_IS_ZERO]:  # which OpenCV turns for 8 bits alone
+        tags[PHOTOMETRIC] = _numbers([_BLACK_IS_ZERO], order)
     tags[LENGTH] = _numbers([rows], order)
     if not found.tiled:
         tags[ROWS] = _numbers([found.block_height], order)

@@ -150,3 +150,48 @@ def test_a_truncated_file_that_pillow_does_not_open_is_refused(share: float) -> 
     content = tiff(COLOURS)
     with pytest.raises(UnreadableImage):
         decode_image(content[: int(len(content) * share)], max_pixels=10**6, target=16)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "top"),
+    [
+        *((dtype, 255) for dtype in ("uint16", "int16", "uint32", "int32", "uint64", "int64")),
+        *((dtype, top) for dtype in ("float16", "float32", "float64") for top in (1, 255)),
+        *(("uint16", top) for top in (1, 1023, 4095, 65535)),
+        ("int16", 32767),
+        ("int32", 2**31 - 1),
+        ("float32", 65535),
+    ],
+)
+def test_opacity_is_relative_to_the_depth_of_the_alpha_channel(dtype: str, top: int) -> None:
+    alpha = np.where(np.arange(80) < 40, 0.0, 1.0) * np.ones((60, 1))
+    values = np.dstack([COLOURS * 200, alpha * top]).astype(dtype)
+    seen = to_eight_bits(values)
+    assert (seen[..., 3] == alpha * 255).all()
+    assert np.abs(seen[..., :3] - COLOURS * 255).max() <= 4
+    if top > 1:
+        values[:, 20:40, 3] = top // 2
+        assert set(np.unique(to_eight_bits(values)[:, 20:40, 3])) <= {127, 128}
+
+
+@pytest.mark.parametrize("write", [png, tiff])
+def test_twelve_bits_of_alpha_in_a_file_are_opaque(write: Any) -> None:
+    values = (np.dstack([COLOURS, np.ones((60, 80))]) * 4095).astype(np.uint16)
+    assert_shows(seen(write(values)), COLOURS)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-323, 1e29])
+def test_floats_of_any_size_are_seen(scale: float) -> None:
+    values = np.array([[0.0, 2.0, 4.0]]) * scale
+    assert to_eight_bits(values).tolist() in ([[0, 128, 255]], [[0, 127, 255]])
+
+
+def test_the_grey_value_that_a_png_names_as_transparent_is_not_seen() -> None:
+    values = (RAMP * 4095 + 3000).astype(np.uint16)
+    values[:, :30] = 7
+    file = BytesIO()
+    Image.fromarray(values).save(file, "PNG", transparency=7)
+    assert b"tRNS" in file.getvalue()
+    picture = seen(file.getvalue())
+    assert (picture[:, :30] == 255).all()
+    assert_shows(picture[:, 30:], RAMP[:, 30:])

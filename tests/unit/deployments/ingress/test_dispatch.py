@@ -1,10 +1,10 @@
 """The way of a request while an update replaces decoders and encoders by those of another model."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.dispatch import Dispatcher
 from deployments.ingress.naming import Naming
 from deployments.ingress.uses import Uses
@@ -21,8 +21,9 @@ RED_ID = derived_id(content_digest(RED))
 
 @pytest.fixture
 def dispatcher(decoders: FakeDecoders, pool: FakePool, store: MemoryStore) -> Iterator[Dispatcher]:
-    with ThreadPoolExecutor(1) as executor:
-        yield Dispatcher(decoders, pool, store, Naming(store), Uses(store, 60), executor, 10_000)
+    decoding = ImageDecoding(1, 10_000)
+    yield Dispatcher(decoders, pool, store, Naming(store), Uses(store, 60), decoding)
+    decoding.close()
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,12 @@ import asyncio
 import base64
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.service import SegmentationService
 from deployments.keys import content_digest, derived_id
 from deployments.messages import Answered, Ensured, Expired, PromptJob, Reply
@@ -44,10 +44,9 @@ def metrics() -> LocalMetrics:
 def service(
     decoders: FakeDecoders, pool: FakePool, store: MemoryStore, metrics: LocalMetrics
 ) -> Iterator[SegmentationService]:
-    with ThreadPoolExecutor(2) as executor:
-        yield SegmentationService(
-            decoders, pool, store, metrics, executor, max_image_pixels=10_000, idle_ttl_s=60
-        )
+    decoding = ImageDecoding(2, 10_000)
+    yield SegmentationService(decoders, pool, store, metrics, decoding, idle_ttl_s=60)
+    decoding.close()
 
 
 def image(

@@ -78,12 +78,21 @@ def test_the_rows_of_a_png_are_its_picture(channels: int) -> None:
         assert np.array_equal(np.concatenate(rows), values)
 
 
-def test_the_eight_bits_are_those_of_the_picture_at_once() -> None:
-    done, content = cv2.imencode(".png", COLOURS[..., ::-1])
-    assert done
-    seen = deep_files.read(content.tobytes(), None)
-    assert seen is not None
-    assert np.array_equal(seen[0], to_eight_bits(COLOURS))
+@pytest.mark.parametrize("dtype", [np.uint16, np.float64])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_the_eight_bits_are_those_of_the_picture_at_once(channels: int, dtype: Any, tmp_path: Any) -> None:
+    """Whether its values are held, as 16 bits are, or read twice."""
+    values = CHANNELS[channels].astype(dtype)
+    options = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    contents = [tiff_file(values, tmp_path / "image.tif", rowsperstrip=7, **options)]
+    if dtype == np.uint16:
+        done, encoded = cv2.imencode(".png", values[..., [2, 1, 0, 3][:channels]])
+        assert done
+        contents.append(encoded.tobytes())
+    for content in contents:
+        seen = deep_files.read(content, None)
+        assert seen is not None
+        assert np.array_equal(seen[0], to_eight_bits(values))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])

@@ -52,17 +52,13 @@ def file_of(dtype: str, channels: int) -> bytes:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
+)
 def test_the_kinds_that_the_refusals_name_are_read(dtype: str, channels: int) -> None:
     square = decode_image(file_of(dtype, channels), max_pixels=None, target=8).square
-    if channels < 4 or dtype == "uint16":
+    if dtype != "uint8" or channels < 4:
         assert square.max() > square.min()
-
-
-@pytest.mark.parametrize("dtype", ["uint32", "int32"])
-def test_whole_numbers_of_32_bits_in_one_channel_are_read(dtype: str) -> None:
-    square = decode_image(file_of(dtype, 1), max_pixels=None, target=8).square
-    assert square.max() > square.min()
 
 
 @pytest.mark.parametrize(
@@ -70,9 +66,6 @@ def test_whole_numbers_of_32_bits_in_one_channel_are_read(dtype: str) -> None:
     [
         ("float16", 1, "1 channel of 16-bit floats"),
         ("float16", 3, "3 channels of 16-bit floats"),
-        ("int64", 1, "1 channel of 64-bit signed integers"),
-        ("uint64", 3, "3 channels of 64-bit unsigned integers"),
-        ("uint32", 3, "3 channels of 32-bit unsigned integers"),
         ("complex64", 1, "1 channel of 64-bit complex numbers"),
         ("uint8", 5, "5 channels of 8-bit unsigned integers"),
         ("uint16", 2, "2 channels of 16-bit unsigned integers"),  # OpenCV returns zeros

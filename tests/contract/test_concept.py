@@ -245,7 +245,8 @@ def test_a_box_may_reach_far_over_the_image_but_not_miss_it(client: Client) -> N
     ]
     prompts = [{"type": "visual", "boxes": [box]} for box in boxes]
     client.concept({"image": IMAGE, "prompts": prompts})
-    beside = {"type": "visual", "boxes": [{"x": 1e9, "y": 0, "width": 5, "height": 5}]}
-    (problem,) = client.concept({"image": IMAGE, "prompts": [*prompts, beside]}, 422)["detail"]
-    assert problem["loc"] == ["body", "prompts", 3]
-    assert "lies outside the image" in problem["msg"]
+    for x in (1e9, -6, -5):
+        beside = {"type": "visual", "boxes": [{"x": x, "y": 0, "width": 5, "height": 5}]}
+        (problem,) = client.concept({"image": IMAGE, "prompts": [*prompts, beside]}, 422)["detail"]
+        assert problem["loc"] == ["body", "prompts", 3]
+        assert "lies outside the image" in problem["msg"]

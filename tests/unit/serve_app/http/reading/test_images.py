@@ -1,6 +1,7 @@
 import base64
 import textwrap
 from typing import cast
+from urllib.parse import quote
 
 import pytest
 
@@ -38,6 +39,9 @@ def fetcher() -> ImageFetcher:
         f"  DATA:image/svg+xml;charset=x;BASE64,{TEXT}",
         "\r\n".join(textwrap.wrap(TEXT, 64)),
         f"data:image/png;base64,\n{TEXT}\n",
+        f"data:image/png;base64,{quote(TEXT, safe='')}",
+        f"data:image/png;base64,{quote(textwrap.fill(TEXT, 64), safe='')}",
+        f"data:image/png;base64,{TEXT.replace('+', '%2b').replace('/', '%2f').replace('=', '%3d')}",
         TEXT.rstrip("="),
         TEXT + "==",
     ],

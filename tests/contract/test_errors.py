@@ -150,6 +150,13 @@ def test_bodies_that_are_no_json_object_are_422(server: str, raw: bytes) -> None
         assert set(answer.json()) == {"detail"}
 
 
+def test_half_a_surrogate_pair_is_told_in_words(server: str) -> None:
+    raw, headers = b'{"prompts": [{"text": "\\ud800"}]}', {"Content-Type": "application/json"}
+    answer = requests.post(server + CONCEPT, data=raw, headers=headers, timeout=PATIENCE_S)
+    (problem,) = answer.json()["detail"]
+    assert problem["msg"].startswith("a text of the JSON is not valid UTF-8: half of a surrogate pair")
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400])
 def test_numbers_without_end_are_422(server: str, number: str) -> None:
     headers = {"Content-Type": "application/json"}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sam3_engine.earlier_logits import logits_of_one, logits_of_prompts
 from sam3_engine.prompt_values import (
     CORNERS,
     SIDES,
@@ -124,38 +125,10 @@ def visual_prompts(
     parsed = [_visual(one, side) for one in _as_list(prompts)] or [VisualPrompt()]
     if mask_input is None:
         return parsed
-    previous = _logits(mask_input, len(parsed), side)
+    previous = logits_of_prompts(mask_input, len(parsed), side)
     return [
         VisualPrompt(prompt.points, prompt.box, one) for prompt, one in zip(parsed, previous, strict=True)
     ]
-
-
-def _logits(given: npt.ArrayLike, count: int, side: int | None) -> npt.NDArray[np.float32]:
-    shape = f"[{side}, {side}]" if side else "[h, w]"
-    expected = (
-        f"expected mask_input with the logits of an earlier answer, one {shape} for each of {count} prompts"
-    )
-    logits = _numbers_in(given, expected)
-    if logits.ndim < 2 or not logits.size or logits.size != count * logits.shape[-2] * logits.shape[-1]:
-        raise ValueError(f"{expected}, got {logits.shape}")
-    if side and logits.shape[-2:] != (side, side):
-        raise ValueError(f"{expected}, got {logits.shape}")
-    return logits.reshape(count, *logits.shape[-2:])
-
-
-def _numbers_in(given: npt.ArrayLike, expected: str) -> npt.NDArray[np.float32]:
-    """An array of finite float32. Raises ValueError, whose message begins with `expected`, for anything else."""
-    try:
-        array = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor that needs a gradient
-        array = np.asarray(None)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{expected}, got {shown(given)}")
-    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite
-        found = array.astype(np.float32)
-    if not np.isfinite(found).all():
-        raise ValueError(f"{expected}: some of these are not finite in float32")
-    return found
 
 
 def _as_list(prompts: VisualForm | Sequence[VisualForm] | None) -> Sequence[VisualForm]:
@@ -182,22 +155,19 @@ def _checked(prompt: VisualPrompt, side: int | None) -> VisualPrompt:
         if not isinstance(point, Point):
             raise ValueError(f"a point of a VisualPrompt is a Point(x, y, positive), not {shown(point)}")
         points.append(_point(point._asdict()))
-    box, logits = prompt.box, prompt.previous_logits
-    if box is not None:
-        expected = "a VisualPrompt's box is (x0, y0, x1, y1)"
-        if not isinstance(box, Sequence | np.ndarray) or isinstance(box, str | bytes) or len(box) != 4:
-            raise ValueError(f"{expected}, not {shown(box)}")
-        x0, y0, x1, y1 = (number(value, f"a box's {name}") for name, value in zip(CORNERS, box, strict=True))
-        if x0 > x1 or y0 > y1:
-            raise ValueError(f"{expected} with the top-left corner first, not {shown(box)}")
-        box = x0, y0, x1, y1
-    if logits is not None:
-        shape = f"[{side}, {side}]" if side else "[h, w]"
-        expected = f"expected previous_logits with the logits of an earlier answer, {shape}"
-        logits = _numbers_in(logits, expected)
-        if logits.ndim != 2 or not logits.size or (side and logits.shape != (side, side)):
-            raise ValueError(f"{expected}, got {logits.shape}")
+    box = None if prompt.box is None else _corners(prompt.box)
+    logits = None if prompt.previous_logits is None else logits_of_one(prompt.previous_logits, side)
     return VisualPrompt(tuple(points), box, logits)
+
+
+def _corners(box: Any) -> Box:
+    expected = "a VisualPrompt's box is (x0, y0, x1, y1)"
+    if not isinstance(box, tuple | list | np.ndarray) or len(box) != 4:
+        raise ValueError(f"{expected}, not {shown(box)}")
+    x0, y0, x1, y1 = (number(value, f"a box's {name}") for name, value in zip(CORNERS, box, strict=True))
+    if x0 > x1 or y0 > y1:
+        raise ValueError(f"{expected} with the top-left corner first, not {shown(box)}")
+    return x0, y0, x1, y1
 
 
 def _point(point: Mapping[str, Any]) -> Point:

@@ -102,8 +102,7 @@ class _Sdk:
         Hub with HF_TOKEN) or "tiny" (bundled; knows coloured shapes only). model_id: "sam3/sam3_final" for
         either. array_channels: the order of the colours in image arrays. max_pixels: refuse larger images.
         """
-        if not isinstance(model_id, str) or not model_id.startswith("sam3/"):
-            raise ValueError(f"unknown model_id {model_id!r}: expected sam3/sam3_final")
+        _check_model_id(model_id)
         if array_channels not in get_args(ChannelOrder):
             raise ValueError(f"unknown array_channels {array_channels!r}: expected bgr or rgb")
         if engine is not None and not isinstance(engine, Engine):
@@ -114,6 +113,11 @@ class _Sdk:
         self.model_id = model_id
         self.engine = engine or Engine.load(model, checkpoint=checkpoint)
         self._images = EmbeddedImages(self.engine, embedding_cache_size, array_channels, max_pixels)
+
+
+def _check_model_id(model_id: object) -> None:
+    if not isinstance(model_id, str) or not model_id.startswith("sam3/"):
+        raise ValueError(f"unknown model_id {shown(model_id)}: expected sam3/sam3_final")
 
 
 class SegmentAnything3(_Sdk):

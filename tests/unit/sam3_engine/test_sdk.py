@@ -273,6 +273,8 @@ def test_invalid_calls_are_refused(
         SegmentAnything3(model_id="workspace/7", engine=interactive.engine)
     with pytest.raises(ValueError, match="unknown model 'huge'"):
         SegmentAnything3(model="huge")
+    with pytest.raises(ValueError, match=r"unknown model \['tiny'\]"):
+        SegmentAnything3(model=["tiny"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

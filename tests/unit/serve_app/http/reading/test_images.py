@@ -1,7 +1,5 @@
 import base64
-import textwrap
 from typing import cast
-from urllib.parse import quote
 
 import pytest
 
@@ -32,35 +30,10 @@ def fetcher() -> ImageFetcher:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        TEXT,
-        f"data:image/png;base64,{TEXT}",
-        f"  DATA:image/svg+xml;charset=x;BASE64,{TEXT}",
-        "\r\n".join(textwrap.wrap(TEXT, 64)),
-        f"data:image/png;base64,\n{TEXT}\n",
-        f"data:image/png;base64,{quote(TEXT, safe='')}",
-        f"data:image/png;base64,{quote(textwrap.fill(TEXT, 64), safe='')}",
-        f"data:image/png;base64,{TEXT.replace('+', '%2b').replace('/', '%2f').replace('=', '%3d')}",
-        TEXT.rstrip("="),
-        TEXT + "==",
-    ],
+    ("text", "meant"), [("YWJj!", "not valid base64"), ("=", "empty"), ("data:,a", "must be in")]
 )
-def test_base64_in_its_forms(text: str) -> None:
-    assert decode_base64(text) == CONTENT
-
-
-@pytest.mark.parametrize(
-    "text", ["%", "a", "YWJj!", "YW=Jj", "data:image/png,abc", "é", "\ud800", "data:x;base64,%"]
-)
-def test_malformed_base64_is_refused(text: str) -> None:
-    with pytest.raises(BadImage, match="base64"):
-        decode_base64(text)
-
-
-@pytest.mark.parametrize("text", ["", " \n", "=", "data:image/png;base64,"])
-def test_empty(text: str) -> None:
-    with pytest.raises(BadImage, match="empty"):
+def test_text_that_is_no_image_is_a_bad_image(text: str, meant: str) -> None:
+    with pytest.raises(BadImage, match=meant):
         decode_base64(text)
 
 

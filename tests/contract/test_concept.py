@@ -240,7 +240,7 @@ def test_any_text_is_answered(client: Client, text: str) -> None:
 def test_a_box_may_reach_far_over_the_image_but_not_miss_it(client: Client) -> None:
     boxes = [
         {"x0": -1e9, "y0": -1e9, "x1": 1e9, "y1": 1e9},
-        {"x": -1e9, "y": -1e9, "width": 1e9, "height": 1e9},
+        {"x": -9e8, "y": -9e8, "width": 1e9, "height": 1e9},
         {"x": 10, "y": 10, "width": 0, "height": 0},
     ]
     prompts = [{"type": "visual", "boxes": [box]} for box in boxes]

@@ -93,9 +93,9 @@ def _parse(raw: bytes, max_values: int, shorten: Shorten | None) -> Any:
             raise InvalidRequest.one(
                 f"JSON decode error: the upload was cut, or its JSON has no end: {error}", kind="json_invalid"
             ) from None
-        if "surrogate" in str(error):
+        if "hex escape" in str(error) or "unicode code point" in str(error):
             raise InvalidRequest.one(
-                f"a text of the JSON is not valid UTF-8: half of a surrogate pair stands alone: {error}",
+                f"the JSON is not valid UTF-8, or an escape in it is half of a surrogate pair: {error}",
                 kind="json_invalid",
             ) from None
         # The error's message names a position, never the content.

@@ -161,7 +161,7 @@ class Engine:
         """
         from sam3_engine.loading import read_checkpoint
 
-        if model not in SPECS:
+        if model not in tuple(SPECS):  # so that a list is told, too
             raise ValueError(f"unknown model {model!r}: choose one of {', '.join(SPECS)}")
         check_role(role)
         if threads is not None:

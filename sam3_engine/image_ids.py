@@ -2,6 +2,8 @@
 
 import re
 
+from sam3_engine.prompt_values import utf8
+
 MAX_ID_CHARACTERS = 512
 CONTROL_CHARACTERS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 """Control characters and line separators, inside the brackets of a regular expression of any dialect."""
@@ -15,4 +17,4 @@ def image_id(value: object) -> str:
         raise ValueError(f"an image_id is a text of 1 to {MAX_ID_CHARACTERS} characters")
     if not re.fullmatch(ID_PATTERN, value):
         raise ValueError("an image_id holds no control character, and is not '.' or '..'")
-    return value
+    return utf8(value, "an image_id")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sam3_engine.earlier_logits import logits_of_one, logits_of_prompts
 from sam3_engine.prompt_values import (
     CORNERS,
     SIDES,
@@ -20,6 +21,7 @@ from sam3_engine.prompt_values import (
     number,
     share,
     shown,
+    utf8,
 )
 from sam3_engine.types import Box, ConceptPrompt, Point, VisualPrompt
 
@@ -52,7 +54,7 @@ class Sam3Prompt:
         and when the numbers of labels and boxes differ."""
         if self.text is not None and not isinstance(self.text, str):
             raise ValueError(f"a text is a string, not {shown(self.text)}")
-        text = (self.text or "").strip() or None
+        text = utf8(self.text or "", "a text").strip() or None
         boxes = tuple(corner_box(box) for box in _list(self.boxes, "boxes"))
         given = _list(self.box_labels, "box_labels")
         labels = tuple(label(one, "a label in box_labels") for one in given)
@@ -115,56 +117,57 @@ def visual_prompts(
 ) -> list[VisualPrompt]:
     """The visual prompts of a call, in order. A call without prompts gives one prompt without points and box.
 
-    prompts: {"prompts": [...]}, a list, one prompt, or None. A prompt: {"points": [{"x", "y", "positive"}],
-    "box": {"x", "y", "width", "height"}}; either may be left out. mask_input: low-resolution logits of an
+    prompts: {"prompts": [...]}, a list, one prompt, or None. A prompt: a VisualPrompt, or {"points": [{"x", "y",
+    "positive"}], "box": {"x", "y", "width", "height"}}; either may be left out. mask_input: low-resolution logits of an
     earlier answer to refine, one per prompt: [N, h, w], [N, 1, h, w] or, for one prompt, [h, w]. side: the model's h
     and w. Raises ValueError for prompts or logits of another form.
     """
-    parsed = [_visual(one) for one in _as_list(prompts)] or [VisualPrompt()]
+    parsed = [_visual(one, side) for one in _as_list(prompts)] or [VisualPrompt()]
     if mask_input is None:
         return parsed
-    previous = _logits(mask_input, len(parsed), side)
+    previous = logits_of_prompts(mask_input, len(parsed), side)
     return [
         VisualPrompt(prompt.points, prompt.box, one) for prompt, one in zip(parsed, previous, strict=True)
     ]
 
 
-def _logits(mask_input: npt.ArrayLike, count: int, side: int | None) -> npt.NDArray[np.float32]:
-    shape = f"[{side}, {side}]" if side else "[h, w]"
-    expected = (
-        f"expected mask_input with the logits of an earlier answer, one {shape} for each of {count} prompts"
-    )
-    try:
-        logits = np.asarray(mask_input, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise ValueError(f"{expected}, got {shown(mask_input)}") from None
-    if logits.ndim < 2 or not logits.size or logits.size != count * logits.shape[-2] * logits.shape[-1]:
-        raise ValueError(f"{expected}, got {logits.shape}")
-    if side and logits.shape[-2:] != (side, side):
-        raise ValueError(f"{expected}, got {logits.shape}")
-    if not np.isfinite(logits).all():
-        raise ValueError(f"{expected}: some of these are not finite")
-    return logits.reshape(count, *logits.shape[-2:])
-
-
 def _as_list(prompts: VisualForm | Sequence[VisualForm] | None) -> Sequence[VisualForm]:
-    if isinstance(prompts, VisualPrompt):
+    if isinstance(prompts, Mapping) and "prompts" in prompts:
+        prompts = _fields(prompts, ("prompts",), "a set of prompts")["prompts"]
+    if isinstance(prompts, VisualPrompt | Mapping):
         return [prompts]
-    if isinstance(prompts, Mapping):
-        return _as_list(prompts["prompts"]) if "prompts" in prompts else [prompts]
     return _list(prompts, "prompts")
 
 
-def _visual(prompt: VisualForm) -> VisualPrompt:
+def _visual(prompt: VisualForm, side: int | None) -> VisualPrompt:
     if isinstance(prompt, VisualPrompt):
-        for place in (*(point[:2] for point in prompt.points), prompt.box or ()):
-            for value in place:
-                number(value, "a coordinate")
-        return prompt
+        return _checked(prompt, side)
     given = _fields(prompt, ("points", "box"), "a prompt")
     points = tuple(_point(point) for point in _list(given.get("points"), "points"))
     box = given.get("box")
     return VisualPrompt(points, None if box is None else centre_box(box))
+
+
+def _checked(prompt: VisualPrompt, side: int | None) -> VisualPrompt:
+    """The prompt with values of its types: a caller may have made it of any."""
+    points = []
+    for point in _list(prompt.points, "points"):
+        if not isinstance(point, Point):
+            raise ValueError(f"a point of a VisualPrompt is a Point(x, y, positive), not {shown(point)}")
+        points.append(_point(point._asdict()))
+    box = None if prompt.box is None else _corners(prompt.box)
+    logits = None if prompt.previous_logits is None else logits_of_one(prompt.previous_logits, side)
+    return VisualPrompt(tuple(points), box, logits)
+
+
+def _corners(box: Any) -> Box:
+    expected = "a VisualPrompt's box is (x0, y0, x1, y1)"
+    if not isinstance(box, tuple | list | np.ndarray) or len(box) != 4:
+        raise ValueError(f"{expected}, not {shown(box)}")
+    x0, y0, x1, y1 = (number(value, f"a box's {name}") for name, value in zip(CORNERS, box, strict=True))
+    if x0 > x1 or y0 > y1:
+        raise ValueError(f"{expected} with the top-left corner first, not {shown(box)}")
+    return x0, y0, x1, y1
 
 
 def _point(point: Mapping[str, Any]) -> Point:

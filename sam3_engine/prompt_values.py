@@ -5,7 +5,7 @@ Every function raises ValueError, whose message says what is meant.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
@@ -47,9 +47,31 @@ def label(value: Any, name: str = "a label") -> bool:
     return bool(value)
 
 
+def whole(value: Any, name: str, least: int) -> int:
+    """A whole number from `least` on, numpy's included."""
+    value = _scalar(value)
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} is a whole number of at least {least}, not {shown(value)}")
+    return int(value)
+
+
+def utf8(text: str, name: str) -> str:
+    """A text that UTF-8 can hold. Python keeps bytes of the command line that are not UTF-8 as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} is not valid UTF-8: its character {error.start + 1} is {shown(text[error.start])}"
+        ) from None
+    return text
+
+
 def shown(value: object) -> str:
     """A wrong value as a message names it: in one short line."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deep"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -83,10 +105,15 @@ def check_inside(prompts: Sequence[ConceptPrompt | VisualPrompt], size: ImageSiz
 
     The model would answer for any place, with a high confidence for nothing.
     """
-    for name, (x0, y0, x1, y1) in _places(prompts):
-        across = x1 >= -ROUNDING and x0 <= size.width + ROUNDING
-        down = y1 >= -ROUNDING and y0 <= size.height + ROUNDING
-        if not (across and down):
+    for name, place in _places(prompts):
+        if len(place) == 2:
+            inside = all(
+                -ROUNDING <= at <= most + ROUNDING for at, most in zip(place, reversed(size), strict=True)
+            )
+        else:
+            x0, y0, x1, y1 = place
+            inside = x1 > 0 and y1 > 0 and x0 < size.width and y0 < size.height
+        if not inside:
             raise ValueError(f"{name} lies outside the image, which has {size.width} x {size.height} pixels")
 
 
@@ -97,7 +124,7 @@ def _places(prompts: Sequence[ConceptPrompt | VisualPrompt]) -> Iterator[tuple[s
         else:
             boxes = (prompt.box,) if prompt.box else ()
             for x, y, _ in prompt.points:
-                yield f"the point ({x:g}, {y:g})", (x, y, x, y)
+                yield f"the point ({x:g}, {y:g})", (x, y)
         for box in boxes:
             yield f"the box from ({box[0]:g}, {box[1]:g}) to ({box[2]:g}, {box[3]:g})", box
 

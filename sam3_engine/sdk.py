@@ -23,7 +23,7 @@ from sam3_engine.embedding import Embedding
 from sam3_engine.encode_masks import concept_instances, visual_instance
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
 from sam3_engine.prompt_forms import ConceptForm, Sam3Prompt, VisualForm, concept_prompts, visual_prompts
-from sam3_engine.prompt_values import check_inside, share
+from sam3_engine.prompt_values import check_inside, label, share, shown, whole
 from sam3_engine.sources import ChannelOrder, ImageSource
 from sam3_engine.types import Box, MaskFormat
 
@@ -102,13 +102,22 @@ class _Sdk:
         Hub with HF_TOKEN) or "tiny" (bundled; knows coloured shapes only). model_id: "sam3/sam3_final" for
         either. array_channels: the order of the colours in image arrays. max_pixels: refuse larger images.
         """
-        if not model_id.startswith("sam3/"):
-            raise ValueError(f"unknown model_id {model_id!r}: expected sam3/sam3_final")
+        _check_model_id(model_id)
         if array_channels not in get_args(ChannelOrder):
             raise ValueError(f"unknown array_channels {array_channels!r}: expected bgr or rgb")
+        if engine is not None and not isinstance(engine, Engine):
+            raise ValueError(f"engine is a loaded Engine, not {shown(engine)}")
+        whole(embedding_cache_size, "embedding_cache_size", 0)
+        if max_pixels is not None:
+            whole(max_pixels, "max_pixels", 1)
         self.model_id = model_id
         self.engine = engine or Engine.load(model, checkpoint=checkpoint)
         self._images = EmbeddedImages(self.engine, embedding_cache_size, array_channels, max_pixels)
+
+
+def _check_model_id(model_id: object) -> None:
+    if not isinstance(model_id, str) or not model_id.startswith("sam3/"):
+        raise ValueError(f"unknown model_id {shown(model_id)}: expected sam3/sam3_final")
 
 
 class SegmentAnything3(_Sdk):
@@ -184,11 +193,12 @@ class Sam3ForInteractiveImageSegmentation(_Sdk):
         prompts, mask_input: as in `prompt_forms.visual_prompts`. multimask_output: return the best of three
         proposals; otherwise the model makes only one.
         """
+        multimask = label(multimask_output, "multimask_output")
         asked = visual_prompts(prompts, mask_input, self.engine.spec.mask_size)
         embedded = self._images.get(image, image_id)
         check_inside(asked, embedded.size)
         (found,) = self.engine.segment_visual(
-            [VisualItem(embedded.features, embedded.size, asked, multimask_output)]
+            [VisualItem(embedded.features, embedded.size, asked, multimask)]
         )
         masks = np.stack([visual_instance(mask, embedded.size, "binary").masks for mask in found])
         scores = np.array([mask.score for mask in found], dtype=np.float32)

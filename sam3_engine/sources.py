@@ -7,6 +7,7 @@ its transparency and its mode.
 """
 
 import hashlib
+from errno import ENAMETOOLONG
 from http.client import HTTPException
 from os import PathLike
 from pathlib import Path
@@ -17,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sam3_engine.data_urls import decode_base64, is_data_url
 from sam3_engine.deep import to_eight_bits
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.images import DecodedImage, decode_image, decode_picture
 
 ImageSource = str | PathLike[str] | bytes | bytearray | Image.Image | npt.NDArray[Any]
-"""A path, an http(s) URL, the bytes of an image file, a Pillow image, or an array [H, W], [H, W, 1, 3 or 4].
+"""A path, an http(s) URL, a `data:` URL in base64, the bytes of an image file, a Pillow image, or an array [H, W],
+[H, W, 1, 3 or 4].
 
 An array of uint8 is taken as it is. Other integers and floats of any size are brought to 8 bits by the rule for files
 of more than 8 bits (see `deep`): the middle 99 % of the values run from black to white. So a float array in [0, 1] and
@@ -43,7 +46,7 @@ def read_content(source: ImageSource, channels: ChannelOrder = "bgr") -> Content
     """The bytes of an image file, or a picture in memory.
 
     Raises TypeError for an object of another kind, ValueError for an array of no such dtype or shape, OSError for a
-    path that cannot be read, and UnreadableImage or ImageTooLarge for a URL that gives no image file.
+    path that cannot be read, and UnreadableImage or ImageTooLarge for a URL that gives or holds no image file.
     """
     if isinstance(source, Image.Image):
         return source
@@ -53,9 +56,23 @@ def read_content(source: ImageSource, channels: ChannelOrder = "bgr") -> Content
         return bytes(source)
     if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         return _download(source)
+    if isinstance(source, str) and is_data_url(source):
+        return decode_base64(source)
     if isinstance(source, str | PathLike):
-        return Path(source).expanduser().read_bytes()
+        return _read_file(source)
     raise TypeError(f"cannot read an image from a {type(source).__name__}")
+
+
+def _read_file(path: str | PathLike[str]) -> bytes:
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        length = len(str(path))  # the error itself would repeat all of it, which may be an image
+        raise OSError(
+            ENAMETOOLONG, f"a text of {length} characters is no path: an image in base64 begins with data:"
+        ) from None
 
 
 def content_digest(content: bytes | DecodedImage) -> str:

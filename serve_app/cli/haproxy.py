@@ -20,6 +20,8 @@ take for good. Here that is a 503 with Retry-After, as every refusal.
 Under `sam3-serve up` the socket that the front end listens on outlives HAProxy: see `serve_app.cli.front_socket`. In
 pods HAProxy binds it itself.
 
+A body whose Content-Length is larger than the limit is refused before it comes.
+
 Every error is JSON, whoever answers it, and the pages that CORS allows may read it. An `X-Request-ID` that does not fit
 into a line of a log is replaced, so that the answer and the logs have one id.
 """
@@ -43,7 +45,7 @@ POD_MODE = 0o755
 _PROGRAM = """#!/bin/sh
 # usage: haproxy -db -f CONFIG ...
 set -eu
-{python} -IS -c {rules} "$3" {values} {connections} {origins}
+{python} -IS -c {rules} "$3" {values} {connections} {origins} {body_bytes}
 {take_over}exec {binary} "$@"
 """
 _TAKE_OVER = """case " $* " in *" -x "*) ;; *) set -- "$@" -x {path} ;; esac
@@ -58,17 +60,19 @@ def program(binary: str, host: str, settings: Settings, held: Path | None = None
     take_over = _TAKE_OVER.format(path=shlex.quote(str(held))) if held else ""
     connections = str(settings.connections_per_address)
     origins = shlex.quote(",".join(settings.cors_origins))
-    if (
-        host == AS_SERVE_SAYS
-    ):  # in pods, the program is there before the settings: it reads these when it is run
+    body_bytes = str(int(settings.max_body_bytes))
+    # In pods, the program is there before the settings: it reads these when it is run.
+    if host == AS_SERVE_SAYS:
         connections = f'"${{SAM3_CONNECTIONS_PER_ADDRESS-{connections}}}"'
         origins = '"${SAM3_CORS_ORIGINS-}"'
+        body_bytes = f'"${{SAM3_MAX_BODY_BYTES-{body_bytes}}}"'
     values = front, str(math.ceil(settings.body_timeout_s)), str(math.ceil(settings.retry_after_s))
     return _PROGRAM.format(
         python=shlex.quote(sys.executable),
         values=shlex.join(values),
         connections=connections,
         origins=origins,
+        body_bytes=body_bytes,
         rules=shlex.quote(inspect.getsource(haproxy_rules)),
         take_over=take_over,
         binary=shlex.quote(binary),

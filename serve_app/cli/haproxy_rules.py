@@ -3,7 +3,7 @@
 `serve_app.cli.haproxy` puts this text into the program that Serve starts as HAProxy, where a bare interpreter runs it
 before each start: so it imports the standard library alone.
 
-    python haproxy_rules.py CONFIG HOST BODY_SECONDS RETRY_AFTER CONNECTIONS ORIGINS
+    python haproxy_rules.py CONFIG HOST BODY_SECONDS RETRY_AFTER CONNECTIONS ORIGINS BODY_BYTES
 
 corrects the file CONFIG. A rule that does not find its one line, or a line that no rule allows afterwards, ends the
 program with a message and the status 1, and HAProxy does not start: another version of Serve may write what these
@@ -48,6 +48,7 @@ _OWN_ERRORS = {
 }
 _ERRORS_OF_SERVERS = {
     400: "The request is not HTTP.",
+    403: "The server has no WebSockets: send the request without the header Upgrade.",
     404: "There is no such route.",
     408: "The request took too long and was given up.",
     500: "Internal error.",
@@ -55,6 +56,7 @@ _ERRORS_OF_SERVERS = {
 }
 """Instead of plain text, which Serve and its web server answer: the application's errors are JSON."""
 _STARTING = "The server is starting."
+_NO_PATH = "The request names no path of a route, such as /info."
 _REQUEST_ID = "^[!-~]{1,128}$"
 """Any other id is replaced. Serve answers the client's id as it is; the logs hold ids that fit into a line."""
 _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.:\[\]_-]+|null")
@@ -101,10 +103,34 @@ def _connections(most: str) -> list[str]:
     ]
 
 
-def _front_lines(seconds: str, retry_after: str, connections: str, origins: str) -> list[str]:
+def _size(size: str) -> int:
+    """Bytes as the settings' variables tell them, such as 64MiB; 0 for a text of another form."""
+    found = re.fullmatch(r"\s*(\d*\.?\d+)\s*([kmgtp]?)(i?)b?\s*", size, re.IGNORECASE)
+    if not found:
+        return 0
+    number, unit, binary = found.groups()
+    power = "kmgtp".index(unit.lower()) + 1 if unit else 0
+    return int(float(number) * (1024 if binary else 1000) ** power)
+
+
+def _declared(size: str) -> list[str]:
+    """The line that refuses a body by its Content-Length, before it comes; none for a size of another form, as the
+    application checks it too."""
+    most = _size(size)
+    if not most:
+        return []
+    too_large = _json(413, f"the request body is larger than {most} bytes", "")
+    return [f"http-request return status {too_large} if {{ req.hdr_val(content-length) gt {most} }}"]
+
+
+def _front_lines(
+    seconds: str, retry_after: str, connections: str, origins: str, body_bytes: str
+) -> list[str]:
     unfit = f"!{{ req.fhdr_cnt(x-request-id) 1 }} || !{{ req.fhdr(x-request-id) -m reg '{_REQUEST_ID}' }}"
     return [
         *_connections(connections),
+        f"http-request return status {_json(404, _NO_PATH, retry_after)} if !{{ path -m beg / }}",
+        *_declared(body_bytes),
         f"http-request wait-for-body time {seconds}s",
         f"http-request del-header x-request-id if {unfit}",
         f"http-request del-header '{_OF_SERVE}' -m reg",
@@ -118,18 +144,25 @@ def _front_lines(seconds: str, retry_after: str, connections: str, origins: str)
 
 
 def rules(
-    host: str, seconds: str, retry_after: str, connections: str, origins: str, failed: str
+    host: str,
+    seconds: str,
+    retry_after: str,
+    connections: str,
+    origins: str,
+    body_bytes: str,
+    failed: str,
 ) -> list[Rule]:
     """host: that the front end listens on. seconds: that a body may take to arrive. retry_after: seconds. connections:
-    most of one address; 0: any number. origins: of CORS. failed: path of the file that is answered where no server
-    did."""
+    most of one address; 0: any number. origins: of CORS. body_bytes: most of a body. failed: path of the file that is
+    answered where no server did."""
     own = [
         f"http-error status {_json(status, message, retry_after)}" for status, message in _OWN_ERRORS.items()
     ]
     added = "".join(rf"\n\1{line}" for line in _DEFAULTS)
     added += "".join(f"\n    {_literal(line)}" for line in own)
     in_front = "".join(
-        f"\n    {_literal(line)}" for line in _front_lines(seconds, retry_after, connections, origins)
+        f"\n    {_literal(line)}"
+        for line in _front_lines(seconds, retry_after, connections, origins, body_bytes)
     )
     inside = rf"\g<1>{LOOPBACK}\2"
     alone = " v6only" if host.startswith("[") and not host.startswith(_BOTH_VERSIONS) else ""

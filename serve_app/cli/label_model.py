@@ -53,7 +53,10 @@ def _classes(asked: Asked) -> "list[LabelClass]":
     """Raises ValueError."""
     from serve_app.label.classes import parse_classes
 
-    lines = asked.classes.read_text(encoding="utf-8").splitlines() if asked.classes else []
+    try:
+        lines = asked.classes.read_text(encoding="utf-8").splitlines() if asked.classes else []
+    except UnicodeDecodeError:
+        raise ValueError(f"{asked.classes} is not valid UTF-8") from None
     if not lines and not asked.lines:
         raise ValueError("no class is named: pass --classes FILE, or --class NAME")
     return parse_classes([*lines, *asked.lines], asked.threshold)

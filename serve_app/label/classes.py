@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sam3_engine.prompt_values import share
+from sam3_engine.prompt_values import share, utf8
 
 _THRESHOLD = re.compile(r"\s@\s*(?P<value>\S+)$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -34,6 +34,7 @@ class LabelClass:
         if not self.phrases:
             raise ValueError(f"class {self.name!r} has no phrase that finds it")
         for text in texts:
+            utf8(text, f"a text of class {self.name!r}")
             if not text or not text.isprintable() or text != text.strip() or len(text) > MOST_CHARACTERS:
                 raise ValueError(
                     f"class {self.name!r}: {text[:40]!r} is not a text of 1 to {MOST_CHARACTERS} printable characters"

@@ -240,12 +240,13 @@ def test_any_text_is_answered(client: Client, text: str) -> None:
 def test_a_box_may_reach_far_over_the_image_but_not_miss_it(client: Client) -> None:
     boxes = [
         {"x0": -1e9, "y0": -1e9, "x1": 1e9, "y1": 1e9},
-        {"x": -1e9, "y": -1e9, "width": 1e9, "height": 1e9},
+        {"x": -9e8, "y": -9e8, "width": 1e9, "height": 1e9},
         {"x": 10, "y": 10, "width": 0, "height": 0},
     ]
     prompts = [{"type": "visual", "boxes": [box]} for box in boxes]
     client.concept({"image": IMAGE, "prompts": prompts})
-    beside = {"type": "visual", "boxes": [{"x": 1e9, "y": 0, "width": 5, "height": 5}]}
-    (problem,) = client.concept({"image": IMAGE, "prompts": [*prompts, beside]}, 422)["detail"]
-    assert problem["loc"] == ["body", "prompts", 3]
-    assert "lies outside the image" in problem["msg"]
+    for x in (1e9, -6, -5):
+        beside = {"type": "visual", "boxes": [{"x": x, "y": 0, "width": 5, "height": 5}]}
+        (problem,) = client.concept({"image": IMAGE, "prompts": [*prompts, beside]}, 422)["detail"]
+        assert problem["loc"] == ["body", "prompts", 3]
+        assert "lies outside the image" in problem["msg"]

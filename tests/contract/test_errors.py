@@ -150,6 +150,14 @@ def test_bodies_that_are_no_json_object_are_422(server: str, raw: bytes) -> None
         assert set(answer.json()) == {"detail"}
 
 
+@pytest.mark.parametrize("text", [b"\\ud800", b"\\ud800 star", b"star \\udcff", b"\xff\xfe"])
+def test_a_text_that_is_not_utf8_is_told_in_words(server: str, text: bytes) -> None:
+    raw, headers = b'{"prompts": [{"text": "' + text + b'"}]}', {"Content-Type": "application/json"}
+    answer = requests.post(server + CONCEPT, data=raw, headers=headers, timeout=PATIENCE_S)
+    (problem,) = answer.json()["detail"]
+    assert problem["msg"].startswith("the JSON is not valid UTF-8, or an escape in it is half of a surrogate")
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400])
 def test_numbers_without_end_are_422(server: str, number: str) -> None:
     headers = {"Content-Type": "application/json"}

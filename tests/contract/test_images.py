@@ -6,6 +6,7 @@ import json
 import textwrap
 import zlib
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -226,9 +227,10 @@ def test_a_cut_json_upload_is_called_that(server: str) -> None:
 @pytest.mark.parametrize("prefix", ["data:image/png;base64,", "DATA:;base64,", " data:image/png;x=y;base64,"])
 def test_a_data_url_is_the_image_that_it_holds(client: Client, prefix: str) -> None:
     content = numbered(112)
-    url = prefix + base64.b64encode(content).decode()
+    text = base64.b64encode(content).decode()
     by_content = client.embed({"image": as_json(content)})
-    assert client.embed({"image": {"type": "url", "value": url}})["image_id"] == by_content["image_id"]
+    for url in (prefix + text, prefix + quote(text, safe="")):
+        assert client.embed({"image": {"type": "url", "value": url}})["image_id"] == by_content["image_id"]
 
 
 @pytest.mark.parametrize(

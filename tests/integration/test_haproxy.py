@@ -211,7 +211,36 @@ def test_its_own_errors_are_json_that_allowed_pages_may_read(tmp_path: Path, ori
     assert ("access-control-allow-origin" in other.headers) == (origins == "*")
 
 
-@pytest.mark.parametrize("status", [400, 404, 500, 503])
+@pytest.mark.parametrize("line", ["OPTIONS *", "CONNECT x:443"])
+@pytest.mark.parametrize("starting", [True, False])
+def test_a_request_without_a_path_is_told_so(tmp_path: Path, line: str, starting: bool) -> None:
+    with haproxy(tmp_path, [] if starting else [Server()]) as url:
+        said = f"{line} HTTP/1.1\r\nHost: x:443\r\nConnection: close\r\n\r\n"
+        head, _, body = heard(url, said.encode()).partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 404 ")
+    assert "content-type: application/json" in head
+    assert body == '{"message": "The request names no path of a route, such as /info."}'
+
+
+def test_a_body_over_the_limit_is_refused_by_its_length_before_it_comes(tmp_path: Path) -> None:
+    server = Server()
+    with haproxy(tmp_path, [server], max_body_bytes=KIB) as url:
+        for length in (KIB + 1, 99999999999999):
+            said = f"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            head, _, body = heard(url, said.encode()).partition("\r\n\r\n")
+            assert head.startswith("HTTP/1.1 413 ")
+            assert "content-type: application/json" in head
+            assert body == '{"message": "the request body is larger than 1024 bytes"}'
+        assert post(url, KIB) == f"200 {KIB}"
+
+
+def test_a_client_that_sends_a_body_over_the_limit_reads_the_refusal(tmp_path: Path) -> None:
+    with haproxy(tmp_path, [Server()], max_body_bytes=KIB) as url:
+        for size in (2 * KIB, 4 * BUFFER):
+            assert post(url, size) == '413 {"message": "the request body is larger than 1024 bytes"}'
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500, 503])
 def test_plain_text_of_serve_becomes_json(tmp_path: Path, status: int) -> None:
     server = Server()
     server.plain_error = status

@@ -93,6 +93,11 @@ def _parse(raw: bytes, max_values: int, shorten: Shorten | None) -> Any:
             raise InvalidRequest.one(
                 f"JSON decode error: the upload was cut, or its JSON has no end: {error}", kind="json_invalid"
             ) from None
+        if "hex escape" in str(error) or "unicode code point" in str(error):
+            raise InvalidRequest.one(
+                f"the JSON is not valid UTF-8, or an escape in it is half of a surrogate pair: {error}",
+                kind="json_invalid",
+            ) from None
         # The error's message names a position, never the content.
         raise InvalidRequest.one(f"JSON decode error: {error}", kind="json_invalid") from None
 

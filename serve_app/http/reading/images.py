@@ -4,23 +4,16 @@ An image is decoded, fetched and hashed only when its content or id is needed.
 """
 
 import asyncio
-import binascii
-import re
 from collections.abc import Sequence
 
-import pybase64
-
 from deployments.protocol import ImageFile, Overloaded
+from sam3_engine import data_urls
+from sam3_engine.errors import UnreadableImage
 from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.digest import INLINE_BYTES, content_digest_off_loop
 from serve_app.http.reading.fetch import Access, ImageFetcher
 from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.url_cache import FetchedImage
-
-_DATA_PREFIX = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
-_DATA_URL = re.compile(r"\s*data:", re.IGNORECASE)
-_URL = re.compile(r"\s*https?://", re.IGNORECASE)
-_WHITESPACE = re.compile(r"\s+")
 
 REFUSED_TYPES = {
     "numpy": "it is unpickled, which runs code",
@@ -110,27 +103,11 @@ class UrlImage:
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes of base64 text; a `data:` prefix and line breaks are allowed. Raises BadImage."""
-    prefix = _DATA_PREFIX.match(text[:256])
-    payload = text[prefix.end() :] if prefix else text
+    """`data_urls.decode_base64`, whose error is BadImage here."""
     try:
-        content = _strictly(payload)
-    except (binascii.Error, ValueError):
-        hint = ": it looks like a URL, whose type is 'url'" if _URL.match(payload) else ""
-        raise BadImage(f"the image is not valid base64{hint}") from None
-    if not content:
-        raise BadImage("the image is empty")
-    return content
-
-
-def _strictly(payload: str) -> bytes:
-    try:
-        content: bytes = pybase64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError):
-        # The `base64` command breaks lines, and some encoders leave the padding out.
-        bare = _WHITESPACE.sub("", payload).rstrip("=")
-        content = pybase64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-    return content
+        return data_urls.decode_base64(text)
+    except UnreadableImage as error:
+        raise BadImage(str(error)) from None
 
 
 def source_of(image: InferenceRequestImage, fetcher: ImageFetcher, tenant: str) -> ImageFile:
@@ -140,9 +117,7 @@ def source_of(image: InferenceRequestImage, fetcher: ImageFetcher, tenant: str) 
             raise BadImage("the image is empty")
         case "base64", str(text):
             return Base64Image(text)
-        case "url", str(url) if _DATA_URL.match(url):  # it holds the image: nothing is fetched
-            if not _DATA_PREFIX.match(url[:256]):
-                raise BadImage("a data: URL of an image must be in base64: data:image/png;base64,...")
+        case "url", str(url) if data_urls.is_data_url(url):  # it holds the image: nothing is fetched
             return Base64Image(url)
         case "url", str(url):
             return UrlImage(fetcher, tenant, url)

@@ -114,7 +114,8 @@ def add(
     weight: float = 1.0,
     tenant_class: TenantClass = "interactive",
 ) -> str:
-    """Add a tenant and return its new key, or the given `key`. Makes the file if needed. Raises KeyFileError."""
+    """Add a tenant and return its new key, or the given `key`. Makes the file if needed, but not
+    its folder. Raises KeyFileError."""
     with _changing(path, make=True) as file:
         if any(tenant.name == name for tenant in file.tenants):
             raise KeyFileError(f"tenant {name!r} exists: rotate its key, or revoke it first")
@@ -202,7 +203,11 @@ def _changing(path: Path, *, make: bool = False) -> Iterator[KeyFile]:
     """The file's content, which is written back at the end of the block unless the block raises."""
     path = path.resolve()
     if make:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder that was made for a mistyped path would hide that the server reads another file.
+        if not path.parent.is_dir():
+            raise KeyFileError(
+                f"there is no folder {path.parent}: make it, or correct the path of the key file"
+            )
     elif not path.exists():
         raise KeyFileError(f"there is no key file at {path}")
     with _locked(path):

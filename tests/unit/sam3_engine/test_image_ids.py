@@ -13,7 +13,7 @@ def test_names_that_are_ids(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", LONGEST + "x", "a\nb", "a\n", "\x7f", "\x85", "\u2028", ".", "..", 5, None, b"a"]
+    "name", ["", LONGEST + "x", "a\nb", "a\n", "\x7f", "\x85", "\u2028", ".", "..", "\ud800", 5, None, b"a"]
 )
 def test_names_that_are_none(name: object) -> None:
     with pytest.raises(ValueError, match="an image_id"):

@@ -8,7 +8,8 @@ from sam3_engine.prompt_forms import Sam3Prompt, centre_box, concept_prompts, co
 from sam3_engine.types import ConceptPrompt, Point, VisualPrompt
 
 ANY_PROMPT: Any = Sam3Prompt
-"""For values that its types do not have."""
+ANY_VISUAL: Any = VisualPrompt
+"""For values that their types do not have."""
 XYWH = {"x": 100, "y": 50, "width": 20, "height": 10}
 
 
@@ -49,6 +50,7 @@ def test_a_concept_prompt_may_be_a_dict() -> None:
         (ANY_PROMPT(text="  "), "a concept prompt needs a text"),
         (ANY_PROMPT("visual", "star"), "a visual prompt needs at least one box"),
         (ANY_PROMPT(text=5), "a text is a string, not 5"),
+        (ANY_PROMPT(text="a\udcff"), r"a text is not valid UTF-8: its character 2 is '\\udcff'"),
         (ANY_PROMPT(boxes=[XYWH], box_labels=[1, 0]), "one label per box: 2 for 1"),
         (ANY_PROMPT(boxes=[XYWH], box_labels=[-1]), "a label in box_labels is 1, 0, True or False, not -1"),
         (ANY_PROMPT(boxes=[XYWH], box_labels=[2]), "is 1, 0, True or False, not 2"),
@@ -150,12 +152,57 @@ def test_a_click_is_positive_unless_said_otherwise() -> None:
         ({"box": [1, 2, 3, 4]}, r"a box is .* not \[1, 2, 3, 4\]"),
         ({"box": {}}, "a box is"),
         ({"box": {**XYWH, "height": float("nan")}}, "a box's height is a finite number, not nan"),
-        (VisualPrompt((Point(float("nan"), 1),)), "a coordinate is a finite number"),
+        ({"prompts": [CLICK], "points": []}, "a set of prompts is .* it has no 'points'"),
+        ({"prompts": {"prompts": [CLICK]}}, "it has no 'prompts'"),
+        (ANY_VISUAL((Point(float("nan"), 1),)), "a point's x is a finite number"),
+        (ANY_VISUAL((Point(1, 2, "false"),)), "a point's positive is .* not 'false'"),
+        (ANY_VISUAL((Point(1, 2, -1),)), "a point's positive is .* not -1"),
+        (ANY_VISUAL(((1, 2),)), r"a point of a VisualPrompt is a Point\(x, y, positive\), not \(1, 2\)"),
+        (ANY_VISUAL(5), "points is a list, not 5"),
+        (ANY_VISUAL((), (1, 2, 3)), r"a VisualPrompt's box is \(x0, y0, x1, y1\), not \(1, 2, 3\)"),
+        (ANY_VISUAL((), XYWH), "a VisualPrompt's box is"),
+        (ANY_VISUAL((), "1234"), "a VisualPrompt's box is"),
+        (ANY_VISUAL((), (1, 2, 3, "4")), "a box's y1 is a number, not '4'"),
+        (ANY_VISUAL((), (500, 300, 400, 100)), "with the top-left corner first, not"),
+        (ANY_VISUAL((), None, np.zeros((5, 5))), r"previous_logits .*, \[8, 8\], got \(5, 5\)"),
+        (ANY_VISUAL((), None, np.zeros(3)), r"previous_logits .* got \(3,\)"),
+        (ANY_VISUAL((), None, np.full((8, 8), np.nan)), "previous_logits .* not finite"),
+        (ANY_VISUAL((), None, "x"), "previous_logits .* got 'x'"),
     ],
 )
 def test_visual_prompts_that_mean_nothing(prompts: Any, meant: str) -> None:
     with pytest.raises(ValueError, match=meant):
-        visual_prompts(prompts)
+        visual_prompts(prompts, side=8)
+
+
+def test_a_visual_prompt_of_any_numbers_has_the_values_of_its_types() -> None:
+    given = ANY_VISUAL([Point(np.float32(1), 2, 1)], np.array([1, 2, 3, 4]), np.zeros((8, 8)).tolist())
+    (prompt,) = visual_prompts(given, side=8)
+    assert prompt.points == (Point(1.0, 2.0, True),)
+    assert prompt.points[0].positive is True
+    assert prompt.box == (1.0, 2.0, 3.0, 4.0)
+    assert prompt.previous_logits is not None
+    assert prompt.previous_logits.dtype == np.float32
+
+
+def test_prompts_that_hold_themselves_are_refused() -> None:
+    prompts: dict[str, Any] = {}
+    prompts["prompts"] = prompts
+    listed: list[Any] = []
+    listed.append(listed)
+    nested: list[Any] = []
+    for _ in range(10_000):
+        nested = [nested]
+    for wrong in (prompts, listed, nested):
+        with pytest.raises(ValueError, match="a prompt is"):
+            visual_prompts(wrong)
+        with pytest.raises(ValueError, match="a concept prompt is"):
+            concept_prompts(wrong, 0.5)
+
+
+def test_a_concept_prompt_of_the_engine_is_not_one_of_the_sdk() -> None:
+    with pytest.raises(ValueError, match=r"a concept prompt is .* not ConceptPrompt"):
+        concept_prompts([ConceptPrompt("star")], 0.5)  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (2, 1, 8, 8)])
@@ -183,7 +230,17 @@ def test_earlier_logits_that_do_not_fit(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     "logits",
-    [np.full((8, 8), np.nan), "logits", [[1, 2], [3]], {"a": 1}, np.zeros((7, 9)), np.zeros((0, 8, 8))],
+    [
+        np.full((8, 8), np.nan),
+        np.full((8, 8), 1e39),
+        np.full((8, 8), 1j),
+        [["1"] * 8] * 8,
+        "logits",
+        [[1, 2], [3]],
+        {"a": 1},
+        np.zeros((7, 9)),
+        np.zeros((0, 8, 8)),
+    ],
 )
 def test_logits_that_no_answer_holds(logits: Any) -> None:
     with pytest.raises(ValueError, match=r"expected mask_input .* one \[8, 8\] for each of 1 prompts"):

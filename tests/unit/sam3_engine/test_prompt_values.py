@@ -27,3 +27,10 @@ def test_a_box_may_reach_over_the_edge_but_not_miss_the_image() -> None:
     for prompt in (VisualPrompt(box=beside), ConceptPrompt("star", (over, beside), (True, False))):
         with pytest.raises(ValueError, match=r"the box from \(500, 10\) to \(600, 20\) lies outside"):
             check_inside([prompt], SIZE)
+
+
+@pytest.mark.parametrize("box", [(-5, -5, -1, -1), (-5, -5, 0, 0), (400, 10, 401, 20), (10, 300, 20, 310)])
+def test_rounding_is_for_points_and_not_for_boxes(box: tuple[float, float, float, float]) -> None:
+    for prompt in (VisualPrompt(box=box), ConceptPrompt(None, (box,), (True,))):
+        with pytest.raises(ValueError, match="lies outside the image"):
+            check_inside([prompt], SIZE)

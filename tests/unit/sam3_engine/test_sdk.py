@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -272,6 +273,35 @@ def test_invalid_calls_are_refused(
         SegmentAnything3(model_id="workspace/7", engine=interactive.engine)
     with pytest.raises(ValueError, match="unknown model 'huge'"):
         SegmentAnything3(model="huge")
+    with pytest.raises(ValueError, match=r"unknown model \['tiny'\]"):
+        SegmentAnything3(model=["tiny"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"model_id": 5}, "unknown model_id 5"),
+        ({"max_pixels": "x"}, "max_pixels is a whole number of at least 1, not 'x'"),
+        ({"max_pixels": -1}, "max_pixels is a whole number of at least 1, not -1"),
+        ({"embedding_cache_size": "x"}, "embedding_cache_size is a whole number of at least 0, not 'x'"),
+        ({"embedding_cache_size": 2.5}, "embedding_cache_size is a whole number"),
+        ({"array_channels": ["bgr"]}, "unknown array_channels"),
+        ({"engine": "tiny"}, "engine is a loaded Engine, not 'tiny'"),
+    ],
+)
+def test_arguments_of_other_types_are_refused_in_words(
+    engine: Engine, given: dict[str, Any], meant: str
+) -> None:
+    with pytest.raises(ValueError, match=meant):
+        SegmentAnything3(**{"engine": engine, **given})
+
+
+@pytest.mark.parametrize("multimask", ["no", 2, None])
+def test_multimask_output_is_true_or_false(
+    interactive: Sam3ForInteractiveImageSegmentation, multimask: Any
+) -> None:
+    with pytest.raises(ValueError, match="multimask_output is 1, 0, True or False"):
+        interactive.segment_image(picture(0), prompts=CLICK, multimask_output=multimask)
 
 
 def test_a_wrong_prompt_encodes_nothing(concepts: SegmentAnything3, engine: Counting) -> None:

@@ -1,9 +1,11 @@
+import base64
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -23,6 +25,10 @@ def png() -> bytes:
     buffer = BytesIO()
     Image.fromarray(RGB).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def data_url(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 @pytest.fixture
@@ -56,6 +62,8 @@ def test_every_kind_of_source_gives_the_same_picture(tmp_path: Path, url: str) -
         png(),
         bytearray(png()),
         f"{url}/shapes.png",
+        data_url(png()),
+        f"data:image/png;base64,{quote(base64.b64encode(png()).decode(), safe='')}",
         Image.fromarray(RGB),
         RGB[..., ::-1],
     ]
@@ -66,12 +74,31 @@ def test_every_kind_of_source_gives_the_same_picture(tmp_path: Path, url: str) -
         assert np.array_equal(decoded.square, expected.square)
 
 
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("data:image/png;base64,%%%", "not valid base64"),
+        ("data:image/png;base64,", "empty"),
+        ("data:image/svg+xml,%3Csvg/%3E", "must be in base64"),
+    ],
+)
+def test_a_data_url_that_holds_no_image_is_told(value: str, meant: str) -> None:
+    with pytest.raises(UnreadableImage, match=meant):
+        read_content(value)
+
+
+def test_a_path_that_is_too_long_is_not_repeated() -> None:
+    with pytest.raises(OSError, match="a text of 50000 characters is no path") as raised:
+        read_content("a" * 50_000)
+    assert len(str(raised.value)) < 200
+
+
 def test_a_file_has_one_id_wherever_it_comes_from(tmp_path: Path, url: str) -> None:
     path = tmp_path / "shapes.png"
     path.write_bytes(png())
-    contents = [read_content(source) for source in (path, png(), f"{url}/shapes.png")]
+    contents = [read_content(source) for source in (path, png(), f"{url}/shapes.png", data_url(png()))]
     ids = {content_digest(content) for content in contents if isinstance(content, bytes)}
-    assert len(contents) == 3
+    assert len(contents) == 4
     assert len(ids) == 1
     assert ids != {content_digest(png() + b"\0")}
 

@@ -61,7 +61,9 @@ def test_requests_are_not_logged_and_the_admin_socket_is_the_users_own(tmp_path:
 
 
 def test_words_that_are_no_origin_do_not_reach_the_configuration() -> None:
-    lines = str(rules("127.0.0.1", "1", "1", "1", "localhost:3000, https://a.example, 'x' } deny", "failed"))
+    lines = str(
+        rules("127.0.0.1", "1", "1", "1", "localhost:3000, https://a.example, 'x' } deny", "1", "failed")
+    )
     assert "-m str https://a.example }" in lines
     assert "3000" not in lines
     assert "deny" not in lines
@@ -77,6 +79,28 @@ def test_pods_read_the_limit_on_connections_when_they_start(
     subprocess.run([tmp_path / "haproxy", "-db", "-f", config, "-c"], env=environment, check=True)
     found = [line for line in config.read_text().splitlines() if "sc0_conn_cur" in line]
     assert [line.partition(" if ")[2] for line in found] == lines
+
+
+@pytest.mark.parametrize(
+    ("setting", "lines"),
+    [
+        ("5000", ["{ req.hdr_val(content-length) gt 5000 }"]),
+        ("1.5 MiB", ["{ req.hdr_val(content-length) gt 1572864 }"]),
+        ("2MB", ["{ req.hdr_val(content-length) gt 2000000 }"]),
+        ("many", []),
+    ],
+)
+def test_pods_read_the_limit_on_bodies_when_they_start(
+    tmp_path: Path, setting: str, lines: list[str]
+) -> None:
+    install_for_pods(tmp_path / "haproxy")
+    config = written_by_serve(tmp_path, PORT, [30000], host="0.0.0.0")
+    environment = {"SAM3_MAX_BODY_BYTES": setting}
+    subprocess.run([tmp_path / "haproxy", "-db", "-f", config, "-c"], env=environment, check=True)
+    found = [line for line in config.read_text().splitlines() if "content-length" in line]
+    assert [line.partition(" if ")[2] for line in found] == lines
+    if lines:
+        assert int(Settings(max_body_bytes=setting).max_body_bytes) == int(lines[0].split()[-2])
 
 
 def test_the_real_haproxy_is_started_as_serve_asked(tmp_path: Path) -> None:
@@ -131,7 +155,7 @@ DIFFERENT = {
 """By rule: a part of its line, which it does not find where that part is another one."""
 
 
-@pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1", "1", "", "failed")])
+@pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1", "1", "", "1", "")])
 def test_a_rule_that_finds_nothing_keeps_haproxy_from_starting(tmp_path: Path, rule: str) -> None:
     part = DIFFERENT[rule]
     other = part.replace(part.split()[0], "other")

@@ -83,6 +83,13 @@ def test_impossible_commands_exit_with_a_message(path: Path, arguments: tuple[st
     assert "Traceback" not in done.output
 
 
+def test_a_missing_folder_is_one_line(path: Path) -> None:
+    done = run(path.parent / "nope" / "keys.json", "add", "acme")
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: there is no folder ")
+    assert len(done.output.splitlines()) == 1
+
+
 def test_a_tenant_is_given_weight_and_class_and_keeps_its_key(path: Path) -> None:
     key = run(path, "add", "acme", "--weight", "4", "--class", "batch", "--rate", "5").stdout.strip()
     assert "acme, 5 requests/s, weight 4, batch" in run(path, "list").stdout

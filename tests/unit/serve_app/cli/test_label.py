@@ -59,6 +59,8 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(photos: Path) -> N
     [
         (["{photos}"], "no class is named"),
         (["{photos}", "--class", "cat @2"], "lies between 0 and 1"),
+        (["{photos}", "--class", "c\udcff"], "a text of class 'c\\udcff' is not valid UTF-8"),
+        (["{photos}", "--classes", "{photos}/0.png"], "0.png is not valid UTF-8"),
         (["{photos}/none", *CLASSES], "there is no"),
         ([*CLASSES], "SOURCE"),
         (["{photos}", *CLASSES, "--val", "0.7", "--test", "0.7"], "no shares of one whole"),

@@ -105,7 +105,7 @@ def test_figures_of_no_known_form_are_told(text: str, tmp_path: Path) -> None:
     assert "figures.json has no figures: " in done.output
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_key_files_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = CliRunner().invoke(main, ["keys", "add", "x", "--file", str(tmp_path / "file" / "keys.json")])
     assert done.exit_code == 1

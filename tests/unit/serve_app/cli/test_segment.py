@@ -296,6 +296,8 @@ def test_a_key_that_no_header_can_carry(server: str, picture: Path, key: str) ->
         (("--point", "46000,190"), "the point (46000, 190) lies outside the image, which has"),
         (("--not-point", "1,1", "--box", "9000,0,9001,5"), "lies outside the image"),
         (("--like", "9000,0,9001,5"), "the box from (9000, 0) to (9001, 5) lies outside the image"),
+        (("--like", "-5,-5,-1,-1"), "the box from (-5, -5) to (-1, -1) lies outside the image"),
+        (("--text", "\udcff\udcfe"), "a text is not valid UTF-8: its character 1 is '\\udcff'"),
         (("--text", ""), "needs a text or at least one box"),
         (("--text", "  "), "needs a text or at least one box"),
     ],

@@ -13,7 +13,7 @@ from serve_app.http.tenants.keyfile import KeyFileError
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "new" / "keys.json"
+    return tmp_path / "keys.json"
 
 
 def test_add_makes_a_file_that_holds_hashes_only(path: Path) -> None:
@@ -25,6 +25,12 @@ def test_add_makes_a_file_that_holds_hashes_only(path: Path) -> None:
     assert tenant.name == "acme"
     assert tenant.requests_per_second == 5
     assert tenant.keys[0].sha256 == keyfile.hash_key(key)
+
+
+def test_no_folder_is_made_for_a_path_that_may_be_mistyped(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match=r"there is no folder .*/nope: make it, or correct the path"):
+        keyfile.add(tmp_path / "nope" / "keys.json", "acme")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_two_keys_are_equal(path: Path) -> None:
@@ -105,7 +111,6 @@ def test_unknown_tenants_and_missing_files(path: Path, change: Callable[[Path, s
     ],
 )
 def test_a_broken_file_is_told_without_quoting_it(path: Path, text: str) -> None:
-    path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(KeyFileError) as raised:
         keyfile.load(path)

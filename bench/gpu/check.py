@@ -38,7 +38,7 @@ SCENES = 60
 
 @dataclass
 class Report:
-    """What was found so far."""
+    """The findings so far."""
 
     machine: Machine
     model: str

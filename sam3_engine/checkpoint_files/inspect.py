@@ -30,7 +30,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found out about a checkpoint.
+    """The findings about a checkpoint.
 
     format, container: None for a file that is none; `error` then says what it is. model: the size that it fits.
     sha256: of each file, as the Hub shows it. inherited, missing: names that the base gives, and that nothing gives.

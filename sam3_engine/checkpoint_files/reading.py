@@ -57,7 +57,7 @@ HARMLESS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is in a checkpoint's file, or in the several files of one checkpoint.
+    """The contents of a checkpoint's file, or of the several files of one checkpoint.
 
     container: "PyTorch" or "safetensors". beside: names of things that are no weights of the model.
     """

@@ -76,7 +76,7 @@ def _make(settings: Settings, asked: Asked) -> None:
 
 
 def _command() -> list[str]:
-    """What was typed, without secrets."""
+    """The command line as typed, without secrets."""
     typed = [Path(sys.argv[0]).name, *sys.argv[1:]]
     for place, word in enumerate(typed):
         if word == "--api-key":

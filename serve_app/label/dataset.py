@@ -107,7 +107,7 @@ class Dataset:
         self._next = 0
 
     def manifest(self) -> dict[str, Any]:
-        """What is known about the labels; empty before the first run."""
+        """The manifest: facts about the labels; empty before the first run."""
         path = self.folder / MANIFEST
         if not path.exists():
             return {}

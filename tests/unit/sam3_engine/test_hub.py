@@ -5,10 +5,9 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,6 +15,7 @@ import pytest
 
 from sam3_engine.errors import CheckpointError, GatedAccess, Offline
 from sam3_engine.hub import FILE_NAME, REPOSITORY, download, resolve_checkpoint
+from tests.support.plain_server import plain_server
 
 CONTENT = b"the weights" * 1000
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -107,14 +107,8 @@ def hub() -> Iterator[Hub]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with plain_server(Handler) as state.port:
+        yield state
 
 
 @pytest.fixture(autouse=True)

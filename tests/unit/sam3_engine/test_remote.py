@@ -1,10 +1,9 @@
 """Weights at URLs: a small server on the loopback plays the other side; nothing leaves the machine."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from sam3_engine.errors import CheckpointError, Offline
 from sam3_engine.hub import resolve_checkpoint
 from sam3_engine.remote import fetch
+from tests.support.plain_server import plain_server
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -69,14 +69,8 @@ def server() -> Iterator[Server]:
 
         def log_message(self, *_: object) -> None: ...
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.port = http.server_address[1]
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield state
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    with plain_server(Handler) as state.port:
+        yield state
 
 
 def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 import base64
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps
 from sam3_engine.deep import to_eight_bits
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.sources import content_digest, decode, read_content
+from tests.support.plain_server import plain_server
 
 RGB = np.zeros((20, 30, 3), dtype=np.uint8)
 RGB[..., 0] = 200
@@ -44,13 +44,8 @@ def url() -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with plain_server(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_every_kind_of_source_gives_the_same_picture(tmp_path: Path, url: str) -> None:

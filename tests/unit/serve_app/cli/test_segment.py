@@ -1,9 +1,8 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from serve_app.http.app import create_app
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
+from tests.support.plain_server import plain_server
 from tests.support.scenes import CIRCLE, HEIGHT, SQUARE, WIDTH, encoded, scene
 
 # pycocotools with numpy 2.
@@ -245,13 +245,8 @@ def other_service(status: int, kind: str, body: bytes) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with plain_server(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,10 @@ class ConceptPass:
             yield
 
     def __call__(self, asked: Sequence[Asked]) -> list[Found]:
-        """What each prompt finds. Masks are computed for instances above the prompt's threshold alone."""
+        """The instances that each prompt finds, in the prompts' order.
+
+        Masks are computed for instances above the prompt's threshold alone.
+        """
         padded = pad(asked, self._ground.padded(len(asked)))
         images = join([one.features.fused(self._model) for one in padded])
         text = stack([one.phrase for one in padded])

@@ -34,7 +34,7 @@ HELD_BYTES = 8
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened file has channels of more than 8 bits, or of numbers with a sign, from its header."""
+    """True for an opened file whose header tells of channels with more than 8 bits, or with signed numbers."""
     if image.mode.startswith("I") or image.mode == "F":
         return True
     if isinstance(image, TiffImagePlugin.TiffImageFile):

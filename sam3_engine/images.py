@@ -338,7 +338,11 @@ def _resize(
 
 @dataclass(frozen=True, slots=True)
 class _GreyFile:
-    """What a file says of its grey values beyond Pillow: see `no_data_value`, `misread` and `white_is_zero`."""
+    """The grey values' meaning as the file's tags state it, where Pillow does not read them.
+
+    no_data: the value that stands for no data; dtype: numpy's name of their type where Pillow takes another one;
+    inverted: the largest value is black. See `no_data_value`, `misread` and `white_is_zero`.
+    """
 
     no_data: float | None = None
     dtype: str | None = None

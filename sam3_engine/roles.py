@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 Role = Literal["encoder", "decoder", "all"]
-"""What a process does with the model: images to embeddings, embeddings and prompts to masks, or both."""
+"""A process's work with the model: images to embeddings, embeddings and prompts to masks, or both."""
 
 TRACKER = "inst_interactive_predictor.model"
 

@@ -30,7 +30,7 @@ FACTORS = re.compile(
 
 
 def is_adapter(names: Tensors) -> bool:
-    """Whether a file's names are those of a LoRA adapter."""
+    """True for the tensor names of an adapter's file: at least one is a factor of a LoRA, as peft names them."""
     return any(FACTORS.fullmatch(name) for name in names)
 
 
@@ -93,7 +93,10 @@ class Adapter:
         return FileTensor(below.shape, below.dtype, lambda: _in_part(below.read(), where, merge))
 
     def _scale(self, module: str, factors: Tensors) -> float:
-        """What the product of the factors is multiplied by. Patterns in the configuration name modules by their end."""
+        """The factor of a module's low-rank product: alpha / rank, or alpha / sqrt(rank) with `use_rslora`.
+
+        Patterns in the configuration name modules by their end.
+        """
         first = factors.get("lora_A") or factors["lora_embedding_A"]
         rank = first.shape[0]
         alpha = self.config.get("lora_alpha", rank)

@@ -9,16 +9,16 @@ from collections.abc import Iterable
 
 DETECTOR, TRACKER = "detector.", "tracker."
 CLICKS_IN_MODEL = "inst_interactive_predictor.model."
-"""Where `Sam3Image` keeps what the official file has below `tracker.`."""
+"""The module of `Sam3Image` with the weights that the official file has below `tracker.`."""
 
 ROOTS = ("backbone.", "geometry_encoder.", "transformer.", "segmentation_head.", "dot_prod_scoring.")
 """Children of `Sam3Image`: the names of the package's trainer begin with them."""
 WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "model.", "sam3_model.")
-"""What DDP, torch.compile, FSDP and training frameworks put before every name."""
+"""Prefixes that DDP, torch.compile, FSDP and training frameworks put before every name."""
 
 VISION = "detector.backbone.vision_backbone."
 MULTIPLEX = "tracker.model."
-"""Where SAM 3.1 keeps its video tracker and, with names of their own, the weights for clicks."""
+"""Prefix of SAM 3.1's video tracker. The weights for clicks have it too, and names of their own behind it."""
 MULTIPLEX_CLICKS = ("interactive_", "interactivity_")
 PROPAGATION = f"{VISION}propagation_convs."
 """The neck of SAM 3.1's video tracker."""
@@ -57,7 +57,7 @@ def part_of(name: str) -> str:
 
 
 def used(name: str) -> bool:
-    """Whether requests for images need the weight of this official name."""
+    """True for the official name of a weight that requests for images need."""
     return part_of(name) != "video" and not name.startswith(UNUSED)
 
 
@@ -70,7 +70,7 @@ def unwrapped(name: str) -> str:
 
 
 def is_multiplex(names: Iterable[str]) -> bool:
-    """Whether names are those of SAM 3.1: its click weights are among them."""
+    """Recognise a file of SAM 3.1 by the names of its click weights."""
     clicks = tuple(MULTIPLEX + start for start in MULTIPLEX_CLICKS)
     return any(unwrapped(name).startswith(clicks) for name in names)
 
@@ -95,6 +95,6 @@ def from_package(name: str, multiplex: bool) -> str | None:
 
 
 def only_for_video(name: str, multiplex: bool) -> bool:
-    """Whether a name that `from_package` does not know is one of SAM 3.1's weights for video."""
+    """Tell SAM 3.1's weights for video from unknown names. The name is one that `from_package` does not know."""
     name = unwrapped(name)
     return multiplex and name.startswith((MULTIPLEX, PROPAGATION))

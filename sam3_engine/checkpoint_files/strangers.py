@@ -38,7 +38,10 @@ MODELS = (
 
 
 def by_bytes(path: Path) -> str | None:
-    """What the file is, as the end of a sentence; None where it may be a checkpoint. Raises OSError."""
+    """The kind of file that its first bytes tell, as the end of a sentence ("an empty file").
+
+    None where the file may be a checkpoint. Raises OSError.
+    """
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
@@ -84,12 +87,12 @@ def _unfinished_safetensors(path: Path, head: bytes) -> str | None:
 
 
 def looks_like_safetensors(head: bytes) -> bool:
-    """Whether a file that begins with these bytes (9 at least) is one of safetensors: a length and a JSON object."""
+    """Recognise safetensors by a file's first bytes (9 at least): a length, then a JSON object."""
     return 2 <= int.from_bytes(head[:8], "little") <= MOST_HEADER and head[8:9] == b"{"
 
 
 def by_names(names: Collection[str]) -> str | None:
-    """Which other model the names of tensors belong to, as the end of a sentence."""
+    """The other model whose tensors have these names, as the end of a sentence; None for an unknown one."""
     for starts, what in MODELS:
         if all(any(name.startswith(start) for name in names) for start in starts):
             return what

@@ -172,7 +172,7 @@ VIDEO = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tensor of transformers' belongs: the official tensor, and which of its `parts` equal parts along the
+    """The official tensor that holds a tensor of transformers': part number `part` of its `parts` equal parts along the
     first dimension."""
 
     name: str
@@ -181,7 +181,7 @@ class Place:
 
 
 def is_transformers(names: Iterable[str]) -> bool:
-    """Whether names are those of transformers' `Sam3Model` or `Sam3VideoModel`."""
+    """Recognise the weights of transformers' `Sam3Model` or `Sam3VideoModel` by their names."""
     starts = ("detr_decoder.", "detr_encoder.", "vision_encoder.backbone.layers.")
     return any(name.startswith((*starts, "detector_model.")) for name in names)
 
@@ -192,7 +192,7 @@ def once(name: str) -> str:
 
 
 def only_for_video(name: str) -> bool:
-    """Whether a name without a place is one of the weights for video."""
+    """Tell transformers' weights for video from unknown names. The name is one that has no place."""
     return VIDEO.match(once(name)) is not None
 
 

@@ -19,7 +19,7 @@ _CHANNELS = {2: (0, 1, 2), 4: (0, 3), 6: (0, 1, 2, 3)}
 
 
 def is_interlaced(content: bytes) -> bool:
-    """Whether the rows of a PNG file are not in order."""
+    """True for a PNG file whose header says Adam7: its rows are not in order."""
     return content[28:29] == b"\1"
 
 

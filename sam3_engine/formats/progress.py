@@ -1,4 +1,4 @@
-"""What decoding tells its caller, who may stop it: how long it will take, and that it goes on."""
+"""Progress of decoding an image: about how long it will take, and that it goes on. The caller may stop it."""
 
 from io import BytesIO
 

@@ -96,7 +96,7 @@ def no_data_value(image: Image.Image) -> float | None:
 
 
 def white_is_zero(image: Image.Image) -> bool:
-    """Whether the largest value of an opened TIFF file is black."""
+    """True for an opened TIFF file whose largest value is black and whose zero is white."""
     return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(tiff.PHOTOMETRIC) == 0
 
 

@@ -11,8 +11,8 @@
     zero    only where `zero_after_s` is set: after so long without any work, while a replica runs: one that starts
             is not idle, however soon its caller has left. The first call wakes `hot` again and waits meanwhile.
 
-What is wanted is absolute, so replicas that are still starting are not asked for twice. "Less suffices" takes
-fewer busy replicas (ROOMY) than growing does (FULL): the gap between the two keeps a steady load from flapping.
+The wanted number counts all replicas, so replicas that are still starting are not asked for twice. Scaling down needs
+a lower busy share (ROOMY) than growing does (FULL). The gap between the two keeps a steady load from flapping.
 """
 
 import math
@@ -50,13 +50,13 @@ class Rules:
 
     @property
     def fixed(self) -> bool:
-        """Whether there is nothing to decide."""
+        """True where the rules leave no choice: as many replicas at most as are always warm, and never zero."""
         return self.most <= self.hot and not self.zero_after_s
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a deployment has to do now, all replicas and callers together."""
+    """The work of a deployment now, all replicas and callers together."""
 
     queued: float = 0.0
     """Items that wait: in replicas, and in callers for a replica."""
@@ -69,7 +69,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one step tells the next. A controller that restarts begins with an empty one."""
+    """The policy's notes from one step to the next. A controller that restarts begins with an empty one."""
 
     samples: tuple[tuple[float, float], ...] = ()
     """Time and items queued, within GROWTH_WINDOW_S."""

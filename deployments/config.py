@@ -1,5 +1,4 @@
-"""What each deployment needs of the settings, already resolved: no `auto` but those that only a device can
-answer."""
+"""The settings that each deployment needs, already resolved. `auto` is left only where a device has to answer it."""
 
 from dataclasses import dataclass, field
 
@@ -13,8 +12,11 @@ INGRESS = "Ingress"
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Which model, where, how precisely. `dtype` is one for encoders and decoders. `threads`: torch threads of this
-    process; None leaves torch's choice. `checkpoint`, `base`: see `sam3_engine.loading.read_weights`."""
+    """The model that a process loads, its device and its precision.
+
+    `dtype` is one for encoders and decoders. `threads`: torch threads of this process; None leaves torch's choice.
+    `checkpoint`, `base`: see `sam3_engine.loading.read_weights`.
+    """
 
     model: str
     checkpoint: str | None
@@ -32,8 +34,10 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class HedgeConfig:
-    """Which calls of a replica are asked of another one too. after_s: none that takes less. share: hedges for each
-    call, at most; 0: none."""
+    """Limits of hedging, which sends a slow call to a second replica too.
+
+    after_s: seconds that a call waits at least before its hedge. share: hedges for each call, at most; 0: none.
+    """
 
     after_s: float
     share: float

@@ -38,8 +38,9 @@ def digest_in(image_id: str) -> str | None:
 
 
 def affinity(tenant: str, digest: str, elsewhere: int = 0) -> str:
-    """What consistent hashing routes by: requests for one image meet the replica that has it hot. elsewhere: for
-    another replica, most likely; each number leads to one.
+    """The key of consistent hashing: requests for one image meet the replica that has it hot.
+
+    elsewhere: each number other than 0 gives a key that most likely leads to another replica.
 
     Hashed, so that tenants never appear in Ray's logs and the parts cannot run into each other.
     """

@@ -29,7 +29,7 @@ class Warm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EncoderInput:
-    """What an encoder is told of an image in either form."""
+    """The fields that both forms of an encoder's input have: a square of pixels, and a source file."""
 
     model: str
     """The model that the embedding is for: the model part of its key."""

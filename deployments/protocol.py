@@ -186,9 +186,9 @@ class Segmenter(Protocol):
         ...
 
     async def ready(self) -> bool:
-        """Whether a request sent now would be answered: model loaded, replicas up."""
+        """True if a request sent now would be answered: model loaded, replicas up."""
         ...
 
     async def store_answers(self) -> bool:
-        """Whether the store does. Without it, only images that are known by their content are answered."""
+        """True if the store answers. Without it, only images that are known by their content are answered."""
         ...

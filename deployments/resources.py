@@ -12,11 +12,11 @@ DECODER_GPU = 0.25
 """A decoder's share of a GPU."""
 SMALLEST_GPU_SHARE = 0.1
 WAITING_CPU = 0.1
-"""What Ray books for an ingress, which mostly waits, and for a workflow runner, whose work comes in bursts."""
+"""Cores that Ray books for an ingress, which mostly waits, and for a workflow runner, whose work comes in bursts."""
 GPU_PROCESS_CPU = 0.5
-"""What Ray books for a process whose model is on a GPU."""
+"""Cores that Ray books for a process whose model is on a GPU."""
 EXACT = 1e-6
-"""What floating point may lose."""
+"""Added before a product is rounded down: in floating point, 100 * 0.29 is a little less than 29."""
 STORE_SHARE = 0.6
 """Part of the object store that embeddings may fill: the rest is for images on their way and for readers."""
 
@@ -27,18 +27,18 @@ class NotEnough(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What Ray has to give."""
+    """Cores, GPUs and object store of Ray's nodes."""
 
     node_cpus: tuple[float, ...]
-    """Of each node."""
+    """Cores of each node."""
     gpus: float
-    """Of all nodes."""
+    """GPUs of all nodes."""
     object_store_bytes: int
-    """Of all nodes."""
+    """Bytes of all nodes."""
 
     @property
     def cpus(self) -> float:
-        """Of all nodes."""
+        """Cores of all nodes."""
         return sum(self.node_cpus)
 
     @classmethod

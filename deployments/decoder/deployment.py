@@ -98,7 +98,7 @@ class PromptDecoder(ReportsLoad, HasPlace):
         return self._loader.digests(tenant)
 
     async def ready(self) -> bool:
-        """Whether the pool answers."""
+        """True while the embedding pool answers."""
         return await self._pool.ready()
 
     async def check_health(self) -> None:

@@ -79,7 +79,7 @@ class HotCache(Generic[Key, Value]):
             self.discard(leaves, "budget")
 
     def discard(self, key: Key, reason: Reason | None = None) -> bool:
-        """Let a value go. Whether it was held."""
+        """Let a value go. Returns True if it was held."""
         found = self._held.pop(key, None)
         if found is None:
             return False

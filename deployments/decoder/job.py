@@ -11,7 +11,7 @@ from deployments.results import dump_results
 
 
 class Prompter(Protocol):
-    """What asks the model."""
+    """The model's thread as a job sees it: it answers prompts about a hot image."""
 
     async def answer(
         self,
@@ -20,7 +20,7 @@ class Prompter(Protocol):
         request: PromptRequest[Any],
         deadline: float | None,
     ) -> tuple[bytes, dict[str, float]]:
-        """What `load_results` reads, and seconds by stage. Raises DeadlineExceeded."""
+        """The results as bytes that `load_results` reads, and seconds by stage. Raises DeadlineExceeded."""
         ...
 
     def forget(self, key: ImageKey) -> None:
@@ -30,7 +30,7 @@ class Prompter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobRunner:
-    """One decoder's jobs. `model` and `image_size`: what keys and squares are made for."""
+    """One decoder's jobs. `model` and `image_size`: the model of the keys, the side of the squares in pixels."""
 
     model: str
     image_size: int
@@ -57,7 +57,7 @@ class JobRunner:
         return Answered(image.size, data, found.tier, {**transfer, **stages})
 
     def forget(self, tenant: str, digest: str, stamp: int) -> bool:
-        """Drop an image and what is kept of its prompts. Whether it was here. stamp: of the deletion."""
+        """Drop an image and its prompts' logits. Returns True if it was here. stamp: of the deletion."""
         keys = self.loader.forget(tenant, digest, stamp)
         self.prompter.forget(ImageKey(tenant, self.model, digest))
         return bool(keys)

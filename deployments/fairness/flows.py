@@ -50,7 +50,7 @@ class Flow:
     cost: float = 1.0
     """Mean cost of its requests."""
     measured: bool = False
-    """Whether `cost` is its own, and no guess."""
+    """`cost` is measured on its own requests, and no guess."""
     under_way: int = 0
     waiting: "deque[Ticket]" = field(default_factory=deque)
 
@@ -82,7 +82,7 @@ class Ticket:
     beside: int = 0
     """Requests under way when it started, itself included."""
     narrow: bool = False
-    """Whether it started while tenants shared."""
+    """It started while tenants shared the places."""
     charged: float = 0.0
     changed: Callable[[], None] | None = None
 

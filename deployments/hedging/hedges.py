@@ -59,8 +59,10 @@ class Hedges:
         return answer
 
     def _second_session(self, route: Route) -> str:
-        """The session of a call's hedge; none while it may have none. What waits for a silent replica is moved, which
-        costs nobody else anything."""
+        """The session of a call's hedge; empty while the call may have none.
+
+        A call that waits for silent replicas alone is always moved: that takes nothing from the budget.
+        """
         if self._replicas.can_hedge(route) and (
             self._replicas.waits_for_silent(route) or self._budget.spend()
         ):
@@ -103,7 +105,7 @@ class _Hedge(Generic[T]):
         self.session = ""
         self.won = False
         self._cancelled = False
-        """Whether the hedge has cancelled the call."""
+        """True once the hedge has cancelled the call."""
 
     async def first_answer(self, session: str) -> tuple[T, bool]:
         """The call's answer, or its hedge's and True."""

@@ -22,7 +22,7 @@ class DecoderClient(Protocol):
         ...
 
     async def ready(self) -> bool:
-        """Whether a decoder, an encoder and the pool answer now."""
+        """True if a decoder, an encoder and the pool answer now."""
         ...
 
     async def forget(self, tenant: str, digest: str, stamp: int) -> bool:

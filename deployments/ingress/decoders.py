@@ -96,7 +96,7 @@ class ServeDecoders:
         return {digest for answer in answers if isinstance(answer, list) for digest in answer}
 
     async def ready(self) -> bool:
-        """Whether a decoder, an encoder and the pool answer now."""
+        """True if a decoder, an encoder and the pool answer within READY_TIMEOUT_S, or did a moment ago."""
         if time.monotonic() < self._ready_until:
             return True
         try:

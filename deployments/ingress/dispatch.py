@@ -62,7 +62,7 @@ class Dispatcher:
     _met: LRUCache[tuple[str, str], bool] = field(init=False, default_factory=lambda: LRUCache(MOST_MET))
     """Images, by tenant and digest, that some decoder has answered for."""
     _need: NeedImage | None = field(init=False, default=None)
-    """What decoders last said that they need of a new image."""
+    """The form of a new image that a decoder last asked for."""
 
     async def answer(
         self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings

@@ -91,11 +91,11 @@ class SegmentationService:
             raise UnknownImage(image_id)
 
     async def ready(self) -> bool:
-        """Whether the service can answer requests now."""
+        """True if the service can answer requests now."""
         return await self._decoder.ready()
 
     async def store_answers(self) -> bool:
-        """Whether the store does."""
+        """True if the store's server answers."""
         return await self._store.answers()
 
     async def _results(self, answered: Answered) -> Any:

@@ -139,7 +139,7 @@ NAMES = _Names()
 
 
 class Metrics(Protocol):
-    """Where figures are reported to."""
+    """The sink that a process reports its figures to."""
 
     def add(self, metric: Metric, value: float = 1, **labels: str) -> None:
         """Increase a counter."""

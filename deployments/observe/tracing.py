@@ -41,7 +41,7 @@ TIMEOUT_S = 5
 
 @dataclass(frozen=True, slots=True)
 class TracingConfig:
-    """Where spans go: a collector's OTLP/HTTP address. ratio: share of traces that are recorded."""
+    """The OTLP/HTTP address of the collector that gets the spans. ratio: share of traces that are recorded."""
 
     endpoint: str
     ratio: float = 1.0
@@ -85,7 +85,7 @@ def configure(config: TracingConfig | None, part: str) -> None:
 
 
 def enabled() -> bool:
-    """Whether this process traces."""
+    """True in a process that sends spans to a collector."""
     return _provider is not None
 
 

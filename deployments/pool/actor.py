@@ -2,7 +2,7 @@
 application.
 
 It makes the encoder calls itself, so that it owns the embeddings: an encoder that is scaled down takes
-nothing with it. What dies with it can be made again from the store.
+nothing with it. The embeddings that die with a shard can be made again from the store.
 """
 
 import asyncio

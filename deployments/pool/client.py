@@ -84,7 +84,7 @@ class EmbeddingPoolClient:
         return {digest: nbytes for shard in found for digest, nbytes in shard.items()}
 
     async def ready(self) -> bool:
-        """Whether a shard answers."""
+        """True if at least one shard answers."""
         return bool(await self._try(range(len(self._shards)), "ping"))
 
     async def now(self) -> int:

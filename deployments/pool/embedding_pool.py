@@ -95,7 +95,7 @@ class EmbeddingPool:
         self.directory.lose(key, generation)
 
     def delete(self, tenant: str, digest: str, stamp: int) -> bool:
-        """Forget an image, but for what was born after the deletion. Whether there was any."""
+        """Forget an image's embeddings, unless it was born after the deletion. Returns True if there were any."""
         self._deletions.record(tenant, digest, stamp)
         return self.directory.delete(tenant, digest, stamp)
 
@@ -122,7 +122,10 @@ class EmbeddingPool:
                 return None
 
     async def _still_there(self, key: ImageKey, born: int) -> bool:
-        """Whether an image was not deleted since it was born. Of deletions before its start, a shard knows nothing."""
+        """True for an image that was not deleted since it was born.
+
+        A shard does not know of deletions before its own start, so it asks the store about an image that is older.
+        """
         if self._deletions.cover(key.tenant, key.digest, born):
             return False
         return born >= self.since or await self._store.born(key.tenant, key.digest) == born

@@ -36,7 +36,7 @@ class HotPolicy:
 
 
 def load_of(ctx: "AutoscalingContext") -> Load:
-    """What callers and replicas last reported."""
+    """A deployment's load, from the last reports of its callers and replicas to Serve."""
     raw = ctx.raw_metrics or {}
     waiting_in_callers = float(ctx.total_queued_requests)
     return Load(

@@ -1,4 +1,4 @@
-"""What Ray's own exposition of a node says: names and labels that `deployments.observe.exposition` reads."""
+"""Names and labels in Ray's own exposition of a node that `deployments.observe.exposition` reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ RAYS = (
     RayMetric("ray_node_gram_used", _GPU, "max"),
     RayMetric("ray_node_gram_available", _GPU, "max"),
 )
-"""What dashboards and alerts need of Serve's and Ray's own figures; the rest is on the nodes' own ports."""
+"""Serve's and Ray's own figures that dashboards and alerts need. The rest is on the nodes' own ports."""
 
 
 def node_of(labels: Mapping[str, str]) -> str:

@@ -33,7 +33,7 @@ class Client(Protocol):
         ...
 
     async def ping(self) -> Any:
-        """Whether a server is there."""
+        """Succeeds if a server is there; else raises the client's error."""
         ...
 
     def register_script(self, script: str) -> Any:

@@ -1,4 +1,4 @@
-"""What the store promises. No Ray, no client of a server."""
+"""The store's promises: `Store`. No Ray, no client of a server."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from deployments.messages import StoredImage
 from sam3_engine.types import ImageSize
 
 MOST_IDS = 64
-"""Chosen ids of one image. One more, and another one of them names nothing any more."""
+"""Chosen ids of one image, at most. A further one takes the place of another, which then names nothing."""
 TenantDigest = tuple[str, str]
 """An image of a tenant, under any model."""
 
@@ -101,5 +101,5 @@ class Store(Protocol):
         ...
 
     async def answers(self) -> bool:
-        """Whether a server is there. Raises nothing."""
+        """True if a server is there. Raises nothing."""
         ...

@@ -194,7 +194,7 @@ def _dump(body: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold of an object: as the engine writes it where it knows how, such as an image; else null."""
+    """A value for JSON: as the engine writes it where it knows how, such as an image; else null."""
     if isinstance(value, set | frozenset):
         return list(value)
     plain = serialize_wildcard_kind(value)

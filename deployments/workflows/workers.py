@@ -87,7 +87,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still holds its end of the connection."""
+        """True while the process holds its end of the connection."""
         return not self._reader.at_eof()
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ def render(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def notes(given: Mapping[str, Any]) -> str:
-    """What `helm install` says at its end."""
+    """The notes that `helm install` prints at its end."""
     with helm.Chart.load(CHART) as chart:
         return chart.render(dict(given), name=NAME, namespace=NAMESPACE)["sam3-serve/templates/NOTES.txt"]
 

@@ -151,7 +151,7 @@ class Sizing:
     hot_bytes: int
     """Device memory of all decoders together, if every image in use is hot."""
     hot_room_bytes: int
-    """What these decoders have for hot images, beside weights and work."""
+    """Device memory that these decoders have for hot images, beside weights and work."""
 
 
 def load(costs: Costs, *demands: Demand) -> Load:

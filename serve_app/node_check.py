@@ -1,4 +1,4 @@
-"""Whether a node can hold the model, asked before anything is loaded.
+"""A check that a node can hold the model, before anything is loaded.
 
     python -m serve_app.node_check --driver --weights FILE
 

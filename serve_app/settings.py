@@ -419,7 +419,7 @@ def environment_name(field: str) -> str:
 
 
 def set_in_environment(field: str) -> bool:
-    """Whether the environment sets `field` (names are matched as pydantic-settings does: any case)."""
+    """True if the environment sets `field`. Names match in any case, as in pydantic-settings."""
     wanted = environment_name(field)
     return any(name.upper() == wanted for name in os.environ)
 

@@ -79,7 +79,7 @@ class Server:
         return found
 
     def _warnings(self, result: Document) -> list[str]:
-        """Those of servers that have some: an older one sends none."""
+        """The warnings in a server's answer, one line each. An older server sends none."""
         told = result.get("warnings", [])
         return [one_line(str(text)) for text in told] if isinstance(told, list) else []
 

@@ -87,7 +87,7 @@ def _command() -> list[str]:
 
 
 def _foretell(listing: "Listing", labelling: "Labelling", output: Path, restart: bool) -> None:
-    """What a run would do, without a trace."""
+    """Print the images, classes and output folder of a run, and run nothing."""
     from serve_app.label.dataset import Dataset
     from serve_app.label.labeller import prompts_of
     from serve_app.label.run import Run

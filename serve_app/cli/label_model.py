@@ -1,4 +1,4 @@
-"""What finds the objects for `sam3-serve label`: a model in Ray's actors, or a running service."""
+"""The model behind `sam3-serve label`: one in Ray's actors, or that of a running service."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""What the commands show: never a traceback, and no library's warning."""
+"""The screen of every command: it never shows a traceback or a library's warning."""
 
 import logging
 import os

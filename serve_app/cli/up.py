@@ -129,7 +129,7 @@ def refuse_failed(application: "ApplicationStatusOverview") -> None:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET is answered with 200."""
+    """True if a GET of the URL is answered with 200 within ANSWER_S."""
     with suppress(Unanswered):
         read(url, ANSWER_S)
         return True

@@ -32,7 +32,7 @@ def class_ids_of_the_system() -> Iterator[None]:
 
 
 def forks_draw_apart() -> bool:
-    """Whether two forks of this process draw different ids, which they try. True where Ray is not imported."""
+    """Fork this process twice, and return True if the two draw different ids. True, too, where Ray is not imported."""
     if "ray._raylet" not in sys.modules:
         return True
     first, second = _drawn_by_a_fork(), _drawn_by_a_fork()

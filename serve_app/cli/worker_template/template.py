@@ -98,7 +98,7 @@ def close(descriptors: Iterable[int]) -> None:
 
 
 def has_left(connection: socket.socket) -> bool:
-    """Whether nobody waits for the answer any more."""
+    """True if the other end of the connection is closed: nobody waits for the answer any more."""
     connection.setblocking(False)
     try:
         return connection.recv(1, socket.MSG_PEEK) == b""
@@ -122,7 +122,7 @@ def take_over(variables: Mapping[str, str]) -> None:
 
 
 def may_fork() -> bool:
-    """Whether a copy of this process would be whole."""
+    """True if a fork of this process would be whole: one thread, and no NVIDIA device open."""
     opened = (os.path.realpath(one) for one in Path("/proc/self/fd").iterdir())
     alone = len([*Path("/proc/self/task").iterdir()]) == 1
     return alone and not any(path.startswith("/dev/nvidia") for path in opened)

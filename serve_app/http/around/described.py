@@ -40,7 +40,7 @@ class Description:
         self._flights: SingleFlight[Kept | WorkflowAnswer] = SingleFlight()
 
     async def get(self, ask: Callable[[], Awaitable[WorkflowAnswer]]) -> Kept | WorkflowAnswer:
-        """What is kept, or `ask`'s answer, which is kept if it is one. Requests at the same time ask once."""
+        """The kept answer; else that of `ask`, which is kept if its status is 200. Concurrent requests ask once."""
         return self._kept or await self._flights.run("description", lambda: self._make(ask))
 
     async def _make(self, ask: Callable[[], Awaitable[WorkflowAnswer]]) -> Kept | WorkflowAnswer:

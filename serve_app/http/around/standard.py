@@ -42,7 +42,7 @@ class Gzip(GZipMiddleware):
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Whether `Accept-Encoding` allows gzip by its name, or else by `*`."""
+    """True if `Accept-Encoding` allows gzip by its name, or else by `*`."""
     weights: dict[str, float] = {}
     for item in ",".join(headers.getlist("accept-encoding")).split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))

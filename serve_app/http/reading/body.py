@@ -33,7 +33,7 @@ class _PartsInMemory(MultiPartParser):
     spool_max_size = 1 << 40
     max_file_size = spool_max_size  # its name in earlier versions
     complete = False
-    """Whether the last boundary has come."""
+    """True once the last boundary has come."""
 
     def on_end(self) -> None:
         """Called by the parser at the last boundary."""

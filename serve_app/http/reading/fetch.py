@@ -218,7 +218,7 @@ class _Session:
 
 
 def is_of(url: URL, origin: URL) -> bool:
-    """Whether a URL has this scheme, host and port."""
+    """True if a URL has the scheme, host and port of `origin`."""
     return (url.scheme, url.host, url.port) == (origin.scheme, origin.host, origin.port)
 
 

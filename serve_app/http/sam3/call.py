@@ -47,7 +47,7 @@ class Call(Generic[Fields]):
     fields: Fields
     images: Sequence[ImageReference]
     listed: bool
-    """Whether the request has a list of images, which is answered by a list."""
+    """True for a request with a list of images, which is answered by a list."""
 
     async def ask(self, request: PromptRequest[Results] | None) -> list[Answer[Results]]:
         """Ask the segmenter about all images concurrently; returns answers in order. The first error ends all calls.

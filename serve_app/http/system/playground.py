@@ -56,5 +56,5 @@ def answer(request: Request, file: StaticFile, headers: dict[str, str]) -> Respo
 
 
 def wants_json(accept: str) -> bool:
-    """Whether an Accept header names JSON and not HTML: API clients' headers do, browsers' do not."""
+    """True for an Accept header that names JSON and not HTML: API clients' headers do, browsers' do not."""
     return "application/json" in accept and "text/html" not in accept

@@ -50,7 +50,7 @@ class StoredKey(BaseModel):
     expires: AwareDatetime | None = None
 
     def valid_at(self, now: datetime) -> bool:
-        """Whether the key may be used at `now`."""
+        """True if the key has not expired at `now`, a time with a zone."""
         return self.expires is None or now < self.expires
 
 

@@ -1,11 +1,11 @@
-"""What requests cost on this machine, part by part, and whether `sam3-serve plan` foretells a load of them.
+"""The cost of requests on this machine, part by part, and a check of `sam3-serve plan` against a measured load.
 
     python -m drills.capacity [--seconds 20] [--write FILE]
     python -m drills.capacity --against reports/loadtest-mixed.json [--figures FILE]
 
 Three loads run one after another at saturation: clicks on known images, concepts on known images, concepts on new
 images. The CPU time of each group of processes, divided by the answers, gives the planner's costs. Then a mix runs, and
-what the costs foretell is printed beside what was measured. `--against` does the same for a report of `make loadtest`.
+the planner's load is printed beside the measured one. `--against` does the same for a report of `make loadtest`.
 """
 
 import argparse

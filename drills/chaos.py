@@ -175,7 +175,8 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether it went as it must."""
+        """True if the fault went as it must: no request failed, or the stall or the wait stayed within the fault's own
+        limit."""
         if self.name in ALLOWED_TO_FAIL:
             return self.outcome.stall_s < PROXY_RECOVERY_S
         if self.name in HANGS and self.outcome.latency.max > MOST_WAIT_S:
@@ -213,7 +214,7 @@ def run(names: Sequence[str], rate: float, show: Progress) -> tuple[float, list[
 
 
 def line(result: Result) -> str:
-    """What happened, in a line."""
+    """The fault, its requests, failures and stall in a line, then the errors."""
     found = result.outcome
     text = f"{result.text}: {found.requests} requests, {found.failed} failed, {found.stall_s:.1f} s stall"
     return "\n".join([text, *found.errors])

@@ -1,4 +1,4 @@
-"""What one tenant notices of another one's flood: `make drill ONLY=fairness`, or `python -m drills.fairness`.
+"""The effect of one tenant's flood on another: `make drill ONLY=fairness`, or `python -m drills.fairness`.
 
 One run on one machine. `annotator` is interactive: one client that sends a new image with a concept, then clicks on it.
 `labeller` is batch: 150 connections that label new images, and come again when a refusal says so. `rival` does the same
@@ -40,10 +40,10 @@ CLICK = {"prompts": [{"points": [{"x": 70, "y": 80, "positive": True}]}]}
 
 @dataclass
 class Tally:
-    """What became of one tenant's requests while it counted."""
+    """The fate of one tenant's requests while they counted."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    """Of answers, by kind."""
+    """Seconds of the answers, by kind of request."""
     refused: int = 0
     failed: list[str] = field(default_factory=list)
 

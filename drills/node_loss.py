@@ -34,7 +34,7 @@ PARTS = ("ImageEncoder", "PromptDecoder", "PoolShard")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the loss of the node did."""
+    """The consequences of the node's loss."""
 
     lost: dict[str, int]
     """Processes that died with the node."""

@@ -16,7 +16,7 @@ PROBE_EVERY_S = 1.0
 
 @dataclass
 class Phase:
-    """What was seen for a while."""
+    """The clicks and the probes of one phase: seconds of each answer, and the failures' texts."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Phase:
     probes_failed: list[str] = field(default_factory=list)
 
     def row(self) -> list[object]:
-        """Of the table below."""
+        """The phase's row under COLUMNS."""
         found = latency(self.seconds)
         clicks = [found.count, len(self.failed), ms(found.p50), ms(found.p99), ms(found.max)]
         return [self.name, *clicks, self.probed, len(self.probes_failed)]
@@ -88,7 +88,7 @@ class Watch:
 
 
 def click(url: str, image_id: str) -> str:
-    """What went wrong; empty when it was answered."""
+    """Send one click. Returns the failure in words; empty when it was answered with 200."""
     document = {"image_id": image_id, "prompts": CLICK}
     try:
         answer = requests.post(f"{url}/sam3/visual_segment", json=document, timeout=60)

@@ -1,4 +1,4 @@
-"""What the embedding pool saves: `make drill ONLY=pool`, or `python -m drills.pool`.
+"""The work that the embedding pool saves: `make drill ONLY=pool`, or `python -m drills.pool`.
 
 One run on one machine: latency of a click by where its image is, bytes per image, how often a click finds its
 image hot with three decoders and Zipf traffic (also after a decoder died), encodes per image under

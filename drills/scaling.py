@@ -67,7 +67,7 @@ def ask(number: int) -> tuple[str, dict[str, Any]]:
 
 @dataclass
 class Timeline:
-    """What was seen every SAMPLE_S. Times in seconds since the beginning."""
+    """The load and the decoders, sampled every SAMPLE_S. Times in seconds since the beginning."""
 
     began: float = field(default_factory=time.monotonic)
     clock: float = field(default_factory=time.time)

@@ -38,11 +38,11 @@ class Cluster:
     logs: Path
     """Ray's, and the replicas'."""
     nodes: list[Any] = field(default_factory=list)
-    """Those beside the first one."""
+    """The nodes beside the first one."""
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The address at which the application answers."""
         return url_of(self.settings.host, self.settings.port)
 
     def replicas(self) -> dict[str, dict[str, int]]:
@@ -86,7 +86,7 @@ class Cluster:
         wait_until(lambda: self._deployed(APP_NAME))
 
     def _deployed(self, name: str) -> bool:
-        """Whether an application is as it was last deployed. Raises DeploymentFailed."""
+        """True once an application runs as it was last deployed. Raises DeploymentFailed."""
         from ray import serve
 
         from serve_app.cli.up import refuse_failed
@@ -96,7 +96,7 @@ class Cluster:
         return application.status.value == "RUNNING"
 
     def settled(self) -> bool:
-        """Whether every deployment has the replicas that it is to have, and nothing else."""
+        """True while every deployment has the replicas that it is to have, and nothing else."""
         from ray import serve
 
         from serve_app.builder import APP_NAME

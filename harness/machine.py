@@ -1,4 +1,4 @@
-"""Where and with what a figure was measured: hardware, versions, commit."""
+"""The setting that a figure was measured in: hardware, versions, commit."""
 
 import platform
 import subprocess
@@ -39,7 +39,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """What this process runs on."""
+    """The machine and the versions that this process runs on."""
     return Machine(
         date=datetime.now(UTC).date().isoformat(),
         cpu=_cpu(),

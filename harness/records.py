@@ -1,4 +1,4 @@
-"""What became of each request, as the load generator writes it down, and figures over many of them."""
+"""The load generator's record of each request, and figures over many of them."""
 
 import json
 import re
@@ -33,7 +33,7 @@ class Record:
     stages: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage, from the answer's Server-Timing."""
     retry_after: bool = False
-    """Whether the answer says when to come again."""
+    """The answer has a header Retry-After."""
 
     @property
     def seconds(self) -> float:
@@ -42,17 +42,17 @@ class Record:
 
     @property
     def ok(self) -> bool:
-        """Whether the right answer came."""
+        """True if the right answer came."""
         return not self.error
 
     @property
     def refused(self) -> bool:
-        """Whether it was turned away as the contract says."""
+        """True for a request that was turned away as the contract says: see `is_refusal`."""
         return is_refusal(self.status, self.retry_after)
 
 
 def is_refusal(status: int, retry_after: bool) -> bool:
-    """Whether an answer turns a request away as the contract says: 503 with Retry-After."""
+    """True for an answer that turns a request away as the contract says: 503 with Retry-After."""
     return status == 503 and retry_after
 
 

@@ -66,7 +66,7 @@ class ServerProcess:
         return int(self.process.wait(STOP_S))
 
     def text(self) -> str:
-        """What it has printed so far."""
+        """The server's output so far."""
         return self.output.read_text()
 
 

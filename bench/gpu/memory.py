@@ -1,5 +1,5 @@
-"""Whether an engine answers where the GPU's memory is short: in smaller batches, and with an error where one does not
-fit."""
+"""Checks of an engine where the GPU's memory is short: it answers in smaller batches, and with an error where one item
+does not fit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

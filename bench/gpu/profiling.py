@@ -1,4 +1,4 @@
-"""Which kernels one batch spends its time in, and how long the device is idle between them."""
+"""A profile of one batch: the time in each kernel, and the device's idle time between them."""
 
 import time
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def _kernels(asked: Setting, call: Call) -> str:
 
 
 def _table(where: str, taken: Sequence[tuple[str, int, float]]) -> str:
-    """What took longest of calls with their count and seconds."""
+    """A table of the longest calls. taken: each call's name, count and seconds."""
     whole = sum(seconds for _, _, seconds in taken)
     rows = [
         (name[:WIDTH], count, ms(seconds), f"{seconds / whole:.0%}" if whole else "")

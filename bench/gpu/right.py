@@ -1,4 +1,4 @@
-"""Whether answers are right on the device: as on the CPU, the same with graphs as without, and without waiting."""
+"""Checks of the answers on the device: as on the CPU, the same with graphs as without, and without waiting."""
 
 import warnings
 from collections.abc import Callable, Sequence

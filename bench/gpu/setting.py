@@ -1,4 +1,4 @@
-"""What a check runs on, and what the check's parts share."""
+"""A check's device, model and engines, which the check's parts share."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""What all tests share: their marks, by the folder they live in, and the two servers of a run."""
+"""Marks of all tests, by the folder they live in, and the two servers that the tests of a run share."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What every answer carries: ids, timings, the model; compression and CORS where asked for."""
+"""The headers of every answer: ids, timings, the model; compression and CORS where asked for."""
 
 import re
 from typing import Any

@@ -31,7 +31,7 @@ NEW_PATHS = {
 
 
 def of_workflows(path: str) -> bool:
-    """Whether a route is one of Workflows, which a server may have on; these have tests of their own."""
+    """True for a route of Workflows, which a server may have on; these have tests of their own."""
     return "/workflows" in path
 
 
@@ -84,7 +84,7 @@ def branches(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def differences(hosted: dict[str, Any], mine: dict[str, Any], place: str) -> list[str]:
-    """What a value of the hosted schema would meet here: nothing, when some branch of ours takes it as it is."""
+    """Complaints about a value of the hosted schema; none when some branch of ours takes it as it is."""
     wanted = branches(hosted)
     return [
         f"{place}: {branch} is not allowed by {mine}"
@@ -94,7 +94,7 @@ def differences(hosted: dict[str, Any], mine: dict[str, Any], place: str) -> lis
 
 
 def takes(hosted: dict[str, Any], mine: dict[str, Any], place: str) -> bool:
-    """Whether one branch of ours is the hosted one, bounds that are listed above aside."""
+    """True if one branch of ours is the hosted one, bounds that are listed above aside."""
     if "$ref" in hosted or "$ref" in mine:
         return hosted.get("$ref") == mine.get("$ref")
     if hosted.get("type") != mine.get("type"):

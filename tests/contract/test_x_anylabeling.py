@@ -38,7 +38,7 @@ def url() -> Iterator[str]:
 
 
 def predict(url: str, model: str, expect: int = 200, options: Any = None, **params: Any) -> Any:
-    """What the client sends: its thresholds are always there."""
+    """Send a request as the client does: its thresholds are always there."""
     body = {
         "model": model,
         "image": PICTURE,

@@ -58,7 +58,7 @@ def cache(answer: requests.Response) -> str:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two lists of predictions are the same up to what batching does to the last digits."""
+    """True if two lists of predictions are the same, but for the last digits, which batching changes."""
     return len(one) == len(other) and all(
         a["confidence"] == pytest.approx(b["confidence"], abs=1e-3)
         and a["area"] == pytest.approx(b["area"], rel=0.02)
@@ -296,7 +296,7 @@ def test_while_haproxy_is_dead_new_connections_wait(server: ServerProcess) -> No
 
 
 def running(process: psutil.Process) -> bool:
-    """Whether it may hold a socket: not once it waits for its parent to hear of its end."""
+    """True for a process that may hold a socket: not once it waits for its parent to hear of its end."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -313,7 +313,7 @@ def test_haproxy_alone_gets_the_socket_of_the_front_end(server: ServerProcess) -
 
 
 def listens(process: psutil.Process, port: int) -> bool:
-    """Whether it has a descriptor of a socket that listens there."""
+    """True if the process has a descriptor of a socket that listens on the port."""
     try:
         sockets = process.net_connections(kind="tcp")
     except psutil.NoSuchProcess:

@@ -48,7 +48,7 @@ class Playground:
         self.page.set_default_timeout(WAIT_MS)
         self.url = url
         self.complaints: list[str] = []
-        """What the console said: errors of scripts, violations of the content policy, failed loads."""
+        """The console's messages: errors of scripts, violations of the content policy, failed loads."""
         self.page.on("console", lambda message: self._note(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
         self.page.goto(url)
@@ -101,7 +101,7 @@ class Playground:
         return self.page.locator("#row:visible #row-images button").all_inner_texts()
 
     def shown_image(self) -> str:
-        """Which image of the row is shown."""
+        """The text of the image in the row that is shown."""
         return self.page.locator("#row-images [aria-current]").inner_text()
 
     def find(self, text: str) -> None:
@@ -120,7 +120,7 @@ class Playground:
         self.settle()
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where a pixel of the image is on the screen."""
+        """A pixel's place on the page, in CSS pixels. x, y: its place in the image."""
         view = json.loads(self.page.get_attribute("#stage", "data-view") or "")
         frame = self.page.locator("#stage").bounding_box()
         assert frame is not None
@@ -168,7 +168,7 @@ class Playground:
         self.settle()
 
     def notice(self) -> str:
-        """What the notice says; empty when none is shown."""
+        """The notice's text; empty when none is shown."""
         notice = self.page.locator("#notice")
         return self.page.locator("#notice-text").inner_text() if notice.is_visible() else ""
 
@@ -176,7 +176,7 @@ class Playground:
         self.page.get_by_role("alert").get_by_text(text).wait_for()
 
     def colour_at(self, x: float, y: float) -> tuple[int, int, int]:
-        """What the screen shows there."""
+        """The colour that the page shows at a pixel of the image: red, green, blue, 0 to 255."""
         left, top = self.place(x, y)
         with Image.open(io.BytesIO(self.page.screenshot())) as picture:
             red, green, blue = np.asarray(picture.convert("RGB"))[round(top), round(left)]

@@ -65,7 +65,7 @@ def iou(points: list[float], drawn: npt.NDArray[np.bool_]) -> float:
 
 
 def main(*where: str) -> dict[str, Any]:
-    """What the drivers make of both functions."""
+    """The results of CVAT's drivers with both functions, by name."""
     given = dict(zip(("url", "key"), where, strict=False))
     detection = load("detection", labels=LABELS, **given)
     masks = annotated(detection)

@@ -1,4 +1,4 @@
-"""What the chart gives for its examples, and the schemas of what it gives."""
+"""The manifests that the chart renders for its examples, and their schemas."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What the code imports is declared in pyproject.toml; no module works by a transitive accident."""
+"""Every package that the code imports is declared in pyproject.toml; no module works by a transitive accident."""
 
 import ast
 import re

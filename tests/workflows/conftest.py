@@ -54,7 +54,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def start_server(sandbox: Sandbox) -> ServerFactory:
-    """Starts servers with settings of their own. Those that a worker is born with are the session's."""
+    """Starts servers with settings of their own. The settings that a worker is born with are the session's."""
 
     @contextmanager
     def start(segmenter: FakeSegmenter | None = None, **settings: Any) -> Iterator[Server]:

@@ -147,7 +147,7 @@ def test_server_timing(playground: Playground, header: str, expected: dict[str, 
 
 
 def test_views(open_page: Opener, server: str) -> None:
-    """What is under the pointer stays there while zooming; an image is never lost from sight."""
+    """The pixel under the pointer stays there while zooming; an image is never lost from sight."""
     found = open_page(server).module(
         "viewport.js",
         """(views) => {

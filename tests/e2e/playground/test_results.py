@@ -1,4 +1,4 @@
-"""What was found: looked at, hidden, deleted, and taken along as files and as code."""
+"""Found instances: looked at, hidden, deleted, and taken along as files and as code."""
 
 import io
 import json

@@ -14,7 +14,7 @@ from tests.support.fake_segmenter import FakeSegmenter
 
 
 def told(playground: Playground) -> str:
-    """What stands where the instances would be."""
+    """The text in the place of the instances, where there are none."""
     return playground.page.locator("#no-instances").inner_text()
 
 

@@ -11,9 +11,9 @@ from tests.support.autoscaling import RULES
 
 TICK_S = 0.1
 START_S = 4.0
-"""What a replica needs to start."""
+"""Seconds that a replica needs to start."""
 PER_SECOND = 10.0
-"""Items that one replica answers."""
+"""Items that one replica answers in a second."""
 
 
 @dataclass

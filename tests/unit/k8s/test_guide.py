@@ -1,4 +1,4 @@
-"""What docs/kubernetes.md tells people to type is there: files, options, secrets, names."""
+"""Everything that docs/kubernetes.md tells people to type exists: files, options, secrets, names."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""What replicas ask for is what nodes have; what keeps running when nodes leave."""
+"""The nodes have the resources that replicas ask for, and enough pods keep running when nodes leave."""
 
 import math
 import os
@@ -40,8 +40,8 @@ IN_STEPS = "incremental-upgrade"
 """Its groups begin without nodes: the replicas bring them."""
 PROCESS_BYTES = {INGRESS: 1.5e9, ENCODER: 8e9, DECODER: 7e9}
 TINY_PROCESS_BYTES = {INGRESS: 0.4e9, ENCODER: 0.9e9, DECODER: 0.9e9}
-"""Host memory of one replica: its libraries, and at full size the checkpoint (3.4 GB) while it is loaded. Those of
-`tiny` were measured (proportional set size): 0.14, 0.69 and 0.70e9."""
+"""Host memory of one replica: its libraries, and at full size the checkpoint (3.4 GB) while it is loaded. Measured
+for `tiny` (proportional set size): 0.14, 0.69 and 0.70e9."""
 NODE_BYTES = 1.0e9
 """Raylet, agents, HAProxy."""
 

@@ -1,4 +1,4 @@
-"""What an attacker finds: in a pod, on the network of the cluster, in the repository."""
+"""An attacker's view: in a pod, on the network of the cluster, in the repository."""
 
 from typing import Any
 

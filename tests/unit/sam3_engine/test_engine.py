@@ -247,7 +247,7 @@ def test_warming_up_takes_every_path_with_every_size_that_matters(
 
     for name in called:
         noted(name)
-    # What it does for a GPU does not need one.
+    # The code for a GPU does not need one.
     monkeypatch.setattr(
         random_engine, "_batches", lambda most: range(1, (most if device == "cuda" else 1) + 1)
     )

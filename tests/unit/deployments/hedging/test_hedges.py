@@ -31,7 +31,7 @@ class Deployment:
         self.awake = asyncio.Event()
 
     async def ask(self, session: str) -> str:
-        """What a handle does: its router chooses, and the replica answers."""
+        """Act as a handle: its router chooses a replica, and the replica answers."""
         allowed = self.seen.allowed(session)
         name = next(name for name in self.replicas if allowed is None or name in allowed)
         self.seen.sent(session, name)

@@ -32,7 +32,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def red(dispatcher: Dispatcher, reference: ImageReference, timings: Timings | None = None) -> bool:
-    """Whether a click on an image finds it red."""
+    """True if a click on the image finds it red."""
     _, answered = await dispatcher.answer(
         reference, VisualRequest([VisualPrompt()]), timings or Timings("request")
     )

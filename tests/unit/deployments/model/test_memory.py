@@ -1,4 +1,4 @@
-"""What a process on a GPU may hold fits its share of the card."""
+"""The memory that a process on a GPU may hold fits its share of the card."""
 
 import pytest
 import torch

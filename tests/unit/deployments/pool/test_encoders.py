@@ -64,7 +64,7 @@ class Handle:
 
 @pytest.fixture
 def handles(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What Serve says when it is asked for the encoders: handles, or errors."""
+    """Serve's answers when it is asked for the encoders, in turn: handles, or errors that are raised."""
     found: list[Any] = []
 
     def get(deployment: str, app: str) -> Any:
@@ -87,7 +87,7 @@ def encoders_of_pool(after_s: float = 60.0, share: float = 0.02) -> Encoders:
 
 
 async def encoded(handles: list[Any], *outcomes: Any) -> tuple[Any, int]:
-    """What an encode gives, and how many calls that took."""
+    """The result of an encode, and the number of calls that it took."""
     handle = Handle(*outcomes)
     handles.append(handle)
     return (await encoders_of_pool().encode(IMAGE))[0], handle.calls

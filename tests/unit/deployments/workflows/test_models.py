@@ -1,4 +1,4 @@
-"""What a worker may ask of the models, and how it is answered."""
+"""A worker's questions to the models, and the answers."""
 
 import asyncio
 from typing import Any

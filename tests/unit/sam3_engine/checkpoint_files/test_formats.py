@@ -40,7 +40,7 @@ def multiplex(official: State) -> State:
 
 
 def trained(official: State) -> State:
-    """What the package's trainer saves: the detector's weights without a prefix, and none for clicks."""
+    """The weights as the package's trainer saves them: the detector's without a prefix, and none for clicks."""
     return {
         name.removeprefix("detector."): value
         for name, value in official.items()

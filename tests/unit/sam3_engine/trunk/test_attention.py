@@ -1,4 +1,4 @@
-"""Which attention kernel runs where, and that each is right."""
+"""The choice of an attention kernel for each device, and each kernel's answers."""
 
 from collections.abc import Iterator
 

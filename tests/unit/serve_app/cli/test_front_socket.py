@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> str:
 
 
 def connects(port: int) -> bool:
-    """Whether a connection is accepted, or waits in the queue."""
+    """True for a connection that is accepted, or waits in the queue."""
     try:
         socket.create_connection((LOOPBACK, port), PATIENCE_S).close()
     except ConnectionRefusedError:
@@ -165,7 +165,7 @@ def haproxy(folder: Path, port: int, *arguments: str) -> "Iterator[subprocess.Po
 
 
 def answers_as(folder: Path, pid: int) -> bool:
-    """Whether the admin socket belongs to a process by now."""
+    """True once the admin socket belongs to this process."""
     try:
         return f"\nPid: {pid}\n" in command(folder / ADMIN_SOCKET, "show info")
     except OSError:

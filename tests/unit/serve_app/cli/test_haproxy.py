@@ -130,7 +130,7 @@ def test_in_pods_the_front_end_stays_where_serve_has_put_it(tmp_path: Path, host
 
 
 def refused(folder: Path, change: Callable[[str], str]) -> str:
-    """What the program says of the configuration when something of it is different. The file stays as it was."""
+    """The program's message about a configuration that has been changed. The file stays as it was."""
     config = written_by_serve(folder, PORT, [30000])
     text = config.read_text()
     assert change(text) != text

@@ -19,7 +19,7 @@ CLICKS = "/sam3/visual_segment"
 
 
 def exposition(clicks: int = 0, failed: int = 0, seconds: float = 0.003) -> str:
-    """What GET /metrics says after so many clicks, through the code that writes it."""
+    """The text of GET /metrics after so many clicks, made by the code that writes it."""
     metrics = LocalMetrics()
     for _ in range(clicks):
         metrics.observe(NAMES.request_seconds, seconds, route=CLICKS)

@@ -45,7 +45,7 @@ def test_routes_have_their_declared_names(path: str, name: str) -> None:
 
 
 async def observed(app: Any, **known: Any) -> tuple[list[Observation], LocalMetrics]:
-    """What is reported of one request to an ASGI app."""
+    """The observations and the figures reported of one request to an ASGI app."""
     metrics = LocalMetrics()
     seen: list[Observation] = []
     routes = RouteNames(lambda: an_app().routes)

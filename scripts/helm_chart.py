@@ -18,7 +18,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
 }
 """Each example's files of values, the later ones over the earlier ones, as several `-f` of helm."""
 NAME = NAMESPACE = "sam3"
-"""Of the release, as the guide has it."""
+"""Name and namespace of the release, as the guide has it."""
 
 
 def values(files: Sequence[Path]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def example(name: str) -> dict[str, Any]:
 
 
 def merged(given: Mapping[str, Any]) -> dict[str, Any]:
-    """All values: those given over the chart's."""
+    """All values: the given ones laid over the chart's."""
     with helm.Chart.load(CHART) as chart:
         return chart.merge_values(dict(given))
 

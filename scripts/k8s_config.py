@@ -1,7 +1,7 @@
 """Writes the files of k8s/ that are made from others; `--check` only compares.
 
 `chart/files/environment.env`: the environment of Ray and Serve, as `sam3-serve up` sets it, for pods.
-`rendered/*.yaml`: what the chart gives for some of its examples, for readers and for clusters without Helm.
+`rendered/*.yaml`: the chart's manifests for some of its examples, for readers and for clusters without Helm.
 """
 
 import os

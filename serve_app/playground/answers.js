@@ -102,17 +102,18 @@ export class Answers {
     return this.#known.get(signatureOf(prompt));
   }
 
-  /** Why the image is not encoded; null when it is, or may become so. @returns {Error | null} */
+  /** The error that keeps the image from being encoded; null when it is encoded, or may become so. @returns {Error |
+  null} */
   get notEncoded() {
     return this.#notEncoded;
   }
 
-  /** Why there is no answer to a prompt. @returns {Error | undefined} */
+  /** The error that left a prompt without an answer. @returns {Error | undefined} */
   errorOf(prompt) {
     return this.#failed.get(signatureOf(prompt));
   }
 
-  /** What is waited for, and since when (performance.now()); null for nothing. */
+  /** The awaited encoding or answer, and the time since when (performance.now()); null for nothing. */
   get waiting() {
     if (this.#embedding && !this.#embedding.done) return { for: "encoding", since: this.#embedding.begun };
     const begun = [...this.#requests].map((request) => request.begun);

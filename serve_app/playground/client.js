@@ -13,7 +13,7 @@ export class ApiError extends Error {
     this.status = status;
   }
 
-  /** Whether the same request may succeed later: no request of a wrong form, none that is too large. */
+  /** True if the same request may succeed later: no request of a wrong form, none that is too large. */
   get mayPass() {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }

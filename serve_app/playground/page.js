@@ -60,7 +60,7 @@ export class Page {
     return this.history.value;
   }
 
-  /** Whether instances of concepts that cover surer ones are left out. */
+  /** True while instances of concepts that cover surer ones are left out. */
   get distinct() {
     return this.#distinct;
   }
@@ -70,7 +70,7 @@ export class Page {
     this.on.changed();
   }
 
-  /** What is found and not deleted; the same list until an answer or the state changes. */
+  /** The found instances that are not deleted; the same list until an answer or the state changes. */
   get instances() {
     if (!this.image) return [];
     const of = [this.state, this.answers.version, this.#distinct, ...this.state.prompts.map((prompt) => this.answers.isAsked(prompt))];

@@ -5,8 +5,8 @@ import { ROUTES, wirePrompt } from "./requests.js";
 
 /**
  * @param {{origin: string, keys: boolean, image: import("./images.js").LoadedImage,
- *   prompts: import("./state.js").Prompt[], distinct: boolean}} what keys: whether the server needs a key. origin: with
- *   the prefix. distinct: whether duplicates are left out
+ *   prompts: import("./state.js").Prompt[], distinct: boolean}} what keys: the server needs a key. origin: with
+ *   the prefix. distinct: duplicates are left out
  */
 export function curl(what) {
   const { image } = what;

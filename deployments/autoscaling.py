@@ -1,4 +1,5 @@
-"""How many replicas a deployment should have: one policy, for encoders (images) and decoders (prompts). No Ray.
+"""The number of replicas that a deployment should have: one policy, for encoders (images) and decoders (prompts). No
+Ray.
 
 `decide` is a pure step in time, so that it can be tested on recorded loads:
 
@@ -24,7 +25,7 @@ FULL = 0.8
 ROOMY = 0.7
 """Share of their time that the models of one replica less would be busy at most after scaling down."""
 GROWTH_WINDOW_S = 2.0
-"""Over how long the growth of the queue is measured."""
+"""Seconds over which the growth of the queue is measured."""
 QUEUED, OLDEST, BUSY = "queued", "oldest_s", "busy"
 """A replica's reports: items waiting, seconds that the oldest has waited, share of time in the model."""
 
@@ -46,7 +47,7 @@ class Rules:
     zero_after_s: float
     """0: never."""
     interval_s: float
-    """How often replicas and their callers report."""
+    """Seconds between two reports of replicas and their callers."""
 
     @property
     def fixed(self) -> bool:
@@ -82,7 +83,7 @@ class Memory:
 def decide(
     rules: Rules, now: float, load: Load, running: int, target: int, memory: Memory
 ) -> tuple[int, Memory]:
-    """The new target and memory. now: seconds. running: replicas that answer; target: those asked for."""
+    """The new target and memory. now: seconds. running: replicas that answer; target: replicas asked for."""
     samples = (
         *(sample for sample in memory.samples if sample[0] >= now - GROWTH_WINDOW_S),
         (now, load.queued),

@@ -55,7 +55,7 @@ class StoreConfig:
     cold_bytes: int
     """Image files of all tenants."""
     idle_ttl_s: float
-    """How long images are kept that nobody asks for."""
+    """Seconds for which an image is kept that nobody asks for."""
     password: str = field(default="", repr=False)
     password_file: str | None = None
     ca_file: str | None = None
@@ -86,7 +86,7 @@ class PoolConfig:
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that may hold shards; none: any node."""
     hedge: HedgeConfig = HedgeConfig(0.5, 0.0)
-    """Of whoever calls encoders or decoders."""
+    """Limits of hedging for callers of encoders or decoders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class EncoderConfig:
     batch_size: int
     batch_wait_s: float
     max_image_pixels: int
-    """For images that are decoded again from their source."""
+    """Most pixels of an image that is decoded again from its source."""
     get_timeout_s: float
     tracing: TracingConfig | None = None
 
@@ -111,5 +111,5 @@ class DecoderConfig:
     batch_size: int
     batch_wait_s: float
     hot_bytes: int | None
-    """None: what weights and work leave of this replica's share of its GPU; 1 GiB on a CPU."""
+    """None: the part of this replica's share of its GPU that weights and work leave; 1 GiB on a CPU."""
     get_timeout_s: float

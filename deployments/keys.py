@@ -1,4 +1,4 @@
-"""How images are named: the content key that embeddings live under, and the ids that clients use."""
+"""The names of images: the content key that embeddings live under, and the ids that clients use."""
 
 import hashlib
 import re

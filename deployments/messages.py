@@ -20,11 +20,11 @@ class Warm:
     reference: list[Any]
     """One ObjectRef to a `sam3_engine.embedding.Embedding`, nested."""
     size: ImageSize
-    """Of the upright original image."""
+    """Size of the upright original image."""
     generation: int
     """Number of the encode that made it. A report of its loss carries this number, and so cannot drop a newer one."""
     born: int
-    """When its image became known, on the store's clock: see `deployments.store.deletions`."""
+    """The stamp of the store's clock when its image became known: see `deployments.store.deletions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class _EncoderInput:
     model: str
     """The model that the embedding is for: the model part of its key."""
     size: ImageSize
-    """Of the upright original image."""
+    """Size of the upright original image."""
     deadline: float | None = None
     """`time.time()` after which nobody needs the embedding."""
     traceparent: str | None = None
@@ -43,7 +43,7 @@ class _EncoderInput:
 
 @dataclass(frozen=True, slots=True)
 class Square(_EncoderInput):
-    """A decoded image, resized to the model's square: what an encoder needs."""
+    """A decoded image, resized to the model's square, as an encoder needs it."""
 
     reference: list[Any]
     """One ObjectRef to uint8 [S, S, 3] RGB, nested."""

@@ -125,7 +125,7 @@ class KeptImage:
     age_s: float
     """Seconds since the image was first sent."""
     digest: str = ""
-    """Of the file's bytes: the same under each of the image's ids."""
+    """Digest of the file's bytes: the same under each of the image's ids."""
 
 
 class UnknownImage(Exception):

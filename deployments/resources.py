@@ -158,7 +158,7 @@ def _largest(nodes: Sequence[int], waiting: int, replicas: int, reserved: int = 
 
 
 def _places(share: int, nodes: Sequence[int], waiting: int) -> int:
-    """For how many shares there is room for sure, wherever those that wait are: at worst, where they take most."""
+    """Number of shares that there is room for, wherever the waiting processes are: at worst, where they take most."""
     small = _hundredths(WAITING_CPU)
     places = sum(node // share for node in nodes)
     if share < small:

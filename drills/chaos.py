@@ -37,16 +37,16 @@ BEFORE_S, AFTER_S = 3.0, 5.0
 KNOWN = 16
 """Small images that are asked for again and again; every fourth request brings a new, large one."""
 ALL_SENT = 4 * KNOWN
-"""So many requests have brought every small image."""
+"""Number of requests that bring every small image."""
 UNDER_WAY_S = 2.0
-"""How long encoders stand still before the ingress dies whose images they wait for."""
+"""Seconds that encoders stand still before the ingress dies whose images they wait for."""
 NODE_CPUS = (os.cpu_count() or 1) + 1
-"""Of the second node: with more than the first one, it is where Ray would put both ingresses."""
+"""Cores of the second node: as it has more than the first one, Ray would put both ingresses there."""
 ON_SEVERAL_NODES = {f"{kind}_per_node": 1 for kind in ("ingress", "encoder", "decoder")}
 """Half of each kind on each node, as docs/scaling.md advises."""
 PROXY_RECOVERY_S = 5.0
 MOST_WAIT_S = 3.0
-"""Of the slowest answer, while a replica hangs beside one that works."""
+"""Seconds of the slowest answer, at most, while a replica hangs beside one that works."""
 ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
 HANGS = ("hang", "hang-encoder")
 ALLOWED_TO_FAIL = ("haproxy", "manager")
@@ -169,7 +169,7 @@ class Result:
     text: str
     outcome: Outcome
     recovery_s: float
-    """From the fault until every deployment has its replicas again."""
+    """Seconds from the fault until every deployment has its replicas again."""
     answered_after: int
     """Requests that were answered in the last AFTER_S."""
 

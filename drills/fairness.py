@@ -65,7 +65,7 @@ class Seen:
 
 
 class Clients:
-    """Connections of one tenant. `counting`: whether answers count now."""
+    """Connections of one tenant. `counting`: answers count now."""
 
     def __init__(self, url: str, key: str, numbers: Sequence[int]) -> None:
         self._url = url
@@ -75,7 +75,7 @@ class Clients:
         self.counting = False
 
     async def run(self, connections: int, clicks: int) -> None:
-        """Until cancelled."""
+        """Send requests until cancelled."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with (
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session,
@@ -182,7 +182,7 @@ async def situations(url: str, annotator: str, labeller: str, rival: str) -> dic
 
 
 def measure(root: Path, with_shares: bool) -> dict[str, Seen]:
-    """Start a server from a checkout. with_shares: whether its key file has weights and classes."""
+    """Start a server from a checkout and measure each situation. with_shares: its key file has weights and classes."""
     with TemporaryDirectory() as name:
         keys = Path(name) / "keys.json"
         annotator = keyfile.add(keys, "annotator")

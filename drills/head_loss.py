@@ -152,7 +152,7 @@ def decoders(cluster: LocalCluster) -> dict[str, int]:
 
 
 def kill_decoder(cluster: LocalCluster) -> None:
-    """With -9, as the kernel does."""
+    """Kill one decoder with SIGKILL, as the kernel does."""
     os.kill(next(iter(decoders(cluster).values())), signal.SIGKILL)
 
 

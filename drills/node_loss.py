@@ -70,7 +70,7 @@ def ask(number: int) -> tuple[str, dict[str, Any]]:
 
 
 def on(node: Any, part: str) -> int:
-    """How many processes of a kind run on a node."""
+    """Number of processes of a kind that run on a node."""
     (raylet,) = node.all_processes["raylet"]
     workers = psutil.Process(raylet.process.pid).children(recursive=True)
     return sum(part in " ".join(worker.cmdline()) for worker in workers)

@@ -76,7 +76,7 @@ class Watch:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Until the block is left."""
+        """Click and probe until the block is left."""
         for thread in self._threads:
             thread.start()
         try:

@@ -57,7 +57,7 @@ class Share:
 
     @property
     def percent(self) -> str:
-        """Of clicks that met their image hot."""
+        """Share of clicks that met their image hot, in percent."""
         return f"{100 * self.hot / self.all:.1f} %"
 
 
@@ -110,7 +110,7 @@ class Client:
 
 
 def full_sizes() -> Sizes:
-    """From the model's own code, on tensors without memory."""
+    """Bytes per image at full size, from the model's own code on tensors without memory."""
     from functools import partial
     from unittest.mock import patch
 

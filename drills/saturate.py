@@ -105,7 +105,7 @@ def _parts(file: bytes, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def idle(_number: int) -> bool:
-    """Nothing is asked: what the server spends anyway."""
+    """Ask nothing, to measure the load of an idle server."""
     time.sleep(0.05)
     return True
 

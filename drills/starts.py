@@ -18,7 +18,7 @@ class Start:
     """One replica's start. Times: `time.time()`; durations in seconds."""
 
     ready: float
-    """When the model had been warmed up."""
+    """The time when the model had been warmed up."""
     process_s: float
     """From the process's first moment: the interpreter, Ray, Serve and a replica's imports before the model."""
     imports_s: float

@@ -46,7 +46,7 @@ class Cluster:
         return url_of(self.settings.host, self.settings.port)
 
     def replicas(self) -> dict[str, dict[str, int]]:
-        """How many replicas of each deployment are in which state: {"PromptDecoder": {"RUNNING": 2}}."""
+        """Number of replicas of each deployment by state: {"PromptDecoder": {"RUNNING": 2}}."""
         from ray import serve
 
         from serve_app.builder import APP_NAME

@@ -42,7 +42,7 @@ class Node:
     process: psutil.Popen
     url: str
     agent_url: str
-    """Of Ray's agent of the node, which the operator's probes ask."""
+    """Address of Ray's agent of the node, which the operator's probes ask."""
     command: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     output: Path
@@ -58,7 +58,7 @@ class Node:
         return [name for name, (url, word) in asked.items() if not _answers(url, word)]
 
     def kill(self) -> None:
-        """All of it at once, as a pod's container dies."""
+        """Kill all processes of the node at once, as a pod's container dies."""
         for each in [*self.process.children(recursive=True), self.process]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
@@ -217,7 +217,7 @@ class LocalCluster:
         return dict(found["applications"].get(name, {}))
 
     def wait_until_running(self, name: str, seconds: float = WAIT_S) -> dict[str, Any]:
-        """Until the application runs. Raises RuntimeError when it cannot be deployed, TimeoutError."""
+        """Wait until the application runs. Raises RuntimeError when it cannot be deployed, TimeoutError."""
 
         def running() -> bool:
             found = self.application(name)
@@ -253,7 +253,7 @@ def _started(command: Sequence[str], environ: Mapping[str, str], output: Path) -
 
 @contextmanager
 def local_cluster() -> Iterator[LocalCluster]:
-    """A cluster without nodes yet; whatever has been started ends with it, or with this process."""
+    """A cluster without nodes yet. Its processes end with the block, or with this process."""
     cluster = LocalCluster(new_run_dir(Settings()))
     with janitor(cluster.folder):
         try:

@@ -27,11 +27,11 @@ class Machine:
     commit: str
 
     def as_dict(self) -> dict[str, object]:
-        """For a JSON report."""
+        """The fields for a JSON report."""
         return asdict(self)
 
     def line(self) -> str:
-        """For the head of a printed table."""
+        """One line for the head of a printed table."""
         return (
             f"{self.date}, {self.cpu}, {self.cores} cores, {self.memory_gib:.0f} GiB, {self.gpu}, "
             f"torch {self.versions['torch']}, ray {self.versions['ray']}, commit {self.commit}"

@@ -37,7 +37,7 @@ class Answer:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Seconds from sending to the answer's end."""
         return self.done - self.sent
 
     @property
@@ -64,11 +64,11 @@ class Offered:
     """Requests without an answer yet: number and time of sending."""
     sent: int = 0
     reconnect: bool = True
-    """A new connection for each request: what a fault does to one must not depend on which ones were open."""
+    """A new connection for each request: a fault's effect on one must not depend on the connections that were open."""
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Until stopped; then the answers that are still out are awaited."""
+        """Send until stopped; then await the answers that are still out."""
         asyncio.run(self._run())
 
     def stop(self) -> None:

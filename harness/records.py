@@ -20,7 +20,7 @@ class Record:
 
     kind: str
     due: float
-    """When it was to be sent; `sent` is later where the generator was late."""
+    """The time at which it was to be sent; `sent` is later where the generator was late."""
     sent: float
     done: float
     status: int
@@ -37,7 +37,7 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """From when it was due: a request that could not be sent in time has waited."""
+        """Seconds from when it was due: a request that could not be sent in time has waited."""
         return self.done - self.due
 
     @property
@@ -58,14 +58,14 @@ def is_refusal(status: int, retry_after: bool) -> bool:
 
 @dataclass(frozen=True)
 class Figures:
-    """Over the requests of one kind, or of all."""
+    """Figures over the requests of one kind, or of all."""
 
     requests: int
     refused: int
     failed: int
     """Neither refused nor answered rightly."""
     latency: Latency
-    """Of the right answers, from when each was due."""
+    """Latency of the right answers, from when each was due."""
     stages: dict[str, float]
     """Median milliseconds by stage."""
     cache: dict[str, int]
@@ -116,7 +116,7 @@ def server_timing(header: str) -> tuple[str, dict[str, float]]:
 
 
 def write(path: Path, records: Sequence[Record]) -> None:
-    """As JSON."""
+    """Write the records as JSON."""
     path.write_text(json.dumps([asdict(record) for record in records]))
 
 

@@ -166,7 +166,7 @@ class _Stretching:
         self._samples.clear()
         self._low, self._high = _range(values, self._no_data)
         most = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else self._most_alpha
-        # A thousandth: what floats may exceed it by rounding.
+        # A thousandth: floats may exceed it by so much in rounding.
         self._opaque = (
             min(next((one for one in OPAQUE if self._most_alpha <= one * 1.001), most), most) or 1.0
         )

@@ -238,8 +238,8 @@ class Engine:
         return [pending.result() for pending in self.start_encode(images)]
 
     def start_encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[PendingEmbedding]:
-        """As `encode`, but on a GPU this returns while it computes, so that the caller can prepare the next batch. It
-        waits where two batches are under way already."""
+        """Begin to encode images, which `encode` describes. On a GPU this returns while it computes, so that the caller
+        can prepare the next batch. It waits where two batches are under way already."""
         self._needs("encoder")
         side = self.spec.image_size
         for image in images:

@@ -192,7 +192,7 @@ def size(costs: Costs, demand: Demand) -> Sizing:
 
 
 def _hot_room(costs: Costs) -> int:
-    """Of one decoder. Raises NotEnough where a decoder does not fit its share of the GPU."""
+    """Bytes for hot images of one decoder. Raises NotEnough where a decoder does not fit its share of the GPU."""
     if costs.device == "cpu":
         return HOT_ON_A_CPU
     return plan_memory("decoder", costs.model, costs.card_bytes, 1 / DECODERS_PER_GPU).hot

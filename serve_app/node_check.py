@@ -61,7 +61,7 @@ def check_driver(built: str | None, supported: tuple[int, int] | None) -> str:
 
 
 def wait_for(file: Path, within_s: float, poll_s: float = POLL_S) -> str:
-    """Until a file is there and not empty. Raises NotReady at the deadline."""
+    """Wait until a file is there and not empty. Raises NotReady at the deadline."""
     ends, told = time.monotonic() + within_s, float("-inf")
     while not (file.is_file() and file.stat().st_size):
         now = time.monotonic()

@@ -37,12 +37,12 @@ GROUPS = (
 
 MIB = 1024 * 1024
 NEAR = 0.75
-"""How alike a mistyped name and a setting's are, from 0 to 1, for the one to be taken for the other."""
+"""Least likeness of a mistyped name and a setting's, from 0 to 1, for the one to be taken for the other."""
 STORE_URL = (
     r"^((valkeys?|rediss?)(\+cluster|\+sentinel)?://([^\s/@:]+@)?[^\s/@]+(/[\w.-]+)?(/\d+)?(\?\S*)?"
     r"|unix://([^\s/@:]+@)?/\S+)?$"
 )
-"""Without a password."""
+"""A store's address without a password."""
 Tool = Literal["label-studio", "cvat", "x-anylabeling"]
 LABEL = r"^[^=]*[^=\s][^=]*(=[^=]*[^=\s][^=]*)?$"
 ORIGIN = r"^https?://[^\s/@?#]+$"
@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     """Weights in a format of docs/weights.md: a file, its directory, `hf://owner/name[@revision][/file]` (with
     `HF_TOKEN`), or a URL (https, s3, gs). Empty: the bundled file (`tiny`), or the Hub's `facebook/sam3`."""
     base_checkpoint: str | None = Field(None, json_schema_extra=_in("model"))
-    """Weights that a fine-tune or an adapter is laid over, named like `SAM3_CHECKPOINT`. Empty: those that the model
-    has by default."""
+    """Weights that a fine-tune or an adapter is laid over, named like `SAM3_CHECKPOINT`. Empty: the model's own default
+    weights."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", json_schema_extra=_in("model"))
     """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
     chooses the GPUs of replicas."""
@@ -219,8 +219,8 @@ class Settings(BaseSettings):
     """Least seconds after which a call of a decoder or encoder is sent to another one too, if such calls take far less
     now."""
     hedge_share: float = Field(0.02, ge=0, le=1, json_schema_extra=_in("deployments"))
-    """Such repeated calls for each call, at most; those of a replica that answers nothing at all do not count. 0: no
-    call is repeated."""
+    """Such repeated calls for each call, at most. Repeated calls of a replica that answers nothing at all do not count.
+    0: no call is repeated."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
     """Seconds between health checks, in which a replica's model must give the same result as at its start."""
     health_check_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
@@ -278,9 +278,9 @@ class Settings(BaseSettings):
     store_password_file: Path | None = Field(None, json_schema_extra=_in("store"))
     """File of the password, on every node."""
     store_ca_file: Path | None = Field(None, json_schema_extra=_in("store"))
-    """Certificates that its TLS certificate may be signed with, on every node. Empty: those of the system."""
+    """Certificates that its TLS certificate may be signed with, on every node. Empty: the system's certificates."""
     store_prefix: str = Field("sam3", pattern=r"^[\w.-]+$", json_schema_extra=_in("store"))
-    """How all keys begin, in braces, for servers that others use as well."""
+    """Beginning of all keys, in braces, for servers that others use as well."""
     store_dir: Path | None = Field(None, json_schema_extra=_in("store"))
     """Folder for the data of the server that `sam3-serve up` starts. Empty: the data ends with the run."""
     store_server: Path | None = Field(None, json_schema_extra=_in("store"))

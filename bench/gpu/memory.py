@@ -15,7 +15,7 @@ from sam3_engine.errors import DeviceFull
 
 @contextmanager
 def limited(device: torch.device, size: int) -> Iterator[None]:
-    """Within the block, torch may hold `size` bytes of the device."""
+    """Let torch hold `size` bytes of the device at most within the block."""
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, size / total), device)

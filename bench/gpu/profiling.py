@@ -17,14 +17,14 @@ WIDTH = 100
 
 
 def encode(asked: Setting, count: int, name: str = "an encode") -> dict[str, str]:
-    """Of one batch of images."""
+    """The profile of one batch of images."""
     engine = asked.engine()
     images = [square(engine.spec, seed) for seed in range(1, count + 1)]
     return {f"{name} of {count}": _kernels(asked, lambda: engine.encode(images))}
 
 
 def batches(asked: Setting, prompts: int) -> dict[str, str]:
-    """Of an encode, of one concept and of several, and of a click."""
+    """Profiles of an encode, of one concept and of several, and of a click."""
     engine = asked.engine()
     image = features(engine)
     one = ConceptItem(image, SIZE, concepts(1, 1.0))

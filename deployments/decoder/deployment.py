@@ -115,7 +115,7 @@ class PromptDecoder(ReportsLoad, HasPlace):
         return report(self._prompts.batchers, self._thread)
 
     async def _learn_the_time(self) -> None:
-        """From now on, this decoder hears of deletions itself."""
+        """Note the store's time: from now on, this decoder hears of deletions itself."""
         with suppress(Overloaded):
             self._loader.since = await self._pool.now()
 

@@ -75,7 +75,8 @@ class FeatureLoader:
         self._hot = hot
         self._get_timeout_s = get_timeout_s
         self.since = math.inf
-        """When this decoder began to hear of deletions, on the store's clock. The pool is asked about older images."""
+        """The stamp of the store's clock from which this decoder hears of deletions. It asks the pool about older
+        images."""
         self._deletions = Deletions()
         self._transfers: SingleFlight[HotImage | None] = SingleFlight()
 

@@ -15,7 +15,7 @@ CHEAPEST, DEAREST = 0.1, 100.0
 
 
 class State(Enum):
-    """Of a request: see `deployments.fairness.queue`."""
+    """The states of a request: see `deployments.fairness.queue`."""
 
     WAITING = auto()
     UNDER_WAY = auto()
@@ -45,7 +45,7 @@ class Flow:
     limit: Limit | None
     """Most requests of this tenant inside; None: no limit of its own."""
     used: float
-    """When a request last came or went."""
+    """The time when a request last came or went."""
     tag: float = 0.0
     cost: float = 1.0
     """Mean cost of its requests."""

@@ -36,7 +36,7 @@ class Hedges:
     async def answer(self, kind: Hashable, key: str, ask: Ask[T]) -> T:
         """The first answer. An error counts only where the other one of the two calls cannot be answered any more.
 
-        kind: of calls that take about equally long. key: what the router hashes. Raises what the first call raises.
+        kind: of calls that take about equally long. key: for the router to hash. Raises the error of the first call.
         Cancelling it cancels both calls.
         """
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""When a call is hedged, and how many are: both learnt from the calls of this process."""
+"""The time after which a call is hedged, and the number of hedges: both learnt from the calls of this process."""
 
 from collections import deque
 from collections.abc import Hashable
@@ -19,7 +19,7 @@ MOST_TOKENS = 4.0
 
 
 class Pace:
-    """How long calls take now, by kind. There are few kinds: each keeps RECENT figures."""
+    """Seconds that calls take now, by kind. There are few kinds: each keeps RECENT figures."""
 
     def __init__(self, least_s: float) -> None:
         """least_s: no call is hedged earlier."""
@@ -42,7 +42,7 @@ class Pace:
         self._since[kind] = since
 
     def patience_s(self, kind: Hashable) -> float:
-        """How long to wait for an answer before another replica is asked."""
+        """Seconds to wait for an answer before another replica is asked."""
         return self._patience_s.get(kind, max(self._least_s, UNKNOWN_S))
 
 

@@ -44,8 +44,8 @@ class ServeDecoders:
         metrics: Metrics,
         may_sleep: bool = False,
     ) -> None:
-        """may_sleep: whether idle replicas may all be stopped. A readiness check would start them again, so after the
-        first positive check the service counts as ready; the next request starts them."""
+        """may_sleep: idle replicas may all be stopped. A readiness check would start them again, so after the first
+        positive check the service counts as ready; the next request starts them."""
         replicas = replicas_of(decoder.app_name, decoder.deployment_name)
         self._hedges = Hedges(hedge, replicas, metrics, "decoder") if hedge.share else None
         self._may_sleep = may_sleep

@@ -44,9 +44,9 @@ FOOTPRINTS: Mapping[str, Footprint] = {
     "sam3": Footprint(encoder=915 * MB, decoder=830 * MB, image=215 * MB, prompt=460 * MB),
     "tiny": Footprint(encoder=4 * MB, decoder=12 * MB, image=8 * MB, prompt=8 * MB),
 }
-"""By the settings' names. Weights are counted by a test. The work of `sam3` was measured on an H200
-(docs/benchmarks.md): 1.71 GB for 8 images that are not compiled; 7.3 GB for 16 prompts, with all CUDA graphs.
-That of `tiny` is generous."""
+"""The memory of each model, by its name in the settings. A test counts the weights. The work of `sam3` was measured on
+an H200 (docs/benchmarks.md): 1.71 GB for 8 images that are not compiled; 7.3 GB for 16 prompts, with all CUDA graphs.
+The figures of `tiny` are generous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class MemoryPlan:
     weights: int
     work: int
     hot: int
-    """For images; 0 in an encoder."""
+    """Bytes for hot images; 0 in an encoder."""
     batch: int
     """Most images, or concept prompts, in one pass."""
 

@@ -1,4 +1,4 @@
-"""All nodes' metrics as one Prometheus exposition: what `GET /metrics` of the ingress answers.
+"""All nodes' metrics as one Prometheus exposition, the answer of `GET /metrics` of the ingress.
 
 Ray exports on each node what its processes have reported, with the prefix `ray_` and labels that name processes,
 sessions and versions. Here a family of this application has its own name back and just the labels that

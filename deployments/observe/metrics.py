@@ -111,7 +111,7 @@ class _Names:
     )
     queue_age: Metric = Metric(
         "sam3_queue_age_seconds",
-        "How long the oldest image or prompt has waited for the model by now: encode, prompt.",
+        "Seconds that the oldest image or prompt has waited for the model by now: encode, prompt.",
         ("stage",),
         across="max",
     )
@@ -195,7 +195,7 @@ class LocalMetrics:
         return found
 
     def samples(self) -> Iterator[tuple[Family, Sample]]:
-        """All series; those of a histogram are the counters that it consists of: `_bucket`, `_sum`, `_count`."""
+        """All series. A histogram's are the counters that it consists of: `_bucket`, `_sum`, `_count`."""
         for family in self.registry.collect():
             for sample in family.samples:
                 if not sample.name.endswith("_created"):

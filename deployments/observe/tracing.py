@@ -36,7 +36,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 SERVICE = "sam3-serve"
 HEADER = "traceparent"
 TIMEOUT_S = 5
-"""For one report to the collector, which happens beside the requests."""
+"""Seconds for one report to the collector, which happens beside the requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def configure(config: TracingConfig | None, part: str) -> None:
-    """Switch tracing on in this process, once. part: what the process is. Raises TracingNotInstalled."""
+    """Switch tracing on in this process, once. part: the process's kind, such as an encoder. Raises
+    TracingNotInstalled."""
     global _tracer, _provider
     if config is None or _provider is not None:
         return

@@ -23,9 +23,9 @@ from sam3_engine.errors import DeviceFull
 from sam3_engine.types import ImageSize
 
 PAUSE_S = 0.1
-"""Between two calls about one image, while shards are away."""
+"""Seconds between two calls about one image, while shards are away."""
 GIVE_UP_S = 20.0
-"""How long a call is tried when no shard that could answer it is there."""
+"""Seconds for which a call is tried while no shard is there that could answer it."""
 
 
 class EmbeddingPoolClient:
@@ -75,7 +75,7 @@ class EmbeddingPoolClient:
         await self._about(key, "lost", key, generation)
 
     async def delete(self, tenant: str, digest: str, stamp: int) -> bool:
-        """Forget an image, in every shard: whether there was one. It counts when all have confirmed it."""
+        """Forget an image in every shard. Returns True if one of them had it. It counts when all have confirmed it."""
         return any(await self._all("delete", tenant, digest, stamp))
 
     async def embeddings(self, tenant: str) -> dict[str, int]:
@@ -119,7 +119,7 @@ class EmbeddingPoolClient:
                 kind = next(kind for kind in (OtherModel, StoreAway, DeviceFull) if isinstance(error, kind))
                 raise kind from None
             except RayTaskError:
-                raise  # what the method raised, be it about an encoder's death
+                raise  # the method itself raised it, be it about an encoder's death
             except RayActorError:
                 self._metrics.add(NAMES.pool_failovers)
                 if time.monotonic() > end:

@@ -16,7 +16,7 @@ from deployments.pool.tier_usage import TierUsage
 from sam3_engine.types import ImageSize
 
 Reason = Literal["budget", "idle", "lost", "deleted"]
-"""Why an embedding left."""
+"""The reason why an embedding left."""
 
 
 class Directory:

@@ -43,7 +43,8 @@ class EmbeddingPool:
         self.max_encodes = max_encodes
         self.directory = Directory(budget, self._evicted, clock)
         self.since = math.inf
-        """When this shard began to hear of deletions, on the store's clock. The store is asked about older images."""
+        """The stamp of the store's clock from which this shard hears of deletions. It asks the store about older
+        images."""
         self._deletions = Deletions()
         self._encode = encode
         self._store = store

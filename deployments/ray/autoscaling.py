@@ -67,7 +67,7 @@ def _config(rules: Rules) -> "AutoscalingConfig":
     from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
     with warnings.catch_warnings():
-        # `metrics_interval_s` is called deprecated; what is to replace it has no effect yet (ray 2.60).
+        # `metrics_interval_s` is called deprecated; its replacement has no effect yet (ray 2.60).
         warnings.simplefilter("ignore", DeprecationWarning)
         return AutoscalingConfig(
             min_replicas=0 if rules.zero_after_s else rules.hot,

@@ -34,11 +34,11 @@ async def call(
 ) -> Any:
     """The answer of one method call on some replica, by consistent hashing when `affinity` is given.
 
-    references: whether there are any in the arguments. They have to go as those of an actor's task, which is dearer:
-    Ray does not see what is inside of Serve's own messages, and would never free what it refers to.
+    references: the arguments hold object references. They have to go as arguments of an actor's task, which is dearer:
+        Ray does not see inside of Serve's own messages, and would never free an object that they refer to.
 
     The calls of this application may be repeated, so a replica's death means one more try, on another one.
-    Raises Overloaded when too many calls wait, and what the method raises. Cancelling it cancels the call.
+    Raises Overloaded when too many calls wait, and any error of the method. Cancelling it cancels the call.
     """
     options: dict[str, Any] = {"method_name": method}
     if affinity:

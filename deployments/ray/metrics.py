@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 PREFIX = "ray_"
-"""Of every family, the application's included."""
+"""Beginning of every family's name, the application's included."""
 
 
 @dataclass(frozen=True, slots=True)
 class RayMetric:
     """A family of Ray's own that is worth having beside ours, under Ray's name and with the label `node`.
 
-    labels: others that are kept, by Ray's name for them, and what they are called here. across: what becomes of
-    samples that differ in nothing else.
+    labels: further labels that are kept, Ray's name of each and its name here. across: the way to join samples that
+    differ in nothing else.
     """
 
     name: str

@@ -48,11 +48,11 @@ class Replicas:
     def __init__(self) -> None:
         self._known: frozenset[str] = frozenset()
         self._answered: dict[str, float] = {}
-        """By replica, its last answer."""
+        """The time of each replica's last answer."""
         self._silent: dict[str, float] = {}
         """The time when each silent replica's next trial may begin: infinite during a trial."""
         self._routes: dict[str, Route] = {}
-        """By session, of the calls under way."""
+        """The route of each session of a call under way."""
         self._numbers = itertools.count()
 
     @property

@@ -37,7 +37,7 @@ class KeptFile:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A deletion. It covers all that was born no later than `stamp`. `found`: whether the store had the image."""
+    """A deletion. It covers all that was born no later than `stamp`. `found`: the store had the image."""
 
     digest: str
     stamp: int

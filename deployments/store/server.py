@@ -53,12 +53,12 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """For StoreConfig."""
+        """The server's address, as `StoreConfig` takes it."""
         return f"unix://{self._folder / SOCKET}"
 
     @property
     def pid(self) -> int:
-        """Of the server that runs now."""
+        """Process id of the server that runs now."""
         assert self._process is not None
         return self._process.pid
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 TOUCHED_AT_ONCE = 1000
 STATE_OF_THE_SERVER = re.compile(r"[A-Z]{4,} ")
-"""How errors begin that are not about the step: MISCONF, MASTERDOWN. The client removes ERR."""
+"""Beginning of errors that are not about the step: MISCONF, MASTERDOWN. The client removes ERR."""
 
 
 class ValkeyStore:

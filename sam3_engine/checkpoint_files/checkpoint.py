@@ -1,4 +1,4 @@
-"""Opens a checkpoint of any format: which one it is, and its tensors by official names."""
+"""Opens a checkpoint of any format: recognises the format, and gives the tensors by their official names."""
 
 import json
 from dataclasses import dataclass, field

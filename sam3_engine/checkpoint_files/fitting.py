@@ -1,4 +1,4 @@
-"""Fits a checkpoint to a model: what comes from the file, what from the base below it, and what is missing."""
+"""Fits a checkpoint to a model: sorts the weights into the file's, those of the base below it, and missing ones."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass

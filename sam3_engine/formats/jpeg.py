@@ -1,4 +1,4 @@
-"""The structure of a JPEG file: what its decoder would have to do, from the markers alone.
+"""The structure of a JPEG file: the work that its decoder would have, from the markers alone.
 
 A progressive file may send each coefficient in many scans, and each scan visits the whole picture however few bytes it
 has. No decoder can be stopped in between, so the scans are counted before.

@@ -15,7 +15,7 @@ GROUP_BYTES = 2**22
 MOST_WIDTH = 2**20
 """OpenCV reads no wider picture."""
 _CHANNELS = {2: (0, 1, 2), 4: (0, 3), 6: (0, 1, 2, 3)}
-"""Of a decoded pixel R, G, B, alpha: the channels that the file holds, by its type of colours."""
+"""The channels of a decoded pixel (R, G, B, alpha) that the file holds, by its type of colours."""
 
 
 def is_interlaced(content: bytes) -> bool:

@@ -65,8 +65,8 @@ _BIND = r"( *bind )\S*(:\d+)$"
 _FRONT = r"(?<=frontend http_frontend\n)" + _BIND
 _CORRECTED_FRONT = r"(?<=frontend http_frontend\n) *bind \S+( v6only)?$"
 _BOTH_VERSIONS = "[::]", "[::ffff:"
-"""How hosts begin that listen for IPv4 too. For every other one of IPv6 the kernel sets the socket's option v6only, and
-HAProxy takes over a socket only if its options are those of the configuration."""
+"""Beginnings of IPv6 hosts that listen for IPv4 too. For every other IPv6 host the kernel sets the socket's option
+v6only, and HAProxy takes over a socket only if its options are those of the configuration."""
 
 
 def _json(status: int, message: str, retry_after: str) -> str:

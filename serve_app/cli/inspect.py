@@ -1,4 +1,4 @@
-"""`sam3-serve inspect`: what a checkpoint is, and whether it would load."""
+"""`sam3-serve inspect`: the kind of a checkpoint, and a check that it would load."""
 
 import json
 from typing import Any

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings, asked: Asked) -> None:
-    """Label the sources. Raises click.ClickException; what is labelled by then is kept."""
+    """Label the sources. Raises click.ClickException; the images labelled by then stay labelled."""
     try:
         from serve_app.label.dataset import DatasetInUse, OtherLabels
         from serve_app.label.service import ServiceLost

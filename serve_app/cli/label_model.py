@@ -30,7 +30,7 @@ LINE_S = 10.0
 
 
 def labelling_of(settings: Settings, asked: Asked) -> "Labelling":
-    """How the command asks for its labels. Raises click.ClickException."""
+    """The classes, phrases and rules that the command asks for. Raises click.ClickException."""
     from serve_app.label.labeller import ModelChoice
     from serve_app.label.labelling import Labelling
     from serve_app.label.objects import Rules

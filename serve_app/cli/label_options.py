@@ -19,7 +19,7 @@ FORMATS = (
     "cvat",
     "masks",
 )
-"""As in `serve_app.label.formats`, which needs more to be imported than the help does."""
+"""The formats of `serve_app.label.formats`, which needs more to be imported than the help does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
                 default=["coco"],
                 show_default=True,
                 type=click.Choice(FORMATS),
-                help="What to write. May be repeated.",
+                help="Format to write. May be repeated.",
             ),
             click.option(
                 "--nms",

@@ -240,7 +240,7 @@ def label(model: str | None, checkpoint: str | None, device: str | None, **asked
     default=10.0,
     show_default=True,
     type=Number(0, 1e6),
-    help="How long an image is used.",
+    help="Seconds that an image is in use.",
 )
 @click.option("--hardware", default="h200", show_default=True, metavar="NAME", help="h200, h100 or tiny-cpu.")
 @click.option(
@@ -279,7 +279,9 @@ def plan(
 
 
 @main.command()
-@click.option("--seconds", default=120.0, show_default=True, type=Number(1, 86400), help="How long at most.")
+@click.option(
+    "--seconds", default=120.0, show_default=True, type=Number(1, 86400), help="Seconds to wait at most."
+)
 @click.option("--node", metavar="ID", help="A node's hexadecimal id. [default: the node this runs on]")
 def drain(seconds: float, node: str | None) -> None:
     """Move the replicas of a Ray node to other nodes, before it is stopped.

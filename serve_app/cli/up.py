@@ -117,7 +117,8 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
 
 
 def refusal(proxy_dir: Path) -> str:
-    """Why HAProxy was not started (`haproxy_rules`); empty where it was. Serve has a folder there for each node."""
+    """The message why HAProxy was not started (`haproxy_rules`); empty where it was. Serve has a folder there for each
+    node."""
     return next((found.read_text() for found in proxy_dir.rglob(f"*{REFUSED}")), "")
 
 

@@ -1,4 +1,4 @@
-"""`POST /sam3/concept_segment`: what is asked for is found, in the documented form."""
+"""`POST /sam3/concept_segment`: it finds the concepts of a request, in the documented form."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/openapi.json` holds everything that the hosted API's document holds; what differs is listed here.
+"""`/openapi.json` holds everything that the hosted API's document holds; this file lists the differences.
 
 data/hosted-openapi-0.64.4.facts.json is the hosted document without its prose: names, types, defaults,
 required lists.

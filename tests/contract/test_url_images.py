@@ -1,4 +1,4 @@
-"""Images by URL: what a client is told for each refusal. A local server plays the outside world."""
+"""Images by URL: the message of each refusal. A local server plays the outside world."""
 
 import asyncio
 import base64
@@ -89,7 +89,7 @@ class World(http.server.BaseHTTPRequestHandler):
         """Quiet."""
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # whoever fetches may hang up early
+        with contextlib.suppress(ConnectionError):  # the client may hang up early
             super().handle()
 
 

@@ -73,7 +73,7 @@ class Playground:
         self.page.goto("about:blank")
 
     def reload(self) -> None:
-        """Load the page again, as after a crash: what was kept is there."""
+        """Load the page again, as after a crash: it shows the kept images and prompts."""
         self.page.reload()
         self.settle()
 
@@ -144,7 +144,7 @@ class Playground:
         self.settle()
 
     def prompts(self) -> dict[str, int]:
-        """The rows of the prompt list: what they say, and how many instances each has."""
+        """The rows of the prompt list: the number of instances by the row's text."""
         rows = self.page.locator("#prompts > li").all()
         return {
             row.locator(".prompt-text").inner_text(): int(row.locator(".count").inner_text()) for row in rows

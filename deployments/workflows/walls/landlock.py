@@ -22,7 +22,7 @@ _READ = _READ_FILE | _READ_DIR
 _WRITE = _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _TRUNCATE
 _OF_FILES = _READ_FILE | _WRITE_FILE | _TRUNCATE
 _TCP = 0b11
-"""To bind and to connect."""
+"""The rights to bind and to connect."""
 _SCOPES = 0b11
 """Abstract Unix sockets and signals of other processes."""
 

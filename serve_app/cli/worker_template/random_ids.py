@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def class_ids_of_the_system() -> Iterator[None]:
-    """In the block, classes that become actors get their ids from the system. Ray's library draws nothing else while
+    """Give classes that become actors in the block their ids from the system. Ray's library draws nothing else while
     modules are imported."""
     import ray.actor
     from ray._raylet import ActorClassID

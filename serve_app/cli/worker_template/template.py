@@ -118,7 +118,7 @@ def take_over(variables: Mapping[str, str]) -> None:
     os.environ.update(variables)
     with class_ids():
         imported(*WITH_RAY)
-    gc.freeze()  # what is there stays: looking through it would copy its pages
+    gc.freeze()  # the imported objects stay: looking through them would copy their pages
 
 
 def may_fork() -> bool:

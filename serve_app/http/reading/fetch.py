@@ -83,15 +83,18 @@ class ImageFetcher:
             False: _Session(partial(checked_session, public, lookup=lookup, tls=tls)),
             True: _Session(partial(checked_session, allow_any, lookup=lookup, tls=tls)),
         }
-        """By whether the server is a tool's, which the operator has named."""
+        """The sessions: True for the server of a tool, which the operator has named; False for any other server."""
         rules = Rules(MOST_WAITING, DOWNLOADS, OF_ONE_TENANT, SPARE)
         self._places = Places(FairQueue(rules, lambda: DOWNLOADS))
         self._flights: SingleFlight[FetchedImage] = SingleFlight()
         self._cache = UrlCache(settings.url_cache_bytes, settings.url_cache_s)
 
     async def fetch(self, tenant: str, url: str, access: Access | None = None) -> FetchedImage:
-        """The file behind a URL. access: for the images of an annotation tool; those of `SAM3_TOOL_ORIGINS` need not be
-        public. Raises BadImage; Overloaded where it had to wait too long for its tenant's turn."""
+        """The file behind a URL. access: for an annotation tool's images. Servers in `SAM3_TOOL_ORIGINS` need not be
+        public.
+
+        Raises BadImage; Overloaded where it had to wait too long for its tenant's turn.
+        """
         name = f"{access.mark} {url}" if access else url
         known = self._cache.get(tenant, name)
         if known is not None:

@@ -59,7 +59,7 @@ class Usage(ResponseModel):
 
 
 DOCUMENTED: dict[str, Any] = {
-    "summary": "What the caller uses and may use",
+    "summary": "The caller's use of the server, and its limits",
     "response_model": None,
     "responses": {
         200: {"model": Usage, "headers": ANSWER_HEADERS},

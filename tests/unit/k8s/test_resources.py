@@ -62,7 +62,7 @@ def needs(example: str) -> dict[str, dict[str, Any]]:
 
 
 def replicas(example: str, most: bool) -> dict[str, int]:
-    """Of each deployment: those that are always there, or the most there can be."""
+    """Number of replicas of each deployment: the ones that are always there, or the most there can be."""
     found = settings(example)
     scaled = {ENCODER: rules(found, "encoder"), DECODER: rules(found, "decoder")}
     return {

@@ -1,4 +1,4 @@
-"""The scripts for clusters: what a linter says, and what they do, against fakes of the programs that they call."""
+"""The scripts for clusters: a linter's findings, and their actions against fakes of the programs that they call."""
 
 import json
 import os

@@ -191,7 +191,7 @@ async def test_a_full_disk_refuses_what_is_new_and_is_said(socket_folder: Path) 
     try:
         await store.put(IMAGE)
         images = [NewImage("t", str(number), bytes(20_000), ImageSize(1, 1)) for number in range(10)]
-        await asyncio.gather(*map(store.put, images), return_exceptions=True)  # what does not fit any more
+        await asyncio.gather(*map(store.put, images), return_exceptions=True)  # the last do not fit
         with pytest.raises(StoreAway):
             await store.put(IMAGE)
         assert await store.resolve("t", "pet") == "d"

@@ -1,4 +1,4 @@
-"""The command without Ray: what it says before it starts, and labelling by a running service."""
+"""The command without Ray: its messages before it starts, and labelling by a running service."""
 
 import json
 import sys

@@ -48,7 +48,7 @@ MOST_IMAGES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """The server of the store, and the limits of what is in it."""
+    """The server of the store, and the limits of its contents."""
 
     url: str
     """`unix:///path`, `valkey://host:port/0`, or `valkeys://` with TLS; `redis` and `rediss` mean the same."""
@@ -67,7 +67,7 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes of embeddings that one shard may hold in the object store, and how long it holds what nobody asks for."""
+    """Bytes of embeddings that one shard may hold in the object store, and seconds that it holds an unused one."""
 
     warm_bytes: int
     idle_ttl_s: float

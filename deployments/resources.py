@@ -22,7 +22,7 @@ STORE_SHARE = 0.6
 
 
 class NotEnough(ValueError):
-    """The machine cannot hold what the settings ask for."""
+    """The machine cannot hold the processes that the settings ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ class Plan:
 
 
 def plan(wishes: Wishes, machine: Machine) -> Plan:
-    """Encoders get whole GPUs where there are enough, else what the decoders leave; on CPUs all get an even
-    share, and as many threads as that share has whole cores. Raises NotEnough."""
+    """The resources of each process. Encoders get whole GPUs where there are enough, else the GPUs' rest beside the
+    decoders. On CPUs all get an even share, and as many threads as that share has whole cores. Raises NotEnough."""
     on_gpu = wishes.device.startswith("cuda") or (wishes.device == "auto" and machine.gpus > 0)
     encoder_gpus, decoder_gpus = _gpus(wishes, machine) if on_gpu else (0.0, 0.0)
     even = _even(wishes, machine.node_cpus)
@@ -141,8 +141,10 @@ def _check_limits(wishes: Wishes, machine: Machine) -> None:
 
 
 def _largest(nodes: Sequence[int], waiting: int, replicas: int, reserved: int = 0) -> int:
-    """The largest share of which there are so many, wherever those are that wait; 0 if there is none. In hundredths.
-    reserved: what shares must leave of each node."""
+    """The largest share of which there are so many, wherever the waiting processes are; 0 if there is none.
+
+    In hundredths. reserved: the part of each node that shares must leave.
+    """
     small = _hundredths(WAITING_CPU)
     shares = {
         (node - reserved - small * beside) // count

@@ -30,7 +30,7 @@ NAME = "tiny-cpu"
 
 @dataclass(frozen=True)
 class Measured:
-    """The loads by name, among them `idle` and `mix`, and what they say a request costs."""
+    """The loads by name, among them `idle` and `mix`, and the costs of a request that follow from them."""
 
     costs: Costs
     phases: dict[str, Phase]
@@ -42,12 +42,12 @@ class Measured:
 
     @property
     def measured_work(self) -> float:
-        """... and those that it took."""
+        """CPU seconds that an answer of the mix took."""
         return spent(self.phases, "mix", *INGRESS, *ENCODER, *DECODER)
 
     def foretold_rps(self, cores: int) -> float:
-        """Answers of the mix a second that the costs foretell, on cores on which the client and what is never idle
-        work as well."""
+        """Answers of the mix a second that the costs foretell, on cores that also run the client and the idle work of
+        the server."""
         shares = {
             "click": MIX.click_share,
             "concept": MIX.concepts - MIX.new_images,
@@ -60,7 +60,7 @@ class Measured:
 
 
 def spent(phases: dict[str, Phase], name: str, *groups: str) -> float:
-    """CPU seconds of these groups for an answer, without what they spend when nobody asks."""
+    """CPU seconds of these groups for an answer, without their work while idle."""
     phase = phases[name]
     beyond = sum(phase.cpu.get(group, 0.0) for group in groups) - idle_cores(phases, *groups) * phase.seconds
     return max(0.0, beyond) / max(1, phase.answered)
@@ -117,7 +117,7 @@ def _where(machine: Machine) -> str:
 
 
 def report(measured: Measured, cores: int) -> str:
-    """Tables of the loads, and of what was foretold."""
+    """Tables of the loads, and of the forecast."""
     names = [CLIENT, *INGRESS, *ENCODER, *DECODER]
     rows = [
         [
@@ -160,7 +160,7 @@ def report(measured: Measured, cores: int) -> str:
 
 
 def against(path: Path, costs: Costs) -> str:
-    """A report of `make loadtest` beside what the costs foretell of its steady load."""
+    """A report of `make loadtest` beside the forecast of its steady load from the costs."""
     found = json.loads(path.read_text(encoding="utf-8"))
     foretold, took = load(costs, *loads_of(found)), measured_load(found)
     rows = [

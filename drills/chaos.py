@@ -92,7 +92,7 @@ class Fault:
 
 
 def kill(running: Cluster, title: str) -> Callable[[], bool]:
-    """kill -9 of one process whose title holds `title`. Returns what tells whether another one is there."""
+    """kill -9 of one process whose title holds `title`. Returns a check that another such process is there."""
     there = running.processes(title)
     before = {process.pid for process in there}
     random.choice(there).kill()

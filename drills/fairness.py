@@ -123,7 +123,7 @@ def common() -> bytes:
 
 
 def numbered(number: int) -> dict[str, str]:
-    """An image of a content of its own, at little cost to whoever sends it: digits after the picture's end."""
+    """An image of a content of its own, at little cost to the sender: digits after the picture's end."""
     return {"type": "base64", "value": (common() + base64.b64encode(f"{number:012}".encode())).decode()}
 
 

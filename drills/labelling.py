@@ -34,7 +34,7 @@ from training.scenes import draw_scene, render
 
 CLASSES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 FIRST_SEED = 20_000_000
-"""Far from those of the training."""
+"""First seed of the drawn images, far from the seeds of the training."""
 BATCH = 8
 WAIT_S = 3600.0
 

@@ -65,8 +65,8 @@ class Use:
 
     @property
     def under_way(self) -> int:
-        """The most that requests under way may hold beside what the pool keeps: for each client the resized image, and
-        an embedding that is new or has just been evicted."""
+        """Most bytes that requests under way may hold beside the pool's: for each client the resized image, and an
+        embedding that is new or has just been evicted."""
         return CLIENTS * 2 * self.embedding
 
 

@@ -1,4 +1,4 @@
-"""Clients that click all the time while something is done to the server, and what they saw in each phase of it."""
+"""Clients that click all the time while something is done to the server, and their answers in each phase of it."""
 
 import threading
 import time
@@ -46,7 +46,8 @@ class Watch:
         think_s: float = 0.0,
         probes: Callable[[], list[str]] | None = None,
     ) -> None:
-        """think_s: between an answer and the next click of a client. probes: asks them, and returns those that fail."""
+        """think_s: between an answer and the next click of a client. probes: sends them, and returns the failing
+        ones."""
         self.phases = [Phase("before")]
         self._url, self._image_id, self._think_s = url, image_id, think_s
         self._stop = threading.Event()

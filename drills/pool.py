@@ -150,7 +150,7 @@ def clicks_by_tier(running: Cluster) -> dict[str, Latency]:
 
 
 def taking_turns(client: Client, count: int) -> list[float]:
-    """Clicks on two images in turn, so that none finds what the one before it has left."""
+    """Seconds of clicks on two images in turn, so that no click finds the logits of the one before it."""
     for number in (1, 2):
         client.embed(number)
     turns = itertools.cycle(("1", "2"))
@@ -158,7 +158,7 @@ def taking_turns(client: Client, count: int) -> list[float]:
 
 
 def share_of(running: Cluster, traffic: Callable[[], None]) -> Share:
-    """The hot lookups among all those of some traffic."""
+    """The hot lookups among all lookups of some traffic."""
 
     def counted() -> tuple[float, float]:
         every = settled_metric(running.url, "sam3_cache_lookups_total")

@@ -15,7 +15,7 @@ PACKAGES = ("sam3-serve", "ray", "torch", "torchvision", "sam3", "numpy", "fasta
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine and what is installed on it."""
+    """One machine, and the versions installed on it."""
 
     date: str
     cpu: str

@@ -1,4 +1,4 @@
-"""Running a drill as its own program, as `python -m drills.chaos` does, and reading what it reports."""
+"""Running a drill as its own program, as `python -m drills.chaos` does, and reading its report."""
 
 import json
 import os

@@ -164,7 +164,7 @@ def cpu_by_group(processes: Processes) -> dict[str, float]:
 
 
 def server_behind(url: str) -> Processes:
-    """The processes of a server by who listens on its port; none where it runs on another machine."""
+    """The processes of the server that listens on the URL's port; none where it runs on another machine."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if parts.hostname not in ("127.0.0.1", "localhost", "::1"):

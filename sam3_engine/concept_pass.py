@@ -121,7 +121,7 @@ class ConceptPass:
         text_padding: torch.Tensor,
         *boxes: torch.Tensor,
     ) -> Tensors:
-        """A table float32 [P, Q, 5] of scores and boxes, and what the masks are made from."""
+        """A table float32 [P, Q, 5] of scores and boxes, and the tensors that the masks are made from."""
         found = concept.ground(
             self._model,
             FusedImages(tokens, position, attended, no_boxes),

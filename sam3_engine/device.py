@@ -13,7 +13,7 @@ AMPERE = (8, 0)
 @dataclass(frozen=True, slots=True)
 class Precision:
     """Number formats. embedding: of embeddings' arrays, float32 or bfloat16. trunk: of an encode's matrix products.
-    decoders: of those of everything else. Both may also be float16."""
+    decoders: of the matrices of everything else. Both may also be float16."""
 
     embedding: torch.dtype
     trunk: torch.dtype

@@ -35,7 +35,7 @@ class FusedImages:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what is kept beside the pyramid: `tokens` is a view into it."""
+        """Bytes of the tensors kept beside the pyramid: `tokens` is a view into it."""
         return self.position.nbytes + self.attended.nbytes + self.no_boxes.nbytes
 
 

@@ -57,7 +57,7 @@ def check_role(role: str) -> None:
 
 
 def keep_parts(model: nn.Module, role: Role, *, video: bool) -> None:
-    """Take out of a whole model what the role does not need; without `video`, also the parts for videos."""
+    """Take the parts out of a whole model that the role does not need; without `video`, also the parts for videos."""
     check_role(role)
     for path in (*NOT_NEEDED[role], *(() if video else VIDEO_ONLY)):
         _remove(model, path)

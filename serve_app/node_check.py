@@ -44,7 +44,10 @@ def driver_supports(library: str = "libcuda.so.1") -> tuple[int, int] | None:
 
 
 def check_driver(built: str | None, supported: tuple[int, int] | None) -> str:
-    """A line that says what fits. Within one major version an older driver runs newer programs. Raises NotReady."""
+    """A line with the CUDA versions of driver and torch. Within one major version an older driver runs newer programs.
+
+    Raises NotReady where the driver is too old.
+    """
     if built is None:
         return "this torch uses no GPU"
     if supported is None:

@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     compile: bool = Field(False, json_schema_extra=_in("model"))
     """Compile the image trunk with `torch.compile`: faster encodes on a GPU, a slower first start."""
     compile_cache: Path | None = Field(None, json_schema_extra=_in("model"))
-    """Folder for what was compiled, which makes later starts fast; it should survive restarts, and no one else should
-    be able to write to it. Empty: torch's own, in the folder for temporary files."""
+    """Folder for compiled code, which makes later starts fast. It should survive restarts, and no one else should be
+    able to write to it. Empty: torch's own, in the folder for temporary files."""
 
     # --- http --------------------------------------------------------------------------------------------
     host: str = Field("127.0.0.1", json_schema_extra=_in("http"))
@@ -200,8 +200,8 @@ class Settings(BaseSettings):
     decoder_max_ongoing: int = Field(64, ge=1, json_schema_extra=_in("deployments"))
     """Most requests in one decoder replica, waiting ones included."""
     max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
-    """Most requests inside one ingress replica, those that wait for their tenant's turn included. Any more get 503,
-    where the key is outside the body before that is read. Bodies on their way do not count: see `SAM3_MAX_BODIES`."""
+    """Most requests inside one ingress replica, waiting ones included. Any more get 503. They get it before the body is
+    read where the key is outside of the body. Bodies on their way do not count: see `SAM3_MAX_BODIES`."""
     shared_in_flight: Auto | Annotated[int, Field(ge=2)] = Field("auto", json_schema_extra=_in("deployments"))
     """Most requests that one ingress replica works on at once while an interactive tenant and another one are active;
     `auto`: its part of the encoders and decoders, at least 2. A tenant that is alone has no such limit."""
@@ -251,8 +251,8 @@ class Settings(BaseSettings):
 
     # --- pool --------------------------------------------------------------------------------------------
     hot_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
-    """Expanded features that one decoder keeps on its device; `auto`: 1 GiB on a CPU, on a GPU what weights and work
-    leave of its share."""
+    """Expanded features that one decoder keeps on its device. `auto`: 1 GiB on a CPU; on a GPU, the part of its share
+    that weights and work leave."""
     warm_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
     """Compact embeddings in the object store, of all shards together; `auto`: 60 % of the store."""
     cold_bytes: ByteSize = Field(ByteSize(512 * MIB), ge=0, json_schema_extra=_in("pool"))

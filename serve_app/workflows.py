@@ -36,7 +36,7 @@ def workflow_runner(
     runner: Any = serve.deployment(
         WorkflowRunner,
         name=WORKFLOWS,
-        # More than it takes in: the replica decides whose turn it is, and who gives way.
+        # More than it takes in: the replica decides which tenant's turn it is, and which one gives way.
         max_ongoing_requests=2 * settings.workflow_workers * QUEUE,
         max_queued_requests=settings.max_queued,
         ray_actor_options={"num_cpus": WAITING_CPU},

@@ -24,7 +24,7 @@ class Prompter(Protocol):
         ...
 
     def forget(self, key: ImageKey) -> None:
-        """Drop what is kept of an image's prompts."""
+        """Drop all data kept of an image's prompts."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The tenants in front of a queue's places: their shares, their requests, and what they have been charged."""
+"""The tenants in front of a queue's places: their shares, their requests, and the cost charged to them."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -60,7 +60,7 @@ class Flow:
         return self.under_way + len(self.waiting)
 
     def charge(self, charged: float, cost: float) -> None:
-        """Replace what was charged for a request by what it cost."""
+        """Replace the charge of a finished request, `charged`, by its real cost, within bounds."""
         cost = max(cost, LEAST_COST)
         if not self.measured:
             self.cost, self.measured = cost, True

@@ -44,7 +44,7 @@ class SegmentationService:
         decoding: ImageDecoding,
         idle_ttl_s: float,
     ) -> None:
-        """idle_ttl_s: how long the store keeps what nobody asks for."""
+        """idle_ttl_s: seconds that the store keeps an image that nobody asks for."""
         self._decoder = decoder
         self._pool = pool
         self._store = store

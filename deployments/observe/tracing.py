@@ -130,13 +130,13 @@ def stages(seconds: Mapping[str, float]) -> None:
 
 
 def flush() -> None:
-    """Send what has not been sent yet."""
+    """Send the spans that have not been sent yet."""
     if _provider is not None:
         _provider.force_flush()
 
 
 def stop() -> None:
-    """Send what has not been sent yet, and trace no more."""
+    """Send the spans that have not been sent yet, and trace no more."""
     global _tracer, _provider
     if _provider is not None:
         _provider.shutdown()
@@ -159,5 +159,5 @@ def _open(
 
 
 def _remote(traceparent: str | None) -> Context:
-    """The context that a header names; an empty one, which starts a trace, for what names none."""
+    """The context that a header names; an empty one, which starts a trace, for a header that names none."""
     return _propagator.extract({HEADER: traceparent}, Context()) if traceparent else Context()

@@ -29,7 +29,7 @@ GIVE_UP_S = 20.0
 
 
 class EmbeddingPoolClient:
-    """Talks to the shards, and makes those that do not exist yet.
+    """Talks to the shards, and makes missing ones.
 
     Images are spread over the shards by hash. Where a shard is away, the next one encodes its images once more.
     Every method raises Overloaded when no shard can answer.

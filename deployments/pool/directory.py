@@ -103,7 +103,7 @@ class Directory:
         return bool(old)
 
     def sweep(self) -> None:
-        """Forget what was not asked for within the idle time; running encodes are left alone."""
+        """Forget embeddings that were not asked for within the idle time. Running encodes are left alone."""
         limit = self._clock() - self.budget.idle_ttl_s
         idle = itertools.takewhile(lambda item: item[1].used < limit, self._entries.items())
         for key in [key for key, entry in idle if entry.state is not State.ENCODING]:

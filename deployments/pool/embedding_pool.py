@@ -78,8 +78,8 @@ class EmbeddingPool:
         return await self._fly(key, _again(key, file, deadline), file.born), "cold"
 
     async def ensure(self, key: ImageKey, square: Square, born: int, quota: int | None = None) -> Ensured:
-        """Have an image encoded, once however many callers ask meanwhile. Raises PoolBusy, StoreAway, or what encoding
-        raises: the same to all who waited, and the next caller tries again. quota: most bytes of this tenant
+        """Have an image encoded, once however many callers ask meanwhile. Raises PoolBusy, StoreAway, or the encoder's
+        error: the same to all callers who waited, and the next caller tries again. quota: most bytes of this tenant
         in this shard from now on; None: as before."""
         started = time.monotonic()
         if quota is not None:
@@ -105,7 +105,7 @@ class EmbeddingPool:
         return {key.digest: entry.nbytes for key, entry in self.directory.items(tenant) if entry.nbytes}
 
     def sweep(self) -> None:
-        """Forget what was idle too long; report the figures."""
+        """Forget embeddings that were idle too long, and report the figures."""
         self.directory.sweep()
         self._metrics.set(NAMES.pool_entries, len(self.directory.warm), tier="warm")
         self._metrics.set(NAMES.pool_bytes, self.directory.warm.used, tier="warm")

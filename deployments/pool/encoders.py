@@ -1,4 +1,4 @@
-"""The encoders as a shard of the pool calls them. docs/retries.md has what is repeated."""
+"""The encoders as a shard of the pool calls them. docs/retries.md lists the repetitions."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +23,9 @@ from deployments.ray.replicas import replicas_of
 from sam3_engine.errors import DeviceFull
 
 CONNECT_S = 1.0
-"""Between two looks for encoders that are not deployed yet."""
+"""Seconds between two looks for encoders that are not deployed yet."""
 ENCODER_TRIES = 4
-"""Calls for one image, while an update replaces encoders by those of another model."""
+"""Calls for one image, while an update replaces encoders by encoders of another model."""
 ENCODER_DEATHS = 1
 """Deaths of an encoder that one image survives."""
 

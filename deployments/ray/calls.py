@@ -1,6 +1,6 @@
 """Calls between deployments: of one replica, once more on another one when it dies, or of all replicas.
 
-docs/retries.md has what is repeated.
+docs/retries.md lists the repetitions.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ async def call(
         except BackPressureError:
             raise Overloaded(retry_after_s) from None
         except RayTaskError as error:
-            raise error.cause from None  # what the method raised, without the task around it
+            raise error.cause from None  # the method's own error, without the task around it
         except RayActorError:
             if not left:
                 raise

@@ -93,7 +93,7 @@ class Store(Protocol):
         ...
 
     async def sweep(self) -> Usage:
-        """Forget what was idle too long."""
+        """Forget images that were idle too long."""
         ...
 
     async def now(self) -> int:

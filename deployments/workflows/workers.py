@@ -96,7 +96,8 @@ class Worker:
 
 
 class Workers:
-    """At most `count` workers, made when they are first needed, and half as many more for tenants of which none runs.
+    """At most `count` workers, made when first needed, and half as many more for tenants without a running one.
+
     For one event loop.
 
     A run may take half a minute, and nobody ends it for another tenant's. So there have to be workers left for a tenant

@@ -1,4 +1,4 @@
-"""Says what a checkpoint is, what is in it, and whether it would load."""
+"""Inspects a checkpoint: its format, its contents, and whether it would load."""
 
 import hashlib
 from collections import Counter
@@ -34,7 +34,7 @@ class Inspection:
 
     format, container: None for a file that is none; `error` then says what it is. model: the size that it fits.
     sha256: of each file, as the Hub shows it. inherited, missing: names that the base gives, and that nothing gives.
-    superfluous: names that no model wants; those of weights for video are only counted.
+    superfluous: names that no model wants; names of weights for video are only counted.
     """
 
     path: str

@@ -1,5 +1,4 @@
-"""The names of weights: those of the official `sam3.pt`, those of the model in memory, and those that training and
-SAM 3.1 make of them.
+"""The names of weights in the official `sam3.pt`, in the model in memory, in files of training and in SAM 3.1.
 
 The official names begin with `detector.` (the trunk, both necks, text, exemplars, concepts) and `tracker.` (clicks, and
 video, which images never use).
@@ -62,7 +61,7 @@ def used(name: str) -> bool:
 
 
 def unwrapped(name: str) -> str:
-    """The name without what wrappers put before it and into it."""
+    """The name without the parts that wrappers put before it and into it."""
     name = name.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", "")
     while name.startswith(WRAPPERS):
         name = name.split(".", 1)[1]

@@ -15,7 +15,7 @@ from sam3_engine.weights import COMPUTED
 
 @lru_cache
 def model_shapes(spec: ModelSpec) -> Shapes:
-    """Shapes of all weights by official name, without what the model computes when it is built."""
+    """Shapes of all weights by official name, without the buffers that the model computes when it is built."""
     with EmptyIsMeta():
         model = build_model(spec)
     return {

@@ -11,7 +11,7 @@ from sam3_engine.formats.opencv import Values, read
 from sam3_engine.formats.png import SIGNATURE, chunks
 
 GROUP_BYTES = 2**22
-"""Bytes of pixels that are decoded at once, or those of one row if they are more."""
+"""Bytes of pixels that are decoded at once, or the bytes of one row if they are more."""
 MOST_WIDTH = 2**20
 """OpenCV reads no wider picture."""
 _CHANNELS = {2: (0, 1, 2), 4: (0, 3), 6: (0, 1, 2, 3)}

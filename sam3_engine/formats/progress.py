@@ -9,7 +9,7 @@ _OTHER_NS, _DEEP_NS = 30, 100
 
 
 class Progress:
-    """Goes on whatever the picture costs. A subclass raises `errors.DecodingStopped` to stop."""
+    """Goes on at any cost of the picture. A subclass raises `errors.DecodingStopped` to stop."""
 
     def begin(self, seconds: float) -> None:
         """Called once, when the header is read. seconds: about what decoding takes, from the header alone."""

@@ -215,7 +215,7 @@ def corrected(config: str, *values: str) -> str:
 
 
 def main(path: str, *values: str) -> None:
-    """Correct the file. values: HOST and what follows it."""
+    """Correct the file. values: HOST and the arguments after it."""
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes longer to import than all of this
         config = file.read()
     try:

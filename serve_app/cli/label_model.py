@@ -66,7 +66,7 @@ def _classes(asked: Asked) -> "list[LabelClass]":
 def labeller(
     settings: Settings, asked: Asked, labelling: "Labelling", stop: StopSignal, show: Callable[[str], None]
 ) -> "Iterator[Callable[[Sequence[SourceImage]], Iterator[pa.Table]]]":
-    """A function from images to tables of what was found. Raises click.ClickException where Ray fails."""
+    """A function from images to tables of the found objects. Raises click.ClickException where Ray fails."""
     with _handlers_restored():
         stop.listen()
         if asked.url:

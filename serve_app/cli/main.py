@@ -124,9 +124,9 @@ def config(as_json: bool, **options: Any) -> None:
 def inspect(
     context: click.Context, checkpoint: str, base_checkpoint: str | None, no_digests: bool, as_json: bool
 ) -> None:
-    """Say what a checkpoint is and whether it would load.
+    """Show a checkpoint's format and parts, and check that it would load.
 
-    FILE is whatever SAM3_CHECKPOINT may be: a file, its directory, hf://owner/name or a URL. Exits with 1 where it
+    FILE is named like SAM3_CHECKPOINT: a file, its directory, hf://owner/name or a URL. Exits with 1 where it
     would not load. No code in a file is ever run.
     """
     settings = load_settings(base_checkpoint=base_checkpoint)

@@ -92,8 +92,10 @@ async def _noticing_key(
 
 
 def _tenant(request: Request, keys: KeyRing, key: str | None) -> str:
-    """The tenant, whose request this counts. Every answer from now on says what its rate allows. Raises Unauthorized,
-    RateLimited."""
+    """The tenant, whose request this counts. Every answer from now on tells the requests that its rate allows.
+
+    Raises Unauthorized, RateLimited.
+    """
     exchange = exchange_of(request)
     exchange.tenant = tenant = keys.owner(key)
     try:

@@ -33,7 +33,7 @@ def version() -> int:
 
 
 def restrict(writable: Path, readable: Sequence[Path]) -> None:
-    """Let this process read only below `readable` and `writable`, change only what is below `writable`, and execute
+    """Let this process read only below `readable` and `writable`, change only files below `writable`, and execute
     nothing. Raises OSError where the kernel has no Landlock."""
     has = version()
     handled = (1 << (13 + (has >= 2) + (has >= 3) + (has >= 5))) - 1

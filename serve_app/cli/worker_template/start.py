@@ -28,7 +28,7 @@ PASSED_ON = {"env_vars", "py_executable"}
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A worker to be started: its script with arguments, and what a process inherits."""
+    """A worker to be started: its script with arguments, and the state that a process inherits."""
 
     arguments: list[str]
     environment: dict[str, str]

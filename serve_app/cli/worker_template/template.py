@@ -114,7 +114,7 @@ def rays(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def take_over(variables: Mapping[str, str]) -> None:
-    """Import Ray, and what needs it, with these variables."""
+    """Import Ray, and the modules that need it, with these variables."""
     os.environ.update(variables)
     with class_ids():
         imported(*WITH_RAY)

@@ -53,8 +53,10 @@ class Description:
 
 
 class KeptResponse(Response):
-    """Sends what is kept, as the client accepts it, or 304 when it has it. Raises Overloaded while clients without a
-    key have used up their share of bodies."""
+    """Sends the kept answer in an encoding that the client accepts, or 304 when the client has it already.
+
+    Raises Overloaded while clients without a key have used up their share of bodies.
+    """
 
     def __init__(self, kept: Kept, arrivals: Arrivals) -> None:
         super().__init__(media_type="application/json")

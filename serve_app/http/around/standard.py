@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Head:
-    """ASGI middleware that answers HEAD as GET without the body. Place it outside of what compresses answers."""
+    """ASGI middleware that answers HEAD as GET without the body. Place it outside of the compression of answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -145,7 +145,7 @@ def change(
     weight: float | None = None,
     tenant_class: TenantClass | None = None,
 ) -> None:
-    """Change what is given of a tenant; its keys stay. Raises KeyFileError."""
+    """Change the given fields of a tenant; its keys stay. Raises KeyFileError."""
     given = {
         "requests_per_second": requests_per_second,
         "cache_bytes": cache_bytes,

@@ -1,4 +1,4 @@
-"""One line of JSON per request: enough to see how it went, nothing of what it brought."""
+"""One line of JSON per request: enough to see how it went, and nothing of its contents."""
 
 import json
 import time

@@ -247,7 +247,7 @@ def test_malformed_urls_are_400(lenient: Client, url: str, say: str) -> None:
     ],
 )
 def test_addresses_that_are_not_public_are_refused(any_port: Client, world: str, host: str) -> None:
-    """By default, on https, whatever the port: nothing is connected to."""
+    """The server connects to nothing, by default, with https, on any port."""
     before = len(World.seen)
     port = world.rpartition(":")[2]
     for url in (f"https://{host}/a.png", f"https://{host}:{port}/picture.png"):

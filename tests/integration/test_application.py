@@ -255,7 +255,7 @@ def test_the_pools_shards_die_one_after_another_and_no_id_is_lost(server: Server
             for shard in range(2):
                 killed = kill_shard(server, shard)
                 wait_until(partial(restarted, server, killed))
-                for image_id in ids:  # the other shard is asked for what this one holds: both hold it again
+                for image_id in ids:  # the other shard is asked for this one's images: both hold them again
                     click(server, image_id=image_id)
         finally:
             done.set()
@@ -276,7 +276,7 @@ def restarted(server: ServerProcess, before: set[int]) -> bool:
 
 
 def test_while_haproxy_is_dead_new_connections_wait(server: ServerProcess) -> None:
-    """Of what the dead one had accepted nothing is left. It knows no application yet when it is back."""
+    """Connections that the dead HAProxy had accepted are gone. It knows no application yet when it is back."""
     dead = server.named(HAPROXY)
     for process in dead:
         process.kill()

@@ -1,4 +1,4 @@
-"""Drives the playground in Debian's Chromium as a person would: by what is to be seen, clicked and typed."""
+"""Drives the playground in Debian's Chromium as a person would: it looks, clicks and types."""
 
 import io
 import json
@@ -25,7 +25,7 @@ CHROMIUM = "/usr/bin/chromium"
 EVIL = "evil.example"
 """A name that the browser resolves to loopback, as after DNS rebinding."""
 WAIT_MS = 180_000
-"""How long a condition is waited for: a busy machine is slow, and a failure waits once."""
+"""Milliseconds to wait for a condition: a busy machine is slow, and a failure waits once."""
 
 
 @contextmanager
@@ -154,7 +154,7 @@ class Playground:
         return self.page.locator("#instances .instance-label").all_inner_texts()
 
     def areas(self) -> list[int]:
-        """In pixels."""
+        """Areas of the listed instances, in pixels."""
         texts = self.page.locator("#instances .area").all_inner_texts()
         return [int(text.removesuffix(" px").replace(",", "")) for text in texts]
 

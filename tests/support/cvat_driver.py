@@ -3,7 +3,7 @@
     python -m tests.support.cvat_driver [URL KEY]
 
 Only CVAT's server is played: the task's picture is a file, and the annotations that would be uploaded are looked at.
-Prints the IoU of each mask with what was drawn, as JSON.
+Prints the IoU of each mask with the drawn shape, as JSON.
 """
 
 import json

@@ -1,7 +1,6 @@
 """A Segmenter without a model: it finds drawn shapes by their colour, so its answers can be checked.
 
-It keeps images by tenant and id as the real one does, counts what it encodes, and remembers what it was
-asked.
+It keeps images by tenant and id as the real one does, counts its encodes, and remembers its requests.
 """
 
 import asyncio
@@ -52,7 +51,7 @@ class FakeSegmenter:
     """...so many times."""
     delay_s: float = 0.0
     hurried: bool = False
-    """Delays are over, those of requests under way included."""
+    """End all delays, also of requests under way."""
     asked: list[PromptRequest[Any] | None] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
     quotas: list[int | None] = field(default_factory=list)
@@ -166,7 +165,7 @@ def _concepts(pixels: npt.NDArray[np.uint8], request: ConceptRequest) -> list[Co
 
 
 def _warnings(prompt: ConceptPrompt) -> list[str]:
-    """As the model's, with a word for a token."""
+    """Warnings as the model gives them, with a word for a token."""
     words = len((prompt.text or "").split())
     return [f"the text has {words} tokens, and the model reads only the first 30"] if words > 30 else []
 

@@ -58,8 +58,8 @@ def groups(example: str) -> list[Manifest]:
 
 
 def fewest(example: str, group: Manifest) -> int:
-    """How many nodes of a group the replicas that always run need. An upgrade in steps writes 0 into the manifest, so
-    that a new cluster begins without nodes."""
+    """Number of nodes of a group that the always running replicas need. An upgrade in steps writes 0 into the manifest,
+    so that a new cluster begins without nodes."""
     return int(helm_chart.merged(helm_chart.example(example))["groups"][group["groupName"]]["nodes"]["min"])
 
 
@@ -70,12 +70,12 @@ def group_with(example: str, label: str) -> Manifest:
 
 
 def pod_templates(example: str) -> list[Manifest]:
-    """Of the head and of every group."""
+    """The pod templates of the head and of every group."""
     return [cluster(example)["headGroupSpec"]["template"], *(group["template"] for group in groups(example))]
 
 
 def all_pod_specs(example: str) -> list[Manifest]:
-    """Ray's pods, and those of Jobs and StatefulSets."""
+    """Pods of Ray, of Jobs and of StatefulSets."""
     others = [*of_kind(example, "Job"), *of_kind(example, "StatefulSet")]
     return [
         template["spec"] for template in [*pod_templates(example), *(o["spec"]["template"] for o in others)]

@@ -1,4 +1,4 @@
-"""The page says what is going on: encoding, asking, failed, found nothing; each only when it is so."""
+"""The page tells its state: encoding, asking, failed, found nothing; each only when it is so."""
 
 import json
 

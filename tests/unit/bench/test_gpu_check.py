@@ -133,7 +133,7 @@ def test_what_is_not_there_is_refused(device: str, model: str) -> None:
 
 
 def test_the_check_imports_no_more_than_what_is_taken_to_the_machine() -> None:
-    """Beside torch, torchvision and timm, and what these need."""
+    """The machine has torch, torchvision and timm, and their dependencies."""
     program = (
         "import sys; before = set(sys.modules); import bench.gpu.check; "
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"

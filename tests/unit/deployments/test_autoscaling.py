@@ -69,7 +69,7 @@ class Service:
 
 
 def turns(steps: list[int]) -> int:
-    """How often a series of steps changes its direction."""
+    """Number of times that a series of steps changes its direction."""
     return sum(a * b < 0 for a, b in pairwise(steps))
 
 

@@ -46,7 +46,7 @@ def test_the_examples_are_those_that_there_are() -> None:
 
 
 def test_a_new_user_finds_every_file_up_to_the_first_command_that_needs_a_cluster(tmp_path: Path) -> None:
-    """In a clean folder with what the repository holds, and values of one's own as the guide has them."""
+    """The test uses a clean folder with the repository's files, and values of one's own as the guide has them."""
     mine = tmp_path / "mine.yaml"
     mine.write_text(textwrap.dedent(next(text for _, kind, text in BLOCKS if kind == "yaml")))
     commands = [shlex.split(line, comments=True) for line in LINES]

@@ -155,7 +155,7 @@ def test_replicas_fit_the_smallest_gpu(example: str) -> None:
 
 
 def test_pods_with_gpus_are_guaranteed_and_those_for_http_may_use_idle_cores(example: str) -> None:
-    """Kubernetes calls a pod Guaranteed when each container, init containers too, may use what it asks for."""
+    """Kubernetes calls a pod Guaranteed when the limits of each container, init containers too, equal its requests."""
     for group in groups(example):
         spec = group["template"]["spec"]
         every = [each["resources"] for each in [*spec.get("initContainers", []), *spec["containers"]]]
@@ -181,7 +181,7 @@ def test_demo_is_one_small_node() -> None:
 
 
 def test_the_autoscaler_brings_no_more_nodes_than_replicas_can_fill(example: str) -> None:
-    """Of GPUs; one more node for HTTP takes what a node that is drained has to give."""
+    """The GPU nodes are no more than replicas fill. One more node for HTTP takes the replicas of a drained node."""
     for group in groups(example):
         gpus = sum(
             math.ceil(count * needs(example)[name].get("num_gpus", 0))

@@ -119,7 +119,7 @@ def test_a_public_ci_runs_the_same() -> None:
 
 @contextmanager
 def server(busy: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A server that is overloaded for its first requests, and what it was asked."""
+    """A server that is overloaded for its first requests, and its notes of all requests."""
     asked: list[tuple[str, str]] = []
     lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Mask logits and masks of many kinds, for the tests of what is made from them."""
+"""Mask logits and masks of many kinds, for the tests of regions, polygons and RLE."""
 
 import numpy as np
 import torch

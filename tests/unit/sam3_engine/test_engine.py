@@ -174,7 +174,7 @@ def test_an_embedding_of_other_weights_is_refused(random_engine: Engine, squares
 
 
 def test_embeddings_of_other_large_matrices_are_refused(random_engine: Engine, squares: list[Square]) -> None:
-    """As of a fine-tune, which leaves the small tensors alone."""
+    """The other weights are like those of a fine-tune, which leaves the small tensors alone."""
     tuned = {
         name: value * 1.001 if value.numel() > 4096 else value
         for name, value in random_engine.model.state_dict().items()

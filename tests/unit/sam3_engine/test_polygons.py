@@ -65,7 +65,7 @@ def test_a_part_too_small_for_a_ring_repeats_a_point(
 
 def test_the_largest_polygon_comes_first() -> None:
     mask = np.zeros((60, 60), dtype=np.bool_)
-    mask[2, 2] = True  # OpenCV begins at the top or the bottom, whatever is there
+    mask[2, 2] = True  # OpenCV begins at the top or the bottom of any shape
     mask[10:50, 10:50] = True
     mask[12:16, 12:16] = mask[20:40, 20:40] = mask[45:47, 45:47] = False
     mask[55:59, 50:58] = True

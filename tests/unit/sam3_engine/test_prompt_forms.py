@@ -9,7 +9,7 @@ from sam3_engine.types import ConceptPrompt, Point, VisualPrompt
 
 ANY_PROMPT: Any = Sam3Prompt
 ANY_VISUAL: Any = VisualPrompt
-"""For values that their types do not have."""
+"""The class without its types, for values that these do not allow."""
 XYWH = {"x": 100, "y": 50, "width": 20, "height": 10}
 
 

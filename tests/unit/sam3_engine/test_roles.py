@@ -15,7 +15,7 @@ from sam3_engine.spec import SAM3, TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 HALF = Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16)
-"""As on a GPU."""
+"""The number formats on a GPU."""
 SIZE = ImageSize(300, 400)
 Square = npt.NDArray[np.uint8]
 

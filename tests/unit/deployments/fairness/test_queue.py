@@ -137,7 +137,7 @@ def test_whoever_is_alone_has_all_places(share: Share) -> None:
     ],
 )
 def test_no_processor_is_idle_while_somebody_waits(loads: tuple[tuple[Share, int], ...]) -> None:
-    """With as many shared places as processors and one more, which batch tenants leave free."""
+    """There are as many shared places as processors and one more, which batch tenants leave free."""
     assert served(16, *loads, shared=3).idle_s == 0
 
 

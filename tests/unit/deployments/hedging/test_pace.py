@@ -39,7 +39,7 @@ def test_patience_follows_what_calls_take_now() -> None:
 
 
 def hedges(budget: Budget, calls: int) -> int:
-    """Of so many calls that would all be hedged."""
+    """Number of hedges among so many calls that would all be hedged."""
     found = 0
     for _ in range(calls):
         budget.earn()

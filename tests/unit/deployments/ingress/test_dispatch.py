@@ -1,4 +1,4 @@
-"""The way of a request while an update replaces decoders and encoders by those of another model."""
+"""The way of a request while an update replaces decoders and encoders by ones of another model."""
 
 from collections.abc import Iterator
 

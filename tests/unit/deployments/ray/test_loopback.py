@@ -1,4 +1,4 @@
-"""On a real gRPC server, bound as Serve's replica binds its own."""
+"""The check runs on a real gRPC server, bound as Serve's replica binds its own."""
 
 import inspect
 from importlib import import_module

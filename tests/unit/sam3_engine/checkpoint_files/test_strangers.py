@@ -1,4 +1,4 @@
-"""Files that are no checkpoint of SAM 3 are named for what they are, and no code in them runs."""
+"""An error names the kind of a file that is no checkpoint of SAM 3, and no code in the file runs."""
 
 import json
 import zipfile

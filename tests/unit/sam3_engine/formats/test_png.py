@@ -1,4 +1,4 @@
-"""A PNG whose picture is whole is read, whatever else is in its file."""
+"""A PNG whose picture is whole is read, with any other parts in its file."""
 
 import struct
 import zlib

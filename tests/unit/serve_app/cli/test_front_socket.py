@@ -205,7 +205,7 @@ def waiting(port: int) -> list[object]:
 
 
 def test_a_new_haproxy_takes_over_without_a_refusal(tmp_path: Path, port: int) -> None:
-    """As at each change of replicas: the old one ends once the new one has started."""
+    """The change is the one of each new set of replicas: the old HAProxy ends once the new one has started."""
     folder = tmp_path / "h"
     with installed(Settings(port=port), folder), ExitStack() as running:
         old = running.enter_context(haproxy(folder, port))
@@ -236,8 +236,8 @@ def test_once_it_is_drained_connections_are_refused(tmp_path: Path, port: int) -
 
 
 def test_an_old_haproxy_forgets_the_socket_before_it_closes_it(tmp_path: Path, port: int) -> None:
-    """With a connection open it lives on. Were the socket among those that it watches, it would be woken up for each
-    new connection, and without an end once nobody listens."""
+    """The old HAProxy lives on while a connection is open. If it still watched the socket, each new connection would
+    wake it up, and it would never sleep again once nobody listens."""
     folder = tmp_path / "h"
     with installed(Settings(port=port), folder), ExitStack() as running:
         old = running.enter_context(haproxy(folder, port))

@@ -15,7 +15,7 @@ PORT = 9001
 
 
 def run(folder: Path, config: Path, host: str = "127.0.0.1") -> "subprocess.CompletedProcess[str]":
-    """The program, before a HAProxy that says what it was given."""
+    """The program, before a HAProxy that prints its arguments."""
     binary, wrapper = folder / "it's real", folder / "haproxy"
     binary.write_text('#!/bin/sh\necho "$@"\n')
     wrapper.write_text(program(str(binary), host, Settings(port=PORT)))
@@ -152,7 +152,7 @@ DIFFERENT = {
     "an application that is not known yet is a 503": "    http-request return status 404 content-type text",
     "an answer that no server gave is JSON": "    errorfile 503 ",
 }
-"""By rule: a part of its line, which it does not find where that part is another one."""
+"""A part of each rule's line, by the rule's name. The rule does not find its line where this part is another one."""
 
 
 @pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1", "1", "", "1", "")])

@@ -79,7 +79,7 @@ def test_a_subclass_is_answered_like_its_base() -> None:
     class Narrower(UnreadableImage):
         pass
 
-    class Both(RuntimeError, UnknownImage):  # as Ray wraps what a replica raises
+    class Both(RuntimeError, UnknownImage):  # as Ray wraps a replica's error
         pass
 
     assert body_of(Narrower("why")) == {"message": "why"}

@@ -65,7 +65,7 @@ class Load:
     busy: float = 0.0
     """Replicas' worth of time that models were busy."""
     ongoing: float = 0.0
-    """Calls that are being answered or wait, whatever they ask for."""
+    """Calls of any kind that are being answered or wait."""
 
 
 @dataclass(frozen=True, slots=True)

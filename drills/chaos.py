@@ -31,7 +31,8 @@ from serve_app.cli.progress import Progress
 from serve_app.settings import Settings
 
 MOST, SHARE = 12.0, 0.5
-"""Requests a second: so many, or this share of what a slow machine does one by one: it also starts what died."""
+"""Requests a second, or on a slow machine this share of its rate one by one: it also starts the dead processes
+again."""
 BEFORE_S, AFTER_S = 3.0, 5.0
 """Load before a fault, and after everything is as it was."""
 KNOWN = 16

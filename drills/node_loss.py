@@ -26,7 +26,8 @@ from serve_app.settings import Settings
 
 IMAGES = 24
 MOST, SHARE = 6.0, 0.2
-"""Requests a second: so many, or this share of what a slow machine does one by one: it also starts what died."""
+"""Requests a second, or on a slow machine this share of its rate one by one: it also starts the dead processes
+again."""
 BEFORE_S, AFTER_S = 5.0, 15.0
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 PARTS = ("ImageEncoder", "PromptDecoder", "PoolShard")

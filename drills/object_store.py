@@ -29,7 +29,7 @@ TIMES = 10
 CLIENTS = 4
 EVERY_S = 0.05
 FIRST = 100_000
-"""Number of the first image, apart from those of other traffic."""
+"""Number of the first image, apart from the images of other traffic."""
 
 
 @dataclass(frozen=True, slots=True)

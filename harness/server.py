@@ -71,7 +71,7 @@ class ServerProcess:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """A small server with untrained weights: the machinery is what is tested."""
+    """A small server with untrained weights: its tests are of the machinery."""
     names = {f"SAM3_{name.upper()}": value for name, value in settings.items()}
     defaults = {"SAM3_MODEL": "tiny-random", "SAM3_OBJECT_STORE_BYTES": "300MiB", "PYTHONPATH": str(ROOT)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SAM3_", "RAY_"))}

@@ -150,10 +150,10 @@ class Engine:
 
         model: "tiny" (bundled) or "sam3" (facebook/sam3 from the Hub, with HF_TOKEN), unless `checkpoint` names other
         weights of its size: see `hub.resolve_checkpoint`. base: weights that a fine-tune or an adapter is laid over.
-        role: "encoder" encodes images, "decoder" answers prompts, "all" does both; the weights of what a role does not
-        do are not loaded. device: "auto", "cpu", "cuda", "cuda:1". dtype: "float32", "bfloat16", or "auto" (bfloat16
-        on CUDA and for large models, else float32); `device.choose_precision` tells what is computed in which format.
-        compile: compile the trunk when it first runs. compile_cache: folder for what this whole process compiles.
+        role: "encoder" encodes images, "decoder" answers prompts, "all" does both; weights that a role does not need
+        are not loaded. device: "auto", "cpu", "cuda", "cuda:1". dtype: "float32", "bfloat16", or "auto" (bfloat16 on
+        CUDA and for large models, else float32); `device.choose_precision` tells the format of each part. compile:
+        compile the trunk when it first runs. compile_cache: folder for the compiled code of this whole process.
         threads: torch's threads in this whole process.
 
         Raises ValueError for an unknown model, role, device or dtype, and CheckpointError when the weights are missing

@@ -1,6 +1,6 @@
-"""The values that prompts are made of, and what each may be. The SDK, the command line, HTTP and Workflows share it.
+"""The values that prompts are made of, and their bounds. The SDK, the command line, HTTP and Workflows share them.
 
-Every function raises ValueError, whose message says what is meant.
+Every function raises ValueError, whose message names the allowed values.
 """
 
 import math

@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     `*.example.com`: every name below; `*`: any. With keys: empty is any."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("http"))
     """Web origins whose pages may call the server, separated by commas; `*` for any. Empty: no CORS headers, and a
-    server without keys refuses what other pages post."""
+    server without keys refuses posts of other pages."""
     max_body_bytes: ByteSize = Field(ByteSize(64 * MIB), gt=0, json_schema_extra=_in("http"))
     """Largest request body, such as `64MiB`; a larger one is answered 413."""
     body_timeout_s: float = Field(60.0, gt=0, json_schema_extra=_in("http"))
@@ -270,11 +270,11 @@ class Settings(BaseSettings):
 
     # --- store -------------------------------------------------------------------------------------------
     store: str = Field("", pattern=STORE_URL, json_schema_extra=_in("store"))
-    """Valkey or Redis server (from 6.2 on) for ids and image files: `valkey://[user@]host[:port][/0]`, `valkeys://`
-    with TLS, `unix:///path`; `redis` and `rediss` mean the same; Sentinels and clusters: docs/store.md. Empty:
-    `sam3-serve up` starts one of its own."""
+    """Address of a Valkey or Redis server (from 6.2 on) for ids and image files: `valkey://[user@]host[:port][/0]`,
+    `valkeys://` with TLS, or `unix:///path`. `redis` and `rediss` mean the same. docs/store.md has the addresses of
+    Sentinels and clusters. Empty: `sam3-serve up` starts a server of its own."""
     store_password: SecretStr = Field(SecretStr(""), json_schema_extra=_in("store"))
-    """Password of that server. It does not belong into the address, which is shown."""
+    """Password of that server. Keep it out of the address, which is shown."""
     store_password_file: Path | None = Field(None, json_schema_extra=_in("store"))
     """File of the password, on every node."""
     store_ca_file: Path | None = Field(None, json_schema_extra=_in("store"))
@@ -329,8 +329,8 @@ class Settings(BaseSettings):
     workflow_replicas: int = Field(1, ge=1, json_schema_extra=_in("workflows"))
     """Most replicas that run workflows. The first starts with the server, the others under load."""
     workflow_workers: int = Field(4, ge=1, json_schema_extra=_in("workflows"))
-    """Most workflows that one replica runs at once, each in a process of its own, and half as many more for tenants of
-    which none runs there."""
+    """Most workflows that one replica runs at once, each in a process of its own. Half as many more may run for tenants
+    that have none running there."""
     workflow_timeout_s: float = Field(30.0, gt=0, json_schema_extra=_in("workflows"))
     """Most seconds for one workflow. Beyond it the workflow is stopped and answered 504."""
     workflow_max_steps: int = Field(64, ge=1, json_schema_extra=_in("workflows"))

@@ -37,7 +37,7 @@ class WorkflowConfig:
     model_ids: tuple[str, ...]
     workers: int
     most: int
-    """Runs in one replica, those that wait for a worker included."""
+    """Most runs in one replica, also counting runs that wait for a worker."""
     decode_threads: int
     retry_after_s: float
 

@@ -101,7 +101,7 @@ class Workers:
     For one event loop.
 
     A run may take half a minute, and nobody ends it for another tenant's. So there have to be workers left for a tenant
-    that comes while others have taken all. most: runs inside, those that wait included.
+    that comes while others have taken all. most: runs inside, waiting ones included.
     """
 
     def __init__(self, sandbox: Sandbox, count: int, most: int) -> None:

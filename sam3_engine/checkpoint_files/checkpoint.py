@@ -49,7 +49,7 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     """Open a checkpoint's file (of a sharded one: the index). Tensors are read later, one by one.
 
     Raises CheckpointError for a file that cannot be opened, WrongCheckpoint for one that is no checkpoint of SAM 3; the
-    message says what it is.
+    message names the kind of file.
     """
     contents = read_file(Path(path))
     if ROWS in contents.tensors:

@@ -72,7 +72,7 @@ def read_file(path: Path) -> Contents:
     """The tensors of one file, or of all files that an index (`*.safetensors.index.json`) names.
 
     Raises CheckpointError for a file that cannot be opened, WrongCheckpoint for one that is no checkpoint; the
-    message says what it is.
+    message names the kind of file.
     """
     try:
         if path.name.endswith(".index.json"):

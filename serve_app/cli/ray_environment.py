@@ -29,7 +29,7 @@ SERVING = {
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     # Images and answers between replicas may be larger than gRPC's default of 4 MB.
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1),
-    # Ray never frees what a reference in such a message refers to: rather an error than a leak.
+    # Ray never frees an object that a reference in such a message refers to: rather an error than a leak.
     "RAY_allow_out_of_band_object_ref_serialization": "0",
     # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
@@ -77,7 +77,7 @@ def proxy(settings: Settings) -> dict[str, str]:
 
 
 def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Two sets of variables: those to set in any case, and those to set unless they are set already.
+    """Two sets of variables: the first to set in any case, the second unless they are set already.
 
     proxy_dir: the folder for HAProxy's files. token: Ray's, which each of its processes asks for.
     """

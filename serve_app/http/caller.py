@@ -1,8 +1,8 @@
 """Finds the tenant of a request, by the key in its query, headers or body, and reads the body.
 
-The order is what protects the server. A key outside the body is checked before anything of the body is read, and one at
-the body's start as soon as it comes. The body is read within the budget of bodies on their way. Only then, with the
-tenant known and the request complete, a route takes a place among those that the server works on.
+The order protects the server. A key outside the body is checked before anything of the body is read, and a key at the
+body's start as soon as it comes. The body is read within the budget of bodies on their way. Only then, with the tenant
+known and the request complete, a route takes one of the places for requests that the server works on.
 """
 
 import re
@@ -20,7 +20,7 @@ from serve_app.http.reading.structure import MOST_VALUES, MOST_VALUES_OF_STRANGE
 from serve_app.http.tenants.auth import KeyRing, bearer_key
 
 _KEY_FIRST = re.compile(rb'\s*\{\s*"api_key"\s*:\s*"([!#-\[\]-~]{1,256})"')
-"""A body that begins with its key, as inference-sdk sends those of workflows."""
+"""A body that begins with its key, as inference-sdk sends the bodies of workflows."""
 
 
 def prober_of(request: Request, keys: KeyRing) -> str:

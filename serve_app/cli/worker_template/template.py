@@ -1,7 +1,7 @@
-"""A process that has imported what workers need, and forks itself for each of them:
+"""A process that has imported the workers' modules, and forks itself for each of them:
 `python -m serve_app.cli.worker_template.template DESCRIPTOR`, with a listening socket.
 
-1. It imports what knows nothing of Ray, above all torch.
+1. It imports the modules that know nothing of Ray, above all torch.
 2. At the first request it takes over the request's variables for Ray, and imports Ray and the rest. Ray reads most of
    its variables when it is imported: among them the raylet's process id, which each worker has to know.
 3. It forks for this request, and for each one that has the same variables.

@@ -21,7 +21,7 @@ ANY = "*"
 HARMLESS = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing and cost little. The answer to another site's page is one that it cannot read."""
 PROBES = ("/readiness", "/healthz")
-"""Paths for any `Host`: they tell nothing, and are asked by whatever name a cluster or a compose file has."""
+"""Paths for any `Host`: they tell no secret, and probes ask them under any name of a cluster or a compose file."""
 PORTS = {"http": 80, "https": 443}
 
 

@@ -53,7 +53,7 @@ async def read_body(
     shorten: Shorten | None = None,
 ) -> Body:
     """Read and parse a request's body. kind: its Content-Type. max_values: of one JSON document, see `structure`.
-    shorten: removes from the JSON what its route does not read.
+    shorten: removes parts of the JSON that its route does not read.
 
     Raises InvalidRequest, TooLarge for more values, and the errors of `chunks`.
     """

@@ -37,7 +37,7 @@ class Measured:
 
     @property
     def foretold_work(self) -> float:
-        """Core seconds that the costs say an answer of the mix takes of the server."""
+        """CPU seconds of the server that an answer of the mix takes, by the costs."""
         return load(self.costs, MIX).total - load(self.costs).total
 
     @property

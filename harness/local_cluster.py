@@ -48,7 +48,7 @@ class Node:
     output: Path
 
     def failing_probes(self) -> list[str]:
-        """The operator's probes of a worker's pod that would fail now, of alive, raylet, proxy. They are sent without a
+        """Names of the operator's probes of a worker's pod (alive, raylet, proxy) that would fail now. It has no
         token."""
         asked = {
             "alive": (f"{self.agent_url}/api/healthz", ""),

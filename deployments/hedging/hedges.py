@@ -61,7 +61,7 @@ class Hedges:
     def _second_session(self, route: Route) -> str:
         """The session of a call's hedge; empty while the call may have none.
 
-        A call that waits for silent replicas alone is always moved: that takes nothing from the budget.
+        A call that waits for silent replicas alone is moved to any other one: that takes nothing from the budget.
         """
         if self._replicas.can_hedge(route) and (
             self._replicas.waits_for_silent(route) or self._budget.spend()

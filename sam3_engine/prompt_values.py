@@ -112,7 +112,8 @@ def check_inside(prompts: Sequence[ConceptPrompt | VisualPrompt], size: ImageSiz
             )
         else:
             x0, y0, x1, y1 = place
-            inside = x1 > 0 and y1 > 0 and x0 < size.width and y0 < size.height
+            # A box without width or height lies where its corner does, at the upper left edge too.
+            inside = x0 < size.width and y0 < size.height and (x1 > 0 or x0 >= 0) and (y1 > 0 or y0 >= 0)
         if not inside:
             raise ValueError(f"{name} lies outside the image, which has {size.width} x {size.height} pixels")
 

@@ -52,12 +52,14 @@ def _consistent(prompt: Any) -> Any:
 
 
 def _inside(places: Any) -> Any:
-    """A place, or a list of them, moved into the image."""
+    """A place, or a list of them, moved into the image: the remainder of a tiny negative number is the side itself."""
     if isinstance(places, list):
         return [_inside(place) for place in places]
     if not isinstance(places, dict):
         return places
     return {
-        name: value % SIDES[name] if name in SIDES and isinstance(value, int | float) else value
+        name: min(value % SIDES[name], SIDES[name] - 1)
+        if name in SIDES and isinstance(value, int | float)
+        else value
         for name, value in places.items()
     }

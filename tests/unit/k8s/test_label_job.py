@@ -3,6 +3,7 @@
 import json
 import shlex
 from copy import deepcopy
+from importlib.metadata import version
 from typing import Any
 
 import helm_python as helm
@@ -42,6 +43,7 @@ def pods(manifest: Manifest) -> list[Manifest]:
 def test_the_job_is_valid_with_and_without_the_service(weights: str, serve: bool) -> None:
     found = rendered(serve=serve, top={"weights": {"from": weights}, "monitoring": {"enabled": True}})
     check_ray_job(job(found))
+    assert job(found)["spec"]["rayClusterSpec"]["rayVersion"] == version("ray")
     for each in pods(job(found)):
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": each["spec"]}
         kubernetes_validate.validate(pod, "1.37", strict=True)

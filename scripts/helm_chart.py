@@ -12,6 +12,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "gpu": ("gpu",),
     "scale-to-zero": ("gpu", "scale-to-zero"),
     "air-gapped": ("gpu", "air-gapped"),
+    "label": ("gpu", "label"),
     "ha": ("ha",),
     "incremental-upgrade": ("ha", "incremental-upgrade"),
     "eight-gpus": ("ha", "eight-gpus"),

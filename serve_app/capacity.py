@@ -59,6 +59,8 @@ class Costs:
     """Cores that ingress, proxy and pool use without requests."""
     idle_model: float = 0.0
     """Cores that an encoder, and a decoder, use without requests where the model runs on CPUs."""
+    many_concepts_s: float | None = None
+    """Device seconds for each of sixteen concept prompts of one image, which go together; None: not measured."""
 
     def __post_init__(self) -> None:
         figures = [
@@ -70,6 +72,7 @@ class Costs:
             self.concept_s,
             self.idle_ingress,
             self.idle_model,
+            self.many_concepts_s or 0.0,
         ]
         if not all(math.isfinite(figure) and figure >= 0 for figure in figures):
             raise ValueError(f"the costs of {self.name} must be finite and not negative")

@@ -132,6 +132,19 @@ class _Names:
         ("part",),
         across="max",
     )
+    label_images: Metric = Metric(
+        "sam3_label_images_total",
+        "Images that `sam3-serve label` is done with: labelled, unreadable.",
+        ("outcome",),
+    )
+    label_objects: Metric = Metric(
+        "sam3_label_objects_total", "Objects that `sam3-serve label` found, by their class.", ("class_name",)
+    )
+    label_model_seconds: Metric = Metric(
+        "sam3_label_model_seconds_total",
+        "Seconds that models worked for `sam3-serve label`, of all models together.",
+    )
+    label_left: Metric = Metric("sam3_label_left", "Images that `sam3-serve label` has still to label.")
     nodes: Metric = Metric("sam3_nodes", "Nodes asked for their figures: answered, silent.", ("state",))
 
 

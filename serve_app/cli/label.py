@@ -15,6 +15,7 @@ from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
 
 if TYPE_CHECKING:
+    from deployments.observe.metrics import Metrics
     from serve_app.label.labelling import Labelling
     from serve_app.label.sources import Listing
 
@@ -23,8 +24,8 @@ def run(settings: Settings, asked: Asked) -> None:
     """Label the sources. Raises click.ClickException; the images labelled by then stay labelled."""
     try:
         from serve_app.label.dataset import DatasetInUse, OtherLabels
+        from serve_app.label.lists import NoImages
         from serve_app.label.service import ServiceLost
-        from serve_app.label.sources import NoImages
     except ImportError as error:
         message = f"this needs the extra: pip install 'sam3-serve[label]' ({error.name} is missing)"
         raise click.ClickException(message) from error
@@ -51,7 +52,7 @@ def _make(settings: Settings, asked: Asked) -> None:
         results = Results(asked.formats, Split(asked.val, asked.test, asked.split_by_folder))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    listing = list_images(asked.sources, output)
+    listing = list_images(asked.sources, output, asked.root)
     listing.images = chosen(listing.images, asked.limit, asked.sample)
     if asked.dry_run:
         _foretell(listing, labelling, output, asked.restart)
@@ -68,11 +69,20 @@ def _make(settings: Settings, asked: Asked) -> None:
             if run.left:
                 stop = StopSignal()
                 with labeller(settings, asked, labelling, stop, show) as label:
-                    complete = run.label(label, stop, show)
+                    complete = run.label(label, stop, show, _metrics(asked))
             manifest = run.finish(complete, results, show)
     _tell(console, manifest, output)
     if not complete:
         raise click.ClickException("stopped. The same command goes on from here.")
+
+
+def _metrics(asked: Asked) -> "Metrics | None":
+    """Ray's, on a cluster that a Prometheus may watch."""
+    if not asked.address:
+        return None
+    from deployments.observe.report import ServeMetrics
+
+    return ServeMetrics()
 
 
 def _command() -> list[str]:

@@ -19,9 +19,11 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
     Raises NoImages, RayNotStarted, ServiceLost, OSError and click.ClickException.
     """
     from serve_app.label.calibration import FLOOR, choices, read_truth
+    from serve_app.label.lists import none_is_there
 
     wanted = labelling_of(settings, asked)
-    truths = read_truth(truth, [one.name for one in wanted.classes])
+    truths = read_truth(truth, [one.name for one in wanted.classes], asked.root)
+    none_is_there(str(truth), [one.image for one in truths])
     labelling = replace(wanted, classes=[replace(one, threshold=FLOOR) for one in wanted.classes])
     console = Console(highlight=False, soft_wrap=True, markup=False)
     stop = StopSignal()

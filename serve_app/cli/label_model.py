@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from serve_app.label.classes import LabelClass
     from serve_app.label.labelling import Labelling
-    from serve_app.label.sources import SourceImage
+    from serve_app.label.lists import SourceImage
 
 LINE_S = 10.0
 """Seconds between the lines of a log, where there is no terminal."""
@@ -38,9 +38,16 @@ def labelling_of(settings: Settings, asked: Asked) -> "Labelling":
     if asked.url:
         choice = ModelChoice("service")
     else:
-        found = None if asked.dry_run else weights(settings)  # which may have to be downloaded
+        if not asked.dry_run:  # which would download weights
+            settings = settings.model_copy(update=weights(settings))
         choice = ModelChoice(
-            settings.model, str(found) if found else None, settings.device, settings.dtype, settings.compile
+            settings.model,
+            settings.checkpoint,
+            settings.base_checkpoint,
+            settings.device,
+            settings.dtype,
+            settings.compile,
+            str(settings.compile_cache) if settings.compile_cache else None,
         )
     rules = Rules(None if asked.nms == 1 else asked.nms, asked.smallest)
     try:
@@ -117,16 +124,17 @@ def _pipeline(
     from serve_app.label.pipeline import Scale, labelled, quiet, tables
 
     there = ray.cluster_resources()
-    gpus = 0 if settings.device == "cpu" else int(there.get("GPU", 0))
-    actors = asked.actors or max(1, gpus)
-    if not gpus and not asked.address:
+    gpus = int(there.get("GPU", 0))
+    # A cluster that grows may have no GPU yet.
+    on_gpus = gpus > 0 if settings.device == "auto" else settings.device != "cpu"
+    actors = asked.actors or (max(1, gpus) if on_gpus else 1)
+    if not on_gpus and not asked.address:
         choice = replace(labelling.choice, threads=max(1, int(there["CPU"]) // actors))
         labelling = replace(labelling, choice=choice)
     side = SPECS[settings.model.removesuffix("-random")].image_size
     # A GPU does many batches a second: with fewer tasks Ray keeps up with dozens of GPUs.
-    scale = (
-        Scale(actors, 1, asked.batch, 8 * asked.batch) if gpus else Scale(actors, 0, asked.batch, asked.batch)
-    )
+    block = 8 * asked.batch if on_gpus else asked.batch
+    scale = Scale(actors, int(on_gpus), asked.batch, block)
     quiet()
     return lambda images: tables(labelled(images, labelling, side, settings.max_image_pixels, scale))
 

@@ -28,6 +28,7 @@ class Asked:
 
     sources: tuple[str, ...]
     output: Path
+    root: str | None
     classes: Path | None
     lines: tuple[str, ...]
     threshold: float
@@ -55,6 +56,11 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
         [
             click.argument("sources", nargs=-1, metavar="SOURCE..."),
             click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path)),
+            click.option(
+                "--root",
+                metavar="PLACE",
+                help="Folder or URL at which the paths of lists start. [default: the list's folder]",
+            ),
             click.option(
                 "--classes",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),

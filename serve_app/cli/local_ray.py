@@ -59,6 +59,8 @@ def cluster_ray(address: str) -> Iterator[None]:
 
 
 def _connect(**options: Any) -> None:
+    # A thread of Ray Data that still works after the end would start a cluster by itself.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)

@@ -223,9 +223,8 @@ def label(model: str | None, checkpoint: str | None, device: str | None, **asked
 
 
 @main.command()
-@click.option(
-    "--rps", required=True, type=Number(0, 1e9, min_open=True), help="Requests per second at the peak."
-)
+@click.option("--rps", type=Number(0, 1e9, min_open=True), help="Requests per second at the peak.")
+@click.option("--images", type=click.IntRange(1), help="Instead of requests: images to label once.")
 @click.option("--click-share", default=0.5, show_default=True, type=Number(0, 1), help="Share of clicks.")
 @click.option(
     "--new-share",
@@ -249,9 +248,17 @@ def label(model: str | None, checkpoint: str | None, device: str | None, **asked
 @click.option(
     "--cores", type=click.IntRange(1, 100_000), help="Cores of one node, where the model runs on CPUs."
 )
+@click.option(
+    "--gpus",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="GPUs that label the images.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
-    rps: float,
+    rps: float | None,
+    images: int | None,
     click_share: float,
     new_share: float,
     prompts: float,
@@ -259,19 +266,30 @@ def plan(
     hardware: str,
     figures: str | None,
     cores: int | None,
+    gpus: int,
     as_json: bool,
 ) -> None:
-    """Compute replicas, GPUs and memory for a load.
+    """Compute replicas, GPUs and memory for a load, or the time that labelling images takes.
 
     \b
       sam3-serve plan --rps 100 --click-share 0.8
       sam3-serve plan --rps 20 --click-share 0.5 --hardware tiny-cpu --cores 8
+      sam3-serve plan --images 2000000 --prompts 12 --gpus 32 --hardware h100
     """
     from serve_app.capacity import Demand
-    from serve_app.cli.plan import chosen, run
+    from serve_app.cli.plan import chosen, run, run_labelling
+    from serve_app.forecast import Images
 
+    costs = chosen(hardware, figures)
+    if (rps is None) == (images is None):
+        raise click.UsageError("pass either --rps, for a service, or --images, to label")
+    if images is not None:
+        devices = gpus if costs.device == "gpu" else cores or 1
+        run_labelling(costs, Images(images, round(prompts)), devices, as_json)
+        return
+    assert rps is not None
     run(
-        chosen(hardware, figures),
+        costs,
         Demand(rps, click_share, new_share, prompts, keep_minutes * 60),
         cores,
         as_json,

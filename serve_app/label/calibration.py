@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
-from serve_app.label.sources import NoImages, SourceImage, coco_images
+from serve_app.label.lists import NoImages, SourceImage, coco_images
 
 MATCH = 0.5
 FLOOR = 0.05
@@ -52,11 +52,14 @@ class Choice:
         return not np.isnan(self.f1)
 
 
-def read_truth(path: Path, classes: Sequence[str]) -> list[Truth]:
-    """The truth of a COCO file. Raises NoImages for another file, and for one that knows none of the classes."""
+def read_truth(path: Path, classes: Sequence[str], root: str | None = None) -> list[Truth]:
+    """The truth of a COCO file. root: where its paths start, if not at its folder.
+
+    Raises NoImages for another file, and for one that knows none of the classes.
+    """
     from pycocotools.coco import COCO
 
-    document, images = coco_images(path)
+    document, images = coco_images(path, root)
     try:
         read = COCO()
         read.dataset = document

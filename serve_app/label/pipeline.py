@@ -14,10 +14,10 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from serve_app.label.labeller import LabelImages
 from serve_app.label.labelling import Labelling
+from serve_app.label.lists import SourceImage
 from serve_app.label.objects import FindObjects
 from serve_app.label.reading import ReadImages
 from serve_app.label.rows import TO_READ
-from serve_app.label.sources import SourceImage
 
 TASK_CPUS = 0.5
 """Booked for a task that reads or makes masks: it also waits, for files and for the model."""

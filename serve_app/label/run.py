@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from deployments.observe.metrics import Metrics
 from serve_app.label.catalogue import Catalogue
 from serve_app.label.choosing import Split
 from serve_app.label.dataset import Dataset, OtherLabels, write_whole
@@ -61,6 +62,7 @@ class Run:
         results: Callable[[Sequence[SourceImage]], Iterator[pa.Table]],
         stop: Stop,
         show: Callable[[str], None],
+        metrics: Metrics | None = None,
     ) -> bool:
         """Label what is left. results: makes tables of `rows.LABELLED` from images. Returns whether all is done.
 
@@ -68,7 +70,7 @@ class Run:
         """
         self._describe("begun", {})
         self._dataset.tell_errors(self._listing.refused)
-        tally = Tally(len(self.left))
+        tally = Tally(len(self.left), metrics)
 
         def seen(table: pa.Table) -> None:
             self._check_weights(table)

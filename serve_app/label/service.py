@@ -19,10 +19,10 @@ from sam3_engine.images import decode_image
 from sam3_engine.types import Box
 from serve_app.label.labeller import Prompt, prompts_of
 from serve_app.label.labelling import Labelling
+from serve_app.label.lists import SourceImage
 from serve_app.label.objects import Found, objects_of
 from serve_app.label.reading import look, one_line, read_file
 from serve_app.label.rows import LABELLED
-from serve_app.label.sources import SourceImage
 
 PROMPTS_AT_ONCE = 16
 """As many as a request may have."""

@@ -63,6 +63,12 @@ def fewest(example: str, group: Manifest) -> int:
     return int(helm_chart.merged(helm_chart.example(example))["groups"][group["groupName"]]["nodes"]["min"])
 
 
+def label_job(example: str) -> Manifest:
+    """The job of `sam3-serve label`."""
+    (found,) = of_kind(example, "RayJob")
+    return found
+
+
 def group_with(example: str, label: str) -> Manifest:
     """The group whose nodes carry a label."""
     (found,) = [group for group in groups(example) if group["labels"].get(label) == "true"]
@@ -97,12 +103,24 @@ def quantity(text: str | int) -> float:
     return float(text)
 
 
+def check_ray_job(manifest: Manifest) -> None:
+    """Raises jsonschema.ValidationError. Its cluster has the schema of a RayService's."""
+    cluster = rayservice_schema()["properties"]["spec"]["properties"]["rayClusterConfig"]
+    jsonschema.Draft7Validator(cluster).validate(manifest["spec"]["rayClusterSpec"])
+    if (file := CRD.with_name("ray.io_rayjobs.yaml")).exists():
+        jsonschema.Draft7Validator(_schema(file)).validate(manifest)
+
+
 @cache
 def rayservice_schema() -> Manifest:
     """The RayService's CRD as a JSON schema: unknown fields are errors, as `kubectl apply` treats them."""
     if not CRD.exists():
         pytest.skip(f"KubeRay's CRD is not at {CRD}: set KUBERAY_CRD")
-    crd = yaml.safe_load(CRD.read_text(encoding="utf-8"))
+    return _schema(CRD)
+
+
+def _schema(file: Path) -> Manifest:
+    crd = yaml.safe_load(file.read_text(encoding="utf-8"))
     (version,) = [version for version in crd["spec"]["versions"] if version["storage"]]
     found: Manifest = _closed(version["schema"]["openAPIV3Schema"], root=True)
     return found

@@ -26,7 +26,7 @@ from tests.support.kubernetes import (
     serve_config,
 )
 
-CUSTOM = {"RayService", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
+CUSTOM = {"RayService", "RayJob", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
 VERSIONS = ("1.35", "1.36", "1.37")
 
 

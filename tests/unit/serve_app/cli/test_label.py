@@ -4,11 +4,15 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from pycocotools.coco import COCO
 
+from serve_app.cli.label_model import labelling_of
+from serve_app.cli.label_options import Asked, label_options
 from serve_app.cli.main import main
 from serve_app.http.app import create_app
 from serve_app.label.classes import parse_classes
@@ -42,6 +46,29 @@ def url() -> Iterator[str]:
 def label(photos: Path, *arguments: str) -> Result:
     output = str(photos.parent / "set")
     return CliRunner().invoke(main, ["label", *arguments, "-o", output], catch_exceptions=False)
+
+
+def asked(*arguments: str) -> Asked:
+    """The options as click gives them."""
+    found: list[Asked] = []
+
+    @click.command()
+    @label_options
+    def command(model: object, checkpoint: object, device: object, **options: Any) -> None:
+        found.append(Asked(**options))
+
+    command.main(list(arguments), standalone_mode=False)
+    return found[0]
+
+
+def test_weights_are_those_that_the_settings_name(tmp_path: Path) -> None:
+    tuned, base = tmp_path / "tuned.pt", tmp_path / "base.pt"
+    for path in (tuned, base):
+        path.write_bytes(b"x")
+    settings = Settings(checkpoint=str(tuned), base_checkpoint=str(base), compile=True, dtype="float32")
+    choice = labelling_of(settings, asked("photos", *CLASSES, "-o", str(tmp_path))).choice
+    assert (choice.checkpoint, choice.base) == (str(tuned), str(base))
+    assert (choice.compile, choice.dtype) == (True, "float32")
 
 
 def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(photos: Path) -> None:

@@ -11,10 +11,10 @@ from serve_app.label import service
 from serve_app.label.classes import parse_classes
 from serve_app.label.labeller import ModelChoice
 from serve_app.label.labelling import Labelling
+from serve_app.label.lists import SourceImage
 from serve_app.label.objects import Rules
 from serve_app.label.rows import LABELLED
 from serve_app.label.service import Service, ServiceLost
-from serve_app.label.sources import SourceImage
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving

@@ -68,6 +68,7 @@ def test_every_readable_image_gets_the_objects_of_every_class(files: list[Path])
     assert [row["location"] for row in rows] == [str(path) for path in files]
     for row in (rows[0], rows[2], rows[4]):
         assert (row["width"], row["height"], row["error"]) == (320, 256, None)
+        assert row["model_s"] > 0
         boxes = {
             name: [one["box"] for one in row["objects"] if one["class"] == name]
             for name in ("red circle", "blue square", "star")
@@ -85,7 +86,7 @@ def test_an_image_that_cannot_be_read_has_a_reason_and_nothing_else(files: list[
     rows = label(files, parse_classes(["red circle"], 0.5))
     for row, reason in ((rows[1], "not an image"), (rows[3], "No such file")):
         assert reason in row["error"]
-        assert row["objects"] is row["width"] is row["digest"] is None
+        assert row["objects"] is row["width"] is row["digest"] is row["model_s"] is None
 
 
 def test_a_batch_without_any_readable_image_has_a_row_for_each(tmp_path: Path) -> None:

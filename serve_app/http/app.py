@@ -18,6 +18,7 @@ from serve_app.http import errors, openapi
 from serve_app.http.around.access_log import access_log
 from serve_app.http.around.admission import Admission, GiveBack
 from serve_app.http.around.compressed import Gunzip
+from serve_app.http.around.error_forms import ErrorForms
 from serve_app.http.around.middleware import ExchangeMiddleware, LastResort
 from serve_app.http.around.observe import Observe, Reporter, RequestMetrics
 from serve_app.http.around.route_names import RouteNames
@@ -134,6 +135,9 @@ def _surround(
     app.add_middleware(Gunzip, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(LastResort, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(GiveBack, admission=context.admission)
+    app.add_middleware(Visitors, settings=settings)
+    if forms := rooms.error_forms(settings):
+        app.add_middleware(ErrorForms, forms=forms)
     app.add_middleware(
         Gzip,
         minimum_size=settings.gzip_min_bytes,
@@ -142,7 +146,6 @@ def _surround(
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
     app.add_middleware(Head)
-    app.add_middleware(Visitors, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             Cors,

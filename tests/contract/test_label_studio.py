@@ -154,7 +154,8 @@ def test_connecting_a_project(url: str) -> None:
 
 def test_health_tells_that_the_model_is_not_ready(start_server: ServerFactory) -> None:
     with start_server(FakeSegmenter(is_ready=False), tools="label-studio") as address:
-        assert requests.get(f"{address}/label-studio/health", timeout=PATIENCE_S).status_code == 503
+        answer = requests.get(f"{address}/label-studio/health", timeout=PATIENCE_S)
+    assert (answer.status_code, set(answer.json())) == (503, {"error", "detail"})
 
 
 @pytest.mark.parametrize(
@@ -202,9 +203,9 @@ def test_many_tasks_are_answered_in_order(url: str) -> None:
 
 def test_a_task_whose_image_cannot_be_read_has_no_prediction_and_stops_no_other(url: str) -> None:
     """An empty list: Label Studio keeps no prediction, and asks again later."""
-    bad = [data_url(b"no image"), None, "/data/upload/1/a.png"]
+    bad = [data_url(b"no image"), None, "/data/upload/1/a.png", "https://xn--a/a.png"]
     results = predict(url, asked(bad[0], data_url(PICTURE), *bad[1:]))["results"]
-    assert [bool(one) for one in results] == [False, True, False, False]
+    assert [bool(one) for one in results] == [False, True, False, False, False]
     assert "not an image" in predict(url, asked(bad[0]), expect=400)["error"]
 
 
@@ -302,6 +303,7 @@ def test_malformed_requests_are_422_in_label_studios_form(url: str, body: Any, s
         {"project": PROJECT, "hostname": "ftp://labels.example.com"},
         {"project": PROJECT, "hostname": "http://user:word@labels.example.com"},
         {"project": PROJECT, "hostname": "http://a b"},
+        {"project": PROJECT, "hostname": "https://xn--a"},
         {"project": PROJECT, "hostname": "https://labels.invalid", "access_token": "a\r\nX: b"},
     ],
 )

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 ALL = ",".join(ROUTERS)
+CONTENT = as_json(encoded(scene()))["value"]
 FUNCTIONS = {"click": "sam3-interactor", "labels": "sam3-detector"}
 Operations = dict[str, dict[str, Any]]
 
@@ -78,6 +79,92 @@ def test_every_route_has_a_tag_and_its_tools_form_of_errors(url: str) -> None:
                 assert schema["$ref"].endswith(f"/{forms[tag]}")
 
 
+CLICKS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "/label-studio/predict": (
+        {
+            "tasks": [{"data": {"image": f"data:image/png;base64,{CONTENT}"}}],
+            "label_config": '<View><Image name="i" value="$image"/><BrushLabels name="b" toName="i">'
+            '<Label value="blue"/></BrushLabels></View>',
+        },
+        {},
+    ),
+    "/api/function_invocations": (
+        {"image": CONTENT, "pos_points": [[230, 70]]},
+        {"x-nuclio-function-name": "sam3-interactor"},
+    ),
+    "/v1/predict": (
+        {
+            "model": "segment_anything_3_clicks",
+            "image": CONTENT,
+            "params": {"marks": [{"type": "point", "data": [230, 70], "label": 1}]},
+        },
+        {},
+    ),
+}
+"""A request of each tool that is answered: its body and headers."""
+
+
+def refused(answer: requests.Response, status: int, say: str) -> None:
+    """Asserts that an error has the form of its path's tool."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    part = requests.utils.urlparse(answer.url).path.split("/")[1]
+    if part == "label-studio":
+        assert set(body) == {"error", "detail"}
+        message = body["error"]
+    elif part == "api":
+        assert set(body) == {"error"}
+        message = body["error"]
+    else:
+        assert set(body) == {"success", "error"}
+        assert body["success"] is False
+        assert set(body["error"]) == {"code", "message"}
+        message = body["error"]["message"]
+    assert say in message
+
+
+@pytest.mark.parametrize("path", CLICKS)
+def test_whichever_part_of_the_server_refuses_the_form_is_the_tools(
+    start_server: ServerFactory, path: str
+) -> None:
+    """Parts in front of the routes refuse requests too."""
+    above = path.rpartition("/")[0]
+    with start_server(tools=ALL, max_body_bytes=100_000) as address:
+
+        def ask(method: str, path: str = path, **options: Any) -> requests.Response:
+            return requests.request(method, address + path, timeout=PATIENCE_S, **options)
+
+        refused(ask("GET"), 405, "POST")
+        assert ask("GET").headers["allow"] == "POST"
+        refused(ask("POST", f"{above}/no-such", json={}), 404, "no such route")
+        refused(ask("POST", f"{above}/%ff", json={}), 422, "not UTF-8")
+        refused(ask("POST", data=b"x" * 100_001), 413, "larger than 100000 bytes")
+        refused(ask("POST", data=b"x", headers={"Content-Encoding": "br"}), 415, "Content-Encoding")
+        squeezed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        refused(ask("POST", data=b"x", headers=squeezed), 422, "gzip")
+        refused(ask("POST", json={}, headers={"X-Name": b"\xff"}), 400, "not UTF-8")  # type: ignore[dict-item]
+        refused(ask("POST", json={}, headers={"Host": "labels.example"}), 403, "SAM3_ALLOWED_HOSTS")
+
+
+@pytest.mark.parametrize("path", CLICKS)
+def test_what_the_model_cannot_answer_has_the_tools_form(start_server: ServerFactory, path: str) -> None:
+    body, headers = CLICKS[path]
+    slow, broken = FakeSegmenter(delay_s=PATIENCE_S), FakeSegmenter(error=RuntimeError("broken"))
+    for segmenter, seconds, status, say in (
+        (slow, 0.3, 504, "took too long"),
+        (broken, PATIENCE_S, 500, "Internal error."),
+    ):
+        with start_server(segmenter, tools=ALL, request_timeout_s=seconds) as address:
+            answer = requests.post(address + path, json=body, headers=headers, timeout=PATIENCE_S)
+            segmenter.hurried = True
+        refused(answer, status, say)
+
+
+def test_the_other_routes_keep_their_form(url: str) -> None:
+    for path in ("/sam3/no-such", "/v2/predict", "/label-studios/predict"):
+        assert set(requests.get(url + path, timeout=PATIENCE_S).json()) == {"message"}
+
+
 def test_with_keys_every_route_needs_one(tmp_path: Any, start_server: ServerFactory) -> None:
     key_file = tmp_path / "keys.json"
     keyfile.add(key_file, "acme")
@@ -95,37 +182,12 @@ def test_with_keys_every_route_needs_one(tmp_path: Any, start_server: ServerFact
 
 
 def test_a_file_is_encoded_once_whichever_tools_send_it(start_server: ServerFactory) -> None:
-    segmenter, content = FakeSegmenter(), as_json(encoded(scene()))["value"]
-    image = f"data:image/png;base64,{content}"
+    segmenter = FakeSegmenter()
     click = {"points": [{"x": 230, "y": 70, "positive": True}]}
+    ours = {"image": {"type": "base64", "value": CONTENT}, "prompts": click}
     with start_server(segmenter, tools=ALL) as address:
-        asked: list[tuple[str, dict[str, Any], dict[str, str]]] = [
-            ("/sam3/visual_segment", {"image": {"type": "base64", "value": content}, "prompts": click}, {}),
-            (
-                "/api/function_invocations",
-                {"image": content, "pos_points": [[230, 70]]},
-                {"x-nuclio-function-name": "sam3-interactor"},
-            ),
-            (
-                "/v1/predict",
-                {
-                    "model": "segment_anything_3_clicks",
-                    "image": image,
-                    "params": {"marks": [{"type": "point", "data": [230, 70], "label": 1}]},
-                },
-                {},
-            ),
-            (
-                "/label-studio/predict",
-                {
-                    "tasks": [{"id": 1, "data": {"image": image}}],
-                    "label_config": '<View><Image name="i" value="$image"/><BrushLabels name="b" toName="i">'
-                    '<Label value="blue"/></BrushLabels></View>',
-                },
-                {},
-            ),
-        ]
-        for number, (path, body, headers) in enumerate(asked):
+        asked = {"/sam3/visual_segment": (ours, {}), **CLICKS}
+        for number, (path, (body, headers)) in enumerate(asked.items()):
             answer = requests.post(address + path, json=body, headers=headers, timeout=PATIENCE_S)
             assert answer.status_code == 200, answer.text
             assert f"cache;desc={'hit' if number else 'miss'}" in answer.headers["server-timing"]

@@ -232,7 +232,7 @@ def parse_url(text: str) -> URL:
     as_written = all("!" <= character <= "~" for character in text)
     try:
         url = URL(text, encoded=as_written)
-        _ = url.port  # yarl parses the port on access
+        _ = url.port, url.host  # yarl parses both on access
     except ValueError:
         raise BadImage("image URL refused: it is not a URL") from None
     return url

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from serve_app.http.around.error_forms import ErrorForm
 from serve_app.http.tools.cvat import routes as cvat
 from serve_app.http.tools.cvat.schemas import CvatDetection, CvatInteraction
 from serve_app.http.tools.label_studio import routes as label_studio
@@ -23,6 +24,12 @@ BODIES: dict[Tool, tuple[type[BaseModel], ...]] = {
     "x-anylabeling": (XAnyLabelingPredict,),
 }
 """The schemas of request bodies, which the routes read themselves."""
+FORMS: dict[Tool, tuple[str, ErrorForm]] = {
+    "label-studio": ("label-studio", label_studio.error_form),
+    "cvat": ("api", cvat.error_form),
+    "x-anylabeling": ("v1", x_anylabeling.error_form),
+}
+"""The first part of each tool's paths, and the form of errors below it."""
 
 
 def routers(settings: Settings) -> list[APIRouter]:
@@ -33,6 +40,11 @@ def routers(settings: Settings) -> list[APIRouter]:
 def bodies(settings: Settings) -> list[type[BaseModel]]:
     """The schemas of the bodies of these tools' routes."""
     return [body for tool in BODIES if tool in settings.tools for body in BODIES[tool]]
+
+
+def error_forms(settings: Settings) -> dict[str, ErrorForm]:
+    """The forms of errors by the first part of the paths of these tools."""
+    return dict(FORMS[tool] for tool in FORMS if tool in settings.tools)
 
 
 def tool_paths(settings: Settings) -> set[str]:

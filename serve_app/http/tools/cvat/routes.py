@@ -55,7 +55,7 @@ def error_form(_status: int, message: str) -> dict[str, Any]:
     return {"error": message}
 
 
-router = tool_router("CVAT", error_form)
+router = tool_router("CVAT")
 
 
 @router.get("/api/functions", **documented("CVAT: the functions by name", dict[str, CvatFunction], CvatError))

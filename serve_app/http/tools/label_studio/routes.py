@@ -82,7 +82,7 @@ def error_form(_status: int, message: str) -> dict[str, Any]:
     return {"error": message, "detail": message}
 
 
-router = tool_router("Label Studio", error_form, "/label-studio")
+router = tool_router("Label Studio", "/label-studio")
 
 
 def _projects(request: Request) -> Projects:
@@ -111,7 +111,7 @@ async def health(request: Request) -> JSONResponse:
         logger.exception("request %s: the segmenter cannot be asked", exchange_of(request).timings.request_id)
         ready = False
     if not ready:
-        return JSONResponse(error_form(503, "the model is not ready: try again"), 503)
+        return JSONResponse({"message": "the model is not ready: try again"}, 503)
     return JSONResponse({"status": "UP", "model_class": NAME})
 
 

@@ -57,7 +57,7 @@ def error_form(status: int, message: str) -> dict[str, Any]:
     return {"success": False, "error": {"code": CODES.get(status, "INFERENCE_ERROR"), "message": message}}
 
 
-router = tool_router("X-AnyLabeling", error_form)
+router = tool_router("X-AnyLabeling")
 
 
 @router.get("/v1/models", **documented("X-AnyLabeling: the models", XAnyLabelingModels, XAnyLabelingError))

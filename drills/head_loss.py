@@ -42,8 +42,8 @@ CLIENTS, THINK_S, BURST_CLIENTS = 4, 0.5, 12
 SLACK_S = 180.0
 
 
-def configuration(port: int) -> dict[str, Any]:
-    """The Serve configuration of the chart's `demo`, with more decoders for bursts."""
+def configuration(port: int, store: str) -> dict[str, Any]:
+    """The Serve configuration of the chart's `demo`, with more decoders for bursts. store: its server's address."""
     text = (ROOT / "k8s" / "rendered" / "demo.yaml").read_text(encoding="utf-8")
     (service,) = [each for each in yaml.safe_load_all(text) if each and each["kind"] == "RayService"]
     config: dict[str, Any] = yaml.safe_load(service["spec"]["serveConfigV2"])
@@ -51,7 +51,12 @@ def configuration(port: int) -> dict[str, Any]:
     config["http_options"]["port"] = port
     arguments = config["applications"][0]["args"]
     arguments.update(
-        warm_bytes="100MiB", decoder_max_replicas=4, decoder_queue_target=2.0, scale_patience_s=0.5
+        store=store,
+        store_password=PASSWORD,
+        warm_bytes="100MiB",
+        decoder_max_replicas=4,
+        decoder_queue_target=2.0,
+        scale_patience_s=0.5,
     )
     return config
 
@@ -71,12 +76,18 @@ def failing(nodes: list[Node]) -> list[str]:
 
 
 def drill(
-    cluster: LocalCluster, server: StateServer | None, down: float, before: float, say: Callable[[str], None]
+    cluster: LocalCluster,
+    server: StateServer,
+    lose_server: bool,
+    down: float,
+    before: float,
+    say: Callable[[str], None],
 ) -> tuple[list[Phase], dict[str, float]]:
-    """The phases, and how long each recovery took in seconds. server: to be killed in place of the head."""
+    """The phases, and how long each recovery took in seconds. lose_server: kill the
+    server of state and store in place of the head."""
     head = cluster.start_head()
     workers = [cluster.start_worker(LABELS, num_cpus=4) for _ in range(2)]
-    cluster.deploy(configuration(int(head.url.rpartition(":")[2])))
+    cluster.deploy(configuration(int(head.url.rpartition(":")[2]), server.address))
     cluster.wait_until_running(APP_NAME, SLACK_S)
     wait_until(lambda: not failing(workers), SLACK_S, lambda: str(failing(workers)))
     url = workers[0].url
@@ -92,7 +103,7 @@ def drill(
 
     with watch.running():
         time.sleep(before)
-        if server is None:
+        if not lose_server:
             phase(f"head dead, {down:g} s")
             head.kill()
             time.sleep(down)
@@ -190,7 +201,8 @@ def main() -> int:
         cluster.keep_state_in(server.address, PASSWORD)
         phases, took = drill(
             cluster,
-            server if options.lose == "server" else None,
+            server,
+            options.lose == "server",
             options.down,
             options.before,
             lambda text: print(f"{next(numbers)}. {text}", flush=True),

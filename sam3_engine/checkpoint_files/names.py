@@ -39,8 +39,9 @@ UNUSED = (
     f"{VISION}convs.3.",  # the model drops the coarsest of the four levels
     f"{VISION}sam2_convs.3.",
     "detector.geometry_encoder.points_",  # exemplars are boxes
+    "tracker.no_mem_pos_enc",
 )
-"""Weights outside `video` that no request uses either. A file may leave them out."""
+"""Weights that no request uses. A file may leave them out."""
 
 
 def official_name(key: str) -> str:
@@ -56,8 +57,8 @@ def part_of(name: str) -> str:
 
 
 def used(name: str) -> bool:
-    """True for the official name of a weight that requests for images need."""
-    return part_of(name) != "video" and not name.startswith(UNUSED)
+    """True for the official name of a weight that requests need."""
+    return not name.startswith(UNUSED)
 
 
 def unwrapped(name: str) -> str:

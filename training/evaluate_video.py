@@ -8,6 +8,7 @@ mask covers another object more than its own, after one in which it did not.
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +98,9 @@ def outline_f(mask: Mask, truth: Mask) -> float:
     """F-measure of the outlines."""
     if truth.sum() < SMALLEST or not mask.any():
         return overlap(mask, truth)
-    reach = max(1, round(0.008 * float(np.hypot(*mask.shape))))
-    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    reach = max(1, round(0.008 * math.hypot(*mask.shape)))
+    side = 2 * reach + 1
+    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)).astype(np.uint8)
     ours, theirs = _outline(mask), _outline(truth)
     precise = (ours & _grown(theirs, ball)).sum() / max(1, ours.sum())
     recalled = (theirs & _grown(ours, ball)).sum() / max(1, theirs.sum())

@@ -146,7 +146,8 @@ def _corners(shape: str, radius: float, turn: float) -> list[tuple[float, float]
 
 def _crossings(bodies: list[_Body], leaves: list[bool], frames: int, size: tuple[int, int]) -> int:
     """Meetings of two objects: their circles begin to overlap."""
-    count, apart = 0, {}
+    count = 0
+    apart: dict[tuple[int, int], bool] = {}
     for number in range(frames):
         places = [_place(body, number, size, free) for body, free in zip(bodies, leaves, strict=True)]
         for first in range(len(bodies)):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -61,7 +62,7 @@ def _memories(stored: StoredTrack, name: str, device: torch.device) -> Sequence[
 
 def session_to_bytes(session: Session) -> bytes:
     """A session as one block, without its rules: these are the caller's. `session_from_bytes` gives an equal one."""
-    arrays = {}
+    arrays: dict[str, npt.NDArray[Any]] = {}
     objects = []
     for one in session.objects:
         stored = store(one.state)

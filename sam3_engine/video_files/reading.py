@@ -99,9 +99,10 @@ class Video:
             if self._limits.frames is not None and number >= self._limits.frames:
                 raise VideoTooLarge(f"the video has more than {self._limits.frames} frames")
             _check_pixels(ImageSize(decoded.height, decoded.width), self._limits)
-            time = decoded.time
-            if time is None:  # some files have no times: frames then follow one another at the mean rate
+            if decoded.pts is None:  # some files have no times: frames then follow one another at the mean rate
                 time = (began or 0.0) + number / (self.info.rate or 25.0)
+            else:
+                time = decoded.time
             began = time if began is None else began
             last = max(last, time - began)
             if number >= first:
@@ -130,7 +131,7 @@ class Video:
             if damaged:
                 self.damage = f"{damaged} places of the file are damaged"
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator[av.Packet[VideoStream]]:
         try:
             yield from self._container.demux(self._stream)
         except av.FFmpegError as error:
@@ -149,7 +150,7 @@ def open_video(source: str | Path | BinaryIO, limits: Limits = Limits()) -> Iter
             source = opened.enter_context(Path(source).open("rb"))
         try:
             container = av.open(
-                source, options={"format_whitelist": ",".join(FORMATS)}, metadata_errors="ignore"
+                source, "r", options={"format_whitelist": ",".join(FORMATS)}, metadata_errors="ignore"
             )
         except (av.FFmpegError, ValueError, OSError) as error:
             raise UnreadableVideo(f"this is no video file that can be read: {_reason(error)}") from error
@@ -168,7 +169,7 @@ def _stream(container: InputContainer) -> VideoStream:
 
 
 def _upright(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
-    pixels = frame.to_ndarray(format="rgb24")
+    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 

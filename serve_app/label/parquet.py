@@ -90,7 +90,8 @@ class _Reader:
             while row >= self._first + len(self._batch):
                 self._first += len(self._batch)
                 self._batch = [_content(one) for one in next(self._batches).column(0).to_pylist()]
-            return self._batch[row - self._first]
+            content: bytes | None = self._batch[row - self._first]
+            return content
 
     def _open(self, name: str) -> None:
         if self._file is not None:
@@ -189,8 +190,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         at = kind.get_field_index("bytes")
         return at >= 0 and _holds_bytes(kind.field(at).type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -15,9 +15,10 @@ from serve_app.label.choosing import Split
 from serve_app.label.dataset import Dataset, OtherLabels, write_whole
 from serve_app.label.formats import export
 from serve_app.label.labelling import Labelling, differences
+from serve_app.label.lists import SourceImage
 from serve_app.label.report import NAME as REPORT
 from serve_app.label.report import write_report
-from serve_app.label.sources import Listing, SourceImage
+from serve_app.label.sources import Listing
 from serve_app.label.tally import Tally
 from serve_app.label.writer import Stop, write_all
 

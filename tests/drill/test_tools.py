@@ -65,7 +65,7 @@ def server(
 ) -> Iterator[ServerProcess]:
     """All tools are switched on. The key is there when it starts."""
     origin = f"http://127.0.0.1:{studio_port}"
-    settings = {"tools": "label-studio,cvat,x-anylabeling", "tool_origins": origin}
+    settings: dict[str, Any] = {"tools": "label-studio,cvat,x-anylabeling", "tool_origins": origin}
     with server_process(
         tmp_path_factory.mktemp("server"),
         model="tiny",

@@ -4,10 +4,12 @@ import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.video.stream import VideoStream
 
 Picture = npt.NDArray[np.uint8]
 
@@ -24,7 +26,7 @@ def write_video(
 ) -> Path:
     """A file of RGB pictures of one size with even sides. times: when each is shown, in seconds."""
     with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as file:
-        stream = file.add_stream(codec, rate=rate, options=options or {})
+        stream = cast(VideoStream, file.add_stream(codec, rate=rate, options=options or {}))
         for number, picture in enumerate(pictures):
             if number == 0:
                 stream.height, stream.width = picture.shape[:2]

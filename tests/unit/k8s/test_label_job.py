@@ -89,13 +89,15 @@ def test_every_format_of_the_program_may_be_asked_for_and_no_other() -> None:
         rendered(formats=["pdf"])
     with pytest.raises(helm.HelmValuesError, match="sources"):
         rendered(sources=["it's"])
-    for name in ("claim", "classes"):
-        with pytest.raises(helm.HelmRenderError, match=f"label.{name}"):
-            rendered(**{name: ""})
+    empty: list[dict[str, Any]] = [{"claim": ""}, {"classes": ""}]
+    for changes in empty:
+        with pytest.raises(helm.HelmRenderError, match=f"label.{next(iter(changes))}"):
+            rendered(**changes)
 
 
 def test_a_change_makes_another_job_and_nothing_else_does() -> None:
-    names = [job(rendered(**changes))["metadata"]["name"] for changes in ({}, {}, {"classes": "cat"})]
+    kinds: list[dict[str, Any]] = [{}, {}, {"classes": "cat"}]
+    names = [job(rendered(**changes))["metadata"]["name"] for changes in kinds]
     assert names[0] == names[1] != names[2]
 
 

@@ -28,7 +28,7 @@ def random_tracker() -> Engine:
 @pytest.fixture(scope="session")
 def clip() -> list[Square]:
     """A red disc that crosses the picture behind a blue bar, and a green square that stays."""
-    frames = []
+    frames: list[Square] = []
     for number in range(FRAMES):
         frame = np.full((224, 224, 3), 200, dtype=np.uint8)
         cv2.circle(frame, (30 + 9 * number, 70 + 2 * number), 22, (220, 30, 30), -1)

@@ -12,7 +12,7 @@ from sam3_engine.errors import StaleTrack
 from sam3_engine.features import Features
 from sam3_engine.spec import SAM3, TINY, ModelSpec
 from sam3_engine.tracking.passes import CorrectItem, StartItem, StepItem, Tracked, correct, start, step
-from sam3_engine.tracking.prompts import MaskPrompt
+from sam3_engine.tracking.prompts import MaskPrompt, TrackPrompt
 from sam3_engine.tracking.state import (
     MAX_CONDITIONING,
     MEMORIES,
@@ -116,7 +116,7 @@ def same(one: Tracked, other: Tracked) -> None:
 def test_objects_of_many_frames_and_videos_in_one_call_are_as_each_alone(
     random_tracker: Engine, random_features: list[Features]
 ) -> None:
-    prompts = [
+    prompts: list[TrackPrompt] = [
         VisualPrompt((Point(35, 70),)),
         VisualPrompt((Point(35, 70), Point(9, 9, False))),
         VisualPrompt(box=(20, 160, 60, 200)),

@@ -79,7 +79,8 @@ def test_rows_of_one_large_group_are_read_forwards(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["URL", "image_url", "path"])
 def test_paths_and_urls_are_read_as_those_of_a_list(tmp_path: Path, column: str) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    path = written(tmp_path, **{column: ["a.png", "https://example.com/b.png"], "text": ["", ""]})
+    columns: dict[str, Any] = {column: ["a.png", "https://example.com/b.png"], "text": ["", ""]}
+    path = written(tmp_path, **columns)
     assert [image.location for image in list_images([str(path)]).images] == [
         str(tmp_path / "a.png"),
         "https://example.com/b.png",

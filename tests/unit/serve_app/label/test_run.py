@@ -12,9 +12,10 @@ from serve_app.label.classes import parse_classes
 from serve_app.label.dataset import Dataset, OtherLabels
 from serve_app.label.labeller import ModelChoice
 from serve_app.label.labelling import Labelling
+from serve_app.label.lists import SourceImage
 from serve_app.label.objects import Rules
 from serve_app.label.run import Results, Run
-from serve_app.label.sources import Listing, SourceImage
+from serve_app.label.sources import Listing
 from tests.support.labels import found, row, table
 
 LABELLING = Labelling(parse_classes(["cat", "dog"], 0.5), ModelChoice(), Rules())

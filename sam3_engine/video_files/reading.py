@@ -131,7 +131,7 @@ class Video:
             if damaged:
                 self.damage = f"{damaged} places of the file are damaged"
 
-    def _packets(self) -> Iterator[av.Packet[VideoStream]]:
+    def _packets(self) -> Iterator["av.Packet[VideoStream]"]:
         try:
             yield from self._container.demux(self._stream)
         except av.FFmpegError as error:

@@ -1,9 +1,6 @@
 """Annotation tools themselves, from PyPI in environments of their own, against a server with the bundled model."""
 
-import json
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,29 +8,47 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import requests
 
+from harness.exposed import settled_metric
 from harness.server import ROOT, ServerProcess, server_process
 from serve_app.cli.addresses import free_ports
 from serve_app.http.tenants import keyfile
+from tests.support.environments import driven, environment_with
 from tests.support.label_studio import region_mask
 from tests.support.label_studio_server import LabelStudio, label_studio
-from tests.support.scenes import COLOURS, HEIGHT, SECOND_CIRCLE, SQUARE, WIDTH, numbered
+from tests.support.patience import PATIENCE_S
+from tests.support.scenes import COLOURS, HEIGHT, SECOND_CIRCLE, SQUARE, WIDTH, as_json, numbered
+
+# The first test of a tool installs it, which may take ten minutes on a busy machine.
+pytestmark = pytest.mark.timeout(3600)
 
 LEAST_IOU = 0.85
 PICTURES = {f"scene-{number}.png": numbered(900 + number) for number in range(3)}
 LABELS = '<Label value="Ball" sam3_phrase="red circle"/><Label value="blue square"/>'
+PROMPTS = f"""<KeyPointLabels name="click" toName="image" smart="true">{LABELS}</KeyPointLabels>
+  <RectangleLabels name="box" toName="image" smart="true">{LABELS}</RectangleLabels>"""
 CONFIG = f"""<View>
   <Image name="image" value="$image"/>
   <BrushLabels name="mask" toName="image">{LABELS}</BrushLabels>
   <PolygonLabels name="outline" toName="image">{LABELS}</PolygonLabels>
-  <KeyPointLabels name="click" toName="image" smart="true">{LABELS}</KeyPointLabels>
-  <RectangleLabels name="box" toName="image" smart="true">{LABELS}</RectangleLabels>
+  {PROMPTS}
+</View>"""
+SMALL_CONFIG = f"""<View>
+  <Image name="image" value="$image"/>
+  <BrushLabels name="mask" toName="image">{LABELS}</BrushLabels>
+  {PROMPTS}
 </View>"""
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudio]:
-    with label_studio(tmp_path_factory.mktemp("label-studio")) as running:
+def studio_port() -> int:
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, studio_port: int) -> Iterator[LabelStudio]:
+    with label_studio(tmp_path_factory.mktemp("label-studio"), studio_port) as running:
         yield running
 
 
@@ -49,9 +64,11 @@ def key(key_file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, studio: LabelStudio, key_file: Path, key: str
+    tmp_path_factory: pytest.TempPathFactory, studio_port: int, key_file: Path, key: str
 ) -> Iterator[ServerProcess]:
-    settings: dict[str, Any] = {"tools": "label-studio", "tool_origins": studio.url}
+    """All tools are switched on. The key is there when it starts."""
+    origin = f"http://127.0.0.1:{studio_port}"
+    settings = {"tools": "label-studio,cvat,x-anylabeling", "tool_origins": origin}
     with server_process(
         tmp_path_factory.mktemp("server"),
         model="tiny",
@@ -64,8 +81,17 @@ def server(
 
 @pytest.fixture(scope="module")
 def cvat(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with CVAT's SDK and command."""
-    return python_with(tmp_path_factory.mktemp("cvat"), "cvat-sdk==2.80.0", "cvat-cli==2.80.0")
+    """An environment with CVAT's SDK and command."""
+    packages = ("cvat-sdk==2.80.0", "cvat-cli==2.80.0")
+    return environment_with(tmp_path_factory.mktemp("cvat"), *packages, beside=True)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Path:
+    """Where pictures of the tools stay, for docs/images."""
+    folder = ROOT / "reports"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def truth() -> dict[str, npt.NDArray[np.bool_]]:
@@ -95,6 +121,15 @@ def drawn(kind: str, label: str, **value: float) -> dict[str, Any]:
     }
 
 
+def basic(key: str) -> dict[str, str]:
+    """A connection's fields for a key."""
+    return {"auth_method": "BASIC_AUTH", "basic_auth_user": "any", "basic_auth_pass": key}
+
+
+def centre(box: tuple[float, float, float, float]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
 def percent(box: tuple[float, float, float, float]) -> dict[str, float]:
     x0, y0, x1, y1 = box
     return {
@@ -110,13 +145,7 @@ def test_label_studio_suggests_and_answers_smart_tools(
 ) -> None:
     """Its uploaded images are fetched with its token; masks are compared with what was drawn."""
     project, tasks = studio.project(CONFIG, PICTURES)
-    backend = studio.connect(
-        project,
-        f"{server.url}/label-studio",
-        auth_method="BASIC_AUTH",
-        basic_auth_user="any",
-        basic_auth_pass=key,
-    )
+    backend = studio.connect(project, f"{server.url}/label-studio", **basic(key))
     (listed,) = studio.ask("GET", f"/api/ml?project={project}")
     assert (listed["state"], listed["error_message"]) == ("CO", None), listed
     studio.suggest(project)
@@ -134,7 +163,7 @@ def test_label_studio_suggests_and_answers_smart_tools(
             assert iou(region_mask(square[0]), shapes["blue"]) >= LEAST_IOU
             assert iou(np.logical_or(*map(region_mask, balls)), shapes["red"]) >= LEAST_IOU
     task = tasks["scene-0.png"]
-    x, y = (SQUARE[0] + SQUARE[2]) / 2, (SQUARE[1] + SQUARE[3]) / 2
+    x, y = centre(SQUARE)
     click = drawn("keypointlabels", "blue square", x=100 * x / WIDTH, y=100 * y / HEIGHT, width=0.4)
     (region,) = studio.draw(backend, task, click)["result"]
     assert region["value"]["brushlabels"] == ["blue square"]
@@ -146,45 +175,44 @@ def test_label_studio_suggests_and_answers_smart_tools(
     assert iou(region_mask(region), shapes["red"] & below) >= LEAST_IOU
 
 
+def test_an_image_is_encoded_once_in_a_session_and_between_the_tools(
+    studio: LabelStudio, server: ServerProcess, key: str
+) -> None:
+    """Label Studio's upload is opened in the other tools as well."""
+    content = numbered(960)
+    project, tasks = studio.project(SMALL_CONFIG, {"scene.png": content})
+    backend = studio.connect(project, f"{server.url}/label-studio", **basic(key))
+    before = settled_metric(server.url, "sam3_images_encoded_total")
+    x, y = centre(SQUARE)
+    click = drawn("keypointlabels", "blue square", x=100 * x / WIDTH, y=100 * y / HEIGHT, width=0.4)
+    for clicks in ([click], [click, {**click, "is_positive": False, "value": {**click["value"], "x": 2.0}}]):
+        studio.draw(backend, tasks["scene.png"], *clicks)
+    image = as_json(content)
+    mark = {"type": "point", "data": [x, y], "label": 1}
+    sent: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+        ("/v1/predict", {"model": "segment_anything_3_clicks", "params": {"marks": [mark]}}, {}),
+        ("/v1/predict", {"model": "segment_anything_3", "params": {"text_prompt": "red circle"}}, {}),
+        (
+            "/api/function_invocations",
+            {"pos_points": [[x, y]], "neg_points": []},
+            {"x-nuclio-function-name": "sam3-interactor"},
+        ),
+    ]
+    session = requests.Session()
+    session.headers["Token"] = key
+    for path, body, headers in sent:
+        body["image"] = image["value"]
+        session.post(server.url + path, json=body, headers=headers, timeout=PATIENCE_S).raise_for_status()
+    ours = {"image": image, "prompts": {"points": [{"x": x, "y": y, "positive": True}]}, "api_key": key}
+    session.post(f"{server.url}/sam3/visual_segment", json=ours, timeout=PATIENCE_S).raise_for_status()
+    assert settled_metric(server.url, "sam3_images_encoded_total") - before == 1
+
+
 def test_label_studio_is_told_that_a_key_is_wrong(studio: LabelStudio, server: ServerProcess) -> None:
     project, _ = studio.project(CONFIG, dict([next(iter(PICTURES.items()))]))
-    body = {
-        "url": f"{server.url}/label-studio",
-        "project": project,
-        "auth_method": "BASIC_AUTH",
-        "basic_auth_user": "any",
-        "basic_auth_pass": "wrong",
-    }
+    body = {"url": f"{server.url}/label-studio", "project": project, **basic("wrong")}
     with pytest.raises(AssertionError, match="authentication parameters"):
         studio.ask("POST", "/api/ml", json=body)
-
-
-def python_with(folder: Path, *packages: str) -> Path:
-    """A Python that has these packages, and those of this environment."""
-    subprocess.run([sys.executable, "-m", "venv", "env"], cwd=folder, check=True)
-    there = [path for path in sys.path if path.endswith("site-packages")]
-    (site,) = (folder / "env/lib").glob("python*/site-packages")
-    (site / "there.pth").write_text("\n".join(there) + "\n")
-    python = folder / "env/bin/python"
-    done = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", *packages], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return python
-
-
-def driven(python: Path, driver: str, *words: str) -> Any:
-    """What a driver of `tests/support` prints."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [python, "-m", f"tests.support.{driver}", *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("remote", [True, False])
@@ -212,10 +240,36 @@ def test_autodistill_and_sahi_run_our_models(
 ) -> None:
     # autodistill imports scikit-learn and does not ask for it.
     packages = ("autodistill==0.1.29", "scikit-learn", "sahi==0.12.8")
-    python = python_with(tmp_path_factory.mktemp("hooks"), *packages)
-    found = driven(python, "hooks_driver", server.url, key)
+    programs = environment_with(tmp_path_factory.mktemp("hooks"), *packages, beside=True)
+    found = driven(programs, "hooks_driver", server.url, key)
     assert found["predicted"] == [0, 0, 1]
     assert found["classes"] == ["ball", "box"]
     assert found["labelled"] == 1
     assert found["iou"] >= LEAST_IOU
     assert found["sliced"] == pytest.approx([190, 510], abs=3)
+
+
+def test_x_anylabeling_shows_and_labels(
+    tmp_path_factory: pytest.TempPathFactory, server: ServerProcess, key: str, pictures: Path
+) -> None:
+    """Its window without a screen, and its client class."""
+    programs = environment_with(tmp_path_factory.mktemp("x-anylabeling"), "x-anylabeling-cvhub[cpu]==4.2.1")
+    home = tmp_path_factory.mktemp("home")
+    found = driven(programs, "x_anylabeling_driver", home, server.url, key)
+    shutil.copy(home / "window.png", pictures / "x-anylabeling.png")
+    models = requests.get(f"{server.url}/v1/models", headers={"Token": key}, timeout=PATIENCE_S).json()[
+        "data"
+    ]
+    assert found["models"] == list(models)
+    controls = {control["name"] for control in models["segment_anything_3"]["widgets"]}
+    assert set(found["shown"]) == controls
+    assert found["confidence"] == 0.5
+    assert min(found["sent"], found["clicked"]) >= LEAST_IOU
+    assert found["kept"] == 2  # a click leaves the shapes of the phrase
+    assert found["labels"] == ["red circle", "red circle", "blue square"]
+    assert min(*found["phrases"], found["example"], found["unlike"]) >= LEAST_IOU
+    assert min(found["click"], found["refined"], found["box"]) >= LEAST_IOU
+    assert found["replace"] == [True, False]
+    models_of_a_stranger, shapes, said = found["stranger"]
+    assert (models_of_a_stranger, shapes) == ({}, 0)
+    assert "401" in said[0]

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,14 @@ from typing import Any
 import psutil
 import requests
 
-from serve_app.cli.addresses import free_ports
+from tests.support.environments import environment_with
 from tests.support.patience import PATIENCE_S
 
 VERSION = "1.23.2"
-ENVIRONMENT = "LABEL_STUDIO_VENV"
-"""Names an environment that has Label Studio already, for repetitions."""
+PERSON = ("a@example.com", "password-1")
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
-START_S = 300.0
+START_S = 1200.0
+"""Its first start makes its tables one change at a time: half a minute alone, ten on a busy machine."""
 
 
 class LabelStudio:
@@ -74,21 +73,10 @@ class LabelStudio:
         return answer["data"]
 
 
-def installed(folder: Path) -> Path:
-    """The programs of an environment with Label Studio."""
-    if given := os.environ.get(ENVIRONMENT):
-        return Path(given) / "bin"
-    for words in (["-m", "venv", "env"], ["-m", "pip", "install", "--quiet", f"label-studio=={VERSION}"]):
-        python = sys.executable if "venv" in words else str(folder / "env/bin/python")
-        done = subprocess.run([python, *words], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-    return folder / "env/bin"
-
-
 @contextmanager
-def label_studio(folder: Path) -> Iterator[LabelStudio]:
+def label_studio(folder: Path, port: int) -> Iterator[LabelStudio]:
     """Start Label Studio, which may call servers of this machine, and stop it."""
-    port = free_ports(1)[0]
+    programs = environment_with(folder, f"label-studio=={VERSION}")
     url = f"http://127.0.0.1:{port}"
     outside = ("PYTHON", "VIRTUAL_ENV", "DJANGO", "SAM3_", "LABEL_STUDIO")
     environment = {
@@ -101,10 +89,10 @@ def label_studio(folder: Path) -> Iterator[LabelStudio]:
         "COLLECT_ANALYTICS": "false",
         "LATEST_VERSION_CHECK": "false",
     }
-    options = ["--no-browser", "--port", str(port), "--username", "a@example.com", "--password", "password-1"]
+    options = ["--no-browser", "--port", str(port), "--username", PERSON[0], "--password", PERSON[1]]
     with (folder / "label-studio.txt").open("w") as output:
         process = psutil.Popen(
-            [installed(folder) / "label-studio", "start", *options, "--user-token", TOKEN],
+            [programs / "label-studio", "start", *options, "--user-token", TOKEN],
             cwd=folder,
             env=environment,
             stdout=output,

@@ -99,7 +99,9 @@ class Video:
             if self._limits.frames is not None and number >= self._limits.frames:
                 raise VideoTooLarge(f"the video has more than {self._limits.frames} frames")
             _check_pixels(ImageSize(decoded.height, decoded.width), self._limits)
-            if decoded.pts is None:  # some files have no times: frames then follow one another at the mean rate
+            if (
+                decoded.pts is None
+            ):  # some files have no times: frames then follow one another at the mean rate
                 time = (began or 0.0) + number / (self.info.rate or 25.0)
             else:
                 time = decoded.time

@@ -20,6 +20,9 @@ from tests.support.label_studio_server import LabelStudio, label_studio
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import COLOURS, HEIGHT, SECOND_CIRCLE, SQUARE, WIDTH, as_json, numbered
 
+# The first test of a tool installs it, which may take ten minutes on a busy machine.
+pytestmark = pytest.mark.timeout(3600)
+
 LEAST_IOU = 0.85
 PICTURES = {f"scene-{number}.png": numbered(900 + number) for number in range(3)}
 LABELS = '<Label value="Ball" sam3_phrase="red circle"/><Label value="blue square"/>'

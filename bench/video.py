@@ -5,8 +5,9 @@ states are those of the 20th frame, when an object attends to as many memories a
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -48,10 +49,10 @@ def speeds(engine: Engine, seconds: float, objects: Sequence[int] = OBJECTS) -> 
         features = engine.expand(engine.encode(squares[:1])[0])
         advance(engine, [Turn(session, features, size, session.frame + 1)])
 
-    calls = {"encode": lambda: engine.expand(engine.encode(squares[:1])[0])}
+    calls: dict[str, Callable[[], object]] = {"encode": lambda: engine.expand(engine.encode(squares[:1])[0])}
     for count in objects:
-        calls[f"{count}"] = lambda count=count: frame(count)  # type: ignore[misc]
-    return side_by_side(calls, seconds)  # type: ignore[arg-type]
+        calls[f"{count}"] = partial(frame, count)
+    return side_by_side(calls, seconds)
 
 
 def memory(engine: Engine, frames: int, objects: int = 4) -> Memory:

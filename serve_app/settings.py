@@ -149,7 +149,8 @@ class Settings(BaseSettings):
     model_ids: Annotated[tuple[str, ...], NoDecode] = Field(
         ("sam3/sam3_final",), min_length=1, json_schema_extra=_in("http")
     )
-    """Accepted values of `model_id`, separated by commas; any other is answered 404."""
+    """Names of the one model, separated by commas: accepted values of `model_id`. Answers carry the first. Every server
+    accepts `sam3/sam3_final`; any other value is answered 404."""
     server_id: str = Field("", json_schema_extra=_in("http"))
     """The `uuid` in the answer of `/info`. Empty: each ingress replica makes one when it starts."""
     request_timeout_s: float = Field(120.0, gt=0, json_schema_extra=_in("http"))

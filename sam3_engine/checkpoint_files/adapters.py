@@ -4,7 +4,6 @@ An adapter may have been trained over the package's model or over transformers',
 say which.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from sam3_engine.checkpoint_files.folders import read_json
 from sam3_engine.checkpoint_files.names import from_package, unwrapped
 from sam3_engine.checkpoint_files.strangers import some
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors
@@ -111,7 +111,7 @@ class Adapter:
 def read_adapter(path: Path, tensors: Tensors) -> Adapter:
     """The adapter whose tensors these are; its configuration lies beside the file. Raises WrongCheckpoint."""
     try:
-        config = json.loads((path.parent / CONFIG).read_text())
+        config = read_json(path.parent / CONFIG)
     except OSError as error:
         raise CheckpointError(
             f"{path} is an adapter of peft, and its {CONFIG} is not beside it: {error}"

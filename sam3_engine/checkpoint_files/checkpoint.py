@@ -1,6 +1,5 @@
 """Opens a checkpoint of any format: recognises the format, and gives the tensors by their official names."""
 
-import json
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
@@ -12,6 +11,7 @@ from sam3_engine.bundled import ROWS, load_bundled
 from sam3_engine.checkpoint_files import names as official
 from sam3_engine.checkpoint_files import transformers_names as hf
 from sam3_engine.checkpoint_files.adapters import Adapter, is_adapter, read_adapter
+from sam3_engine.checkpoint_files.folders import read_json
 from sam3_engine.checkpoint_files.reading import Contents, read_file
 from sam3_engine.checkpoint_files.strangers import by_names, some
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors, stacked
@@ -142,7 +142,7 @@ def _restored(name: str, tensor: FileTensor) -> FileTensor:
 def _check_config(path: Path) -> None:
     """Raises WrongCheckpoint when the `config.json` beside the file is that of another model of transformers."""
     try:
-        config = json.loads((path.parent / "config.json").read_text())
+        config = read_json(path.parent / "config.json")
         kind = config.get("model_type")
     except (OSError, ValueError, AttributeError):
         return  # the names and shapes decide

@@ -12,8 +12,19 @@ CLICKS_IN_MODEL = "inst_interactive_predictor.model."
 
 ROOTS = ("backbone.", "geometry_encoder.", "transformer.", "segmentation_head.", "dot_prod_scoring.")
 """Children of `Sam3Image`: the names of the package's trainer begin with them."""
-WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "model.", "sam3_model.")
-"""Prefixes that DDP, torch.compile, FSDP and training frameworks put before every name."""
+WRAPPERS = (
+    "module.",
+    "_orig_mod.",
+    "_fsdp_wrapped_module.",
+    "_checkpoint_wrapped_module.",
+    "_forward_module.",
+    "model.",
+    "net.",
+    "sam3_model.",
+)
+"""Prefixes that DDP, torch.compile, FSDP, DeepSpeed, Lightning and training programs put before every name."""
+INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""Parts that wrappers of single modules put into names."""
 
 VISION = "detector.backbone.vision_backbone."
 MULTIPLEX = "tracker.model."
@@ -63,7 +74,8 @@ def used(name: str) -> bool:
 
 def unwrapped(name: str) -> str:
     """The name without the parts that wrappers put before it and into it."""
-    name = name.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", "")
+    for part in INSIDE:
+        name = name.replace(part, "")
     while name.startswith(WRAPPERS):
         name = name.split(".", 1)[1]
     return name

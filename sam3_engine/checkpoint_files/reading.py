@@ -1,6 +1,5 @@
 """Opens files of PyTorch and of safetensors. Nothing in a file is ever run: only tensors are read."""
 
-import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from sam3_engine.checkpoint_files.folders import shards
+from sam3_engine.checkpoint_files.folders import read_json, shards
 from sam3_engine.checkpoint_files.strangers import by_bytes, looks_like_safetensors, some
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors
 from sam3_engine.errors import CheckpointError, WrongCheckpoint
@@ -114,7 +113,7 @@ def _sharded(index: Path) -> Contents:
         )
     parts = [read_file(index.parent / name) for name in names]
     tensors = {name: tensor for part in parts for name, tensor in part.tensors.items()}
-    missing = sorted(set(json.loads(index.read_text())["weight_map"]) - set(tensors))
+    missing = sorted(set(read_json(index)["weight_map"]) - set(tensors))
     if missing:
         raise WrongCheckpoint(f"{index} names tensors that its files do not have: {some(missing)}")
     paths = tuple(path for part in parts for path in part.paths)

@@ -2,13 +2,15 @@
 
 import json
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 SHOWN = 4
 """Names listed in an error."""
 MOST_HEADER = 100 * 2**20
 """Bytes that the header of a safetensors file may have; the format's own limit."""
+
+BROKEN_HEADER = "a safetensors file whose header is broken"
 
 HEADS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file: run `git lfs pull`"),
@@ -20,6 +22,14 @@ HEADS = (
     (b"\x1f\x8b", "a gzip archive: unpack it first"),
     (b"7z\xbc\xaf", "a 7z archive: unpack it first"),
     (b"Rar!", "a RAR archive: unpack it first"),
+    (b"BZh", "a bzip2 archive: unpack it first"),
+    (b"\xfd7zXZ", "an xz archive: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive: unpack it first"),
+    (b"%PDF", "a PDF document, not the file"),
+    (b"Entry not found", "an answer of the Hub, not the file: it has none of that name"),
+    (b"Access to model", "an answer of the Hub, not the file: the download needs a login"),
+    (b"Invalid username or password", "an answer of the Hub, not the file: the download needs a login"),
+    (b'{"error"', "an error of a server, not the file"),
     (b"\x89HDF", "an HDF5 file, which Keras writes; no checkpoint in PyTorch's or safetensors' format"),
 )
 
@@ -80,9 +90,12 @@ def _unfinished_safetensors(path: Path, head: bytes) -> str | None:
             try:
                 entries = json.loads(file.read(length))
                 tensors = [entry for name, entry in entries.items() if name != "__metadata__"]
-                end += max((entry["data_offsets"][1] for entry in tensors), default=0)
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-                return "a safetensors file whose header is broken"
+                ends = [entry["data_offsets"][1] for entry in tensors]
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+                return BROKEN_HEADER
+            if not all(type(each) is int for each in ends):
+                return BROKEN_HEADER
+            end += max(ends, default=0)
     return f"only a part of a download: {size:,} of at least {end:,} bytes" if size < end else None
 
 
@@ -93,10 +106,21 @@ def looks_like_safetensors(head: bytes) -> bool:
 
 def by_names(names: Collection[str]) -> str | None:
     """The other model whose tensors have these names, as the end of a sentence; None for an unknown one."""
-    for starts, what in MODELS:
-        if all(any(name.startswith(start) for name in names) for start in starts):
-            return what
+    for bare in _peeled(names):
+        for starts, what in MODELS:
+            if all(any(name.startswith(start) for name in bare) for start in starts):
+                return what
     return None
+
+
+def _peeled(names: Collection[str]) -> Iterator[Collection[str]]:
+    """The names, and again without one after the other of the prefixes that all of them have."""
+    while names:
+        yield names
+        first = {name.partition(".")[0] for name in names}
+        if len(first) != 1 or not all("." in name for name in names):
+            return
+        names = [name.partition(".")[2] for name in names]
 
 
 def some(names: Collection[str]) -> str:

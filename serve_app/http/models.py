@@ -5,6 +5,8 @@ import re
 from serve_app.http.errors import MalformedModelId, UnknownModel
 from serve_app.settings import Settings
 
+DEFAULT_MODEL_ID = "sam3/sam3_final"
+"""The id of the hosted model, and of requests that name none: it stands for this server's first model."""
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9._-]{1,100}){0,2}")
 
 SHAPES_ONLY = (
@@ -16,7 +18,7 @@ SHAPES_ONLY = (
 
 def check_model_id(model_id: str | None, settings: Settings) -> str:
     """The id of the answering model. Raises MalformedModelId, UnknownModel."""
-    if model_id is None:
+    if model_id in (None, DEFAULT_MODEL_ID):
         return settings.model_ids[0]
     if not _MODEL_ID.fullmatch(model_id):
         raise MalformedModelId("model_id is malformed: it looks like 'sam3/sam3_final'")

@@ -100,6 +100,15 @@ def test_model_id_is_the_answering_models(start_server: ServerFactory) -> None:
         assert Client(url).send("/sam3/concept_segment", body).headers["X-Model-Id"] == "sam3/mine"
 
 
+@pytest.mark.parametrize("given", [{}, {"model_id": None}, {"model_id": "sam3/sam3_final"}])
+def test_a_model_of_another_name_answers_requests_that_name_the_hosted_one_or_none(
+    start_server: ServerFactory, given: dict[str, str | None]
+) -> None:
+    with start_server(model_ids="acme/parts/3") as url:
+        body = {"image": IMAGE, "prompts": PROMPTS, **given}
+        assert Client(url).send("/sam3/concept_segment", body).headers["X-Model-Id"] == "acme/parts/3"
+
+
 def test_large_answers_are_compressed_when_asked_for(start_server: ServerFactory) -> None:
     with start_server(gzip_min_bytes=500) as url:
         body = {"image": IMAGE, "prompts": PROMPTS * 4}

@@ -13,7 +13,7 @@ from deployments.protocol import Answer, ConceptRequest
 from sam3_engine.prompt_values import check_content, check_one_form
 from sam3_engine.types import Box as Corners
 from sam3_engine.types import ConceptPrompt, ConceptResult, MaskFormat
-from serve_app.http.models import check_model_id
+from serve_app.http.models import DEFAULT_MODEL_ID, check_model_id
 from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
@@ -51,7 +51,6 @@ FORMATS: dict[str, MaskFormat] = {
     "json": "polygon",  # the name in the Python SDK's documentation
 }
 DEFAULT_THRESHOLD = 0.5
-DEFAULT_MODEL_ID = "sam3/sam3_final"
 
 
 class Box(RequestModel):

@@ -101,7 +101,7 @@ def correct(engine: Engine, items: Sequence[CorrectItem]) -> list[list[Tracked]]
     """Tracks that go on from a prompt: the object is segmented by the prompt alone, and tracked from there.
 
     The frame may be the last one that the object was tracked on: clicks then refine its mask, all clicks of this frame
-    being given again. It may be any earlier or later one, too: what was tracked on it and after it is forgotten.
+    being given again. It may be any earlier or later one, too: the memories of it and of later ones are dropped.
     Raises as `start`, and StaleTrack.
     """
     asked = []

@@ -23,7 +23,7 @@ MEMORY_DTYPE = torch.bfloat16
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is remembered of one frame.
+    """The memory of an object in one frame.
 
     features: bfloat16 [d/4, g, g], None for a frame of which only the pointer is still needed. pointer: float32 [d].
     Both on the device of the engine.
@@ -92,7 +92,7 @@ def followed(state: TrackState, memory: Memory, logits: torch.Tensor) -> TrackSt
 def prompted(version: str, earlier: TrackState | None, memory: Memory, logits: torch.Tensor) -> TrackState:
     """The state after a frame with a prompt: one conditioning frame more.
 
-    earlier: the object's state so far. What was tracked on this frame and later ones is forgotten: tracking goes on
+    earlier: the object's state so far. Its memories of this frame and of later ones are dropped: tracking goes on
     from here. A conditioning frame that is one too many is remembered like a tracked one.
     """
     frame = memory.frame

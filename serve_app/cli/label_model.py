@@ -1,7 +1,6 @@
 """The model behind `sam3-serve label`: one in Ray's actors, or that of a running service."""
 
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -141,17 +140,6 @@ def _pipeline(
 
 @contextmanager
 def shown(console: Console) -> Iterator[Callable[[str], None]]:
-    """Shows a text: at once on a terminal, else the newest one each LINE_S."""
-    with progress(console, "listing what is there") as update:
-        if console.is_terminal:
-            yield lambda text: update(escape(text))
-            return
-        last = 0.0
-
-        def now_and_then(text: str) -> None:
-            nonlocal last
-            if time.monotonic() - last >= LINE_S:
-                last = time.monotonic()
-                update(text)
-
-        yield now_and_then
+    """Shows a text: at once on a terminal, else one each LINE_S."""
+    with progress(console, "listing what is there", every_s=LINE_S) as update:
+        yield (lambda text: update(escape(text))) if console.is_terminal else update

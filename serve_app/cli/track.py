@@ -1,6 +1,5 @@
 """`sam3-serve track`: follows objects through a video, and writes a film and files of what was found."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,16 +31,12 @@ SAMPLED = 1 << 20
 class Watch:
     """Shows where a run is, and tells it whether to go on."""
 
-    console: Console
     show: Progress
     stop: StopSignal
-    shown: float = 0.0
 
     def __call__(self, text: str) -> bool:
-        """Show a text: at once on a terminal, else the newest one each LINE_S. False once a signal has come."""
-        if self.console.is_terminal or time.monotonic() - self.shown >= LINE_S:
-            self.shown = time.monotonic()
-            self.show(text)
+        """Show a text. False once a signal has come."""
+        self.show(text)
         return not self.stop
 
 
@@ -66,11 +61,11 @@ def run(
         _refuse(path, force or work.exists(), video)  # what an interrupted run has written is its own
     console, stop = Console(highlight=False, soft_wrap=True, markup=False), StopSignal()
     try:
-        with progress(console, "loading the model") as show, stop.listening():
+        with progress(console, "loading the model", every_s=LINE_S) as show, stop.listening():
             engine = _engine(settings)
             told = {"video": _identity(video), "weights": engine.track_version, **asdict(asked)}
             with Journal(work, told, restart=restart) as journal:
-                _make(engine, video, asked, journal, output, Watch(console, show, stop))
+                _make(engine, video, asked, journal, output, Watch(show, stop))
                 for path, save in files.items():
                     if path.is_dir():
                         rmtree(path)

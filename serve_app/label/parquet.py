@@ -6,9 +6,11 @@ it, so that the order of the locations is that of the rows.
 
 import re
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -102,14 +104,14 @@ class _Reader:
         if column is None:
             raise OSError(f"{name} has no column of images any more")
         counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        self._starts = [sum(counts[:group]) for group in range(len(counts) + 1)]
+        self._starts = list(accumulate(counts, initial=0))
         self._name, self._file, self._column = name, file, column
         self._start(0)
 
     def _group(self, row: int) -> int:
         if row >= self._starts[-1]:
             raise IndexError(f"there are {self._starts[-1]} rows")
-        return next(group for group, end in enumerate(self._starts[1:]) if row < end)
+        return bisect_right(self._starts, row) - 1
 
     def _start(self, group: int) -> None:
         assert self._file is not None

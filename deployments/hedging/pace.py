@@ -10,6 +10,8 @@ FEWEST = 16
 QUANTILE = 0.95
 FAR = 3.0
 """A call is hedged once it takes so many times as long as QUANTILE of its kind."""
+LONG_S = 1.5
+"""Nobody waits for longer than this for calls that take less by far: QUANTILE of the kind is waited for at least."""
 UNKNOWN_S = 2.0
 """Least patience with a call of a kind whose pace is not known yet."""
 REFRESH = 16
@@ -37,7 +39,7 @@ class Pace:
         since = self._since.get(kind, 0) + 1
         if len(recent) >= FEWEST and (since >= REFRESH or kind not in self._patience_s):
             usual = sorted(recent)[int(QUANTILE * len(recent))]
-            self._patience_s[kind] = max(self._least_s, FAR * usual)
+            self._patience_s[kind] = max(self._least_s, min(FAR * usual, max(usual, LONG_S)))
             since = 0
         self._since[kind] = since
 

@@ -43,7 +43,10 @@ SLACK_S = 180.0
 
 
 def configuration(port: int, store: str) -> dict[str, Any]:
-    """The Serve configuration of the chart's `demo`, with more decoders for bursts. store: its server's address."""
+    """The Serve configuration of the chart's `demo`, with two decoders, and more for bursts.
+
+    store: its server's address.
+    """
     text = (ROOT / "k8s" / "rendered" / "demo.yaml").read_text(encoding="utf-8")
     (service,) = [each for each in yaml.safe_load_all(text) if each and each["kind"] == "RayService"]
     config: dict[str, Any] = yaml.safe_load(service["spec"]["serveConfigV2"])
@@ -54,6 +57,7 @@ def configuration(port: int, store: str) -> dict[str, Any]:
         store=store,
         store_password=PASSWORD,
         warm_bytes="100MiB",
+        decoder_replicas=2,  # of one alone, all clicks would wait for the start of the next
         decoder_max_replicas=4,
         decoder_queue_target=2.0,
         scale_patience_s=0.5,

@@ -17,6 +17,7 @@ from PIL import Image
 
 from sam3_engine.video_files.reading import open_video
 from serve_app.cli.main import main
+from serve_app.track.run import SESSION_EVERY
 from tests.support.video_files import rotated, write_sound, write_video
 
 FRAMES = 12
@@ -159,7 +160,9 @@ def test_files_are_overwritten_only_with_force(video: Path, tmp_path: Path) -> N
 
 
 def test_a_run_that_is_killed_goes_on_with_the_same_ids(tmp_path: Path) -> None:
-    long = write_video(tmp_path / "long.mp4", (picture(number % FRAMES) for number in range(90)))
+    long = write_video(
+        tmp_path / "long.mp4", (picture(number % FRAMES) for number in range(SESSION_EVERY + 15))
+    )
     asked = ["--text", "red circle", "--text", "green circle", "--format", "mot"]
     output = tmp_path / "out.mp4"
     command = [sys.executable, "-m", "serve_app.cli.entry", "track", str(long), "-o", str(output)]

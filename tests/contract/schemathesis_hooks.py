@@ -5,9 +5,12 @@ from typing import Any
 import schemathesis
 from schemathesis.generation import GenerationMode
 
+from sam3_engine.image_ids import MAX_ID_CHARACTERS
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, scene
 
 PICTURE = encoded(scene())
+NAMED = "picture-"
+"""Begins the ids of valid requests: such an id never names another image, nor a digest."""
 SIDES = {"x": WIDTH, "x0": WIDTH, "x1": WIDTH, "y": HEIGHT, "y0": HEIGHT, "y1": HEIGHT}
 
 
@@ -29,6 +32,8 @@ def _realistic(body: dict[str, Any]) -> dict[str, Any]:
         body["image"] = [as_json(PICTURE) for _ in image][:16]
         if len(image) > 1:
             body.pop("image_id", None)
+    if isinstance(body.get("image_id"), str) and body["image_id"]:
+        body["image_id"] = f"{NAMED}{body['image_id']}"[:MAX_ID_CHARACTERS]
     holder = body if "prompts" in body else body.get("request")
     if isinstance(holder, dict):
         holder["prompts"] = _consistent(holder.get("prompts"))

@@ -35,7 +35,8 @@ class LabelledObject:
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
     """An image with its objects, highest score first. number: from 1. file: its name in the data set, a path with
-    forward slashes, which differs from all others by more than its ending."""
+    forward slashes, which differs from all others by more than its ending. linked: whether formats that have image
+    files get a link to a file of this machine, and no copy."""
 
     number: int
     file: str
@@ -44,6 +45,7 @@ class LabelledImage:
     size: ImageSize
     look: int
     objects: Sequence[LabelledObject]
+    linked: bool
 
     @property
     def stem(self) -> str:
@@ -52,10 +54,11 @@ class LabelledImage:
 
 
 class Catalogue:
-    """The labelled images of a data set. classes: the names, in their order."""
+    """The labelled images of a data set. classes: the names, in their order. linked: see LabelledImage."""
 
-    def __init__(self, dataset: Dataset, classes: Sequence[str], split: Split) -> None:
+    def __init__(self, dataset: Dataset, classes: Sequence[str], split: Split, linked: bool = True) -> None:
         self._dataset = dataset
+        self._linked = linked
         self.classes = list(classes)
         self.split = split
         names = {row["location"]: row["name"] for row in dataset.images(["name"])}
@@ -80,6 +83,7 @@ class Catalogue:
                 size,
                 row["look"],
                 objects,
+                self._linked,
             )
 
 

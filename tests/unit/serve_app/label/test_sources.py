@@ -151,14 +151,28 @@ def test_a_source_without_images_is_refused_by_its_name(tmp_path: Path) -> None:
             list_images([str(tmp_path / source)])
 
 
-def test_a_name_that_cannot_be_printed_is_refused_and_stops_nothing(photos: Path) -> None:
+def test_a_name_of_control_characters_is_refused_and_told_without_them(photos: Path) -> None:
     (photos / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
     (photos / "two\nlines.jpg").write_bytes(b"x")
+    (photos / "\x1b[2Jclear.jpg").write_bytes(b"x")
     (photos / "grün.jpg").write_bytes(b"x")
     listing = list_images([str(photos)])
     assert [image.name for image in listing.images] == ["a.png", "b.JPG", "deep/er/c.webp", "grün.jpg"]
-    assert len(listing.refused) == 2
-    json.dumps(list(listing.refused)).encode()
+    assert sorted(listing.refused) == [
+        rf"{photos}/\x1b[2Jclear.jpg",
+        rf"{photos}/caf\udce9.jpg",
+        rf"{photos}/two\nlines.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["Screenshot at 10.15.00\u202fAM.png", "\U0001f468\u200d\U0001f467.jpg", "no\u00a0break.jpg"]
+)
+def test_names_that_people_and_their_machines_give_are_taken(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    listing = list_images([str(tmp_path)])
+    assert [image.name for image in listing.images] == [name]
+    assert listing.refused == {}
 
 
 def test_a_storage_gives_the_images_below_a_place() -> None:

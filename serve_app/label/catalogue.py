@@ -3,6 +3,7 @@
 All three follow from the set of the images alone, in whatever order and however often the command ran.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from sam3_engine.rle import Rle, from_rle
 from sam3_engine.types import Box, ImageSize
 from serve_app.label.choosing import Split
 from serve_app.label.dataset import Dataset
+from serve_app.label.texts import escaped
+
+LONGEST, ENDING = 244, 5
+"""Bytes of a file's name and of its ending. File systems take 255 in all; a number may come between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,14 @@ def _key(path: PurePosixPath) -> str:
 
 
 def _safe(name: str) -> str:
-    """The name as a relative path that stays below its folder."""
-    parts = [part for part in PurePosixPath(name.replace("\\", "_")).parts if part not in ("/", "..", ".")]
-    return "/".join(parts) or "image"
+    """The name as a relative path that stays below its folder, of which each part can be a file's name."""
+    path = PurePosixPath(escaped(name).replace("\\", "_"))
+    parts = [part for part in path.parts if part not in ("/", "..", ".")]
+    return "/".join(map(_short, parts)) or "image"
+
+
+def _short(part: str) -> str:
+    """The part of a name, cut where it has more than LONGEST bytes without its ending: URLs and columns have such."""
+    path = PurePosixPath(part)
+    ending = path.suffix if len(path.suffix) <= ENDING else ""
+    return os.fsencode(part.removesuffix(ending))[:LONGEST].decode(errors="ignore") + ending

@@ -17,19 +17,19 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 
 from serve_app.label.lists import (
+    IMAGES,
     LISTS,
     Entries,
     NoImages,
     SourceImage,
     absolute,
     list_rows,
+    name_of_url,
     none_is_there,
 )
 from serve_app.label.parquet import ENDING as PARQUET
 from serve_app.label.parquet import parquet_images
 from serve_app.label.texts import escaped, fits
-
-IMAGES = [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"]
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ def _of_url(url: str, root: str | None) -> Iterator[SourceImage]:
         yield from _of_list(url, root or url.rpartition("/")[0])
         return
     if parts.scheme in ("http", "https"):
-        yield SourceImage(url, PurePosixPath(unquote(parts.path)).name or parts.netloc)
+        yield SourceImage(url, PurePosixPath(name_of_url(url)).name)
         return
     from fsspec.core import url_to_fs
 

@@ -127,6 +127,19 @@ def test_a_list_may_name_what_is_not_there_which_a_run_then_tells(photos: Path) 
     ]
 
 
+def test_the_name_of_a_url_has_an_ending_that_readers_of_labels_know(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    urls = [
+        "https://a.example/id/1",
+        "https://a.example/id/1/200",
+        "https://a.example/",
+        "https://a.example/b.PNG?w=1",
+    ]
+    path.write_text("\n".join(urls))
+    named = {image.location: image.name for image in list_images([str(path)]).images}
+    assert [named[url] for url in urls] == ["id/1.jpg", "id/1/200.jpg", "a.example.jpg", "b.PNG"]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -99,5 +99,7 @@ def _data(catalogue: Catalogue) -> str:
     first = splits[0]
     lines = [f"{name}: images/{name if name in splits else first}" for name in ("train", "val")]
     lines += ["test: images/test"] if "test" in splits else []
-    names = [f"  {number}: {json.dumps(name)}" for number, name in enumerate(catalogue.classes)]
+    names = [
+        f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(catalogue.classes)
+    ]
     return "\n".join([*lines, f"nc: {len(catalogue.classes)}", "names:", *names, ""])

@@ -54,6 +54,14 @@ def test_data_yaml_names_the_splits_and_the_classes(catalogue: Catalogue, tmp_pa
     }
 
 
+def test_data_yaml_keeps_the_names_of_classes(tmp_path: Path) -> None:
+    names = ["\U0001f469\u200d\U0001f692", "yes", "12", "a: 'b' # c", 'say "no\\yes"', "میز\u200cها"]
+    with Dataset.open(tmp_path / "set") as dataset:
+        folder = export(Catalogue(dataset, names, Split()), "yolo-seg", tmp_path / "set")
+    data = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))
+    assert list(data["names"].values()) == names
+
+
 def test_ultralytics_finds_the_labels_whatever_the_folders_of_the_photos_are_called(tmp_path: Path) -> None:
     names = ["images/a.jpg", "images_/a.jpg", "x/images/y/b.JFIF", "labels/c.jpe", "d.png"]
     with Dataset.open(tmp_path / "set") as dataset:

@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -79,7 +78,7 @@ def draw(folder: Path, count: int, size: ImageSize | None = None, different: int
     files: list[bytes] = []
     for number in range(count):
         if number < (different or count):
-            scene = draw_scene(FIRST_SEED + number, *([size] if size else []))
+            scene = draw_scene(FIRST_SEED + number, size)
             files.append(cv2.imencode(".jpg", render(scene)[..., ::-1])[1].tobytes())
         (folder / f"{number:05d}.jpg").write_bytes(files[number % len(files)])
     return folder
@@ -144,7 +143,7 @@ def script(work: Work) -> Rate:
         "format": "rle",
     }
     with tempfile.TemporaryDirectory(prefix="sam3-bench-") as folder:
-        where = {"checkpoint": work.checkpoint} if work.checkpoint else {}
+        where: dict[str, Any] = {"checkpoint": work.checkpoint} if work.checkpoint else {}
         with (
             server_process(
                 Path(folder), model=work.model, allow_open="true", object_store_bytes="auto", **where
@@ -154,18 +153,16 @@ def script(work: Work) -> Rate:
         ):
 
             def label(file: Path) -> int:
-                answer = session.post(
-                    f"{server.url}/sam3/concept_segment",
-                    files={"image": file.read_bytes(), "request": (None, json.dumps(request))},
-                )
+                files: dict[str, Any] = {"image": file.read_bytes(), "request": (None, json.dumps(request))}
+                answer = session.post(f"{server.url}/sam3/concept_segment", files=files)
                 answer.raise_for_status()
                 return sum(len(result["predictions"]) for result in answer.json()["prompt_results"])
 
-            files = sorted(work.photos.iterdir())
-            objects = sum(pool.map(label, files[: work.batch]))
+            photos = sorted(work.photos.iterdir())
+            objects = sum(pool.map(label, photos[: work.batch]))
             start = time.perf_counter()
-            objects += sum(pool.map(label, files[work.batch :]))
-            return Rate((len(files) - work.batch) / (time.perf_counter() - start), objects)
+            objects += sum(pool.map(label, photos[work.batch :]))
+            return Rate((len(photos) - work.batch) / (time.perf_counter() - start), objects)
 
 
 def command(photos: Path, dataset: Path, work: Work) -> list[str]:
@@ -235,10 +232,10 @@ def memory(work: Work, counts: Sequence[int]) -> list[Memory]:
                 env=environment(object_store_bytes="auto"),
                 stdout=subprocess.DEVNULL,
             )
-            most, ended = 0.0, threading.Event()
-            threading.Thread(target=lambda: (process.wait(), ended.set()), daemon=True).start()  # noqa: B023
-            while not ended.wait(EVERY_S):
+            most = 0
+            while process.poll() is None:
                 most = max(most, sum(map(_pss, tree(process.pid)())))
+                time.sleep(EVERY_S)
             if process.returncode:
                 raise RuntimeError(f"the command ended with {process.returncode}")
         found.append(Memory(count, round(most / 2**20)))

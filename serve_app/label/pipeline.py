@@ -5,12 +5,14 @@ repeats the batches of an actor or a node that died.
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.util.annotations import RayDeprecationWarning
 
 from serve_app.label.labeller import LabelImages
 from serve_app.label.labelling import Labelling
@@ -99,6 +101,8 @@ def tables(dataset: Dataset) -> Iterator[pa.Table]:
 def set_up() -> None:
     """Ray Data shows nothing by itself: the command tells of its progress. It leaves out the blocks of a few images
     that fail each time, such as those that kill the process that decodes them."""
+    # Only so can a step be told its tries, until Ray has names for them.
+    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", RayDeprecationWarning)
     context = DataContext.get_current()
     context.max_errored_blocks = MOST_FAILED
     context.enable_progress_bars = False

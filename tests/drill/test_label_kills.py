@@ -102,6 +102,7 @@ def test_no_image_is_labelled_twice_and_none_is_missing_after_kills_at_any_momen
     assert status == 1
     assert said.splitlines()[-1] == "Error: stopped. The same command goes on from here."
     assert "WARNING" not in said, "no thread of Ray's starts it again"
+    assert "Warning" not in said
     written = Counter(location for location, error in rows(photos) if error is None)
     assert 0 < len(written) < IMAGES
 

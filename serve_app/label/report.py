@@ -33,7 +33,7 @@ section.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(2
 figure { margin: 0; padding: 8px; background: var(--raised); border: 1px solid var(--line); }
 figure { border-radius: var(--radius); }
 figure img { width: 100%; display: block; border-radius: 4px; } figcaption { overflow-wrap: anywhere; margin-top: 6px; }
-table { border-collapse: collapse; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; } li { overflow-wrap: anywhere; }
 th, td { text-align: left; padding: 4px 18px 4px 0; border-bottom: 1px solid var(--line); }
 h3 { font-size: 14px; margin: 24px 0 8px; }
 small { display: flex; justify-content: space-between; color: var(--dim); }
@@ -69,10 +69,11 @@ def _page(
     unread = manifest["counts"]["errors"]
     yield f"<h1>{found.images} images, {sum(found.objects.values())} objects</h1>"
     yield f'<p class="dim">model {escape(str(manifest["labels"]["model"]))}; {unread} images could not be read</p>'
-    yield "<h2>Classes</h2><table><tr><th>Class<th>Objects<th>Threshold<th>Scores, 0 to 1<th>Share of the image</tr>"
+    yield '<h2>Classes</h2><div class="wide"><table>'
+    yield "<tr><th>Class<th>Objects<th>Threshold<th>Scores, 0 to 1<th>Share of the image</tr>"
     for name, colour in colours.items():
         yield _row(name, colour, found, manifest["labels"]["classes"][name]["threshold"])
-    yield "</table>"
+    yield "</table></div>"
     yield "<h2>Images of each class, the least sure first</h2>"
     pictures: dict[int, str | None] = {}
     for name, images in found.unsure.items():

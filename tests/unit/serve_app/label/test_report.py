@@ -82,4 +82,7 @@ def test_the_page_needs_no_other_file_and_says_what_is_there(catalogue: Catalogu
     assert "&lt;b&gt;dog" in page
     assert f"{SHOWN + 24} images, {SHOWN + 21} objects" in page
     assert "1.png and 2.png" in page
+    assert page.count("<table>") == page.count('class="wide"><table>'), (
+        "a phone scrolls the table, not the page"
+    )
     assert "--accent" in page

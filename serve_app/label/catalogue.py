@@ -39,12 +39,17 @@ class LabelledObject:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image with its objects, highest score first. number: from 1. file: its name in the data set, a path with
-    forward slashes, which differs from all others by more than its ending. linked: whether formats that have image
-    files get a link to a file of this machine, and no copy."""
+    """An image with its objects, highest score first. number: from 1.
+
+    file: its name in the data set, a path with forward slashes, which differs from all others by more than its ending.
+    listed: its name below its source, unless another image has exactly that one, too; else `file`. For formats without
+    a file for each image. linked: whether formats that have image files get a link to a file of this machine, and no
+    copy.
+    """
 
     number: int
     file: str
+    listed: str
     split: str
     location: str
     size: ImageSize
@@ -68,6 +73,7 @@ class Catalogue:
         self.split = split
         names = {row["location"]: row["name"] for row in dataset.images(["name"])}
         self._files = _files(names)
+        self._listed = _listed(names, self._files)
         self._numbers = {location: number for number, location in enumerate(sorted(names), 1)}
 
     def __len__(self) -> int:
@@ -83,6 +89,7 @@ class Catalogue:
             yield LabelledImage(
                 self._numbers[row["location"]],
                 file,
+                self._listed.get(row["location"], file),
                 self.split.of(row["name"]),
                 row["location"],
                 size,
@@ -116,6 +123,13 @@ def _files(names: dict[str, str]) -> dict[str, str]:
         used.add(_key(chosen))
         files[location] = str(chosen)
     return files
+
+
+def _listed(names: dict[str, str], files: dict[str, str]) -> dict[str, str]:
+    """By location the names that `files` does not have although each is one image's alone."""
+    wanted = {location: _safe(name) for location, name in names.items()}
+    times = Counter(wanted.values())
+    return {place: name for place, name in wanted.items() if name != files[place] and times[name] == 1}
 
 
 def _key(path: PurePosixPath) -> str:

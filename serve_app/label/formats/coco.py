@@ -89,7 +89,7 @@ class _Instances:
         """Add an image."""
         entry: dict[str, Any] = {
             "id": image.number,
-            "file_name": image.file,
+            "file_name": image.listed,
             "height": image.size.height,
             "width": image.size.width,
         }

@@ -128,6 +128,14 @@ def test_label_studio_gets_a_task_for_each_image_in_percent(catalogue: Catalogue
         assert len(prediction["result"]) in (0, 6)
 
 
+def test_cvat_gets_the_names_of_the_files_that_are_sent_to_it(tmp_path: Path) -> None:
+    with Dataset.open(tmp_path / "set") as dataset:
+        dataset.add(table(*(row(f"/{name}", name=name) for name in ("a.jpg", "a.png"))))
+        folder = export(Catalogue(dataset, ["cat"], Split(val=0)), "cvat", tmp_path / "set")
+    root = parse(folder / "train" / "annotations.xml").getroot()
+    assert [image.attrib["name"] for image in root.iter("image")] == ["a.jpg", "a.png"]
+
+
 def test_cvat_gets_the_masks_as_they_were_found(catalogue: Catalogue, tmp_path: Path) -> None:
     folder = export(catalogue, "cvat", tmp_path)
     truth = shapes()

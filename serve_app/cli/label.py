@@ -25,6 +25,7 @@ def run(settings: Settings, asked: Asked) -> None:
     try:
         from serve_app.label.dataset import DatasetInUse, OtherLabels
         from serve_app.label.lists import NoImages
+        from serve_app.label.run import NothingLabelled
         from serve_app.label.service import ServiceLost
     except ImportError as error:
         message = f"this needs the extra: pip install 'sam3-serve[label]' ({error.name} is missing)"
@@ -34,7 +35,15 @@ def run(settings: Settings, asked: Asked) -> None:
             calibrate(settings, asked, asked.calibrate)
         else:
             _make(settings, asked)
-    except (DatasetInUse, OtherLabels, NoImages, ServiceLost, RayNotStarted, OSError) as error:
+    except (
+        DatasetInUse,
+        OtherLabels,
+        NoImages,
+        NothingLabelled,
+        ServiceLost,
+        RayNotStarted,
+        OSError,
+    ) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -49,7 +58,8 @@ def _make(settings: Settings, asked: Asked) -> None:
     output = asked.output.expanduser()
     labelling = labelling_of(settings, asked)
     try:
-        results = Results(asked.formats, Split(asked.val, asked.test, asked.split_by_folder))
+        split = Split(asked.val, asked.test, asked.split_by_folder)
+        results = Results(asked.formats, split, not asked.copy_images)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     listing = list_images(asked.sources, output, asked.root)

@@ -29,7 +29,7 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
     stop = StopSignal()
     rows: list[dict[str, Any]] = []
     with shown(console) as show, labeller(settings, asked, labelling, stop, show) as label:
-        for table in label([one.image for one in truths]):
+        for table in label([one.image for one in truths], False):
             rows += table.to_pylist()
             show(f"{len(rows)} of {len(truths)} images")
             if stop:

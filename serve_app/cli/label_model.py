@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from serve_app.label.classes import LabelClass
     from serve_app.label.labelling import Labelling
     from serve_app.label.lists import SourceImage
+    from serve_app.label.run import Labeller
 
 LINE_S = 10.0
 """Seconds between the lines of a log, where there is no terminal."""
@@ -71,7 +72,7 @@ def _classes(asked: Asked) -> "list[LabelClass]":
 @contextmanager
 def labeller(
     settings: Settings, asked: Asked, labelling: "Labelling", stop: StopSignal, show: Callable[[str], None]
-) -> "Iterator[Callable[[Sequence[SourceImage]], Iterator[pa.Table]]]":
+) -> "Iterator[Labeller]":
     """A function from images to tables of the found objects. Raises click.ClickException where Ray fails."""
     with _handlers_restored():
         stop.listen()
@@ -79,7 +80,7 @@ def labeller(
             from serve_app.label.service import Service
 
             service = Service(asked.url, asked.api_key, max_pixels=settings.max_image_pixels)
-            yield lambda images: service.label(images, labelling)
+            yield lambda images, one_by_one: service.label(images, labelling)
         else:
             show("starting Ray")
             with _ray(settings, asked):
@@ -114,28 +115,25 @@ def _ray(settings: Settings, asked: Asked) -> Iterator[None]:
         raise click.ClickException(f"the run ended early: {reason(str(error))}") from error
 
 
-def _pipeline(
-    settings: Settings, asked: Asked, labelling: "Labelling"
-) -> "Callable[[Sequence[SourceImage]], Iterator[pa.Table]]":
+def _pipeline(settings: Settings, asked: Asked, labelling: "Labelling") -> "Labeller":
     import ray
 
     from sam3_engine.spec import SPECS
-    from serve_app.label.pipeline import Scale, labelled, quiet, tables
+    from serve_app.label.pipeline import labelled, scale_of, set_up, tables
 
     there = ray.cluster_resources()
-    gpus = int(there.get("GPU", 0))
-    # A cluster that grows may have no GPU yet.
-    on_gpus = gpus > 0 if settings.device == "auto" else settings.device != "cpu"
-    actors = asked.actors or (max(1, gpus) if on_gpus else 1)
-    if not on_gpus and not asked.address:
-        choice = replace(labelling.choice, threads=max(1, int(there["CPU"]) // actors))
+    scale = scale_of(settings.device, asked.actors, asked.batch, there)
+    if not scale.gpus and not asked.address:
+        choice = replace(labelling.choice, threads=max(1, int(there["CPU"]) // scale.actors))
         labelling = replace(labelling, choice=choice)
     side = SPECS[settings.model.removesuffix("-random")].image_size
-    # A GPU does many batches a second: with fewer tasks Ray keeps up with dozens of GPUs.
-    block = 8 * asked.batch if on_gpus else asked.batch
-    scale = Scale(actors, int(on_gpus), asked.batch, block)
-    quiet()
-    return lambda images: tables(labelled(images, labelling, side, settings.max_image_pixels, scale))
+    set_up()
+
+    def label(images: "Sequence[SourceImage]", one_by_one: bool) -> "Iterator[pa.Table]":
+        spread = replace(scale, batch=1, block=1) if one_by_one else scale
+        return tables(labelled(images, labelling, side, settings.max_image_pixels, spread))
+
+    return label
 
 
 @contextmanager

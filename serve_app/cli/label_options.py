@@ -38,6 +38,7 @@ class Asked:
     val: float
     test: float
     split_by_folder: bool
+    copy_images: bool
     limit: int | None
     sample: int | None
     dry_run: bool
@@ -102,6 +103,9 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--test", default=0.0, show_default=True, type=Number(0, 1), help="Share for testing."
             ),
             click.option("--split-by-folder", is_flag=True, help="Keep the images of a folder in one split."),
+            click.option(
+                "--copy-images", is_flag=True, help="Put copies of images beside labels, in place of links."
+            ),
             click.option("--limit", type=click.IntRange(1), help="Label only the first so many images."),
             click.option("--sample", type=click.IntRange(1), help="Label only so many images from anywhere."),
             click.option(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sam3_engine.prompt_values import share, utf8
+from serve_app.label.texts import fits
 
 _THRESHOLD = re.compile(r"\s@\s*(?P<value>\S+)$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -35,9 +36,10 @@ class LabelClass:
             raise ValueError(f"class {self.name!r} has no phrase that finds it")
         for text in texts:
             utf8(text, f"a text of class {self.name!r}")
-            if not text or not text.isprintable() or text != text.strip() or len(text) > MOST_CHARACTERS:
+            if not text or not fits(text) or text != text.strip() or len(text) > MOST_CHARACTERS:
                 raise ValueError(
-                    f"class {self.name!r}: {text[:40]!r} is not a text of 1 to {MOST_CHARACTERS} printable characters"
+                    f"class {self.name!r}: {text[:40]!r} is not a text of 1 to {MOST_CHARACTERS} characters, "
+                    "none of them a control character"
                 )
         if len({*texts[1:]}) < len(texts) - 1:
             raise ValueError(f"class {self.name!r} names a phrase twice")

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
+IMAGES = [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"]
 LISTS = (".txt", ".csv", ".jsonl", ".json")
 PATHS = ("path", "location", "image", "file_name", "filename")
 URLS = ("url", "image_url", "coco_url")
@@ -62,8 +63,7 @@ class Entries:
     def named(self, text: str) -> SourceImage:
         """The image of a path or URL."""
         if "://" in text:
-            parts = urlsplit(text)
-            return SourceImage(text, unquote(parts.path).lstrip("/") or parts.netloc)
+            return SourceImage(text, name_of_url(text))
         if "://" in self.base:
             return SourceImage(f"{self.base.rstrip('/')}/{text.lstrip('/')}", text.lstrip("/"))
         folder = absolute(Path(self.base))
@@ -71,6 +71,13 @@ class Entries:
         inside = path.is_relative_to(folder)
         name = os.path.relpath(path, folder) if inside else path.name
         return SourceImage(str(path), PurePosixPath(Path(name)).as_posix())
+
+
+def name_of_url(url: str) -> str:
+    """The path of a URL as a name. Readers of labels pass over images without a known ending, so each has one."""
+    parts = urlsplit(url)
+    name = unquote(parts.path).strip("/") or parts.netloc
+    return name if PurePosixPath(name).suffix.lower() in IMAGES else f"{name}.jpg"
 
 
 def _first(texts: Mapping[str, str], names: Sequence[str]) -> str | None:

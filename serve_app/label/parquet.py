@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from serve_app.label.lists import PATHS, URLS, Entries, NoImages, SourceImage
+from serve_app.label.texts import fits
 
 ENDING = ".parquet"
 BYTES = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "webp", "content", "data")
@@ -144,7 +145,7 @@ def _with_bytes(file: pq.ParquetFile, location: str, column: str) -> Iterator[So
     for batch in file.iter_batches(columns=[named]):
         for value in batch.column(0).to_pylist():
             text = value.get("path") if isinstance(value, dict) else value
-            name = str(text) if text is not None and str(text).isprintable() and str(text) else f"{row:09d}"
+            name = str(text) if text is not None and str(text) and fits(str(text)) else f"{row:09d}"
             name = name.rpartition("://")[2].lstrip("/")
             name += "" if PurePosixPath(name).suffix else ending
             yield SourceImage(f"{location}#{row:09d}", f"{stem}/{name}")

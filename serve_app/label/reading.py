@@ -1,6 +1,7 @@
 """First step: the file of each image, decoded and resized to the model's square. Needs no torch."""
 
 import hashlib
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ AT_ONCE = 8
 TRIES = 3
 """Of an image on the web, where its server is busy or away."""
 PAUSE_S = 1.0
+MOST_BYTES = 2**30
+"""Of a file: an image of as many pixels as are allowed, 16 bits deep and not compressed, has less."""
 BUSY = (408, 425, 429)
 
 
@@ -76,6 +79,11 @@ def read_file(location: str) -> bytes:
     if location.startswith(("http://", "https://")):
         return _download(location)
     if "://" not in location:
+        found = Path(location).stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+            raise OSError("it is no file")
+        if found.st_size > MOST_BYTES:
+            raise OSError(f"the file has {found.st_size / 2**30:.1f} GiB; at most 1 GiB is read")
         return Path(location).read_bytes()
     import fsspec
 

@@ -17,18 +17,19 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 
 from serve_app.label.lists import (
+    IMAGES,
     LISTS,
     Entries,
     NoImages,
     SourceImage,
     absolute,
     list_rows,
+    name_of_url,
     none_is_there,
 )
 from serve_app.label.parquet import ENDING as PARQUET
 from serve_app.label.parquet import parquet_images
-
-IMAGES = [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"]
+from serve_app.label.texts import escaped, fits
 
 
 @dataclass(slots=True)
@@ -53,11 +54,11 @@ def list_images(sources: Sequence[str], leave_out: Path | None = None, root: str
             images += 1
             if leave_out is not None and _lies_in(image.location, leave_out):
                 continue
-            if image.location.isprintable():
+            if fits(image.location):
                 found.setdefault(image.location, image)
-            else:  # bytes that are no UTF-8, or control characters: no format of labels can name it
-                shown = image.location.encode("utf-8", "backslashreplace").decode()
-                listing.refused[shown] = "its name holds characters that cannot be printed"
+            else:
+                refused = "its name holds control characters, or bytes that are not UTF-8"
+                listing.refused[escaped(image.location)] = refused
         if not images:
             raise NoImages(f"{source} has no image (endings: {' '.join(IMAGES)})")
     listing.images = [found[location] for location in sorted(found)]
@@ -124,7 +125,7 @@ def _of_url(url: str, root: str | None) -> Iterator[SourceImage]:
         yield from _of_list(url, root or url.rpartition("/")[0])
         return
     if parts.scheme in ("http", "https"):
-        yield SourceImage(url, PurePosixPath(unquote(parts.path)).name or parts.netloc)
+        yield SourceImage(url, PurePosixPath(name_of_url(url)).name)
         return
     from fsspec.core import url_to_fs
 

@@ -127,6 +127,19 @@ def test_a_list_may_name_what_is_not_there_which_a_run_then_tells(photos: Path) 
     ]
 
 
+def test_the_name_of_a_url_has_an_ending_that_readers_of_labels_know(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    urls = [
+        "https://a.example/id/1",
+        "https://a.example/id/1/200",
+        "https://a.example/",
+        "https://a.example/b.PNG?w=1",
+    ]
+    path.write_text("\n".join(urls))
+    named = {image.location: image.name for image in list_images([str(path)]).images}
+    assert [named[url] for url in urls] == ["id/1.jpg", "id/1/200.jpg", "a.example.jpg", "b.PNG"]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -151,14 +164,28 @@ def test_a_source_without_images_is_refused_by_its_name(tmp_path: Path) -> None:
             list_images([str(tmp_path / source)])
 
 
-def test_a_name_that_cannot_be_printed_is_refused_and_stops_nothing(photos: Path) -> None:
+def test_a_name_of_control_characters_is_refused_and_told_without_them(photos: Path) -> None:
     (photos / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
     (photos / "two\nlines.jpg").write_bytes(b"x")
+    (photos / "\x1b[2Jclear.jpg").write_bytes(b"x")
     (photos / "grün.jpg").write_bytes(b"x")
     listing = list_images([str(photos)])
     assert [image.name for image in listing.images] == ["a.png", "b.JPG", "deep/er/c.webp", "grün.jpg"]
-    assert len(listing.refused) == 2
-    json.dumps(list(listing.refused)).encode()
+    assert sorted(listing.refused) == [
+        rf"{photos}/\x1b[2Jclear.jpg",
+        rf"{photos}/caf\udce9.jpg",
+        rf"{photos}/two\nlines.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["Screenshot at 10.15.00\u202fAM.png", "\U0001f468\u200d\U0001f467.jpg", "no\u00a0break.jpg"]
+)
+def test_names_that_people_and_their_machines_give_are_taken(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    listing = list_images([str(tmp_path)])
+    assert [image.name for image in listing.images] == [name]
+    assert listing.refused == {}
 
 
 def test_a_storage_gives_the_images_below_a_place() -> None:

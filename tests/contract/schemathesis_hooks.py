@@ -13,6 +13,8 @@ NAMED = "picture-"
 """Begins the ids of valid requests: such an id never names another image, nor a digest."""
 SIDES = {"x": WIDTH, "x0": WIDTH, "x1": WIDTH, "y": HEIGHT, "y0": HEIGHT, "y1": HEIGHT}
 
+CORNERS = {"x0", "y0", "x1", "y1"}
+
 
 @schemathesis.hook
 def map_case(context: Any, case: Any) -> Any:
@@ -57,11 +59,16 @@ def _consistent(prompt: Any) -> Any:
 
 
 def _inside(places: Any) -> Any:
-    """A place, or a list of them, moved into the image: the remainder of a tiny negative number is the side itself."""
+    """A place, or a list of them, moved into the image: the remainder of a tiny negative number is the side itself.
+
+    A box in one of the two forms loses further properties that are of the other one.
+    """
     if isinstance(places, list):
         return [_inside(place) for place in places]
     if not isinstance(places, dict):
         return places
+    others = CORNERS if places.keys() >= {"width", "height"} else {"width", "height"}
+    places = {name: value for name, value in places.items() if name not in others}
     return {
         name: min(value % SIDES[name], SIDES[name] - 1)
         if name in SIDES and isinstance(value, int | float)

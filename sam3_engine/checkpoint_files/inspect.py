@@ -12,7 +12,7 @@ from xxhash import xxh3_64
 from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
 from sam3_engine.checkpoint_files.fitting import Weights, fit
 from sam3_engine.checkpoint_files.names import PARTS, part_of, used
-from sam3_engine.checkpoint_files.shapes import model_shapes
+from sam3_engine.checkpoint_files.shapes import fitting, model_shapes
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.spec import SPECS, ModelSpec
@@ -105,12 +105,7 @@ def _fitted(opened: Checkpoint, below: Checkpoint | None) -> tuple[ModelSpec, We
             below_it = lambda shapes=shapes: below or _official(shapes)  # noqa: E731
             return spec, fit(opened, shapes, below_it, whole_parts=below is None), None
         except WrongCheckpoint as error:
-            fitting = sum(
-                opened.tensors[name].shape == shape
-                for name, shape in shapes.items()
-                if name in opened.tensors
-            )
-            errors[spec] = (fitting, str(error))
+            errors[spec] = (fitting(opened, shapes), str(error))
     best = max(errors, key=lambda spec: errors[spec][0])
     return best, None, errors[best][1]
 

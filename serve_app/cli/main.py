@@ -8,6 +8,7 @@ import click
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from serve_app.cli import evaluate_options
 from serve_app.cli.coordinates import BOX, POINT
 from serve_app.cli.keys import keys
 from serve_app.cli.label_options import Asked, label_options
@@ -295,6 +296,24 @@ def label(model: str | None, checkpoint: str | None, device: str | None, **asked
     from serve_app.cli.label import run
 
     run(settings, Asked(**asked))
+
+
+@main.command()
+@evaluate_options.evaluate_options
+def evaluate(base_checkpoint: str | None, device: str | None, **asked: Any) -> None:
+    """Compare models on images whose objects people have marked: AP, F1, cgF1 and presence, class by class.
+
+    The models run in this process, one after the other, or on the server of --url. The names of the file's classes are
+    the prompts.
+
+    \b
+      sam3-serve evaluate --ground-truth val.json --images photos/ --model sam3 --model mine=checkpoint.pt
+      sam3-serve evaluate --ground-truth val.json --model a.pt --model b.pt --json figures.json --plot bars.html
+    """
+    settings = load_settings(base_checkpoint=base_checkpoint, device=device)
+    from serve_app.cli.evaluate import run
+
+    run(settings, evaluate_options.Asked(**asked))
 
 
 @main.command()

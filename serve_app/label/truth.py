@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
-from sam3_engine.rle import Rle, from_rle
+from sam3_engine.rle import covered
 from sam3_engine.types import ImageSize
 from serve_app.label.lists import NoImages, SourceImage, coco_images
 
@@ -127,11 +127,11 @@ def _runs(runs: Mapping[str, Any], size: ImageSize) -> Encoded:
     if list(runs.get("size", [])) != list(size):
         raise ValueError(f"its runs are of the size {runs.get('size')}, the image is of {list(size)}")
     counts = runs.get("counts")
-    if isinstance(counts, str):
-        # Encoded anew: pycocotools never returns from the IoU of runs that end before the image does.
-        pixels = from_rle(Rle(size=list(size), counts=counts))
-        return dict(coco.encode(np.asfortranarray(pixels, dtype=np.uint8)))
     whole = size.height * size.width
+    if isinstance(counts, str):
+        if (pixels := covered(counts)) != whole:
+            raise ValueError(f"its runs are {pixels} pixels in all, the image has {whole}")
+        return {"size": list(size), "counts": counts.encode("ascii")}
     if not isinstance(counts, list) or not all(type(one) is int and 0 <= one <= whole for one in counts):
         raise ValueError("its runs are no list of whole numbers")
     if sum(counts) != whole:

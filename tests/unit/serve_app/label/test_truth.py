@@ -38,9 +38,9 @@ def uncompressed() -> dict[str, Any]:
     return {"size": [HEIGHT, WIDTH], "counts": np.diff([0, *edges.tolist(), flat.size]).tolist()}
 
 
-def overrun() -> str:
-    """The runs of a larger image."""
-    text: str = coco.encode(np.ones((100, 100), dtype=np.uint8, order="F"))["counts"].decode()
+def of_image(height: int, width: int) -> str:
+    """The runs of another image."""
+    text: str = coco.encode(np.ones((height, width), dtype=np.uint8, order="F"))["counts"].decode()
     return text
 
 
@@ -70,14 +70,6 @@ def test_an_object_of_two_polygons_is_one_mask(tmp_path: Path) -> None:
     assert coco.area(truth.masks["cat"][0]) == 32
 
 
-def test_runs_that_end_before_the_image_does_leave_the_rest_empty(tmp_path: Path) -> None:
-    """pycocotools never returns from the IoU of such runs."""
-    short = coco.frPyObjects({"size": [HEIGHT, WIDTH], "counts": [40, 20]}, HEIGHT, WIDTH)["counts"].decode()
-    (truth,) = read_truth(written(tmp_path, [annotation({"size": [HEIGHT, WIDTH], "counts": short})]))
-    whole = coco.encode(np.ones((HEIGHT, WIDTH), dtype=np.uint8, order="F"))
-    assert coco.iou(truth.masks["cat"], [whole], [0])[0][0] == 20 / 600
-
-
 def test_a_crowd_is_no_object(tmp_path: Path) -> None:
     (truth,) = read_truth(written(tmp_path, [annotation(uncompressed(), iscrowd=1)]))
     assert truth.masks["cat"] == []
@@ -105,7 +97,13 @@ def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path: Path) 
         ({"size": [HEIGHT, WIDTH], "counts": [-5, 605]}, "no list of whole numbers"),
         ({"size": [HEIGHT, WIDTH]}, "no list of whole numbers"),
         ({"size": [WIDTH, HEIGHT], "counts": [600]}, "of the size"),
-        ({"size": [HEIGHT, WIDTH], "counts": overrun()}, "not a valid run-length encoding"),
+        (
+            {"size": [HEIGHT, WIDTH], "counts": of_image(100, 100)},
+            "are 10000 pixels in all, the image has 600",
+        ),
+        ({"size": [HEIGHT, WIDTH], "counts": of_image(5, 5)}, "are 25 pixels in all, the image has 600"),
+        ({"size": [HEIGHT, WIDTH], "counts": "\u00e9"}, "ascii"),
+        ({"size": [HEIGHT, WIDTH], "counts": "~~"}, "not a run-length encoding"),
         ("a mask", "its segmentation is 'a mask'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from math import isnan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from serve_app.evaluate.table import lines
 from serve_app.label.classes import LabelClass
 from serve_app.label.lists import SourceImage
 from serve_app.label.truth import Truth
-from tests.support.labels import found, row
+from tests.support import labels
+from tests.support.labels import found, table
 
 # pycocotools with numpy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -26,6 +28,12 @@ SIZE = ImageSize(20, 40)
 CLASSES = [LabelClass("cat", ("cat",)), LabelClass("<cow & calf>", ("cow",))]
 
 
+def row(location: str, *objects: Any, **more: Any) -> dict[str, Any]:
+    """A row as the pipeline makes it."""
+    made: dict[str, Any] = table(labels.row(location, *objects, **more)).to_pylist()[0]
+    return made
+
+
 def bar(x0: int, x1: int) -> np.ndarray:
     mask = np.zeros(SIZE, dtype=np.bool_)
     mask[5:15, x0:x1] = True
@@ -33,7 +41,7 @@ def bar(x0: int, x1: int) -> np.ndarray:
 
 
 def truth(number: int, *, cats: int = 0, cows: int = 0) -> Truth:
-    def some(count: int) -> list[dict[str, object]]:
+    def some(count: int) -> list[dict[str, Any]]:
         return [
             coco.encode(np.asfortranarray(bar(12 * n, 12 * n + 10), dtype=np.uint8)) for n in range(count)
         ]
@@ -45,7 +53,7 @@ def truth(number: int, *, cats: int = 0, cows: int = 0) -> Truth:
 TRUTHS = [truth(number, cats=number % 3, cows=number % 2) for number in range(12)]
 
 
-def answers(share: float) -> dict[str, dict[str, object]]:
+def answers(share: float) -> dict[str, dict[str, Any]]:
     """Rows of a model that finds this share of the images' cats, and no cow."""
     rows = {}
     for number, one in enumerate(TRUTHS):
@@ -116,7 +124,7 @@ def test_an_image_that_one_model_could_not_be_asked_about_is_no_models() -> None
     assert compared.left_out["/4.png"] == "it has 20 x 40 pixels, and 40 x 20 in the ground truth"
     assert compared.results[0].counts.shape[0] == 10
     with pytest.raises(
-        ValueError, match="none of the 1 images could be compared, such as /3.png: it is gone"
+        ValueError, match=r"none of the 1 images could be compared, such as /3\.png: it is gone"
     ):
         compare(TRUTHS[3:4], CLASSES, 0.5, {"a": broken})
 

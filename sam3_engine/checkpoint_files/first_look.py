@@ -14,6 +14,10 @@ def first_look(path: Path) -> None:
     of one; the message names the kind of file.
     """
     try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # neither torch nor safetensors opens it, and neither says so
+        raise CheckpointError(f"{path} cannot be read: its path holds bytes that are no UTF-8") from error
+    try:
         names = shards(path)
         absent = [name for name in names if not (path.parent / name).is_file()]
         if absent:

@@ -61,7 +61,8 @@ def cgf1(counts: Counts) -> Values:
     at_iou = _share(
         2 * counts[..., HITS], (counts[..., FOUND_WHERE_PRESENT] + counts[..., WANTED])[..., None]
     )
-    return at_iou.mean(axis=-1) * correlation(counts)
+    of_images: Values = at_iou.mean(axis=-1)
+    return of_images * correlation(counts)
 
 
 def correlation(counts: Counts) -> Values:
@@ -86,7 +87,8 @@ def presence(counts: Counts) -> Values:
 
 def _share(part: Any, whole: Any) -> Values:
     part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    shares: Values = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return shares
 
 
 def figures(counts: Counts, ap: float) -> Figures:

@@ -173,7 +173,7 @@ def test_models_that_cannot_be_told_apart(asked: list[str], what: str) -> None:
 
 
 def named(**objects: int) -> list[Truth]:
-    one = truth(0, cats=1).masks["cat"]
+    one = list(truth(0, cats=1).masks["cat"])
     return [Truth(SourceImage("/a.png", "a.png"), {name: one * count for name, count in objects.items()})]
 
 

@@ -12,7 +12,9 @@ from sam3_engine.assembly import build_model
 from sam3_engine.bundled import BUNDLED_TINY
 from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
 from sam3_engine.checkpoint_files.fitting import fit
+from sam3_engine.checkpoint_files.names import official_name
 from sam3_engine.checkpoint_files.shapes import EmptyIsMeta, model_shapes
+from sam3_engine.checkpoint_files.tensors import unusable
 from sam3_engine.device import Precision
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.hub import resolve_checkpoint
@@ -80,15 +82,16 @@ def load_model(
     """The part of a model that the role needs, on the device, each weight in the format that computes with it.
 
     state: as read, of the whole model; the model keeps none of its memory. video: with the parts that only video needs.
-    Raises WrongCheckpoint where the role's part of it does not fit.
+    Raises WrongCheckpoint where the role's part of it does not fit, or holds NaN or infinity.
     """
     model = without_values(spec, role, precision, video=video)
     wanted = model.state_dict()
     # In the file's order: the file is mapped, and read from front to back.
-    own = {
-        key: value.detach().to(device, wanted[key].dtype, copy=True)
-        for key, value in matching(model, state).items()
-    }
+    own = {}
+    for key, value in matching(model, state).items():
+        own[key] = value.detach().to(device, wanted[key].dtype, copy=True)
+        if (why := unusable(official_name(key), own[key])) is not None:
+            raise WrongCheckpoint(f"the checkpoint cannot be used: {why}")
     model.load_state_dict(own, strict=False, assign=True)
     return model.to(device).eval().requires_grad_(False)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from sam3_engine.checkpoint_files.folders import read_json
-from sam3_engine.checkpoint_files.names import from_package, unwrapped
+from sam3_engine.checkpoint_files.names import from_package
 from sam3_engine.checkpoint_files.strangers import some
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors
 from sam3_engine.checkpoint_files.transformers_names import TRANSPOSED, Place, place
@@ -144,7 +144,7 @@ def read_adapter(path: Path, tensors: Tensors) -> Adapter:
 def _where(name: str, base: Tensors) -> Place | None:
     """The place of a tensor that either model names, among the base's."""
     official = from_package(name, multiplex=False)
-    for where in (Place(official) if official else None, place(unwrapped(name))):
+    for where in (Place(official) if official else None, place(name)):
         if where is not None and where.name in base:
             return where
     return None

@@ -58,13 +58,16 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         adapter = read_adapter(contents.paths[0], contents.tensors)
         kind = "DoRA" if adapter.config.get("use_dora") else "LoRA"
         return Checkpoint(contents.paths, f"peft {kind} adapter", contents.container, {}, adapter=adapter)
-    opened = _transformers(contents) if hf.is_transformers(contents.tensors) else _package(contents)
+    if hf.is_transformers(contents.tensors):
+        opened = _transformers(contents)
+    elif (other := by_names(tuple(contents.tensors))) is not None:  # some names may be SAM 3's all the same
+        raise WrongCheckpoint(f"{contents.paths[0]} is {other}")
+    else:
+        opened = _package(contents)
     if not opened.tensors:
-        what = (
-            by_names(tuple(contents.tensors))
-            or f"no checkpoint of SAM 3: it holds {some(tuple(contents.tensors))}"
+        raise WrongCheckpoint(
+            f"{opened.path} is no checkpoint of SAM 3: it holds {some(tuple(contents.tensors))}"
         )
-        raise WrongCheckpoint(f"{opened.path} is {what}")
     return opened
 
 

@@ -1,6 +1,7 @@
 """Finds the checkpoint in a folder, or in the list of a repository's files."""
 
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ PREFERRED = (
 )
 """Names that checkpoints usually have; the first that is there is taken."""
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -37,6 +39,8 @@ def checkpoint_in(names: Collection[str]) -> str | None:
 def why_none(names: Collection[str]) -> str:
     """The end of a sentence about names among which no checkpoint was found."""
     several = sorted(name for name in names if name.endswith(ENDINGS))
+    if several and all(SHARD.search(name) for name in several):
+        return f"it has shards ({some(several)}), and not their index, such as model.safetensors.index.json"
     if several:
         return f"it has several files that may be one ({some(several)}): name one of them"
     return f"it has none of {', '.join(PREFERRED)}"

@@ -21,8 +21,9 @@ WRAPPERS = (
     "model.",
     "net.",
     "sam3_model.",
+    "base_model.",
 )
-"""Prefixes that DDP, torch.compile, FSDP, DeepSpeed, Lightning and training programs put before every name."""
+"""Prefixes that DDP, torch.compile, FSDP, DeepSpeed, Lightning, peft and training programs put before every name."""
 INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """Parts that wrappers of single modules put into names."""
 

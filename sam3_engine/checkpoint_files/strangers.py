@@ -42,6 +42,10 @@ MODELS = (
         "a SAM model of transformers that knows clicks only",
     ),
     (("model.0.", "model.1.", "model.2."), "a checkpoint of YOLO, not of SAM 3"),
+    (
+        ("transformer.encoder.layers.", "transformer.decoder.layers.", "class_embed.", "bbox_embed."),
+        "a checkpoint of DETR, not of SAM 3",
+    ),
     (("visual.", "transformer.resblocks.", "token_embedding."), "a checkpoint of CLIP, not of SAM 3"),
 )
 """Beginnings of names that another model's file has, all of them, and what that file is."""
@@ -65,7 +69,9 @@ def by_bytes(path: Path) -> str | None:
         return "a tar archive: unpack it first"
     if head.startswith(b"\x08") and (b"pytorch" in head or b"onnx" in head):
         return "an ONNX file; no checkpoint in PyTorch's or safetensors' format"
-    return _zip(path) if head.startswith(b"PK\x03\x04") else None
+    if head.startswith(b"PK\x03\x04"):
+        return _zip(path)
+    return BROKEN_HEADER if path.suffix == ".safetensors" and not head.startswith(b"\x80") else None
 
 
 def _zip(path: Path) -> str | None:
@@ -123,6 +129,11 @@ def _peeled(names: Collection[str]) -> Iterator[Collection[str]]:
         names = [name.partition(".")[2] for name in names]
 
 
-def some(names: Collection[str]) -> str:
-    """The first few names, for an error."""
-    return ", ".join(list(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+def some(names: Collection[str], most: int = SHOWN) -> str:
+    """The first few names, for people."""
+    return ", ".join(map(shown, list(names)[:most])) + (", ..." if len(names) > most else "")
+
+
+def shown(name: str) -> str:
+    """A name of somebody else's file without characters that would steer a terminal, or that none can print."""
+    return name if name.isprintable() else ascii(name)[1:-1]

@@ -18,8 +18,9 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
 
     Raises NoImages, RayNotStarted, ServiceLost, OSError and click.ClickException.
     """
-    from serve_app.label.calibration import FLOOR, choices, read_truth
+    from serve_app.label.calibration import FLOOR, choices
     from serve_app.label.lists import none_is_there
+    from serve_app.label.truth import read_truth
 
     wanted = labelling_of(settings, asked)
     truths = read_truth(truth, [one.name for one in wanted.classes], asked.root)

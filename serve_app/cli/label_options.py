@@ -120,7 +120,12 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--model", metavar="NAME", help="tiny (bundled, knows coloured shapes) or sam3 (Meta's)."
             ),
-            click.option("--checkpoint", metavar="PATH", help="Weights file, or its directory."),
+            click.option("--checkpoint", metavar="WHERE", help="Weights: a file, its directory, or a URL."),
+            click.option(
+                "--base-checkpoint",
+                metavar="WHERE",
+                help="Weights that a fine-tune or an adapter is laid over.",
+            ),
             click.option("--device", metavar="NAME", help="auto, cpu or cuda."),
             click.option(
                 "--batch", default=8, show_default=True, type=click.IntRange(1, 256), help="Images at once."

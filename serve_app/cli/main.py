@@ -8,6 +8,7 @@ import click
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from serve_app.cli import evaluate_options
 from serve_app.cli.coordinates import BOX, POINT
 from serve_app.cli.keys import keys
 from serve_app.cli.label_options import Asked, label_options
@@ -175,6 +176,14 @@ def top(url: str | None, every_s: float, once: bool) -> None:
     "--api-key", envvar="SAM3_API_KEY", help="The server's key; SAM3_API_KEY keeps it out of sight."
 )
 @click.option("--local", is_flag=True, help="Load the model in this process; no server is needed.")
+@click.option("--model", help="With --local: tiny (bundled) or sam3 (Meta's).", metavar="NAME")
+@click.option(
+    "--checkpoint",
+    help="With --local: weights, a file, its directory, hf://owner/name or a URL.",
+    metavar="WHERE",
+)
+@click.option("--base-checkpoint", help="... that a fine-tune or an adapter is laid over.", metavar="WHERE")
+@click.option("--device", help="With --local: auto, cpu, cuda or cuda:N.", metavar="NAME")
 def segment(
     image: Path,
     output: Path,
@@ -183,6 +192,10 @@ def segment(
     url: str | None,
     api_key: str | None,
     local: bool,
+    model: str | None,
+    checkpoint: str | None,
+    base_checkpoint: str | None,
+    device: str | None,
     **asked: Any,
 ) -> None:
     """Find objects in IMAGE and draw them over it.
@@ -199,7 +212,13 @@ def segment(
     from serve_app.cli.question import Question
     from serve_app.cli.segment import run
 
-    settings = load_settings()
+    here = {"model": model, "checkpoint": checkpoint, "base_checkpoint": base_checkpoint, "device": device}
+    given = ["--" + name.replace("_", "-") for name, value in here.items() if value is not None]
+    if given and not local:
+        raise click.UsageError(
+            f"{', '.join(given)}: a server has its own model; pass --local to load one here"
+        )
+    settings = load_settings(**here)
     names = {"text": "texts", "point": "points", "not_point": "not_points"}
     question = Question(**{names.get(name, name): value for name, value in asked.items()})
     server = url or url_of(settings.host, settings.port)
@@ -281,7 +300,13 @@ def track(
 
 @main.command()
 @label_options
-def label(model: str | None, checkpoint: str | None, device: str | None, **asked: Any) -> None:
+def label(
+    model: str | None,
+    checkpoint: str | None,
+    base_checkpoint: str | None,
+    device: str | None,
+    **asked: Any,
+) -> None:
     """Make a data set of the images of each SOURCE: a file, a folder, a glob, a list, or a storage's URL.
 
     Ctrl-C stops it, and the same command goes on. A line of the file of classes is a name, or a name with phrases.
@@ -291,10 +316,30 @@ def label(model: str | None, checkpoint: str | None, device: str | None, **asked
       sam3-serve label photos/ --classes classes.txt --format yolo-seg -o dataset
       sam3-serve label photos/ --classes classes.txt --sample 50 -o look
     """
-    settings = load_settings(model=model, checkpoint=checkpoint, device=device)
+    settings = load_settings(
+        model=model, checkpoint=checkpoint, base_checkpoint=base_checkpoint, device=device
+    )
     from serve_app.cli.label import run
 
     run(settings, Asked(**asked))
+
+
+@main.command()
+@evaluate_options.evaluate_options
+def evaluate(base_checkpoint: str | None, device: str | None, **asked: Any) -> None:
+    """Compare models on images whose objects people have marked: AP, F1, cgF1 and presence, class by class.
+
+    The models run in this process, one after the other, or on the server of --url. The names of the file's classes are
+    the prompts.
+
+    \b
+      sam3-serve evaluate --ground-truth val.json --images photos/ --model sam3 --model mine=checkpoint.pt
+      sam3-serve evaluate --ground-truth val.json --model a.pt --model b.pt --json figures.json --plot bars.html
+    """
+    settings = load_settings(base_checkpoint=base_checkpoint, device=device)
+    from serve_app.cli.evaluate import run
+
+    run(settings, evaluate_options.Asked(**asked))
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 import click
 
+from sam3_engine.checkpoint_files.first_look import first_look
 from sam3_engine.errors import CheckpointError
 from sam3_engine.hub import DEFAULT, resolve_checkpoint
 from serve_app.cli.addresses import in_use, is_loopback
@@ -37,15 +38,19 @@ def refuse_unwise(settings: Settings) -> None:
 
 def weights(settings: Settings) -> dict[str, str]:
     """Settings that replace `checkpoint` and `base_checkpoint`: paths on this machine, fetched now if needed, with a
-    progress bar. None of them for bundled weights. Raises click.ClickException."""
+    progress bar. None of them for bundled weights.
+
+    Raises click.ClickException, also for a file whose first bytes tell that it is no checkpoint, or not all of one.
+    """
     named = {"checkpoint": settings.checkpoint, "base_checkpoint": settings.base_checkpoint}
     if settings.model == "sam3" and settings.checkpoint is None:
         named["checkpoint"] = DEFAULT
     try:
-        return {
-            name: str(resolve_checkpoint(value).absolute())
-            for name, value in named.items()
-            if value is not None
+        found = {
+            name: resolve_checkpoint(value).absolute() for name, value in named.items() if value is not None
         }
+        for path in found.values():
+            first_look(path)  # a replica would tell of a broken file only once all of Ray has started
+        return {name: str(path) for name, path in found.items()}
     except CheckpointError as error:
         raise click.ClickException(str(error)) from error

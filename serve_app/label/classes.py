@@ -61,7 +61,12 @@ def parse_class(line: str, threshold: float) -> LabelClass:
         except ValueError:
             raise ValueError(f"{line.strip()!r}: {found['value']!r} is not a threshold") from None
     name, _, rest = (part.strip() for part in text.partition(":"))
-    phrases = [phrase.strip() for phrase in rest.split("|")] if rest else [name]
+    return class_of(name, rest, threshold)
+
+
+def class_of(name: str, words: str, threshold: float) -> LabelClass:
+    """The class of a name. words: its phrases, parted by `|`; none where the name is the phrase. Raises ValueError."""
+    phrases = [phrase.strip() for phrase in words.split("|")] if words else [name]
     positive = tuple(phrase for phrase in phrases if not phrase.startswith("!"))
     negative = tuple(phrase[1:].strip() for phrase in phrases if phrase.startswith("!"))
     return LabelClass(name, positive or (name,), negative, threshold)

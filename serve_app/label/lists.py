@@ -109,8 +109,8 @@ def coco_images(path: Path, root: str | None = None) -> tuple[dict[str, Any], di
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
         return document, {int(row["id"]): entries.of(row) for row in _coco_rows(document)}
-    except (ValueError, LookupError, TypeError, OSError) as error:
-        raise NoImages(f"{path} is no COCO file: {error}") from error
+    except (ValueError, LookupError, TypeError, OSError, RecursionError) as error:
+        raise NoImages(f"{path} is no COCO file: {type(error).__name__} {error}") from error
 
 
 def none_is_there(source: str, images: Sequence[SourceImage]) -> None:

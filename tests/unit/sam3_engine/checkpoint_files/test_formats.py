@@ -13,8 +13,11 @@ from safetensors.torch import save_file
 from sam3_engine.assembly import build_model
 from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
 from sam3_engine.checkpoint_files.fitting import Shapes, fit
+from sam3_engine.checkpoint_files.inspect import inspect
 from sam3_engine.checkpoint_files.names import part_of, used
 from sam3_engine.checkpoint_files.shapes import model_shapes
+from sam3_engine.checkpoint_files.tensors import unusable
+from sam3_engine.engine import Engine
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.loading import read_checkpoint
 from sam3_engine.spec import TINY
@@ -111,7 +114,9 @@ def test_repacks_in_half_precision(
     assert_equal(weights, {name: value.to(dtype) for name, value in official.items()}, needed)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "model.", "detector."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "module._orig_mod.", "model.", "detector.", "base_model.model."]
+)
 def test_a_fine_tune_is_laid_over_the_base(
     official: State, shapes: Shapes, base: Checkpoint, tmp_path: Path, prefix: str
 ) -> None:
@@ -189,6 +194,70 @@ def test_names_of_which_none_fits_are_refused_although_there_is_a_base(
     torch.save({"transformer.of.another.kind": torch.ones(3)}, tmp_path / "checkpoint.pt")
     with pytest.raises(WrongCheckpoint, match=r"nothing in .* fits the model"):
         fit(open_checkpoint(tmp_path / "checkpoint.pt"), shapes, lambda: base)
+
+
+def detr(official: State) -> State:
+    """The weights of DETR: its transformer has names and shapes of SAM 3's, its backbone and heads have not."""
+    names = ("self_attn.", "linear1.", "linear2.", "norm1.", "norm2.")
+    own = {
+        name.removeprefix("detector."): value
+        for name, value in official.items()
+        if "transformer.encoder.layers." in name or "transformer.decoder.layers." in name
+        if name.split(".", 5)[5].startswith(names)
+    }
+    heads = ("class_embed.weight", "bbox_embed.layers.0.weight", "query_embed.weight", "input_proj.weight")
+    return own | dict.fromkeys(heads, torch.zeros(3, 3))
+
+
+def test_another_models_file_is_no_fine_tune_although_names_and_shapes_of_some_tensors_fit(
+    official: State, shapes: Shapes, base: Checkpoint, tmp_path: Path
+) -> None:
+    state = detr(official)
+    torch.save({"model": state}, tmp_path / "detr.pth")
+    with pytest.raises(WrongCheckpoint, match="a checkpoint of DETR"):
+        open_checkpoint(tmp_path / "detr.pth")
+    del state["class_embed.weight"]
+    own = sum(name.startswith("transformer.") for name in state)
+    state |= {f"backbone.0.body.layer{number}.conv.weight": torch.zeros(3) for number in range(own)}
+    torch.save({"model": state}, tmp_path / "other.pth")
+    with pytest.raises(
+        WrongCheckpoint, match=rf"another model: SAM 3 has {own} of its tensors, and lacks {own + 3}"
+    ):
+        fit(open_checkpoint(tmp_path / "other.pth"), shapes, lambda: base)
+
+
+def test_weights_that_no_request_uses_make_no_fine_tune(
+    official: State, shapes: Shapes, base: Checkpoint, tmp_path: Path
+) -> None:
+    unused = {name: value for name, value in official.items() if not used(name)}
+    torch.save({"model": unused}, tmp_path / "checkpoint.pt")
+    with pytest.raises(WrongCheckpoint, match=r"nothing in .* fits the model"):
+        fit(open_checkpoint(tmp_path / "checkpoint.pt"), shapes, lambda: base)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_weight_that_is_no_number_is_named(
+    official: State, tmp_path: Path, wrong: float, dtype: torch.dtype
+) -> None:
+    name = "detector.transformer.decoder.presence_token_head.layers.1.weight"
+    state = {key: value.to(dtype) for key, value in official.items()}
+    state[name] = state[name].clone()
+    state[name][3, 5] = wrong
+    torch.save({"model": state}, tmp_path / "sam3.pt")
+    with pytest.raises(WrongCheckpoint, match=rf"{re.escape(name)} holds NaN or infinity, 1 of 4,096 values"):
+        Engine.load("tiny", checkpoint=str(tmp_path / "sam3.pt"), device="cpu")
+    Engine.load("tiny", role="encoder", checkpoint=str(tmp_path / "sam3.pt"), device="cpu")
+    found = inspect(tmp_path / "sam3.pt")
+    assert not found.loads
+    assert found.error is not None
+    assert name in found.error
+
+
+def test_large_values_are_numbers() -> None:
+    """Their sum is none in float32."""
+    assert unusable("a", torch.full((10,), 3e38)) is None
+    assert unusable("a", torch.tensor([1, 2])) is None
 
 
 def test_other_shapes_are_named(official: State, shapes: Shapes, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """An error names the kind of a file that is no checkpoint of SAM 3, and no code in the file runs."""
 
 import json
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,26 @@ def test_a_part_of_a_safetensors_header(official: State, tmp_path: Path) -> None
 class Hostile:
     def __reduce__(self) -> tuple[object, ...]:
         return print, ("this must never run",)
+
+
+def test_code_in_a_bare_pickle_is_told_without_the_advice_to_run_it(tmp_path: Path) -> None:
+    (tmp_path / "sam3.pt").write_bytes(pickle.dumps(Hostile()))
+    said = refused(tmp_path / "sam3.pt")
+    assert "code in a file is never run" in said
+    assert "weights_only" not in said
+
+
+@pytest.mark.parametrize("length", [0, 1, 2**63, 2**64 - 1])
+def test_a_length_that_no_header_has(tmp_path: Path, length: int) -> None:
+    (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + b'{"a": {}}')
+    assert "header is broken" in refused(tmp_path / "model.safetensors")
+
+
+def test_names_that_would_steer_a_terminal_are_escaped(tmp_path: Path) -> None:
+    save_file({"a\x1b[31m": ONE}, tmp_path / "model.safetensors")
+    assert "it holds a\\x1b[31m" in refused(tmp_path / "model.safetensors")
+    torch.save({"a\ud800": ONE}, tmp_path / "sam3.pt")
+    assert "it holds a\\ud800" in refused(tmp_path / "sam3.pt")
 
 
 @pytest.mark.parametrize("beside", [False, True])

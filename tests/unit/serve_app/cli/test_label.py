@@ -54,11 +54,21 @@ def asked(*arguments: str) -> Asked:
 
     @click.command()
     @label_options
-    def command(model: object, checkpoint: object, device: object, **options: Any) -> None:
+    def command(
+        model: object, checkpoint: object, base_checkpoint: object, device: object, **options: Any
+    ) -> None:
         found.append(Asked(**options))
 
     command.main(list(arguments), standalone_mode=False)
     return found[0]
+
+
+def test_the_base_of_a_fine_tune_is_an_option(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "tuned.pt").write_bytes(b"x")
+    weights = ("--checkpoint", str(tmp_path / "tuned.pt"), "--base-checkpoint", str(tmp_path / "nowhere.pt"))
+    done = label(photos, str(photos), *CLASSES, *weights)
+    assert done.exit_code == 1
+    assert "nowhere.pt" in done.output
 
 
 def test_weights_are_those_that_the_settings_name(tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from sam3_engine.bundled import BUNDLED_TINY
+from sam3_engine.checkpoint_files.checkpoint import open_checkpoint
 from serve_app.cli.addresses import free_ports
 from serve_app.cli.main import main
 from serve_app.cli.question import Question
@@ -303,6 +306,29 @@ def test_prompts_that_mean_nothing_are_told_before_the_model_is_asked(
     code, output, _ = segment(picture, "--url", "http://127.0.0.1:1", *arguments)
     assert code == 2
     assert meant in output
+
+
+def test_a_checkpoint_of_ones_own_is_loaded_in_this_process(picture: Path, tmp_path: Path) -> None:
+    tensors = open_checkpoint(BUNDLED_TINY).tensors
+    head = {
+        name: one.read() for name, one in tensors.items() if name.startswith("detector.segmentation_head.")
+    }
+    torch.save({"model": head}, tmp_path / "tuned.pt")
+    out = ("-o", str(picture.parent / "tuned.png"))
+    asked = ["segment", str(picture), "--text", "star", "--local", "--model", "tiny", "--device", "cpu", *out]
+    weights = ["--checkpoint", str(tmp_path / "tuned.pt"), "--base-checkpoint", str(BUNDLED_TINY)]
+    done = CliRunner().invoke(main, [*asked, *weights])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(main, [*asked, *weights[:3], str(tmp_path / "nowhere.pt"), "--force"])
+    assert done.exit_code == 1
+    assert "nowhere.pt" in done.output
+
+
+@pytest.mark.parametrize("option", ["--model", "--checkpoint", "--base-checkpoint", "--device"])
+def test_a_server_has_its_own_model(picture: Path, option: str) -> None:
+    done = CliRunner().invoke(main, ["segment", str(picture), "--text", "star", option, "tiny"])
+    assert done.exit_code == 2
+    assert f"{option}: a server has its own model; pass --local" in done.output
 
 
 def test_a_device_that_is_not_there_is_one_line(picture: Path) -> None:

@@ -128,3 +128,22 @@ def test_the_greeting_breaks_no_line_of_the_command(
     command = output[output.index("curl") :].strip()
     assert all(line.endswith("\\") for line in command.splitlines()[:-1])
     assert command.endswith("'")
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--base-checkpoint"])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        (b"PK\x03\x04" + bytes(900), "only a part of a download"),
+        (b"", "is an empty file"),
+    ],
+)
+def test_a_broken_file_is_told_before_anything_starts(
+    tmp_path: Path, option: str, content: bytes, what: str
+) -> None:
+    (tmp_path / "mine.pt").write_bytes(content)
+    code, output = run("up", option, str(tmp_path / "mine.pt"), "--port", str(free_ports(1)[0]))
+    assert code == 1
+    assert what in output
+    assert "Ray" not in output

@@ -7,6 +7,7 @@ of the state dict.
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from sam3.model.decoder import TransformerDecoderLayerv2, TransformerEncoderCrossAttention
@@ -37,6 +38,16 @@ class InteractiveHead(nn.Module):
     def __init__(self, model: Sam3TrackerBase) -> None:
         super().__init__()
         self.model = model
+
+
+class MemoryAttention(RoPEAttention):
+    """`sam3`'s attention to earlier frames, whose table of rotations moves with the module. The package puts the table
+    on CUDA wherever there is CUDA, also in a model that runs on the CPU."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        table = self.__dict__.pop("freqs_cis").cpu()
+        self.register_buffer("freqs_cis", table, persistent=False)
 
 
 class NoTrunk(nn.Module):
@@ -324,8 +335,8 @@ def _tracker(spec: ModelSpec) -> Sam3TrackerBase:
 
 
 def _memory_attention(spec: ModelSpec, memory_dim: int) -> TransformerWrapper:
-    def rope_attention(**kwargs: object) -> RoPEAttention:
-        return RoPEAttention(
+    def rope_attention(**kwargs: object) -> MemoryAttention:
+        return MemoryAttention(
             embedding_dim=spec.d_model,
             num_heads=1,
             downsample_rate=1,

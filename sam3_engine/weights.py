@@ -8,6 +8,7 @@ from torch import nn
 from xxhash import xxh3_64
 
 from sam3_engine.errors import WrongCheckpoint
+from sam3_engine.roles import VIDEO_ONLY
 
 State = dict[str, torch.Tensor]
 
@@ -91,8 +92,9 @@ def matching(model: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str
     return known
 
 
-def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that differ between checkpoints: a digest of every byte of every tensor.
+def weights_digest(state: Mapping[str, torch.Tensor], *, video: bool = False) -> str:
+    """16 hex digits that differ between checkpoints: a digest of every byte of every tensor that images need; with
+    `video`, of every one that only video needs.
 
     state: with the names of the file or of the model, as it was read: processes that each use a part of it, on
     whatever device and in whatever dtype, then agree. Buffers that the model computes when it is built do not count.
@@ -101,7 +103,7 @@ def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
     digest = xxh3_64()
     named = model_keys(state)
     for name in sorted(named):
-        if not name.endswith(COMPUTED):
+        if not name.endswith(COMPUTED) and name.startswith(VIDEO_ONLY) is video:
             tensor = named[name]
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -26,7 +26,7 @@ class Checkpoint:
     """An opened checkpoint.
 
     paths: its files; the first was asked for. format: its name in docs/weights.md. tensors: by official name; empty
-    for an adapter. video: names of weights for video, which are not loaded. unknown: names that SAM 3 does not have.
+    for an adapter. video: names of weights for video that are not loaded. unknown: names that SAM 3 does not have.
     beside: things in the file that are no weights, such as an optimiser's state.
     """
 

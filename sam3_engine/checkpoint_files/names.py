@@ -40,8 +40,9 @@ UNUSED = (
     f"{VISION}convs.3.",  # the model drops the coarsest of the four levels
     f"{VISION}sam2_convs.3.",
     "detector.geometry_encoder.points_",  # exemplars are boxes
+    "tracker.no_mem_pos_enc",
 )
-"""Weights outside `video` that no request uses either. A file may leave them out."""
+"""Weights that no request uses. A file may leave them out."""
 
 
 def official_name(key: str) -> str:
@@ -57,8 +58,8 @@ def part_of(name: str) -> str:
 
 
 def used(name: str) -> bool:
-    """Whether requests for images need the weight of this official name."""
-    return part_of(name) != "video" and not name.startswith(UNUSED)
+    """Whether a request needs the weight of this official name."""
+    return not name.startswith(UNUSED)
 
 
 def unwrapped(name: str) -> str:

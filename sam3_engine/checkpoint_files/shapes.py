@@ -14,10 +14,11 @@ from sam3_engine.weights import COMPUTED
 
 
 @lru_cache
-def model_shapes(spec: ModelSpec) -> Shapes:
-    """Shapes of all weights by official name, without what the model computes when it is built."""
+def model_shapes(spec: ModelSpec, *, video: bool = False) -> Shapes:
+    """Shapes of all weights by official name, without what the model computes when it is built. video: also those of
+    the parts that only video needs."""
     with EmptyIsMeta():
-        model = build_model(spec)
+        model = build_model(spec, video=video)
     return {
         official_name(key): tuple(value.shape)
         for key, value in model.state_dict().items()

@@ -5,12 +5,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from sam3_engine.assembly import parameter_count
+from sam3_engine.assembly import build_model, parameter_count
 from sam3_engine.device import Precision
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.loading import without_values
-from sam3_engine.roles import VIDEO_ONLY, Role
+from sam3_engine.roles import NO_MEMORY, TRACKER, VIDEO_ONLY, Role
 from sam3_engine.spec import SAM3, TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
@@ -120,3 +120,38 @@ def test_a_loaded_model_does_not_change_with_the_tensors_that_it_was_loaded_from
         torch.equal(value, random_engine.model.state_dict()[name])
         for name, value in engine.model.state_dict().items()
     )
+
+
+def test_a_decoder_for_video_holds_the_memory_and_an_encoder_never_does() -> None:
+    def names(role: Role, video: bool) -> set[str]:
+        return {name for name, _ in without_values(SAM3, role, HALF, video=video).named_parameters()}
+
+    added = names("decoder", True) - names("decoder", False)
+    assert {name for name in added if name.startswith(VIDEO_ONLY)} == added - {NO_MEMORY}
+    assert names("encoder", True) == names("encoder", False)
+    assert names("all", True) - names("all", False) == added - {NO_MEMORY}
+
+
+def test_engines_with_and_without_video_share_embeddings(random_engine: Engine) -> None:
+    state = build_model(TINY, video=True).state_dict()
+    image, video = (Engine.from_state(state, TINY, device="cpu", video=video) for video in (False, True))
+    decoder = Engine.from_state(state, TINY, role="decoder", device="cpu", video=True)
+    encoder = Engine.from_state(state, TINY, role="encoder", device="cpu", video=True)
+    assert image.embedding_version == video.embedding_version == encoder.embedding_version
+    assert video.track_version == decoder.track_version != image.track_version
+    assert image.track_version is encoder.track_version is None
+
+
+def test_tracks_are_of_their_memorys_weights() -> None:
+    state = build_model(TINY, video=True).state_dict()
+    name = f"{TRACKER}.maskmem_tpos_enc"
+    one = Engine.from_state(state, TINY, device="cpu", video=True)
+    other = Engine.from_state(state | {name: state[name] + 1}, TINY, device="cpu", video=True)
+    assert one.embedding_version == other.embedding_version
+    assert one.track_version != other.track_version
+
+
+def test_a_checkpoint_without_a_memory_serves_images_only(random_engine: Engine) -> None:
+    state = random_engine.model.state_dict()
+    with pytest.raises(WrongCheckpoint, match=r"maskmem|transformer"):
+        Engine.from_state(state, TINY, device="cpu", video=True)

@@ -10,10 +10,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sam3_engine.assembly import build_model
 from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
 from sam3_engine.checkpoint_files.fitting import Shapes, fit
 from sam3_engine.checkpoint_files.names import part_of, used
+from sam3_engine.checkpoint_files.shapes import model_shapes
 from sam3_engine.errors import WrongCheckpoint
+from sam3_engine.loading import read_checkpoint
+from sam3_engine.spec import TINY
+from scripts.random_checkpoint import official_names
 from tests.unit.sam3_engine.checkpoint_files.states import State, assert_equal
 
 CLICKS = ("sam_prompt_encoder.", "sam_mask_decoder.", "mask_downsample.", "obj_ptr_proj.")
@@ -70,6 +75,20 @@ def test_sam3_1_multiplex_pt(official: State, shapes: Shapes, tmp_path: Path) ->
     assert all((weights.tensors[name].read() == 0).all() for name in weights.absent), (
         "the same in every process"
     )
+
+
+def test_the_video_weights_of_sam3_pt_are_read_and_those_of_sam3_1_are_refused(tmp_path: Path) -> None:
+    """Else the memory of the base would be joined to a model that it was not trained with."""
+    state = official_names(build_model(TINY, video=True).state_dict())
+    torch.save(state, tmp_path / "sam3.pt")
+    read = read_checkpoint(TINY, str(tmp_path / "sam3.pt"), video=True)
+    assert set(read) == set(model_shapes(TINY, video=True))
+    name = "tracker.maskmem_backbone.out_proj.weight"
+    assert torch.equal(read[name], state[name])
+    torch.save(multiplex(state), tmp_path / "sam3.1.pt")
+    read_checkpoint(TINY, str(tmp_path / "sam3.1.pt"))
+    with pytest.raises(WrongCheckpoint, match="images only"):
+        read_checkpoint(TINY, str(tmp_path / "sam3.1.pt"), video=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

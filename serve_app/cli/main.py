@@ -15,6 +15,9 @@ from serve_app.cli.options import URL, Number
 from serve_app.cli.screen import Commands
 from serve_app.settings import Settings, environment_name, unknown_variables
 
+TRACK_FORMATS = ("coco", "mot", "masks")
+"""As in `serve_app.track.formats`, which needs more to be imported than the help does."""
+
 OTHER_VARIABLES = ("SAM3_API_KEY", "SAM3_WEIGHTS", "SAM3_CONTRACT_URL")
 """Variables of the project that are no settings: of `segment`, of the pods, and of the contract's tests."""
 
@@ -202,6 +205,78 @@ def segment(
     server = url or url_of(settings.host, settings.port)
     make = (lambda: Local(settings)) if local else (lambda: Server(server, api_key))
     run(make, image, question, output, masks, force)
+
+
+@main.command()
+@click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--text", multiple=True, metavar="PHRASE", help="Follow every instance of this. May be repeated."
+)
+@click.option("--box", multiple=True, type=BOX, help="Follow the object in this box. May be repeated.")
+@click.option("--point", multiple=True, type=POINT, help="Follow the one object at these points.")
+@click.option("--not-point", multiple=True, type=POINT, help="... which is not at these.")
+@click.option(
+    "--frame", default=0, show_default=True, type=click.IntRange(0), help="The frame of boxes and points."
+)
+@click.option(
+    "--every",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Look for --text each so many frames.",
+)
+@click.option("--threshold", default=0.5, show_default=True, type=Number(0, 1), help="Least confidence.")
+@click.option(
+    "-o", "--output", default=Path("tracked.mp4"), show_default=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(TRACK_FORMATS),
+    help="Write this too. May be repeated.",
+)
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option("--restart", is_flag=True, help="Begin again; forget an interrupted run.")
+@click.option("--model", help="tiny (bundled) or sam3 (Meta's).", metavar="NAME")
+@click.option(
+    "--checkpoint", help="Weights: a file, its directory, hf://owner/name or a URL.", metavar="WHERE"
+)
+@click.option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME")
+def track(
+    video: Path,
+    text: tuple[str, ...],
+    box: tuple[Any, ...],
+    point: tuple[Any, ...],
+    not_point: tuple[Any, ...],
+    frame: int,
+    every: int,
+    threshold: float,
+    output: Path,
+    formats: tuple[str, ...],
+    force: bool,
+    restart: bool,
+    **options: str | None,
+) -> None:
+    """Follow objects through VIDEO, in this process, and draw them over it.
+
+    Ctrl-C stops it, and the same command goes on. Boxes are X0,Y0,X1,Y1 and points are X,Y, in pixels from the top left
+    corner of the upright frame. --every 0 looks for --text in the first frame only.
+
+    \b
+      sam3-serve track clip.mp4 --text "red circle" -o out.mp4
+      sam3-serve track clip.mp4 --point 200,150 --not-point 240,150 --format coco --format mot
+      sam3-serve track clip.mp4 --box 40,60,120,140 --frame 25
+    """
+    settings = load_settings(**options)
+    from serve_app.cli.track import run
+    from serve_app.track.asked import asked_for
+
+    try:
+        asked = asked_for(text, point, not_point, box, frame, threshold, every)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    run(settings, video, asked, output, formats, force, restart)
 
 
 @main.command()

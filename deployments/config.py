@@ -28,6 +28,8 @@ class EngineConfig:
     """Folder of compiled code; None: torch's own."""
     base: str | None = None
     """Weights that a fine-tune or an adapter is laid over; None: the model's own."""
+    video: bool = False
+    """Load also what only videos need: the parts that remember earlier frames. An encoder has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,16 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoConfig:
+    """Sessions of videos. idle_s: how long one lives that nobody asks for. nbytes: of all sessions in the store.
+    warm_bytes: of the trackers' states that one shard of the pool holds."""
+
+    idle_s: float
+    nbytes: int
+    warm_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class PoolConfig:
     """The pool's limits, for each shard, and the store. `app`: the Serve application whose encoders it calls."""
 
@@ -83,6 +95,8 @@ class PoolConfig:
     """Labels of the nodes that may hold shards; none: any node."""
     hedge: HedgeConfig = HedgeConfig(0.5, 0.0)
     """Of whoever calls encoders or decoders."""
+    video: VideoConfig | None = None
+    """The first shard ends idle sessions, where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +123,5 @@ class DecoderConfig:
     hot_bytes: int | None
     """None: what weights and work leave of this replica's share of its GPU; 1 GiB on a CPU."""
     get_timeout_s: float
+    video: VideoConfig | None = None
+    """None: this decoder tracks no videos, and loads nothing for it."""

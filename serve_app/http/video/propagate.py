@@ -1,0 +1,230 @@
+"""The answers of a video file's frames, as a stream: `POST /sam3/video/sessions/{session_id}/propagate`."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deployments.fairness.flows import Share
+from deployments.protocol import Overloaded, Timings
+from serve_app.http.around.exchange import Exchange, exchange_of
+from serve_app.http.context import HttpContext, context_of
+from serve_app.http.errors import InvalidRequest, answer_error, name_of
+from serve_app.http.sam3.masks import mask_format
+from serve_app.http.video.call import caller_of, limits_of, service_of, session_in
+from serve_app.http.video.documented import documented
+from serve_app.http.video.schemas import FORMATS, MOST_FRAMES, VideoFrame
+
+router = APIRouter(tags=["Video"])
+
+LINES, EVENTS = "application/x-ndjson", "text/event-stream"
+LONGEST_PAUSE_S = 5.0
+"""The longest pause before another try to get a place."""
+ALIVE_S = 10.0
+"""Seconds without a frame after which a stream of events says that it lives: servers in between close silent ones."""
+
+Number = Annotated[int, Field(ge=0, le=MOST_FRAMES)]
+
+
+class PropagateQuery(BaseModel):
+    """The parameters of the query."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    first: Annotated[Number | None, Field(alias="from")] = None
+    last: Annotated[Number | None, Field(alias="to")] = None
+    format: str = "rle"
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+_FRAME = {"type": "integer", "minimum": 0, "maximum": MOST_FRAMES}
+PARAMETERS = [
+    _parameter(
+        "from",
+        _FRAME,
+        "Number of the first frame. An interrupted stream goes on by the number after the last one that came: answers "
+        "of the last frames are kept. Without it: the frame that the session expects.",
+    ),
+    _parameter("to", _FRAME, "Number of the last frame. Without it: the video's last one."),
+    _parameter("format", {"type": "string", "default": "rle"}, "One of `rle`, `polygon`, `polygon_holes`."),
+]
+TEXT = {"schema": {"type": "string"}}
+DOCUMENTED = documented(
+    "Follow through the video's file",
+    VideoFrame,
+    in_order=True,
+    parameters=PARAMETERS,
+    content={LINES: TEXT, EVENTS: TEXT},
+)
+BODIES: tuple[type[BaseModel], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a stream's parts are written."""
+
+    media_type: str
+
+    def frame(self, answer: bytes) -> bytes:
+        """One frame. In a stream of events its number is the id that a browser comes back with."""
+        if self.media_type == LINES:
+            return answer + b"\n"
+        number = orjson.loads(answer)["frame"]
+        return b"id: %d\nevent: frame\ndata: %s\n\n" % (number, answer)
+
+    def last(self, event: str, body: dict[str, Any]) -> bytes:
+        """The end: done, or error."""
+        content = orjson.dumps({event: body})
+        return (
+            content + b"\n"
+            if self.media_type == LINES
+            else b"event: %s\ndata: %s\n\n"
+            % (
+                event.encode(),
+                content,
+            )
+        )
+
+
+@router.post("/sam3/video/sessions/{session_id}/propagate", **DOCUMENTED)
+async def propagate(request: Request) -> Response:
+    """Follow the session's objects through its video file, frame by frame, to the end.
+
+    The answer is a stream: a frame a line (NDJSON), or server-sent events where `Accept` asks for them. Its last line
+    is `{"done": {"next_frame": ...}}`, or `{"error": {"status": ..., "message": ..., "next_frame": ...}}`. A client
+    that goes away stops the work; another request goes on from there.
+    """
+    service = service_of(request)
+    tenant = caller_of(request)
+    context, exchange = context_of(request), exchange_of(request)
+    session_id = session_in(request)
+    query = _query(request)
+    form = _Form(EVENTS if EVENTS in request.headers.get("accept", "") else LINES)
+    work = _Work(context, exchange, context.keys.share(tenant))
+    frames = service.propagate(
+        tenant,
+        session_id,
+        query.first,
+        query.last,
+        mask_format(FORMATS, query.format),
+        limits_of(context.settings, context.keys),
+        work.place,
+    )
+    stream = _stream(frames, form, work)
+    try:
+        first = await anext(stream)  # its errors have a status
+    except BaseException:
+        await stream.aclose()
+        raise
+    return StreamingResponse(
+        _with_first(first, stream), media_type=form.media_type, headers={"Cache-Control": "no-store"}
+    )
+
+
+@dataclass(slots=True)
+class _Work:
+    """The places that one stream takes, one after the other. So others get their turn between its frames."""
+
+    context: HttpContext
+    exchange: Exchange
+    share: Share
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Timings]:
+        """Wait for a place, for as long as a request may take. Raises Overloaded."""
+        seconds = self.context.settings.request_timeout_s
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        own = Exchange(Timings(self.exchange.timings.request_id), self.exchange.model_id)
+        self.exchange.give(2 * seconds)
+        while True:
+            try:
+                await self.context.admission.enter(self.share, own)
+                break
+            except Overloaded as error:
+                if loop.time() >= end:
+                    raise
+                await asyncio.sleep(min(error.retry_after_s, LONGEST_PAUSE_S))
+        own.timings.deadline = time.time() + seconds
+        try:
+            yield own.timings
+        finally:
+            self.context.admission.leave(own)
+            self.exchange.timings.add(own.timings.stages)
+
+
+async def _stream(frames: AsyncIterator[bytes], form: _Form, work: _Work) -> AsyncGenerator[bytes]:
+    """The stream's parts. An error before the first one is raised; a later one ends the stream, and is told in it."""
+    next_frame: int | None = None
+    async with aclosing(_alive(frames, form)) as parts:
+        try:
+            async for number, part in parts:
+                next_frame = next_frame if number is None else number + 1
+                work.exchange.give(2 * work.context.settings.request_timeout_s)
+                yield part
+        except Exception as error:
+            answer = answer_error(error)
+            if next_frame is None or answer is None:
+                raise
+            work.exchange.error = name_of(error)
+            told = orjson.loads(answer.body)
+            body = {
+                "status": answer.status_code,
+                "message": told.get("message", ""),
+                "next_frame": next_frame,
+            }
+            yield form.last("error", body)
+        else:
+            yield form.last("done", {"next_frame": next_frame})
+
+
+async def _alive(frames: AsyncGenerator[bytes], form: _Form) -> AsyncGenerator[tuple[int | None, bytes]]:
+    """Each frame's number and part; a comment between them where a stream of events is silent for long."""
+    coming: asyncio.Task[bytes | None] | None = None
+    begun = False
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(_next(frames))
+            patience = ALIVE_S if begun and form.media_type == EVENTS else None
+            done, _ = await asyncio.wait([coming], timeout=patience)
+            if not done:
+                yield None, b": alive\n\n"
+                continue
+            answer, coming = coming.result(), None
+            if answer is None:
+                return
+            begun = True
+            yield orjson.loads(answer)["frame"], form.frame(answer)
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.wait([coming])
+        await frames.aclose()
+
+
+async def _next(frames: AsyncGenerator[bytes]) -> bytes | None:
+    return await anext(frames, None)
+
+
+async def _with_first(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(stream):
+        yield first
+        async for part in stream:
+            yield part
+
+
+def _query(request: Request) -> PropagateQuery:
+    try:
+        return PropagateQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise InvalidRequest.of(error, inside="query") from None

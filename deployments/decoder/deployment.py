@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from deployments.config import DecoderConfig
 from deployments.decoder.features import FeatureLoader, HotImage
-from deployments.decoder.hot import HotCache, Weighed
+from deployments.decoder.hot import HotCache
 from deployments.decoder.job import JobRunner
 from deployments.decoder.prompts import PromptRunner, warm_up_encoding
 from deployments.decoder.tracking import Tracker
@@ -36,6 +36,7 @@ from sam3_engine.types import ImageSize, Point, VisualPrompt
 
 if TYPE_CHECKING:
     from sam3_engine.engine import Engine
+    from sam3_engine.features import Features
 
 GPU_POST_THREADS = 4
 """Threads that encode masks where the model runs on a GPU; on a CPU there are as many as torch has."""
@@ -160,8 +161,8 @@ class PromptDecoder(ReportsLoad, HasPlace):
         with suppress(Overloaded):
             self._loader.since = await self._pool.now()
 
-    async def _expand(self, embedding: Embedding) -> Weighed:
-        def expand() -> Weighed:
+    async def _expand(self, embedding: Embedding) -> "Features":
+        def expand() -> "Features":
             return self._engine.expand(_own(embedding) if self._engine.device.type == "cpu" else embedding)
 
         # Not in the model's thread: a GPU waits for nothing that only copies.

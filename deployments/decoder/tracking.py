@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from sam3_engine.features import Features
     from sam3_engine.tracking.sessions import Answer, Session, Turn
 
-HELD_REVISIONS = 2
-"""States of one session: before and after its last job."""
 RESUMED_BY_MASKS = (
     "the tracker's memory of this session was lost: its objects go on from their last masks, under their ids"
 )
@@ -50,7 +48,7 @@ class SessionKey:
 
 @dataclass(slots=True)
 class HeldStates:
-    """A session's states by revision, newest last."""
+    """A session's states by revision: before and after its last job."""
 
     states: "dict[str, Session]" = field(default_factory=dict)
 
@@ -119,7 +117,8 @@ class Tracker:
 
     async def _answer(self, job: TrackJob) -> Tracked:
         stages = dict.fromkeys(("transfer", "queue", "prompt", "post"), 0.0)
-        state, resumed, answers = None, "hot", []
+        state: Session | None = None
+        resumed, answers = "hot", list[bytes]()
         for frame in job.frames:
             began = time.monotonic()
             features = await self._features(frame)
@@ -155,9 +154,9 @@ class Tracker:
         from deployments.decoder.resuming import resumed, rules_of
 
         held = self._hot.get(SessionKey(job.tenant, job.session))
-        state = held.states.get(job.base) if held else None
-        if state is not None:
-            return replace(state, rules=rules_of(job.record), detected=job.record.detected), "hot"
+        here = held.states.get(job.base) if held else None
+        if here is not None:
+            return replace(here, rules=rules_of(job.record), detected=job.record.detected), "hot"
         if not job.record.objects:
             return resumed(self._engine, job.record, None, features, frame.size)[0], "hot"
         block = await self._saving.find(job.tenant, job.session)

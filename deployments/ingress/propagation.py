@@ -64,6 +64,7 @@ def as_file(frame: Squared) -> bytes:
 def of_picture(content: bytes) -> npt.NDArray[np.uint8]:
     """The square of such a file."""
     pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None, "`as_file` made it"
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

@@ -92,7 +92,7 @@ class Record:
             found["frame"],
             found["detected"],
             found["next_id"],
-            tuple(_object(*fields) for fields in found["objects"]),
+            tuple(_object(fields) for fields in found["objects"]),
             ImageSize(*found["size"]) if found["size"] else None,
             VideoFacts(ImageSize(*found["video"][0]), *found["video"][1:]) if found["video"] else None,
         )
@@ -117,6 +117,6 @@ def _fields(one: KeptObject) -> list[Any]:
     return [one.id, one.label, one.concept, one.score, one.seen, one.unsupported, mask]
 
 
-def _object(*fields: Any) -> KeptObject:
-    *facts, mask = fields
-    return KeptObject(*facts, base64.b64decode(mask))
+def _object(fields: list[Any]) -> KeptObject:
+    number, label, concept, score, seen, unsupported, mask = fields
+    return KeptObject(number, label, concept, score, seen, unsupported, base64.b64decode(mask))

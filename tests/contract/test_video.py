@@ -74,7 +74,7 @@ def test_several_images_are_frames_that_follow_one_another(client: Client) -> No
 def test_files_may_be_parts_of_a_form(client: Client) -> None:
     session = begin(client)
     parts = [("image", (f"{number}.png", picture(number), "image/png")) for number in range(2)]
-    parts.append(("request", ("", json.dumps({"frame": 0}), "application/json")))  # type: ignore[arg-type]
+    parts.append(("request", ("", json.dumps({"frame": 0}), "application/json")))
     answer = requests.post(f"{client.url}{SESSIONS}/{session}/frames", files=parts, timeout=PATIENCE_S)
     assert answer.status_code == 200, answer.text
     assert [one["frame"] for one in answer.json()["frames"]] == [0, 1]
@@ -174,7 +174,8 @@ def test_prompts_that_mean_nothing_are_refused(client: Client, prompt: dict[str,
 def test_prompts_without_anything_are_refused(client: Client) -> None:
     session = begin(client, {})
     frames(client, session, [0])
-    for body in ({}, {"prompts": []}, {"prompts": None, "texts": []}):
+    bodies: list[dict[str, Any]] = [{}, {"prompts": []}, {"prompts": None, "texts": []}]
+    for body in bodies:
         assert client.post(f"{SESSIONS}/{session}/prompts", body, 422)["detail"]
 
 
@@ -248,16 +249,16 @@ def test_sessions_belong_to_the_tenant_that_began_them(start_server: ServerFacto
     with start_server(api_keys_file=file) as url:
         client = Client(url)
         assert client.send(SESSIONS, {}).status_code == 401
-        mine = {"params": {"api_key": keys["acme"]}}
-        theirs = {"params": {"api_key": keys["other"]}, "timeout": PATIENCE_S}
+        mine: dict[str, Any] = {"params": {"api_key": keys["acme"]}}
+        theirs: dict[str, Any] = {"params": {"api_key": keys["other"]}, "timeout": PATIENCE_S}
         session = begin(client, {}, **mine)
         path = f"{url}{SESSIONS}/{session}"
         image = {"image": as_json(picture(0))}
         assert requests.get(path, timeout=PATIENCE_S).status_code == 401
-        assert requests.get(path, **theirs).status_code == 404  # type: ignore[arg-type]
-        assert requests.delete(path, **theirs).status_code == 404  # type: ignore[arg-type]
-        assert requests.post(f"{path}/frames", json=image, **theirs).status_code == 404  # type: ignore[arg-type]
-        assert requests.get(url + SESSIONS, **theirs).json()["sessions"] == []  # type: ignore[arg-type]
+        assert requests.get(path, **theirs).status_code == 404
+        assert requests.delete(path, **theirs).status_code == 404
+        assert requests.post(f"{path}/frames", json=image, **theirs).status_code == 404
+        assert requests.get(url + SESSIONS, **theirs).json()["sessions"] == []
         client.post(f"{SESSIONS}/{session}/frames", image, **mine)
 
 

@@ -70,7 +70,7 @@ def test_a_file_is_followed_frame_by_frame_to_its_end(client: Client, film: byte
 
 
 def test_a_file_may_be_a_part_of_a_form(client: Client, film: bytes) -> None:
-    parts = {
+    parts: dict[str, Any] = {
         "video": ("clip.mp4", film, "video/mp4"),
         "request": ("", json.dumps({"texts": RED}), "application/json"),
     }

@@ -85,7 +85,7 @@ class FakeTracking:
         if self.lost:
             self.lost -= 1
             return NeedImage(MODEL, SIDE)
-        record, answers = job.record, []
+        record, answers = job.record, list[bytes]()
         colours = self._colours.get(job.base)
         resumed = "hot" if colours is not None or not record.objects else "masks"
         for frame in job.frames:

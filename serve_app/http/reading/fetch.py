@@ -125,8 +125,9 @@ class ImageFetcher:
     ) -> FetchedImage:
         if not self._settings.image_urls:
             raise BadImage("image URLs are switched off on this server: send the image itself")
-        image = Wanted("image/", self._settings.url_max_bytes, self._settings.url_timeout_s)
-        wanted, seconds = wanted or image, (wanted or image).seconds
+        if wanted is None:
+            wanted = Wanted("image/", self._settings.url_max_bytes, self._settings.url_timeout_s)
+        seconds = wanted.seconds
         waited_until = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):

@@ -163,7 +163,7 @@ class _Work:
             self.exchange.timings.add(own.timings.stages)
 
 
-async def _stream(frames: AsyncIterator[bytes], form: _Form, work: _Work) -> AsyncGenerator[bytes]:
+async def _stream(frames: AsyncGenerator[bytes], form: _Form, work: _Work) -> AsyncGenerator[bytes]:
     """The stream's parts. An error before the first one is raised; a later one ends the stream, and is told in it."""
     next_frame: int | None = None
     async with aclosing(_alive(frames, form)) as parts:

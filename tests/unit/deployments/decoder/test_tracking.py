@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -61,6 +61,10 @@ class Pool:
         self.held: dict[tuple[str, str], tuple[str, Any]] = {}
         self.away = False
 
+    def revision(self, session: str) -> str | None:
+        held = self.held.get(("t", session))
+        return held and held[0]
+
     async def keep_session(self, tenant: str, session: str, revision: str, block: Any) -> None:
         if self.away:
             raise Overloaded
@@ -70,7 +74,7 @@ class Pool:
         if self.away:
             raise Overloaded
         found = self.held.get((tenant, session))
-        return (found[0], [_given(found[1])]) if found else None
+        return (found[0], [There(found[1])]) if found else None
 
 
 def _make(
@@ -112,7 +116,7 @@ class Video:
             EncodedFrame(
                 number,
                 SIZE,
-                [embedded(encoded(self.engine, number))],
+                [There(encoded(self.engine, number))],
                 prompts if row == 0 else NO_PROMPTS,
             )
             for row, number in enumerate(numbers)
@@ -146,13 +150,22 @@ async def until(held: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def _given(value: Any) -> Any:
-    return value
-
-
-def embedded(value: Any) -> Any:
+class There:
     """Stands for a reference to an object that is there."""
-    return _given(value)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __await__(self) -> Generator[None, None, Any]:
+        yield
+        return self.value
+
+
+class Never:
+    """Stands for a reference to an object that does not come."""
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.Event().wait().__await__()
 
 
 def click(x: float, y: float, object_id: int | None = None) -> FramePrompts:
@@ -208,7 +221,7 @@ async def test_a_state_that_was_saved_is_gone_on_from_without_a_warning(
     await alone.send(one, 0, 1, 2)
     expected = await alone.send(one, 3)
     await video.send(one, 0, 1, 2)
-    await until(lambda: pool.held["t", "s"][0] == video.revision)
+    await until(lambda: pool.revision("s") == video.revision)
     answers = await video.send(other, 3)
     assert video.resumed == "warm"
     assert answers == expected, "as if the decoder had not died"
@@ -234,8 +247,7 @@ async def test_a_state_of_a_job_that_did_not_count_is_not_gone_on_from(
     one, other = make(states=pool), make(states=pool)
     await video.send(one, 0)
     await one.answer(video.job(1, 2))
-    await until(lambda: pool.held["t", "s"][0] != video.revision)
-    await asyncio.sleep(0.05)
+    await until(lambda: pool.revision("s") not in (None, video.revision))
     (answer,) = await video.send(other, 1)
     assert video.resumed == "masks"
     assert [one["id"] for one in answer["objects"]] == [1]
@@ -304,11 +316,11 @@ async def test_an_embedding_that_is_lost_or_late_is_asked_for_again(
     tracker = make(get_timeout_s=0.05)
     video = Video(engine)
     job = video.job(0)
-    late = replace(job, frames=(replace(job.frames[0], reference=[asyncio.Event().wait()]),))
+    late = replace(job, frames=(replace(job.frames[0], reference=[Never()]),))
     need = NeedImage(engine.embedding_version, engine.spec.image_size)
     assert await tracker.answer(late) == need
     stale = replace(encoded(engine, 0), version="another model")
-    other = replace(job, frames=(replace(job.frames[0], reference=[embedded(stale)]),))
+    other = replace(job, frames=(replace(job.frames[0], reference=[There(stale)]),))
     assert await tracker.answer(other) == need
     assert await tracker.answer(replace(job, frames=())) == need
 

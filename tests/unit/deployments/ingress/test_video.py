@@ -176,7 +176,7 @@ async def test_answers_of_the_last_frames_are_kept_and_earlier_ones_are_not(serv
     for number in range(KEPT_ANSWERS + 3):
         await send(service, session, number, first=number)
     await send(service, session, 3, first=3)
-    with pytest.raises(OutOfOrder, match="not kept any more"):
+    with pytest.raises(OutOfOrder, match="no answer of it is kept"):
         await send(service, session, 2, first=2)
 
 

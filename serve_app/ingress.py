@@ -12,9 +12,9 @@ from deployments.config import PoolConfig
 from deployments.ingress.decoders import ServeDecoders
 from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.service import SegmentationService
-from deployments.ingress.tracking import FrameDispatcher
-from deployments.ingress.video import VideoSessions
-from deployments.ingress.video_reading import VideoReading
+from deployments.ingress.video.dispatch import FrameDispatcher
+from deployments.ingress.video.reading import VideoReading
+from deployments.ingress.video.service import VideoSessions
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics

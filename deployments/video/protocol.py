@@ -75,6 +75,16 @@ class SessionInfo:
     video: VideoFacts | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SessionCall:
+    """One request about a session. mask_format: of its answers. limits: of the tenant."""
+
+    tenant: str
+    session_id: str
+    mask_format: MaskFormat
+    limits: SessionLimits
+
+
 class UnknownSession(Exception):
     """The tenant has no such session, or it has ended."""
 
@@ -108,7 +118,7 @@ Place = Callable[[], AbstractAsyncContextManager[Timings]]
 
 
 class VideoService(Protocol):
-    """`deployments.ingress.video.VideoSessions` implements it. Each method raises StoreAway."""
+    """`deployments.ingress.video.service.VideoSessions` implements it. Each method raises StoreAway."""
 
     async def open(
         self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b""
@@ -127,16 +137,13 @@ class VideoService(Protocol):
 
     async def frames(
         self,
-        tenant: str,
-        session_id: str,
+        call: SessionCall,
         images: Sequence[ImageFile],
         first: int | None,
         prompts: FramePrompts,
-        mask_format: MaskFormat,
-        limits: SessionLimits,
         timings: Timings,
     ) -> list[bytes]:
-        """The session's next frames: all of them are answered, or none. Each answer is JSON, see `answers`.
+        """The session's next frames: all of them are answered, or none. Each answer is the JSON of one frame.
 
         first: the number of the first one; None: the one that the session expects. Frames that were answered already
         are answered as before. prompts: for the first one.
@@ -147,31 +154,18 @@ class VideoService(Protocol):
         ...
 
     async def prompt(
-        self,
-        tenant: str,
-        session_id: str,
-        prompts: FramePrompts,
-        frame: int | None,
-        mask_format: MaskFormat,
-        limits: SessionLimits,
-        timings: Timings,
+        self, call: SessionCall, prompts: FramePrompts, frame: int | None, timings: Timings
     ) -> bytes:
         """Prompts about the frame that was answered last: the objects that they change. frame: its number; None: any.
 
         Of a video file also about its next frame, and about any frame where none was answered yet: the session then
-        begins there. Raises as `frames`.
+        begins there. The latest prompts are answered as before when they come again, and count once. Raises as
+        `frames`.
         """
         ...
 
     def propagate(
-        self,
-        tenant: str,
-        session_id: str,
-        first: int | None,
-        last: int | None,
-        mask_format: MaskFormat,
-        limits: SessionLimits,
-        place: Place,
+        self, call: SessionCall, first: int | None, last: int | None, place: Place
     ) -> AsyncGenerator[bytes]:
         """The answers of a video file's frames, one after the other, to its end.
 

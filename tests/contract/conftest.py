@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from deployments.ingress.video import VideoSessions
+from deployments.ingress.video.service import VideoSessions
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter

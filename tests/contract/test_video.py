@@ -73,7 +73,7 @@ def test_several_images_are_frames_that_follow_one_another(client: Client) -> No
 
 def test_files_may_be_parts_of_a_form(client: Client) -> None:
     session = begin(client)
-    parts = [("image", (f"{number}.png", picture(number), "image/png")) for number in range(2)]
+    parts: list[Any] = [("image", (f"{number}.png", picture(number), "image/png")) for number in range(2)]
     parts.append(("request", ("", json.dumps({"frame": 0}), "application/json")))
     answer = requests.post(f"{client.url}{SESSIONS}/{session}/frames", files=parts, timeout=PATIENCE_S)
     assert answer.status_code == 200, answer.text

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import orjson
 
 from deployments.ingress.decoding import ImageDecoding
-from deployments.ingress.tracking import FrameDispatcher
-from deployments.ingress.video import VideoSessions
-from deployments.ingress.video_reading import VideoReading
+from deployments.ingress.video.dispatch import FrameDispatcher
+from deployments.ingress.video.reading import VideoReading
+from deployments.ingress.video.service import VideoSessions
 from deployments.messages import Expired, NeedImage, OtherModel
 from deployments.observe.metrics import LocalMetrics
 from deployments.video.messages import EncodedFrame, Tracked, TrackJob, TrackReply

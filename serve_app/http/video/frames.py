@@ -6,6 +6,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from deployments.protocol import ImageFile
+from deployments.video.protocol import SessionCall
 from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
@@ -90,16 +91,9 @@ async def frames(request: Request) -> Response:
     call.exchange.prompts = len(prompts.objects) + len(prompts.concepts)
     call.exchange.texts = [one.text for one in prompts.concepts if one.text]
     images: list[ImageFile] = [one.source for one in call.images if one.source is not None]
-    answers = await service.frames(
-        call.images[0].tenant,
-        session_id,
-        images,
-        call.fields.frame,
-        prompts,
-        name,
-        limits_of(call.context.settings, call.context.keys),
-        call.exchange.timings,
-    )
+    limits = limits_of(call.context.settings, call.context.keys)
+    about = SessionCall(call.images[0].tenant, session_id, name, limits)
+    answers = await service.frames(about, images, call.fields.frame, prompts, call.exchange.timings)
     last = orjson.loads(answers[-1])["frame"]
     body = {
         "session_id": session_id,

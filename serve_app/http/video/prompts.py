@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from deployments.video.protocol import SessionCall
 from serve_app.http.sam3.masks import answer_json, mask_format
 from serve_app.http.schemas import AcceptedFields
 from serve_app.http.video.call import read_fields, session_in
@@ -89,8 +90,7 @@ async def prompts(request: Request) -> Response:
     call.exchange.prompts = len(asked.objects) + len(asked.concepts)
     call.exchange.texts = [one.text for one in asked.concepts if one.text]
     await call.context.admission.enter(call.context.keys.share(call.tenant), call.exchange)
-    answer = await call.service.prompt(
-        call.tenant, session_id, asked, fields.frame, name, call.limits, call.exchange.timings
-    )
+    about = SessionCall(call.tenant, session_id, name, call.limits)
+    answer = await call.service.prompt(about, asked, fields.frame, call.exchange.timings)
     body = {**orjson.loads(answer), "session_id": session_id, "time": call.exchange.seconds}
     return answer_json([body], listed=False)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.fairness.flows import Share
 from deployments.protocol import Overloaded, Timings
+from deployments.video.protocol import SessionCall
 from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InvalidRequest, answer_error, name_of
@@ -111,15 +112,9 @@ async def propagate(request: Request) -> Response:
     query = _query(request)
     form = _Form(EVENTS if EVENTS in request.headers.get("accept", "") else LINES)
     work = _Work(context, exchange, context.keys.share(tenant))
-    frames = service.propagate(
-        tenant,
-        session_id,
-        query.first,
-        query.last,
-        mask_format(FORMATS, query.format),
-        limits_of(context.settings, context.keys),
-        work.place,
-    )
+    name, limits = mask_format(FORMATS, query.format), limits_of(context.settings, context.keys)
+    call = SessionCall(tenant, session_id, name, limits)
+    frames = service.propagate(call, query.first, query.last, work.place)
     stream = _stream(frames, form, work)
     try:
         first = await anext(stream)  # its errors have a status

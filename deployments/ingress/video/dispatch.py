@@ -20,10 +20,10 @@ from deployments.observe import tracing
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.video.frames import Frame, Picture
 from deployments.video.messages import EncodedFrame, Tracked, TrackJob, TrackReply
-from deployments.video.protocol import BadPrompt, FramePrompts, SessionRules
+from deployments.video.protocol import BadPrompt, FramePrompts, SessionCall, SessionRules
 from deployments.video.record import Record
 from sam3_engine.prompt_values import check_inside
-from sam3_engine.types import ImageSize, MaskFormat
+from sam3_engine.types import ImageSize
 
 
 class TrackingDecoders(Protocol):
@@ -79,33 +79,24 @@ class FrameDispatcher:
         return self._need
 
     async def track(
-        self,
-        tenant: str,
-        session: str,
-        base: str,
-        record: Record,
-        frames: Sequence[Frame],
-        mask_format: MaskFormat,
-        timings: Timings,
-        ahead: "asyncio.Task[list[EncodedFrame]] | None" = None,
+        self, call: SessionCall, base: str, record: Record, frames: Sequence[Frame], timings: Timings
     ) -> tuple[str, Tracked]:
-        """The session's next revision, and the answers. ahead: the frames' `encode`, begun already.
+        """The session's next revision, and the answers. base: the revision that it has now.
 
-        Raises Overloaded, DeadlineExceeded, and the errors of `encode`.
+        Raises Overloaded, DeadlineExceeded, BadPrompt, and the errors of `ImageDecoding.decode`.
         """
         pauses, lost, elsewhere, revision = iter(UPDATE_PAUSES_S), 0, 0, uuid.uuid4().hex
         while lost < ATTEMPTS:
             try:
-                encoded = await (self.encode(frames, timings) if ahead is None else ahead)
-                ahead = None
+                encoded = await self._encode(frames, timings)
                 job = TrackJob(
-                    tenant,
-                    session,
+                    call.tenant,
+                    call.session_id,
                     base,
                     record,
                     revision,
                     tuple(encoded),
-                    mask_format,
+                    call.mask_format,
                     timings.deadline,
                     elsewhere,
                     tracing.traceparent(),
@@ -120,14 +111,14 @@ class FrameDispatcher:
                         self._need = reply
                         lost += 1
             except OtherModel:
-                ahead, self._need = None, None
+                self._need = None
                 if (pause := next(pauses, None)) is None:
                     raise Overloaded from None
                 await asyncio.sleep(pause)
                 elsewhere += 1
         raise Overloaded  # the object store loses embeddings as fast as they are made
 
-    async def encode(self, frames: Sequence[Frame], timings: Timings) -> list[EncodedFrame]:
+    async def _encode(self, frames: Sequence[Frame], timings: Timings) -> list[EncodedFrame]:
         """All frames at once, so that encoders see them as a batch. The first error ends all.
 
         Raises Overloaded, OtherModel, DeadlineExceeded, BadPrompt, and the errors of `ImageDecoding.decode`.

@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 import pytest
 
-from deployments.ingress.propagation import CHUNK
-from deployments.ingress.video import KEPT_ANSWERS, VideoSessions
+from deployments.ingress.video.answers import KEPT_ANSWERS
+from deployments.ingress.video.chunks import CHUNK
+from deployments.ingress.video.service import VideoSessions
 from deployments.observe.metrics import LocalMetrics
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.store.sessions import SessionLimits
-from deployments.video.protocol import FramePrompts, OutOfOrder, SessionRules, UnknownSession
+from deployments.video.protocol import FramePrompts, OutOfOrder, SessionCall, SessionRules, UnknownSession
 from sam3_engine.errors import UnreadableImage
 from sam3_engine.types import ConceptPrompt
 from tests.support.clips import clip, picture
@@ -46,6 +47,10 @@ def service(tracking: FakeTracking, store: MemorySessions, metrics: LocalMetrics
     return fake_video(tracking, store, metrics)
 
 
+def about(session: str) -> SessionCall:
+    return SessionCall("t", session, "rle", ROOMY)
+
+
 async def begin(service: VideoSessions) -> str:
     return (await service.open("t", RED, ROOMY)).session_id
 
@@ -59,13 +64,10 @@ async def send(
     deadline: float | None = None,
 ) -> list[dict[str, Any]]:
     answers = await service.frames(
-        "t",
-        session,
+        SessionCall("t", session, "rle", limits),
         [FileSource(picture(number)) for number in numbers],
         first,
         FramePrompts(),
-        "rle",
-        limits,
         Timings("request", deadline),
     )
     return [orjson.loads(one) for one in answers]
@@ -73,7 +75,7 @@ async def send(
 
 async def prompt(service: VideoSessions, session: str) -> dict[str, Any]:
     asked = FramePrompts(concepts=(ConceptPrompt("blue square"),))
-    answer = await service.prompt("t", session, asked, None, "rle", ROOMY, Timings("request"))
+    answer = await service.prompt(about(session), asked, None, Timings("request"))
     return dict(orjson.loads(answer))
 
 
@@ -159,13 +161,10 @@ async def test_a_frame_that_cannot_be_read_answers_none_of_its_request(service: 
     session = await begin(service)
     with pytest.raises(UnreadableImage):
         await service.frames(
-            "t",
-            session,
+            about(session),
             [FileSource(picture(0)), FileSource(b"no picture")],
             None,
             FramePrompts(),
-            "rle",
-            ROOMY,
             Timings("request"),
         )
     assert (await service.session("t", session)).next_frame == 0
@@ -189,6 +188,19 @@ async def test_a_session_beyond_its_bytes_goes_on_and_only_prompts_need_a_frame(
     with pytest.raises(OutOfOrder, match="send the prompts with the next frame"):
         await prompt(service, session)
     assert (await send(service, session, 1, limits=small))[0]["frame"] == 1
+
+
+async def test_prompts_that_come_again_count_once(service: VideoSessions) -> None:
+    session = await begin(service)
+    await send(service, session, 0)
+    answers = [await prompt(service, session) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert len((await service.session("t", session)).rules.concepts) == 2
+    await send(service, session, 1)
+    await prompt(service, session)
+    assert len((await service.session("t", session)).rules.concepts) == 3, (
+        "of another frame, they are new ones"
+    )
 
 
 async def test_prompts_count_for_the_frame_that_was_answered_last(service: VideoSessions) -> None:
@@ -246,7 +258,7 @@ def propagated(service: VideoSessions, session: str, **bounds: int | None) -> As
         yield Timings("request")
 
     first, last = bounds.get("first"), bounds.get("last")
-    return service.propagate("t", session, first, last, "rle", ROOMY, place)
+    return service.propagate(about(session), first, last, place)
 
 
 async def test_a_file_is_answered_frame_by_frame(service: VideoSessions) -> None:

@@ -1,15 +1,17 @@
 """Reads video files off the event loop, one frame at a time, each resized to the model's square at once.
 
-A file is read by `sam3_engine.video_files`: one frame is decoded ahead at most. A frame that is being decoded cannot be
-stopped, so a stream that ends waits for it.
+Streams share the threads: one that skips thousands of frames gives its thread to the others now and then. A frame that
+is being decoded cannot be stopped, so a stream that ends waits for it.
 """
 
 import asyncio
 import io
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
+from enum import Enum
 from functools import partial
 from typing import TypeVar
 
@@ -22,6 +24,15 @@ from sam3_engine.images import decode_picture
 from sam3_engine.video_files.reading import Frame, Limits, open_video
 
 T = TypeVar("T")
+
+SLICE_S = 0.25
+"""Seconds for which a stream may skip frames, until other streams get its thread."""
+
+
+class _More(Enum):
+    """The next frame has not been reached yet."""
+
+    SKIPPED = "skipped"
 
 
 class VideoReading:
@@ -41,7 +52,8 @@ class VideoReading:
         video = _Open(content, first, side, self._limits)
         try:
             while (frame := await self._run(video.next)) is not None:
-                yield frame
+                if not isinstance(frame, _More):
+                    yield frame
         finally:
             await asyncio.shield(self._run(video.close))
 
@@ -56,20 +68,25 @@ class _Open:
         self._content, self._first, self._side, self._limits = content, first, side, limits
         self._stack = ExitStack()
         self._lock = threading.Lock()
-        self._frames: Iterator[Frame] | None = None
+        self._frames: Iterator[Frame | None] | None = None
         self._closed = False
 
-    def next(self) -> Squared | None:
-        """The next frame; None at the end."""
+    def next(self) -> Squared | _More | None:
+        """The next frame, or as much on the way to it as a slice allows; None at the end."""
+        end = time.monotonic() + SLICE_S
         with self._lock:
             if self._closed:
                 return None
             if self._frames is None:
                 video = self._stack.enter_context(open_video(io.BytesIO(self._content), self._limits))
-                self._frames = video.frames(self._first)
-            frame = next(self._frames, None)
-        if frame is None:
-            return None
+                self._frames = video.passing(self._first)
+            for frame in self._frames:
+                if frame is not None:
+                    break
+                if time.monotonic() >= end:
+                    return _More.SKIPPED
+            else:
+                return None
         square = decode_picture(Image.fromarray(frame.pixels), self._side).square
         return Squared(frame.number, square, frame.size, seconds=frame.seconds)
 

@@ -8,7 +8,7 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from enum import Enum
@@ -44,38 +44,52 @@ class VideoReading:
 
     async def facts(self, content: bytes) -> VideoFacts:
         """What a file says of itself, once its first frame has been read. Raises UnreadableVideo, VideoTooLarge."""
-        return await self._run(partial(_facts, content, self._limits))
+        read = partial(_facts, content, self._limits)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
 
-    async def frames(self, content: bytes, first: int, side: int) -> AsyncGenerator[Squared]:
-        """The frames from number `first` on. side: of the square. Raises UnreadableVideo, VideoTooLarge. Close it where
-        it is not read to its end."""
-        video = _Open(content, first, side, self._limits)
-        try:
-            while (frame := await self._run(video.next)) is not None:
-                if not isinstance(frame, _More):
-                    yield frame
-        finally:
-            await asyncio.shield(self._run(video.close))
+    def frames(self, content: bytes, first: int, side: int) -> "FileFrames":
+        """The frames from number `first` on. side: of the square. Close them where they are not read to their end."""
+        return FileFrames(self._threads, content, first, side, self._limits)
+
+
+class FileFrames:
+    """Frames of a file, one after the other; none after `aclose`. The file opens with the first one.
+
+    Reading raises UnreadableVideo and VideoTooLarge.
+    """
+
+    def __init__(self, threads: Executor, content: bytes, first: int, side: int, limits: Limits) -> None:
+        self._threads = threads
+        self._content, self._first, self._side, self._limits = content, first, side, limits
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        """No two threads are in the file at the same time."""
+        self._frames: Iterator[Frame | None] | None = None
+        self.closed = False
+
+    def __aiter__(self) -> "FileFrames":
+        return self
+
+    async def __anext__(self) -> Squared:
+        while isinstance(frame := await self._run(self._next), _More):
+            pass
+        if frame is None:
+            raise StopAsyncIteration
+        return frame
+
+    async def aclose(self) -> None:
+        """Close the file, and let its bytes go."""
+        self.closed = True
+        await asyncio.shield(self._run(self._close))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-
-class _Open:
-    """A file that is being read. It opens with its first frame. No two threads are in it at the same time."""
-
-    def __init__(self, content: bytes, first: int, side: int, limits: Limits) -> None:
-        self._content, self._first, self._side, self._limits = content, first, side, limits
-        self._stack = ExitStack()
-        self._lock = threading.Lock()
-        self._frames: Iterator[Frame | None] | None = None
-        self._closed = False
-
-    def next(self) -> Squared | _More | None:
+    def _next(self) -> Squared | _More | None:
         """The next frame, or as much on the way to it as a slice allows; None at the end."""
         end = time.monotonic() + SLICE_S
         with self._lock:
-            if self._closed:
+            if self.closed:
                 return None
             if self._frames is None:
                 video = self._stack.enter_context(open_video(io.BytesIO(self._content), self._limits))
@@ -90,10 +104,9 @@ class _Open:
         square = decode_picture(Image.fromarray(frame.pixels), self._side).square
         return Squared(frame.number, square, frame.size, seconds=frame.seconds)
 
-    def close(self) -> None:
-        """Close the file."""
+    def _close(self) -> None:
         with self._lock:
-            self._closed = True
+            self._frames, self._content = None, b""
             self._stack.close()
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 from deployments.ingress.video.answers import (
@@ -19,7 +19,7 @@ from deployments.ingress.video.changes import Changes
 from deployments.ingress.video.chunks import as_file, chunks_of
 from deployments.ingress.video.dispatch import FrameDispatcher
 from deployments.ingress.video.prompted import PromptedFrames, check_prompts
-from deployments.ingress.video.reading import VideoReading
+from deployments.ingress.video.reading import FileFrames, VideoReading
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.protocol import ImageFile, Overloaded, Timings
 from deployments.store.sessions import KeptRecord, SessionLimits, SessionStore
@@ -37,6 +37,8 @@ from deployments.video.protocol import (
 )
 from deployments.video.record import Record
 
+ANOTHER_STREAM = "another request goes on with this session"
+
 
 class VideoSessions:
     """`deployments.video.protocol.VideoService`."""
@@ -50,6 +52,8 @@ class VideoSessions:
         self._metrics = metrics
         self._changes = Changes(store, dispatcher, metrics)
         self._prompted = PromptedFrames(store, dispatcher, reading)
+        self._files: dict[tuple[str, str], FileFrames] = {}
+        """The files that streams of this process read, by session: one each, of the newest stream."""
 
     async def open(
         self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b""
@@ -159,14 +163,33 @@ class VideoSessions:
             raise UnknownSession(call.session_id)
         need = await self._dispatcher.need()
         async with (
-            aclosing(self._reading.frames(content, start, need.image_size)) as frames,
+            self._only_stream(call, self._reading.frames(content, start, need.image_size)) as frames,
             aclosing(chunks_of(frames, last)) as chunks,
         ):
+            del content
             async for chunk in chunks:
                 async with place() as timings:
                     answers = await self._chunk(call, chunk, timings)
                 for answer in answers:
                     yield answer
+            if frames.closed:
+                after = (await self._changes.load(call.tenant, call.session_id)).record
+                raise OutOfOrder(ANOTHER_STREAM, after.next_frame)
+
+    @asynccontextmanager
+    async def _only_stream(self, call: SessionCall, frames: FileFrames) -> AsyncIterator[FileFrames]:
+        """The frames of the only stream of a session: an earlier one ends, be it that its client has gone or does not
+        read. So a tenant's streams hold no more files than it has sessions."""
+        name = call.tenant, call.session_id
+        earlier, self._files[name] = self._files.get(name), frames
+        try:
+            if earlier is not None:
+                await earlier.aclose()
+            yield frames
+        finally:
+            if self._files.get(name) is frames:
+                del self._files[name]
+            await frames.aclose()
 
     async def _chunk(self, call: SessionCall, chunk: Sequence[Squared], timings: Timings) -> list[bytes]:
         picture = await asyncio.to_thread(as_file, chunk[-1])
@@ -175,7 +198,7 @@ class VideoSessions:
         async def attempt() -> list[bytes] | None:
             base = await self._changes.load(call.tenant, call.session_id)
             if base.record.next_frame != first:
-                raise OutOfOrder("another request goes on with this session", base.record.next_frame)
+                raise OutOfOrder(ANOTHER_STREAM, base.record.next_frame)
             keep = partial(to_keep, digests=digests, first=first)
             return await self._changes.track(call, base, chunk, timings, keep, picture)
 

@@ -303,3 +303,18 @@ async def test_another_stream_that_goes_on_with_a_session_ends_this_one(
     assert len([one async for one in propagated(service, session, last=9)]) > 0
     with pytest.raises(OutOfOrder, match="another request"):
         _ = [one async for one in frames]
+
+
+async def test_the_file_of_a_stream_that_is_not_read_is_let_go_when_another_one_begins(
+    service: VideoSessions,
+) -> None:
+    session = (await service.open("t", RED, ROOMY, clip(20))).session_id
+    unread = propagated(service, session)
+    await anext(unread)
+    (held,) = service._files.values()
+    newer = propagated(service, session)
+    await anext(newer)
+    assert held.closed
+    await newer.aclose()
+    await unread.aclose()
+    assert not service._files

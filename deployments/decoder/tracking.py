@@ -23,10 +23,8 @@ from deployments.model.thread import ModelThread
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.protocol import DeadlineExceeded
 from deployments.video.messages import EncodedFrame, Tracked, TrackJob, TrackReply
-from deployments.video.record import Record
 from sam3_engine.embedding import Embedding
 from sam3_engine.errors import StaleEmbedding
-from sam3_engine.types import MaskFormat
 
 if TYPE_CHECKING:
     from sam3_engine.engine import Engine
@@ -116,6 +114,10 @@ class Tracker:
         self._hot.drop_idle()
 
     async def _answer(self, job: TrackJob) -> Tracked:
+        from deployments.decoder.resuming import record_of
+        from deployments.decoder.track_json import frame_json
+
+        loop = asyncio.get_running_loop()
         stages = dict.fromkeys(("transfer", "queue", "prompt", "post"), 0.0)
         state: Session | None = None
         resumed, answers = "hot", list[bytes]()
@@ -131,10 +133,8 @@ class Tracker:
             tracked = time.monotonic()
             state = answer.session
             warnings = [RESUMED_BY_MASKS] if resumed == "masks" and not answers else []
-            loop = asyncio.get_running_loop()
-            answers.append(
-                await loop.run_in_executor(self._post, _written, frame, answer, job.mask_format, warnings)
-            )
+            written = partial(frame_json, frame.number, frame.size, answer, job.mask_format, warnings)
+            answers.append(await loop.run_in_executor(self._post, written))
             stages["transfer"] += here - began
             stages["queue"] += queued_s
             stages["prompt"] += tracked - here - queued_s
@@ -142,7 +142,9 @@ class Tracker:
         assert state is not None
         self._hold(job, state)
         await self._saving.save(job.tenant, job.session, job.revision, state, now=bool(job.frames[0].prompts))
-        return Tracked(_record(job, state), tuple(answers), resumed, stages)
+        size = job.frames[-1].size
+        record = await loop.run_in_executor(self._post, record_of, state, job.record, size)
+        return Tracked(record, tuple(answers), resumed, stages)
 
     async def _features(self, frame: EncodedFrame) -> "Features":
         async with asyncio.timeout(self._get_timeout_s):
@@ -194,15 +196,3 @@ def _turn(state: "Session", frame: EncodedFrame, features: "Features") -> "Turn"
         {one.object_id: one.prompt for one in prompts if one.object_id is not None and one.prompt},
         [one.object_id for one in prompts if one.object_id is not None and one.prompt is None],
     )
-
-
-def _written(frame: EncodedFrame, answer: "Answer", mask_format: MaskFormat, warnings: list[str]) -> bytes:
-    from deployments.decoder.track_json import frame_json
-
-    return frame_json(frame.number, frame.size, answer, mask_format, warnings)
-
-
-def _record(job: TrackJob, state: "Session") -> Record:
-    from deployments.decoder.resuming import record_of
-
-    return record_of(state, job.record, job.frames[-1].size)

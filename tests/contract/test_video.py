@@ -320,6 +320,7 @@ def test_the_routes_are_documented(client: Client) -> None:
         f"{SESSIONS}/{{session_id}}": ["delete", "get"],
         f"{SESSIONS}/{{session_id}}/frames": ["post"],
         f"{SESSIONS}/{{session_id}}/prompts": ["post"],
+        f"{SESSIONS}/{{session_id}}/propagate": ["post"],
     }
 
 

@@ -22,14 +22,12 @@ from serve_app.http.sam3.masks import mask_format
 from serve_app.http.video.call import caller_of, limits_of, service_of, session_in
 from serve_app.http.video.documented import documented
 from serve_app.http.video.schemas import FORMATS, MOST_FRAMES, VideoFrame
+from serve_app.http.video.stream import EVENTS, LINES, StreamForm, numbered_parts
 
 router = APIRouter(tags=["Video"])
 
-LINES, EVENTS = "application/x-ndjson", "text/event-stream"
 LONGEST_PAUSE_S = 5.0
 """The longest pause before another try to get a place."""
-ALIVE_S = 10.0
-"""Seconds without a frame after which a stream of events says that it lives: servers in between close silent ones."""
 
 Number = Annotated[int, Field(ge=0, le=MOST_FRAMES)]
 
@@ -70,33 +68,6 @@ DOCUMENTED = documented(
 BODIES: tuple[type[BaseModel], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """How a stream's parts are written."""
-
-    media_type: str
-
-    def frame(self, answer: bytes) -> bytes:
-        """One frame. In a stream of events its number is the id that a browser comes back with."""
-        if self.media_type == LINES:
-            return answer + b"\n"
-        number = orjson.loads(answer)["frame"]
-        return b"id: %d\nevent: frame\ndata: %s\n\n" % (number, answer)
-
-    def last(self, event: str, body: dict[str, Any]) -> bytes:
-        """The end: done, or error."""
-        content = orjson.dumps({event: body})
-        return (
-            content + b"\n"
-            if self.media_type == LINES
-            else b"event: %s\ndata: %s\n\n"
-            % (
-                event.encode(),
-                content,
-            )
-        )
-
-
 @router.post("/sam3/video/sessions/{session_id}/propagate", **DOCUMENTED)
 async def propagate(request: Request) -> Response:
     """Follow the session's objects through its video file, frame by frame, to the end.
@@ -110,7 +81,7 @@ async def propagate(request: Request) -> Response:
     context, exchange = context_of(request), exchange_of(request)
     session_id = session_in(request)
     query = _query(request)
-    form = _Form(EVENTS if EVENTS in request.headers.get("accept", "") else LINES)
+    form = StreamForm(EVENTS if EVENTS in request.headers.get("accept", "") else LINES)
     work = _Work(context, exchange, context.keys.share(tenant))
     name, limits = mask_format(FORMATS, query.format), limits_of(context.settings, context.keys)
     call = SessionCall(tenant, session_id, name, limits)
@@ -158,10 +129,10 @@ class _Work:
             self.exchange.timings.add(own.timings.stages)
 
 
-async def _stream(frames: AsyncGenerator[bytes], form: _Form, work: _Work) -> AsyncGenerator[bytes]:
+async def _stream(frames: AsyncGenerator[bytes], form: StreamForm, work: _Work) -> AsyncGenerator[bytes]:
     """The stream's parts. An error before the first one is raised; a later one ends the stream, and is told in it."""
     next_frame: int | None = None
-    async with aclosing(_alive(frames, form)) as parts:
+    async with aclosing(numbered_parts(frames, form)) as parts:
         try:
             async for number, part in parts:
                 next_frame = next_frame if number is None else number + 1
@@ -181,34 +152,6 @@ async def _stream(frames: AsyncGenerator[bytes], form: _Form, work: _Work) -> As
             yield form.last("error", body)
         else:
             yield form.last("done", {"next_frame": next_frame})
-
-
-async def _alive(frames: AsyncGenerator[bytes], form: _Form) -> AsyncGenerator[tuple[int | None, bytes]]:
-    """Each frame's number and part; a comment between them where a stream of events is silent for long."""
-    coming: asyncio.Task[bytes | None] | None = None
-    begun = False
-    try:
-        while True:
-            coming = coming or asyncio.ensure_future(_next(frames))
-            patience = ALIVE_S if begun and form.media_type == EVENTS else None
-            done, _ = await asyncio.wait([coming], timeout=patience)
-            if not done:
-                yield None, b": alive\n\n"
-                continue
-            answer, coming = coming.result(), None
-            if answer is None:
-                return
-            begun = True
-            yield orjson.loads(answer)["frame"], form.frame(answer)
-    finally:
-        if coming is not None:
-            coming.cancel()
-            await asyncio.wait([coming])
-        await frames.aclose()
-
-
-async def _next(frames: AsyncGenerator[bytes]) -> bytes | None:
-    return await anext(frames, None)
 
 
 async def _with_first(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

@@ -90,6 +90,13 @@ def test_a_stream_goes_on_by_the_number_after_the_last_frame_that_came(client: C
     assert again[:3] == first[3:6], "what was answered already is answered as before"
 
 
+def test_a_stream_at_the_end_of_the_file_says_that_it_is_done(client: Client, film: bytes) -> None:
+    session = begin(client, film)["session_id"]
+    stream(client, session)
+    assert stream(client, session) == [{"done": {"next_frame": FRAMES}}]
+    assert stream(client, session, to=FRAMES - 2) == [{"done": {"next_frame": FRAMES}}]
+
+
 def test_events_carry_the_frames_number_as_their_id(client: Client, film: bytes) -> None:
     session = begin(client, film)["session_id"]
     headers = {"Accept": "text/event-stream"}

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.fairness.flows import Share
 from deployments.protocol import Overloaded, Timings
-from deployments.video.protocol import SessionCall
+from deployments.video.protocol import SessionCall, SessionInfo
 from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InvalidRequest, answer_error, name_of
@@ -86,7 +87,7 @@ async def propagate(request: Request) -> Response:
     name, limits = mask_format(FORMATS, query.format), limits_of(context.settings, context.keys)
     call = SessionCall(tenant, session_id, name, limits)
     frames = service.propagate(call, query.first, query.last, work.place)
-    stream = _stream(frames, form, work)
+    stream = _stream(frames, form, work, partial(service.session, tenant, session_id))
     try:
         first = await anext(stream)  # its errors have a status
     except BaseException:
@@ -129,7 +130,12 @@ class _Work:
             self.exchange.timings.add(own.timings.stages)
 
 
-async def _stream(frames: AsyncGenerator[bytes], form: StreamForm, work: _Work) -> AsyncGenerator[bytes]:
+async def _stream(
+    frames: AsyncGenerator[bytes],
+    form: StreamForm,
+    work: _Work,
+    session: Callable[[], Awaitable[SessionInfo]],
+) -> AsyncGenerator[bytes]:
     """The stream's parts. An error before the first one is raised; a later one ends the stream, and is told in it."""
     next_frame: int | None = None
     async with aclosing(numbered_parts(frames, form)) as parts:
@@ -151,6 +157,8 @@ async def _stream(frames: AsyncGenerator[bytes], form: StreamForm, work: _Work) 
             }
             yield form.last("error", body)
         else:
+            if next_frame is None:  # the session has come to the end before
+                next_frame = (await session()).next_frame
             yield form.last("done", {"next_frame": next_frame})
 
 

@@ -7,6 +7,7 @@ is saved: clicks are never lost to a death.
 
 import asyncio
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -43,6 +44,8 @@ class StateSaver:
         self._waiting: dict[tuple[str, str], tuple[str, Session]] = {}
         """The newest state of each session that is to be saved."""
         self._worker: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        """One state at a time is on its way, so that none overtakes a newer one of its session."""
 
     async def save(self, tenant: str, session: str, revision: str, state: "Session", *, now: bool) -> None:
         """Save a session's newest state soon; `now`: before this returns."""
@@ -75,16 +78,15 @@ class StateSaver:
 
     async def _save(self, tenant: str, session: str) -> None:
         """Save what waits of a session. A state that cannot be saved is replaced by the next one."""
-        waiting = self._waiting.pop((tenant, session), None)
-        if waiting is None or self._states is None:
-            return
-        revision, state = waiting
-        block = await asyncio.get_running_loop().run_in_executor(self._post, _bytes, state)
-        try:
-            async with asyncio.timeout(self._get_timeout_s):
-                await self._states.keep_session(tenant, session, revision, block)
-        except (TimeoutError, RayError, Overloaded):
-            return
+        async with self._turn:
+            waiting = self._waiting.pop((tenant, session), None)
+            if waiting is None or self._states is None:
+                return
+            revision, state = waiting
+            block = await asyncio.get_running_loop().run_in_executor(self._post, _bytes, state)
+            with suppress(TimeoutError, RayError, Overloaded):
+                async with asyncio.timeout(self._get_timeout_s):
+                    await self._states.keep_session(tenant, session, revision, block)
 
 
 def _bytes(state: "Session") -> npt.NDArray[np.uint8]:

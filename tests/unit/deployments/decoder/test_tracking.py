@@ -60,15 +60,22 @@ class Pool:
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], tuple[str, Any]] = {}
         self.away = False
+        self.gate = asyncio.Event()
+        """What is to be kept waits for it."""
+        self.gate.set()
+        self.asked, self.kept = 0, 0
 
     def revision(self, session: str) -> str | None:
         held = self.held.get(("t", session))
         return held and held[0]
 
     async def keep_session(self, tenant: str, session: str, revision: str, block: Any) -> None:
+        self.asked += 1
+        await self.gate.wait()
         if self.away:
             raise Overloaded
         self.held[tenant, session] = revision, block
+        self.kept += 1
 
     async def session_state(self, tenant: str, session: str) -> tuple[str, list[Any]] | None:
         if self.away:
@@ -259,6 +266,22 @@ async def test_a_frame_with_prompts_is_answered_when_its_state_is_saved(
     pool, video = Pool(), Video(engine, SessionRules())
     await video.send(make(states=pool), 0, prompts=click(*red_at(0)))
     assert pool.held["t", "s"][0] == video.revision
+
+
+async def test_a_state_that_is_long_on_its_way_does_not_replace_a_newer_one(
+    engine: Engine, make: Callable[..., Tracker]
+) -> None:
+    pool, video = Pool(), Video(engine, SessionRules())
+    tracker = make(states=pool)
+    pool.gate.clear()
+    await video.send(tracker, 0)
+    await until(lambda: pool.asked == 1)
+    prompted = asyncio.create_task(video.send(tracker, 1, prompts=click(*red_at(1))))
+    await asyncio.wait([prompted], timeout=1)
+    pool.gate.set()
+    await prompted
+    await until(lambda: pool.kept == 2)
+    assert pool.revision("s") == video.revision
 
 
 async def test_a_state_that_cannot_be_read_is_as_none(engine: Engine, make: Callable[..., Tracker]) -> None:

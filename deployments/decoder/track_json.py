@@ -13,7 +13,7 @@ from sam3_engine.types import ImageSize, MaskFormat
 def frame_json(
     number: int, size: ImageSize, answer: Answer, mask_format: MaskFormat, warnings: list[str]
 ) -> bytes:
-    """The objects of a frame. Its fields are those of `serve_app.http.video.schemas.Frame`."""
+    """The objects of a frame. Its fields are those of `serve_app.http.video.schemas.VideoFrame`."""
     objects, hidden = [], []
     for shown in answer.shown:
         found = _object(shown, size, mask_format)

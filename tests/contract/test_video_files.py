@@ -90,6 +90,16 @@ def test_a_stream_goes_on_by_the_number_after_the_last_frame_that_came(client: C
     assert again[:3] == first[3:6], "what was answered already is answered as before"
 
 
+def test_a_frame_that_was_answered_is_not_answered_again_in_another_format(
+    client: Client, film: bytes
+) -> None:
+    session = begin(client, film)["session_id"]
+    stream(client, session, to=3, format="polygon")
+    assert "format" in refused(client, session, 409, **{"from": 2})["message"]
+    (*again, _) = stream(client, session, **{"from": 2, "to": 3}, format="polygon")
+    assert [one["objects"][0]["format"] for one in again] == ["polygon"] * 2
+
+
 def test_a_stream_at_the_end_of_the_file_says_that_it_is_done(client: Client, film: bytes) -> None:
     session = begin(client, film)["session_id"]
     stream(client, session)

@@ -14,12 +14,11 @@ LAST_PROMPTS = -1
 MOST_ANSWER_BYTES = 2**20
 """An answer that takes more is not kept."""
 DIGEST_BYTES = 16
-OF_A_FILE = bytes(DIGEST_BYTES)
-"""The digest of a video file's frames: their number tells them apart."""
 
 
 def digest_of(call: SessionCall, prompts: FramePrompts, picture: bytes = b"", number: int = 0) -> bytes:
-    """What tells a question from others about the same frame. number: of the frame, for prompts without a picture."""
+    """What tells a question from others about the same frame. picture: its file; empty for a frame of a video
+    file, whose number tells it from others. number: of the frame, for prompts without a picture."""
     digest = hashlib.sha256(picture)
     digest.update(repr((number, prompts, call.mask_format)).encode())
     return digest.digest()[:DIGEST_BYTES]
@@ -56,7 +55,7 @@ async def known(
             )
         if answer[:DIGEST_BYTES] != digest:
             raise OutOfOrder(
-                f"frame {number} was answered, for another picture or other prompts: the session expects frame "
+                f"frame {number} was answered, for another picture, prompts or format: the session expects frame "
                 f"{expected}",
                 expected,
             )

@@ -9,7 +9,6 @@ from functools import partial
 
 from deployments.ingress.video.answers import (
     LAST_PROMPTS,
-    OF_A_FILE,
     digest_of,
     known,
     known_prompts,
@@ -134,7 +133,7 @@ class VideoSessions:
             )
 
             def keep(answers: Sequence[bytes]) -> dict[int, bytes]:
-                of_frame = to_keep(answers, [OF_A_FILE], about.number) if is_next else {}
+                of_frame = to_keep(answers, [digest_of(call, NO_PROMPTS)], about.number) if is_next else {}
                 return {**to_keep(answers, [digest], LAST_PROMPTS), **of_frame}
 
             answers = await self._changes.track(call, base, [about], timings, keep, picture)
@@ -150,7 +149,7 @@ class VideoSessions:
         if record.video is None:
             raise NoFile
         start = record.next_frame if first is None else first
-        behind = [OF_A_FILE] * max(0, record.next_frame - start)
+        behind = [digest_of(call, NO_PROMPTS)] * max(0, record.next_frame - start)
         for answer in await known(self._store, call, record, start, behind):
             if last is None or start <= last:
                 self._metrics.add(NAMES.video_frames, outcome="repeated")
@@ -193,7 +192,7 @@ class VideoSessions:
 
     async def _chunk(self, call: SessionCall, chunk: Sequence[Squared], timings: Timings) -> list[bytes]:
         picture = await asyncio.to_thread(as_file, chunk[-1])
-        first, digests = chunk[0].number, [OF_A_FILE] * len(chunk)
+        first, digests = chunk[0].number, [digest_of(call, NO_PROMPTS)] * len(chunk)
 
         async def attempt() -> list[bytes] | None:
             base = await self._changes.load(call.tenant, call.session_id)

@@ -85,6 +85,13 @@ class SessionCall:
     limits: SessionLimits
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Comes after the last frame of a file that is cut or damaged. reason: for people."""
+
+    reason: str
+
+
 class UnknownSession(Exception):
     """The tenant has no such session, or it has ended."""
 
@@ -166,8 +173,8 @@ class VideoService(Protocol):
 
     def propagate(
         self, call: SessionCall, first: int | None, last: int | None, place: Place
-    ) -> AsyncGenerator[bytes]:
-        """The answers of a video file's frames, one after the other, to its end.
+    ) -> AsyncGenerator[bytes | Damage]:
+        """The answers of a video file's frames, one after the other, to its end; after them Damage, if there is any.
 
         first, last: numbers of the first one and the last one. Frames that were answered already are answered as
         before, as far back as they are kept. place: is held while frames are worked on. Raises NoFile, and as `frames`;

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.clips import clip, picture, red_at
 from tests.support.fake_video import FakeTracking, fake_video
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import HEIGHT, WIDTH, as_json
+from tests.support.video_files import numbered, write_video
 
 SESSIONS = "/sam3/video/sessions"
 FRAMES = 11
@@ -158,6 +160,18 @@ def test_a_file_that_is_too_long_or_too_large_is_413(start_server: ServerFactory
     with start_server() as url:
         message = Client(url).post(SESSIONS, {"video": as_json(clip(101))}, 413)["message"]
         assert "101 frames" in message
+
+
+def test_of_a_cut_file_what_can_be_decoded_is_answered_and_the_end_tells(
+    client: Client, tmp_path: Path
+) -> None:
+    whole = write_video(tmp_path / "whole.mkv", numbered(60), options={"g": "5"}).read_bytes()
+    session = begin(client, whole[: len(whole) // 2])["session_id"]
+    stream(client, session, to=3)
+    *frames, last = stream(client, session)
+    assert 4 + len(frames) < 60
+    assert last["done"]["next_frame"] == frames[-1]["frame"] + 1
+    assert "frames may be missing" in last["done"]["warnings"][0]
 
 
 def test_a_data_url_is_the_file_that_it_holds(client: Client, film: bytes) -> None:

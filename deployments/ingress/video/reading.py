@@ -21,7 +21,7 @@ from deployments.video.frames import Squared
 from deployments.video.protocol import VideoFacts
 from sam3_engine.errors import UnreadableVideo
 from sam3_engine.images import decode_picture
-from sam3_engine.video_files.reading import Frame, Limits, open_video
+from sam3_engine.video_files.reading import Frame, Limits, Video, open_video
 
 T = TypeVar("T")
 
@@ -64,8 +64,11 @@ class FileFrames:
         self._stack = ExitStack()
         self._lock = threading.Lock()
         """No two threads are in the file at the same time."""
-        self._frames: Iterator[Frame | None] | None = None
+        self._video: Video | None = None
+        self._frames: Iterator[Frame | None] = iter(())
         self.closed = False
+        self.damage: str | None = None
+        """What is wrong with the file, once all of its frames have been read."""
 
     def __aiter__(self) -> "FileFrames":
         return self
@@ -91,22 +94,24 @@ class FileFrames:
         with self._lock:
             if self.closed:
                 return None
-            if self._frames is None:
-                video = self._stack.enter_context(open_video(io.BytesIO(self._content), self._limits))
-                self._frames = video.passing(self._first)
+            if self._video is None:
+                opened = open_video(io.BytesIO(self._content), self._limits)
+                self._video = self._stack.enter_context(opened)
+                self._frames = self._video.passing(self._first)
             for frame in self._frames:
                 if frame is not None:
                     break
                 if time.monotonic() >= end:
                     return _More.SKIPPED
             else:
+                self.damage = self._video.damage
                 return None
         square = decode_picture(Image.fromarray(frame.pixels), self._side).square
         return Squared(frame.number, square, frame.size, seconds=frame.seconds)
 
     def _close(self) -> None:
         with self._lock:
-            self._frames, self._content = None, b""
+            self._video, self._frames, self._content = None, iter(()), b""
             self._stack.close()
 
 

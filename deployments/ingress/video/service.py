@@ -25,6 +25,7 @@ from deployments.store.sessions import KeptRecord, SessionLimits, SessionStore
 from deployments.video.frames import Picture, Squared
 from deployments.video.protocol import (
     NO_PROMPTS,
+    Damage,
     FramePrompts,
     NoFile,
     OutOfOrder,
@@ -143,7 +144,7 @@ class VideoSessions:
 
     async def propagate(
         self, call: SessionCall, first: int | None, last: int | None, place: Place
-    ) -> AsyncGenerator[bytes]:
+    ) -> AsyncGenerator[bytes | Damage]:
         """See VideoService."""
         record = (await self._changes.load(call.tenant, call.session_id)).record
         if record.video is None:
@@ -174,6 +175,8 @@ class VideoSessions:
             if frames.closed:
                 after = (await self._changes.load(call.tenant, call.session_id)).record
                 raise OutOfOrder(ANOTHER_STREAM, after.next_frame)
+            if frames.damage:
+                yield Damage(frames.damage)
 
     @asynccontextmanager
     async def _only_stream(self, call: SessionCall, frames: FileFrames) -> AsyncIterator[FileFrames]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.fairness.flows import Share
 from deployments.protocol import Overloaded, Timings
-from deployments.video.protocol import SessionCall, SessionInfo
+from deployments.video.protocol import Damage, SessionCall, SessionInfo
 from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InvalidRequest, answer_error, name_of
@@ -74,8 +74,9 @@ async def propagate(request: Request) -> Response:
     """Follow the session's objects through its video file, frame by frame, to the end.
 
     The answer is a stream: a frame a line (NDJSON), or server-sent events where `Accept` asks for them. Its last line
-    is `{"done": {"next_frame": ...}}`, or `{"error": {"status": ..., "message": ..., "next_frame": ...}}`. A client
-    that goes away stops the work; another request goes on from there.
+    is `{"done": {"next_frame": ...}}`, with `warnings` where the file is cut or damaged, or
+    `{"error": {"status": ..., "message": ..., "next_frame": ...}}`. A client that goes away stops the work; another
+    request goes on from there.
     """
     service = service_of(request)
     tenant = caller_of(request)
@@ -131,14 +132,15 @@ class _Work:
 
 
 async def _stream(
-    frames: AsyncGenerator[bytes],
+    frames: AsyncGenerator[bytes | Damage],
     form: StreamForm,
     work: _Work,
     session: Callable[[], Awaitable[SessionInfo]],
 ) -> AsyncGenerator[bytes]:
     """The stream's parts. An error before the first one is raised; a later one ends the stream, and is told in it."""
     next_frame: int | None = None
-    async with aclosing(numbered_parts(frames, form)) as parts:
+    damage: list[str] = []
+    async with aclosing(numbered_parts(_without_damage(frames, damage), form)) as parts:
         try:
             async for number, part in parts:
                 next_frame = next_frame if number is None else number + 1
@@ -149,17 +151,28 @@ async def _stream(
             if next_frame is None or answer is None:
                 raise
             work.exchange.error = name_of(error)
-            told = orjson.loads(answer.body)
+            refusal = orjson.loads(answer.body)
             body = {
                 "status": answer.status_code,
-                "message": told.get("message", ""),
+                "message": refusal.get("message", ""),
                 "next_frame": next_frame,
             }
             yield form.last("error", body)
         else:
             if next_frame is None:  # the session has come to the end before
                 next_frame = (await session()).next_frame
-            yield form.last("done", {"next_frame": next_frame})
+            told = {"warnings": damage} if damage else {}
+            yield form.last("done", {"next_frame": next_frame, **told})
+
+
+async def _without_damage(frames: AsyncGenerator[bytes | Damage], damage: list[str]) -> AsyncGenerator[bytes]:
+    """The frames' answers alone; what is wrong with the file goes to `damage`."""
+    async with aclosing(frames):
+        async for one in frames:
+            if isinstance(one, Damage):
+                damage.append(f"frames may be missing: {one.reason}")
+            else:
+                yield one
 
 
 async def _with_first(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

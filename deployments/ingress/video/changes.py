@@ -58,6 +58,11 @@ class Changes:
             raise UnknownSession(session_id)
         return Loaded(found.revision, Record.from_bytes(found.record))
 
+    async def settled(self, call: SessionCall) -> Loaded:
+        """A session once the requests of this process that came before are answered. Raises UnknownSession."""
+        async with self._turn(call.tenant, call.session_id):
+            return await self.load(call.tenant, call.session_id)
+
     async def track(
         self,
         call: SessionCall,

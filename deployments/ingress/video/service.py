@@ -3,8 +3,8 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from functools import partial
 
 from deployments.ingress.video.answers import (
@@ -15,10 +15,11 @@ from deployments.ingress.video.answers import (
     to_keep,
 )
 from deployments.ingress.video.changes import Changes
-from deployments.ingress.video.chunks import as_file, chunks_of
+from deployments.ingress.video.chunks import as_file
 from deployments.ingress.video.dispatch import FrameDispatcher
 from deployments.ingress.video.prompted import PromptedFrames, check_prompts
-from deployments.ingress.video.reading import FileFrames, VideoReading
+from deployments.ingress.video.reading import VideoReading
+from deployments.ingress.video.streams import FileStreams
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.protocol import ImageFile, Overloaded, Timings
 from deployments.store.sessions import KeptRecord, SessionLimits, SessionStore
@@ -27,8 +28,6 @@ from deployments.video.protocol import (
     NO_PROMPTS,
     Damage,
     FramePrompts,
-    NoFile,
-    OutOfOrder,
     Place,
     SessionCall,
     SessionInfo,
@@ -36,8 +35,6 @@ from deployments.video.protocol import (
     UnknownSession,
 )
 from deployments.video.record import Record
-
-ANOTHER_STREAM = "another request goes on with this session"
 
 
 class VideoSessions:
@@ -52,8 +49,7 @@ class VideoSessions:
         self._metrics = metrics
         self._changes = Changes(store, dispatcher, metrics)
         self._prompted = PromptedFrames(store, dispatcher, reading)
-        self._files: dict[tuple[str, str], FileFrames] = {}
-        """The files that streams of this process read, by session: one each, of the newest stream."""
+        self._streams = FileStreams(store, dispatcher, reading, self._changes, metrics)
 
     async def open(
         self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b""
@@ -142,66 +138,8 @@ class VideoSessions:
 
         return await self._changes.in_turn(call, attempt, timings)
 
-    async def propagate(
+    def propagate(
         self, call: SessionCall, first: int | None, last: int | None, place: Place
     ) -> AsyncGenerator[bytes | Damage]:
         """See VideoService."""
-        record = (await self._changes.load(call.tenant, call.session_id)).record
-        if record.video is None:
-            raise NoFile
-        start = record.next_frame if first is None else first
-        behind = [digest_of(call, NO_PROMPTS)] * max(0, record.next_frame - start)
-        for answer in await known(self._store, call, record, start, behind):
-            if last is None or start <= last:
-                self._metrics.add(NAMES.video_frames, outcome="repeated")
-                yield answer
-            start += 1
-        if last is not None and start > last:
-            return
-        content = await self._store.file(call.tenant, call.session_id)
-        if content is None:
-            raise UnknownSession(call.session_id)
-        need = await self._dispatcher.need()
-        async with (
-            self._only_stream(call, self._reading.frames(content, start, need.image_size)) as frames,
-            aclosing(chunks_of(frames, last)) as chunks,
-        ):
-            del content
-            async for chunk in chunks:
-                async with place() as timings:
-                    answers = await self._chunk(call, chunk, timings)
-                for answer in answers:
-                    yield answer
-            if frames.closed:
-                after = (await self._changes.load(call.tenant, call.session_id)).record
-                raise OutOfOrder(ANOTHER_STREAM, after.next_frame)
-            if frames.damage:
-                yield Damage(frames.damage)
-
-    @asynccontextmanager
-    async def _only_stream(self, call: SessionCall, frames: FileFrames) -> AsyncIterator[FileFrames]:
-        """The frames of the only stream of a session: an earlier one ends, be it that its client has gone or does not
-        read. So a tenant's streams hold no more files than it has sessions."""
-        name = call.tenant, call.session_id
-        earlier, self._files[name] = self._files.get(name), frames
-        try:
-            if earlier is not None:
-                await earlier.aclose()
-            yield frames
-        finally:
-            if self._files.get(name) is frames:
-                del self._files[name]
-            await frames.aclose()
-
-    async def _chunk(self, call: SessionCall, chunk: Sequence[Squared], timings: Timings) -> list[bytes]:
-        picture = await asyncio.to_thread(as_file, chunk[-1])
-        first, digests = chunk[0].number, [digest_of(call, NO_PROMPTS)] * len(chunk)
-
-        async def attempt() -> list[bytes] | None:
-            base = await self._changes.load(call.tenant, call.session_id)
-            if base.record.next_frame != first:
-                raise OutOfOrder(ANOTHER_STREAM, base.record.next_frame)
-            keep = partial(to_keep, digests=digests, first=first)
-            return await self._changes.track(call, base, chunk, timings, keep, picture)
-
-        return await self._changes.in_turn(call, attempt, timings)
+        return self._streams.propagate(call, first, last, place)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -252,13 +252,16 @@ async def test_a_client_that_leaves_lets_the_next_one_in(
     assert (await send(service, session, 0, first=0))[0]["frame"] == 0
 
 
-def propagated(service: VideoSessions, session: str, **bounds: int | None) -> AsyncGenerator[bytes]:
+async def propagated(service: VideoSessions, session: str, **bounds: int | None) -> AsyncGenerator[bytes]:
     @asynccontextmanager
     async def place() -> AsyncIterator[Timings]:
         yield Timings("request")
 
     first, last = bounds.get("first"), bounds.get("last")
-    return service.propagate(about(session), first, last, place)
+    async with aclosing(service.propagate(about(session), first, last, place)) as frames:
+        async for one in frames:
+            assert isinstance(one, bytes)
+            yield one
 
 
 async def test_a_file_is_answered_frame_by_frame(service: VideoSessions) -> None:
@@ -305,16 +308,47 @@ async def test_another_stream_that_goes_on_with_a_session_ends_this_one(
         _ = [one async for one in frames]
 
 
+async def test_a_newer_stream_goes_on_after_the_frames_that_are_under_way(
+    service: VideoSessions, tracking: FakeTracking
+) -> None:
+    session = (await service.open("t", RED, ROOMY, clip(20))).session_id
+    earlier = propagated(service, session)
+    for _ in range(CHUNK):
+        await anext(earlier)
+    tracking.gate = asyncio.Event()
+    under_way = asyncio.create_task(anext(earlier))
+    while len(tracking.jobs) < 2:
+        await asyncio.sleep(0.01)
+    newer = propagated(service, session, first=CHUNK)
+    going_on = asyncio.create_task(anext(newer))
+    await asyncio.sleep(0.05)
+    tracking.gate.set()
+    numbers = [orjson.loads(await going_on)["frame"], *[orjson.loads(one)["frame"] async for one in newer]]
+    assert numbers == list(range(CHUNK, 20)), "what the earlier stream has answered comes again"
+    assert orjson.loads(await under_way)["frame"] == CHUNK
+    with pytest.raises(OutOfOrder, match="another request"):
+        _ = [one async for one in earlier]
+
+
+async def test_answers_that_are_kept_come_again_beside_a_stream(service: VideoSessions) -> None:
+    session = (await service.open("t", RED, ROOMY, clip(12))).session_id
+    frames = propagated(service, session)
+    for _ in range(CHUNK):
+        await anext(frames)
+    assert len([one async for one in propagated(service, session, first=1, last=2)]) == 2
+    assert len([one async for one in frames]) == 12 - CHUNK
+
+
 async def test_the_file_of_a_stream_that_is_not_read_is_let_go_when_another_one_begins(
     service: VideoSessions,
 ) -> None:
     session = (await service.open("t", RED, ROOMY, clip(20))).session_id
     unread = propagated(service, session)
     await anext(unread)
-    (held,) = service._files.values()
+    (held,) = service._streams._files.values()
     newer = propagated(service, session)
     await anext(newer)
     assert held.closed
     await newer.aclose()
     await unread.aclose()
-    assert not service._files
+    assert not service._streams._files

@@ -165,8 +165,8 @@ def test_a_file_that_is_too_long_or_too_large_is_413(start_server: ServerFactory
 def test_of_a_cut_file_what_can_be_decoded_is_answered_and_the_end_tells(
     client: Client, tmp_path: Path
 ) -> None:
-    whole = write_video(tmp_path / "whole.mkv", numbered(60), options={"g": "5"}).read_bytes()
-    session = begin(client, whole[: len(whole) // 2])["session_id"]
+    whole = write_video(tmp_path / "whole.mp4", numbered(60), movflags="faststart").read_bytes()
+    session = begin(client, whole[: len(whole) * 3 // 4])["session_id"]
     stream(client, session, to=3)
     *frames, last = stream(client, session)
     assert 4 + len(frames) < 60

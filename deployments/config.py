@@ -30,6 +30,8 @@ class EngineConfig:
     """Folder of compiled code; None: torch's own."""
     base: str | None = None
     """Weights that a fine-tune or an adapter is laid over; None: the model's own."""
+    video: bool = False
+    """Load also what only videos need: the parts that remember earlier frames. An encoder has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,16 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoConfig:
+    """Sessions of videos. idle_s: how long one lives that nobody asks for. nbytes: of all sessions in the store.
+    warm_bytes: of the trackers' states that one shard of the pool holds."""
+
+    idle_s: float
+    nbytes: int
+    warm_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class PoolConfig:
     """The pool's limits, for each shard, and the store. `app`: the Serve application whose encoders it calls."""
 
@@ -87,6 +99,8 @@ class PoolConfig:
     """Labels of the nodes that may hold shards; none: any node."""
     hedge: HedgeConfig = HedgeConfig(0.5, 0.0)
     """Limits of hedging for callers of encoders or decoders."""
+    video: VideoConfig | None = None
+    """The first shard ends idle sessions. None: this server tracks no videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +127,5 @@ class DecoderConfig:
     hot_bytes: int | None
     """None: the part of this replica's share of its GPU that weights and work leave; 1 GiB on a CPU."""
     get_timeout_s: float
+    video: VideoConfig | None = None
+    """None: this decoder tracks no videos, and loads nothing for it."""

@@ -23,6 +23,7 @@ from deployments.config import (
     EngineConfig,
     HedgeConfig,
     PoolConfig,
+    VideoConfig,
 )
 from deployments.decoder.deployment import PromptDecoder
 from deployments.encoder.deployment import ImageEncoder
@@ -38,6 +39,8 @@ from serve_app.store import store_config
 from serve_app.workflows import workflow_runner
 
 APP_NAME = "sam3"
+STATES_SHARE = 0.125
+"""Part of the pool's bytes in the object store that videos' states may take; images have the rest."""
 DRAIN_POLL_S = 0.25
 """Seconds between a stopping replica's checks whether its requests are finished."""
 LOGGING = {"enable_access_log": False}
@@ -148,12 +151,33 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
     shards = settings.pool_shards
     auto = int(machine.object_store_bytes * STORE_SHARE)
     warm = auto if settings.warm_bytes == "auto" else int(settings.warm_bytes)
-    budget = Budget(warm // shards, settings.idle_ttl_s)
+    video = video_config(settings, warm)
+    states = video.warm_bytes * shards if video else 0
+    budget = Budget((warm - states) // shards, settings.idle_ttl_s)
     store = store_config(settings)
     label, _, value = settings.pool_nodes.partition("=")
     nodes = ((label, value),) if label else ()
     hedge = HedgeConfig(settings.hedge_after_s, settings.hedge_share)
-    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes, store, tracing(settings), nodes, hedge)
+    return PoolConfig(
+        APP_NAME,
+        shards,
+        budget,
+        settings.max_encodes,
+        store,
+        tracing(settings),
+        nodes,
+        hedge,
+        video,
+    )
+
+
+def video_config(settings: Settings, warm: int) -> VideoConfig | None:
+    """The sessions of videos; None where these are switched off. warm: bytes that the pool may have in the object
+    store."""
+    if not settings.tracks_videos:
+        return None
+    states = int(warm * STATES_SHARE) // settings.pool_shards
+    return VideoConfig(settings.video_idle_s, int(settings.video_bytes), states)
 
 
 def tracing(settings: Settings) -> TracingConfig | None:
@@ -182,6 +206,7 @@ def decoder_config(settings: Settings, parts: Plan, pool: PoolConfig) -> Decoder
         batch_wait_s=settings.decoder_batch_wait_s,
         hot_bytes=None if settings.hot_bytes == "auto" else int(settings.hot_bytes),
         get_timeout_s=settings.get_timeout_s,
+        video=pool.video,
     )
 
 
@@ -196,6 +221,7 @@ def _engine(settings: Settings, parts: Plan, share: Share) -> EngineConfig:
         threads=share.threads,
         compile_cache=str(settings.compile_cache) if settings.compile_cache else None,
         gpu_share=share.num_gpus,
+        video=settings.tracks_videos,
     )
 
 

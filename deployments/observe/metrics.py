@@ -78,7 +78,9 @@ class _Names:
         ("tier",),
     )
     images_encoded: Metric = Metric(
-        "sam3_images_encoded_total", "Images encoded: new ones, and again from their source.", ("cause",)
+        "sam3_images_encoded_total",
+        "Images encoded: new ones, again from their source, and frames of videos.",
+        ("cause",),
     )
     evictions: Metric = Metric(
         "sam3_evictions_total",
@@ -145,6 +147,23 @@ class _Names:
         "Seconds that models worked for `sam3-serve label`, of all models together.",
     )
     label_left: Metric = Metric("sam3_label_left", "Images that `sam3-serve label` has still to label.")
+    video_frames: Metric = Metric(
+        "sam3_video_frames_total",
+        "Frames of videos, answered: tracked, repeated (from the store), prompted (again, with prompts).",
+        ("outcome",),
+    )
+    video_resumed: Metric = Metric(
+        "sam3_video_resumed_total",
+        "Where the tracker's state of a session was: hot (the decoder), warm (the object store), masks (lost: begun "
+        "anew by the last masks).",
+        ("tier",),
+    )
+    video_sessions: Metric = Metric("sam3_video_sessions", "Sessions of videos in the store.")
+    video_bytes: Metric = Metric(
+        "sam3_video_bytes",
+        "Bytes of videos' sessions: hot (decoders), warm (the object store), cold (the store).",
+        ("tier",),
+    )
     nodes: Metric = Metric("sam3_nodes", "Nodes asked for their figures: answered, silent.", ("state",))
 
 

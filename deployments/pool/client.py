@@ -1,6 +1,7 @@
 """The pool's shards as their callers see them."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
 from itertools import cycle
@@ -39,6 +40,7 @@ class EmbeddingPoolClient:
         self._retry_after_s = retry_after_s
         self._shards = pool_shards(config)
         self._metrics = metrics
+        self._turns = itertools.count()
 
     async def lookup(self, key: ImageKey, deadline: float | None = None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image; waits for a running encode. Raises DeadlineExceeded, OtherModel,
@@ -70,6 +72,37 @@ class EmbeddingPoolClient:
         ensured: Ensured = await self._about(key, "ensure", key, pixels, born, share)
         return ensured
 
+    async def encode_frame(
+        self, model: str, square: npt.NDArray[np.uint8], size: ImageSize, deadline: float | None
+    ) -> list[Any]:
+        """A frame's embedding for this caller alone: an ObjectRef, nested. It is made anew each time, and the pool
+        forgets it. square: uint8 [S, S, 3] RGB. Raises DeadlineExceeded, OtherModel."""
+        pixels = Square(
+            [ray.put(square)], model=model, size=size, deadline=deadline, traceparent=tracing.traceparent()
+        )
+        count, first = len(self._shards), next(self._turns)
+        reference: list[Any] = await self._try(
+            list(dict.fromkeys((first % count, (first + 1) % count))), "encode_frame", pixels
+        )
+        return reference
+
+    async def keep_session(
+        self, tenant: str, session: str, revision: str, block: npt.NDArray[np.uint8]
+    ) -> None:
+        """Have a shard hold a video's state, the newest instead of the one before. block: uint8 [n]."""
+        await self._try(self._shards_of(tenant, session), "keep_session", tenant, session, revision, block)
+
+    async def session_state(self, tenant: str, session: str) -> tuple[str, list[Any]] | None:
+        """Revision and reference, nested, of the newest state of a video that is held."""
+        found: tuple[str, list[Any]] | None = await self._try(
+            self._shards_of(tenant, session), "session_state", tenant, session
+        )
+        return found
+
+    async def drop_session(self, tenant: str, session: str) -> None:
+        """Forget a video's state, in every shard."""
+        await self._all("drop_session", tenant, session)
+
     async def lost(self, key: ImageKey, generation: int) -> None:
         """Report an embedding that could not be read."""
         await self._about(key, "lost", key, generation)
@@ -97,9 +130,13 @@ class EmbeddingPoolClient:
 
     async def _about(self, key: ImageKey, method: str, *args: Any) -> Any:
         """The answer of the shard of an image, or the next one."""
+        return await self._try(self._shards_of(key.tenant, key.digest), method, *args)
+
+    def _shards_of(self, tenant: str, name: str) -> list[int]:
+        """The shard that is asked first about an image or a session, and the next one."""
         count = len(self._shards)
-        first = shard_of(key.tenant, key.digest, count)
-        return await self._try(sorted({first, (first + 1) % count}, key=first.__ne__), method, *args)
+        first = shard_of(tenant, name, count)
+        return sorted({first, (first + 1) % count}, key=first.__ne__)
 
     async def _all(self, method: str, *args: Any) -> list[Any]:
         """Every shard's own answer."""

@@ -51,6 +51,8 @@ class EmbeddingPool:
         self._metrics = metrics
         self._flights: SingleFlight[Warm] = SingleFlight()
         """Encodes under way, by key and generation."""
+        self._frames = 0
+        """Frames of videos that are encoded now."""
         self._reads: SingleFlight[KeptFile | None] = SingleFlight()
         """Files on their way from the store."""
 
@@ -90,6 +92,19 @@ class EmbeddingPool:
         found = await self._held(key)
         warm, tier = found or (await self._fly(key, square, born), "miss")
         return Ensured(warm, tier, time.monotonic() - started)
+
+    async def encode_frame(self, square: Square) -> list[Any]:
+        """The reference to a frame's embedding, nested, for the caller alone: the pool forgets it, so that frames push
+        out no images. Raises PoolBusy, or what encoding raises."""
+        if len(self._flights) + self._frames >= self.max_encodes:
+            raise PoolBusy
+        self._frames += 1
+        try:
+            reference, _ = await self._encode(square)
+        finally:
+            self._frames -= 1
+        self._metrics.add(NAMES.images_encoded, 1, cause="frame")
+        return [reference]
 
     def lost(self, key: ImageKey, generation: int) -> None:
         """A reader could not get this embedding: it counts as lost, unless it has been made anew since."""
@@ -133,7 +148,7 @@ class EmbeddingPool:
 
     async def _fly(self, key: ImageKey, image: Square | Source, born: int) -> Warm:
         """Start the encode that everybody else will join."""
-        if len(self._flights) >= self.max_encodes:
+        if len(self._flights) + self._frames >= self.max_encodes:
             raise PoolBusy
         entry = self.directory.start(key, image.size, born)
         work = partial(self._run, key, entry.generation, image, born)

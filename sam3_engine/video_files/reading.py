@@ -94,6 +94,10 @@ class Video:
 
         Raises UnreadableVideo where the file has no frame at all, and VideoTooLarge.
         """
+        return (frame for frame in self.passing(first) if frame is not None)
+
+    def passing(self, first: int) -> Iterator[Frame | None]:
+        """As `frames`, with None for each earlier frame: the caller may pause there. Raises as `frames`."""
         number, began, last = 0, None, 0.0
         for decoded in self._decoded():
             if self._limits.frames is not None and number >= self._limits.frames:
@@ -107,8 +111,7 @@ class Video:
                 time = decoded.time
             began = time if began is None else began
             last = max(last, time - began)
-            if number >= first:
-                yield Frame(number, last, _upright(decoded))
+            yield Frame(number, last, _upright(decoded)) if number >= first else None
             number += 1
         if not number:
             raise UnreadableVideo(

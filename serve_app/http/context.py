@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from deployments.protocol import Segmenter
+from deployments.video.protocol import VideoService
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
 from serve_app.http.around.admission import Admission
@@ -28,6 +29,7 @@ class HttpContext:
     arrivals: Arrivals
     definitions: Definitions
     workflows: Workflows | None = None
+    video: VideoService | None = None
     description: Description = field(default_factory=Description)
 
 

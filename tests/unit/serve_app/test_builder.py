@@ -77,11 +77,36 @@ def test_the_arguments_of_a_configuration_file_are_settings(monkeypatch: pytest.
 
 
 def test_the_pools_budget_is_divided_among_its_shards() -> None:
-    pool = pool_config(Settings(pool_shards=2, cold_bytes="100MB"), LAPTOP)
+    pool = pool_config(Settings(video=False, pool_shards=2, cold_bytes="100MB"), LAPTOP)
     assert pool.budget.warm_bytes == 300_000_000, "60 % of the object store"
     assert pool.store.cold_bytes == 100_000_000, "which all share"
-    asked = pool_config(Settings(pool_shards=1, warm_bytes="1GB"), LAPTOP)
+    asked = pool_config(Settings(video=False, pool_shards=1, warm_bytes="1GB"), LAPTOP)
     assert asked.budget.warm_bytes == 10**9
+
+
+def test_videos_have_a_part_of_the_pools_bytes_where_they_are_on() -> None:
+    pool = pool_config(Settings(pool_shards=2, warm_bytes="1GB"), LAPTOP)
+    assert pool.video is not None
+    assert pool.video.warm_bytes == 62_500_000, "an eighth, divided among the shards"
+    assert 2 * (pool.budget.warm_bytes + pool.video.warm_bytes) == 10**9
+
+
+@pytest.mark.parametrize(
+    ("settings", "on"),
+    [
+        ({}, True),
+        ({"model": "tiny-random"}, True),
+        ({"checkpoint": "mine.safetensors"}, False),
+        ({"model": "sam3"}, False),
+        ({"model": "sam3", "video": True}, True),
+        ({"video": False}, False),
+    ],
+)
+def test_only_decoders_that_track_load_what_videos_need(settings: dict[str, Any], on: bool) -> None:
+    chosen = Settings(**settings)
+    parts, pool = plan(wishes(chosen), LAPTOP), pool_config(chosen, LAPTOP)
+    decoder = decoder_config(chosen, parts, pool)
+    assert (pool.video is not None, decoder.video is not None, decoder.engine.video) == (on, on, on)
 
 
 def test_an_application_without_a_store_is_refused() -> None:

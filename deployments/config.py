@@ -10,6 +10,10 @@ INGRESS = "Ingress"
 """Names of the deployments."""
 
 
+ModelName = tuple[str, str]
+"""A served model: its name, and the source of its weights."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """The model that a process loads, its device and its precision.
@@ -30,6 +34,11 @@ class EngineConfig:
     """Folder of compiled code; None: torch's own."""
     base: str | None = None
     """Weights that a fine-tune or an adapter is laid over; None: the model's own."""
+    encoder: str | None = None
+    """`Engine.weights.encoder` of the model, where it is known: the replica refuses to start with another one."""
+    encodes_like: tuple[str | None, str | None] | None = None
+    """Checkpoint and base of the model whose encoder this one uses, where the operator says that both encode alike:
+    the replica refuses to start where they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,8 @@ class PoolConfig:
     budget: Budget
     max_encodes: int
     store: StoreConfig
+    encoders: tuple[str, ...] = (ENCODER,)
+    """The deployments of encoders."""
     tracing: TracingConfig | None = None
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that may hold shards; none: any node."""
@@ -113,3 +124,7 @@ class DecoderConfig:
     hot_bytes: int | None
     """None: the part of this replica's share of its GPU that weights and work leave; 1 GiB on a CPU."""
     get_timeout_s: float
+    model: ModelName | None = None
+    """The model that it answers for; None: any."""
+    encoder: str = ENCODER
+    """The deployment that encodes images for it."""

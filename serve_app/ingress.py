@@ -1,6 +1,7 @@
 """The ingress: the HTTP application inside a Serve replica. Nothing here imports torch."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -9,8 +10,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
-from deployments.ingress.decoders import ServeDecoders
 from deployments.ingress.decoding import ImageDecoding
+from deployments.ingress.models import ModelRoute, serve_models
 from deployments.ingress.service import SegmentationService
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
@@ -38,30 +39,23 @@ class Ingress(AnswersHttp):
         self,
         settings: Settings,
         pool: PoolConfig,
-        decoder: DeploymentHandle[Any],
-        encoder: DeploymentHandle[Any],
+        routes: Sequence[ModelRoute],
+        models: Mapping[str, DeploymentHandle[Any]],
         workflows: DeploymentHandle[Any] | None = None,
     ) -> None:
+        """routes: of all models, the default's first. models: handles of their deployments by name."""
         stay_on_loopback()
         lift_pillow_limit()
         tracing.configure(pool.tracing, "ingress")
         self._settings = settings
-        connect(decoder, encoder, workflows)
+        connect(*models.values(), workflows)
         self._metrics = ServeMetrics()
-        decoders = ServeDecoders(
-            decoder,
-            encoder,
-            settings.retry_after_s,
-            pool.hedge,
-            self._metrics,
-            may_sleep=settings.scale_to_zero_after_s > 0,
-        )
         auto = min(os.cpu_count() or 1, MOST_DECODE_THREADS)
         threads = auto if settings.ingress_threads == "auto" else settings.ingress_threads
         self._metrics.set(NAMES.processes, 1, part="ingress")
         self._cluster = ClusterMetrics(metrics_addresses)
         self._service = SegmentationService(
-            decoders,
+            serve_models(routes, models, settings.retry_after_s, pool.hedge, self._metrics),
             EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s),
             ValkeyStore(pool.store, self._metrics),
             self._metrics,

@@ -10,10 +10,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, field_validator
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from serve_app.model_file import DEFAULT_MODEL_ID, ModelEntry, read_models
 from serve_app.profiles import Profile, ProfileSource
 
 Auto = Literal["auto"]
@@ -80,6 +81,11 @@ class Settings(BaseSettings):
     base_checkpoint: str | None = Field(None, json_schema_extra=_in("model"))
     """Weights that a fine-tune or an adapter is laid over, named like `SAM3_CHECKPOINT`. Empty: the model's own default
     weights."""
+    models: Annotated[dict[str, ModelEntry], NoDecode, BeforeValidator(read_models)] = Field(
+        default_factory=dict, json_schema_extra=_in("model")
+    )
+    """Several models: a YAML file, or YAML itself, that maps names to models; docs/models.md has its keys. Empty: the
+    one model of `SAM3_MODEL` and `SAM3_CHECKPOINT`."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", json_schema_extra=_in("model"))
     """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
     chooses the GPUs of replicas."""
@@ -147,7 +153,7 @@ class Settings(BaseSettings):
     gzip_min_bytes: ByteSize = Field(ByteSize(64 * 1024), ge=0, json_schema_extra=_in("http"))
     """Smallest answer that is compressed, for clients that accept gzip."""
     model_ids: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("sam3/sam3_final",), min_length=1, json_schema_extra=_in("http")
+        (DEFAULT_MODEL_ID,), min_length=1, json_schema_extra=_in("http")
     )
     """Names of the one model, separated by commas: accepted values of `model_id`. Answers carry the first. Every server
     accepts `sam3/sam3_final`; any other value is answered 404."""

@@ -74,6 +74,8 @@ class PromptDecoder(ReportsLoad, HasPlace):
             image_size=self._engine.spec.image_size,
             loader=self._loader,
             prompter=self._prompts,
+            encoder=config.encoder,
+            name=config.model,
         )
         self._learning: asyncio.Task[None] | None = None
         self._canary = Canary(canary_click(self._engine), self._thread)

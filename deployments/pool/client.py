@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
@@ -65,6 +66,7 @@ class EmbeddingPoolClient:
             size=size,
             deadline=deadline,
             traceparent=tracing.traceparent(),
+            encoder=key.encoder,
         )
         share = None if quota is None else quota // len(self._shards)
         ensured: Ensured = await self._about(key, "ensure", key, pixels, born, share)
@@ -81,7 +83,10 @@ class EmbeddingPoolClient:
     async def embeddings(self, tenant: str) -> dict[str, int]:
         """Bytes of a tenant's embeddings by digest."""
         found = await self._all("embeddings", tenant)
-        return {digest: nbytes for shard in found for digest, nbytes in shard.items()}
+        total: Counter[str] = Counter()
+        for shard in found:
+            total.update(shard)
+        return dict(total)
 
     async def ready(self) -> bool:
         """True if at least one shard answers."""

@@ -35,7 +35,7 @@ def labelling_of(settings: Settings, asked: Asked) -> "Labelling":
     from serve_app.label.objects import Rules
 
     if asked.url:
-        choice = ModelChoice("service")
+        choice = ModelChoice("service", asked.served)
     else:
         if not asked.dry_run:  # which would download weights
             settings = settings.model_copy(update=weights(settings))
@@ -78,7 +78,9 @@ def labeller(
         if asked.url:
             from serve_app.label.service import Service
 
-            service = Service(asked.url, asked.api_key, max_pixels=settings.max_image_pixels)
+            service = Service(
+                asked.url, asked.api_key, max_pixels=settings.max_image_pixels, model=asked.served
+            )
             yield lambda images: service.label(images, labelling)
         else:
             show("starting Ray")

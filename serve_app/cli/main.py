@@ -175,6 +175,7 @@ def top(url: str | None, every_s: float, once: bool) -> None:
     "--api-key", envvar="SAM3_API_KEY", help="The server's key; SAM3_API_KEY keeps it out of sight."
 )
 @click.option("--local", is_flag=True, help="Load the model in this process; no server is needed.")
+@click.option("--model", metavar="NAME", help="One of the server's models; with --local, tiny or sam3.")
 def segment(
     image: Path,
     output: Path,
@@ -183,6 +184,7 @@ def segment(
     url: str | None,
     api_key: str | None,
     local: bool,
+    model: str | None,
     **asked: Any,
 ) -> None:
     """Find objects in IMAGE and draw them over it.
@@ -199,11 +201,11 @@ def segment(
     from serve_app.cli.question import Question
     from serve_app.cli.segment import run
 
-    settings = load_settings()
+    settings = load_settings(model=model) if local else load_settings()
     names = {"text": "texts", "point": "points", "not_point": "not_points"}
     question = Question(**{names.get(name, name): value for name, value in asked.items()})
     server = url or url_of(settings.host, settings.port)
-    make = (lambda: Local(settings)) if local else (lambda: Server(server, api_key))
+    make = (lambda: Local(settings)) if local else (lambda: Server(server, api_key, model))
     run(make, image, question, output, masks, force)
 
 
@@ -291,10 +293,11 @@ def label(model: str | None, checkpoint: str | None, device: str | None, **asked
       sam3-serve label photos/ --classes classes.txt --format yolo-seg -o dataset
       sam3-serve label photos/ --classes classes.txt --sample 50 -o look
     """
-    settings = load_settings(model=model, checkpoint=checkpoint, device=device)
+    served = model if asked["url"] else None
+    settings = load_settings(model=None if served else model, checkpoint=checkpoint, device=device)
     from serve_app.cli.label import run
 
-    run(settings, Asked(**asked))
+    run(settings, Asked(**asked, served=served))
 
 
 @main.command()

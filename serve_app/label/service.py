@@ -43,17 +43,18 @@ class ServiceLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service. requests: at a time."""
+    """A running service. requests: at a time. model: its `model_id`; None: its default."""
 
     url: str
     api_key: str | None = None
     requests: int = 8
     max_pixels: int = 120_000_000
+    model: str | None = None
 
     def label(self, images: Sequence[SourceImage], labelling: Labelling) -> Iterator[pa.Table]:
         """Tables of `rows.LABELLED`, in any order. Raises ServiceLost."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        asker = _Asker(labelling, self.max_pixels)
+        asker = _Asker(labelling, self.max_pixels, self.model)
         pool = ThreadPoolExecutor(self.requests)
         try:
             # A proxy of the environment does not reach this machine's own servers.
@@ -86,6 +87,7 @@ class _Unreadable(Exception):
 class _Asker:
     labelling: Labelling
     max_pixels: int
+    model: str | None
 
     def row(self, client: httpx.Client, image: SourceImage) -> dict[str, Any]:
         """An image's row of `rows.LABELLED`."""
@@ -95,7 +97,7 @@ class _Asker:
             square = decode_image(content, max_pixels=self.max_pixels, target=LOOK_SIDE).square
             prompts = prompts_of(self.labelling.classes)
             answers = [
-                _ask(client, content, prompts[start : start + PROMPTS_AT_ONCE])
+                _ask(client, content, prompts[start : start + PROMPTS_AT_ONCE], self.model)
                 for start in range(0, len(prompts), PROMPTS_AT_ONCE)
             ]
         except (EngineError, OSError, ValueError, ImportError, MemoryError, _Unreadable) as error:
@@ -119,7 +121,9 @@ class _Asker:
         }
 
 
-def _ask(client: httpx.Client, content: bytes, prompts: Sequence[Prompt]) -> tuple[dict[str, Any], str]:
+def _ask(
+    client: httpx.Client, content: bytes, prompts: Sequence[Prompt], model: str | None
+) -> tuple[dict[str, Any], str]:
     """The answer, and the model's id. Raises _Unreadable and ServiceLost."""
     request = {
         "format": "rle",
@@ -127,6 +131,7 @@ def _ask(client: httpx.Client, content: bytes, prompts: Sequence[Prompt]) -> tup
             {"type": "text", "text": prompt.text, "output_prob_thresh": prompt.of.threshold}
             for prompt in prompts
         ],
+        **({} if model is None else {"model_id": model}),
     }
 
     def send() -> httpx.Response:

@@ -1,16 +1,15 @@
 """Which models share an image encoder: models whose weights that encode are equal."""
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sam3_engine.encoder_digests import encoder_digests
 from sam3_engine.errors import CheckpointError
 from serve_app.models import ServedModel
 
-logger = logging.getLogger(__name__)
-
-Digest = Callable[[ServedModel], str | None]
+Read = Callable[[Sequence[ServedModel]], Mapping[str, str | None]]
+"""Digests of models' weights that encode, by the models' names; None for weights that are not on this machine."""
 
 
 class WrongTrunk(ValueError):
@@ -35,13 +34,12 @@ class EncoderGroup:
         return self.digest is None and model.weights != self.leader.weights
 
 
-def encoder_groups(models: Sequence[ServedModel], digest: Digest | None = None) -> list[EncoderGroup]:
-    """The groups, in the order of their first models; one model alone is not read. digest: of a model's weights that
-    encode; None: `readable_digest`. Raises WrongTrunk."""
+def encoder_groups(models: Sequence[ServedModel], read: Read | None = None) -> list[EncoderGroup]:
+    """The groups, in the order of their first models; one model alone is not read. read: gives digests; None:
+    `readable_digests`. Raises WrongTrunk."""
     if len(models) == 1:
         return [EncoderGroup(tuple(models))]
-    read = digest or readable_digest
-    known = {model.name: read(model) for model in models}
+    known = (read or readable_digests)(models)
     named = {model.name: model for model in models}
     groups: dict[tuple[str, ...], list[ServedModel]] = {}
     for model in models:
@@ -58,22 +56,23 @@ def encoder_groups(models: Sequence[ServedModel], digest: Digest | None = None) 
     return [EncoderGroup(tuple(members), known[members[0].name]) for members in ordered]
 
 
-def readable_digest(model: ServedModel) -> str | None:
-    """The digest of a model's weights that encode; None where they are not on this machine. Raises WrongTrunk for
-    weights that cannot be loaded."""
-    if model.architecture.endswith("-random"):
-        return "random"
-    bundled = model.architecture == "tiny"
-    own = (model.checkpoint, *([model.base] if model.base else []))
-    if not all((path is None and bundled) or (path and Path(path).expanduser().exists()) for path in own):
-        return None
-    if not bundled and model.base is None and model.checkpoint is None:
-        return None
-    from sam3_engine.loading import read_checkpoint
-    from sam3_engine.spec import SPECS
-    from sam3_engine.weights import encoder_digest
+def readable_digests(models: Sequence[ServedModel]) -> dict[str, str | None]:
+    """The digests of models' weights that encode. Raises WrongTrunk for weights that cannot be loaded."""
+    here = [model for model in models if _is_here(model)]
+    found = encoder_digests([model.weights for model in here])
+    digests: dict[str, str | None] = {
+        model.name: "random" if model.architecture.endswith("-random") else None for model in models
+    }
+    for model, digest in zip(here, found, strict=True):
+        if isinstance(digest, CheckpointError):
+            raise WrongTrunk(f"SAM3_MODELS: model {model.name!r}: {digest}") from digest
+        digests[model.name] = digest
+    return digests
 
-    try:
-        return encoder_digest(read_checkpoint(SPECS[model.architecture], model.checkpoint, model.base))
-    except CheckpointError as error:
-        raise WrongTrunk(f"SAM3_MODELS: model {model.name!r}: {error}") from error
+
+def _is_here(model: ServedModel) -> bool:
+    """True for weights that may be on this machine: bundled ones, files, and the Hub's, which may be cached."""
+    if model.architecture.endswith("-random"):
+        return False
+    named = [path for path in (model.checkpoint, model.base) if path]
+    return all(path.startswith("hf:/") or Path(path).expanduser().exists() for path in named)

@@ -333,6 +333,16 @@ def label(model: str | None, checkpoint: str | None, device: str | None, **asked
     type=click.IntRange(1, 100_000),
     help="GPUs that label the images.",
 )
+@click.option(
+    "--models", default=1, show_default=True, type=click.IntRange(1, 1000), help="Models awake at once."
+)
+@click.option(
+    "--trunks",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="... image encoders of theirs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
     rps: float | None,
@@ -345,6 +355,8 @@ def plan(
     figures: str | None,
     cores: int | None,
     gpus: int,
+    models: int,
+    trunks: int,
     as_json: bool,
 ) -> None:
     """Compute replicas, GPUs and memory for a load, or the time that labelling images takes.
@@ -352,6 +364,7 @@ def plan(
     \b
       sam3-serve plan --rps 100 --click-share 0.8
       sam3-serve plan --rps 20 --click-share 0.5 --hardware tiny-cpu --cores 8
+      sam3-serve plan --rps 100 --models 5 --trunks 2
       sam3-serve plan --images 2000000 --prompts 12 --gpus 32 --hardware h100
     """
     from serve_app.capacity import Demand
@@ -371,6 +384,8 @@ def plan(
         Demand(rps, click_share, new_share, prompts, keep_minutes * 60),
         cores,
         as_json,
+        models,
+        trunks,
     )
 
 

@@ -13,7 +13,7 @@ from harness.waiting import wait_until
 from sam3_engine.sdk import Sam3Prompt, SegmentAnything3
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, numbered
-from tests.support.siblings import model_of_another_trunk, model_of_one_trunk
+from training.siblings import model_of_another_trunk, model_of_one_trunk
 
 NAMES = ("base", "acme/shapes/2", "other")
 DECODERS = dict(

@@ -33,6 +33,7 @@ async def start_page(request: Request) -> Response:
         note_on(context.models.default.architecture) or "",
         request.app.version,
         not context.keys.open,
+        len(context.models.models) > 1,
     )
     return answer(request, page, {"Cache-Control": ASK_AGAIN, "Vary": "Accept", **SECURITY})
 

@@ -1,14 +1,15 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from serve_app.encoder_groups import EncoderGroup, WrongTrunk, encoder_groups, readable_digest
+from serve_app.encoder_groups import EncoderGroup, WrongTrunk, encoder_groups, readable_digests
 from serve_app.model_file import read_models
 from serve_app.models import Registry, ServedModel
 from serve_app.settings import Settings
-from tests.support.siblings import OF_A_HEAD, model_of_another_trunk, model_of_one_trunk
+from training.siblings import OF_A_HEAD, model_of_another_trunk, model_of_one_trunk
 
 
 def served(text: str) -> tuple[ServedModel, ...]:
@@ -20,7 +21,7 @@ def grouped(text: str, **digests: str) -> list[list[str]]:
 
 
 def groups(text: str, **digests: str) -> list[EncoderGroup]:
-    return encoder_groups(served(text), lambda model: digests.get(model.name))
+    return encoder_groups(served(text), lambda models: {one.name: digests.get(one.name) for one in models})
 
 
 def test_models_with_equal_digests_share_an_encoder() -> None:
@@ -56,7 +57,7 @@ def test_equal_encoders_of_two_architectures_are_two() -> None:
 
 
 def test_one_model_is_not_read() -> None:
-    def refuse(model: ServedModel) -> str:
+    def refuse(models: Sequence[ServedModel]) -> dict[str, str | None]:
         raise AssertionError
 
     (group,) = encoder_groups(served("a: {}\n"), refuse)
@@ -80,14 +81,17 @@ def test_weights_on_this_machine_are_read(tmp_path: Path) -> None:
     assert found == [["base", "head"], ["trunk", "part"]]
 
 
-def test_weights_elsewhere_are_not_fetched() -> None:
-    (model,) = served("a: {checkpoint: hf://nobody/nothing}\n")
-    (default,) = served("a: {}\n")
-    assert readable_digest(model) is readable_digest(default) is None
+def test_weights_elsewhere_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    text = "a: {checkpoint: hf://nobody/nothing}\nb: {}\nc: {checkpoint: /no/file.pt}\n"
+    part = tmp_path / "part.pt"
+    torch.save({"model": {"backbone.vision_backbone.trunk.pos_embed": torch.zeros(1, 577, 1024)}}, part)
+    found = readable_digests(served(f"{text}d: {{checkpoint: {part}}}\ne: {{architecture: tiny-random}}\n"))
+    assert found == {"a": None, "b": None, "c": None, "d": None, "e": "random"}
 
 
 def test_a_broken_file_is_told_with_its_models_name(tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(b"no weights")
-    (model,) = served(f"a: {{architecture: tiny, checkpoint: {tmp_path}/w.pt}}\n")
-    with pytest.raises(WrongTrunk, match="model 'a'"):
-        readable_digest(model)
+    models = served(f"a: {{architecture: tiny}}\nb: {{architecture: tiny, checkpoint: {tmp_path}/w.pt}}\n")
+    with pytest.raises(WrongTrunk, match=r"model 'b': .*w\.pt"):
+        encoder_groups(models)

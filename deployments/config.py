@@ -91,8 +91,9 @@ class PoolConfig:
     budget: Budget
     max_encodes: int
     store: StoreConfig
-    encoders: tuple[str, ...] = (ENCODER,)
-    """The deployments of encoders."""
+    encoders: tuple[str, ...] = ()
+    """The deployments of encoders, as the ingress knows them. Decoders leave them out: a further model changes nothing
+    about them, and so restarts none."""
     tracing: TracingConfig | None = None
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that may hold shards; none: any node."""

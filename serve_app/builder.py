@@ -58,7 +58,7 @@ def build_app(args: Settings) -> Application:
     served = Registry.of(args)
     groups = encoder_groups(served.models)
     parts = plan(wishes(args, groups), machine)
-    pool = replace(pool_config(args, machine), encoders=tuple(_encoder_name(served, each) for each in groups))
+    pool = pool_config(args, machine)
     models: dict[str, Application] = {}
     routes: dict[str, ModelRoute] = {}
     for group in groups:
@@ -86,7 +86,8 @@ def build_app(args: Settings) -> Application:
         if args.workflows
         else None
     )
-    app: Application = ingress.bind(args, pool, listed, models, workflows)
+    known = replace(pool, encoders=tuple(_encoder_name(served, each) for each in groups))
+    app: Application = ingress.bind(args, known, listed, models, workflows)
     return app
 
 
@@ -97,7 +98,7 @@ def encoders(args: Settings, parts: Plan, group: EncoderGroup, name: str) -> App
         name=name,
         **serve_options(encoder_rules(args, group), asleep=all(not each.replicas for each in group.members)),
         max_ongoing_requests=args.encoder_max_ongoing,
-        ray_actor_options=_actor(parts.encoder),
+        ray_actor_options=_actor(parts.encoder, args.encoder_nodes),
         request_router_config=RequestRouterConfig.model_validate({"request_router_class": LOAD_ROUTER}),
         **_per_node(args.encoder_per_node),
         logging_config=LOGGING,
@@ -123,7 +124,7 @@ def decoders(
         **serve_options(decoder_rules(args, model), asleep=not model.replicas),
         max_ongoing_requests=args.decoder_max_ongoing,
         max_queued_requests=args.max_queued,
-        ray_actor_options=_actor(parts.decoder),
+        ray_actor_options=_actor(parts.decoder, args.decoder_nodes),
         **_per_node(args.decoder_per_node),
         request_router_config=RequestRouterConfig.model_validate({"request_router_class": ROUTER}),
         logging_config=LOGGING,
@@ -134,9 +135,8 @@ def decoders(
 
 
 def deployment_name(kind: str, served: Registry, model: ServedModel) -> str:
-    """The name of a model's deployment: the kind alone for the first model of the file, so that a server with one model
-    can become one with several."""
-    if model is served.models[0]:
+    """The name of a model's deployment: the kind alone for the model that the server would have alone."""
+    if model.name == served.alone:
         return kind
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", model.name)
     clash = [each for each in served.models if re.sub(r"[^A-Za-z0-9_.-]", "-", each.name) == plain]
@@ -145,8 +145,8 @@ def deployment_name(kind: str, served: Registry, model: ServedModel) -> str:
 
 
 def _encoder_name(served: Registry, group: EncoderGroup) -> str:
-    first = next(model for model in served.models if model in group.members)
-    return deployment_name(ENCODER, served, first)
+    names = sorted(group.members, key=lambda model: (model.name != served.alone, model.name))
+    return deployment_name(ENCODER, served, names[0])
 
 
 def lifecycle(settings: Settings) -> dict[str, Any]:
@@ -299,5 +299,7 @@ def _dtype(settings: Settings, parts: Plan, model: ServedModel) -> str:
     return embedding_dtype(settings.dtype, spec, encode_on_gpu=parts.encoder.num_gpus > 0)
 
 
-def _actor(share: Share) -> dict[str, float]:
-    return {"num_cpus": share.num_cpus, "num_gpus": share.num_gpus}
+def _actor(share: Share, nodes: str) -> dict[str, Any]:
+    label, _, value = nodes.partition("=")
+    where = {"label_selector": {label: value}} if label else {}
+    return {"num_cpus": share.num_cpus, "num_gpus": share.num_gpus, **where}

@@ -45,7 +45,7 @@ class ModelEntry(BaseModel):
     output_prob_thresh: float | None = Field(None, ge=0, le=1)
     """Score threshold of requests that name none. Empty: 0.5."""
     default: bool = False
-    """True for the model that answers requests without a `model_id`. None is marked: the first one."""
+    """True for the model that answers requests without a `model_id`: one of several has to be it."""
     pinned: bool = False
     """True: it never sleeps, and the server is ready only with it."""
     trunk: ModelId | None = None
@@ -104,7 +104,11 @@ def _first(error: ValidationError) -> str:
 
 
 def _check(entries: Mapping[str, ModelEntry]) -> None:
+    if sum(entry.default for entry in entries.values()) > 1:
+        raise ValueError("more than one model is the default")
     default = default_of(entries)
+    if entries and not default:  # the order does not say it: Helm sorts names
+        raise ValueError("no model is the default: mark one with `default: true`")
     ids = Counter([*entries, *(alias for entry in entries.values() for alias in entry.aliases)])
     for name, entry in entries.items():
         for model_id in (name, *entry.aliases):
@@ -119,8 +123,6 @@ def _check(entries: Mapping[str, ModelEntry]) -> None:
         if entry.max_replicas is not None and entry.max_replicas < entry.replicas:
             raise ValueError(f"model {name!r}, max_replicas: fewer than replicas")
         _check_trunk(name, entry, entries)
-    if sum(entry.default for entry in entries.values()) > 1:
-        raise ValueError("more than one model is the default")
 
 
 def _check_trunk(name: str, entry: ModelEntry, entries: Mapping[str, ModelEntry]) -> None:
@@ -136,6 +138,6 @@ def _check_trunk(name: str, entry: ModelEntry, entries: Mapping[str, ModelEntry]
 
 
 def default_of(entries: Mapping[str, ModelEntry]) -> str:
-    """The name of the default model; empty where there are none."""
+    """The name of the default model: the marked one, or the only one. Empty where there is none."""
     marked = [name for name, entry in entries.items() if entry.default]
-    return next(iter([*marked, *entries]), "")
+    return next(iter(marked or (entries if len(entries) == 1 else ())), "")

@@ -55,10 +55,15 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class Registry:
-    """All models, in the file's order, and the default's name."""
+    """All models, in the file's order, and the default's name.
+
+    alone: the model that the server would have without `SAM3_MODELS`, if it is one of them. Its deployments keep the
+    names that they have then, so that a server with one model can become one with several.
+    """
 
     models: tuple[ServedModel, ...]
     default_name: str
+    alone: str | None = None
 
     @cached_property
     def by_id(self) -> Mapping[str, ServedModel]:
@@ -96,15 +101,12 @@ class Registry:
             settings.decoder_replicas,
             sleep_after_s=settings.scale_to_zero_after_s,
         )
-        return cls((model,), model.name)
+        return cls((model,), model.name, model.name)
 
 
 def _several(settings: Settings) -> Registry:
-    for field in ("checkpoint", "base_checkpoint", "model_ids"):
-        if getattr(settings, field) != type(settings).model_fields[field].default:
-            raise ContradictorySettings(
-                f"SAM3_{field.upper()} is for a server with one model: write it into SAM3_MODELS"
-            )
+    if settings.model_ids != type(settings).model_fields["model_ids"].default:
+        raise ContradictorySettings("SAM3_MODEL_IDS is for a server with one model: write `aliases`")
     default = default_of(settings.models)
     models = []
     for name, entry in settings.models.items():
@@ -128,4 +130,10 @@ def _several(settings: Settings) -> Registry:
                 entry.trunk,
             )
         )
-    return Registry(tuple(models), default)
+    weights = settings.model, settings.checkpoint, settings.base_checkpoint
+    alone = next((model.name for model in models if model.weights == weights), None)
+    if alone is None and (settings.checkpoint or settings.base_checkpoint):
+        raise ContradictorySettings(
+            "SAM3_MODELS has no model with the weights of SAM3_CHECKPOINT: leave that out"
+        )
+    return Registry(tuple(models), default, alone)

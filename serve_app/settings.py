@@ -45,6 +45,7 @@ STORE_URL = (
 )
 """A store's address without a password."""
 Tool = Literal["label-studio", "cvat", "x-anylabeling"]
+RAY_LABEL = r"^([\w./-]+=[\w.-]+)?$"
 LABEL = r"^[^=]*[^=\s][^=]*(=[^=]*[^=\s][^=]*)?$"
 ORIGIN = r"^https?://[^\s/@?#]+$"
 
@@ -176,6 +177,8 @@ class Settings(BaseSettings):
     """Image encoder processes that are always warm."""
     encoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
     """Most encoders on one node; see `SAM3_INGRESS_PER_NODE`."""
+    encoder_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("deployments"))
+    """Ray label (`key=value`) of the nodes that may run encoders. Empty: any node."""
     encoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one encoder, fractions allowed; `auto`: a whole GPU where there are enough, else the share that
     decoders leave."""
@@ -193,6 +196,8 @@ class Settings(BaseSettings):
     """Prompt decoder processes that are always warm."""
     decoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
     """Most decoders on one node; see `SAM3_INGRESS_PER_NODE`."""
+    decoder_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("deployments"))
+    """Ray label (`key=value`) of the nodes that may run decoders. Empty: any node."""
     decoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one decoder, fractions allowed; `auto`: 0.25 where CUDA is present."""
     decoder_num_cpus: Share = Field("auto", json_schema_extra=_in("deployments"))
@@ -266,7 +271,7 @@ class Settings(BaseSettings):
     """Original image files in the store, from which lost or evicted embeddings are made again."""
     pool_shards: int = Field(2, ge=1, json_schema_extra=_in("pool"))
     """Shards of the embedding pool; each is an actor. Its death loses embeddings, which are made again."""
-    pool_nodes: str = Field("", pattern=r"^([\w./-]+=[\w.-]+)?$", json_schema_extra=_in("pool"))
+    pool_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("pool"))
     """Ray label (`key=value`) of the nodes that may run pool shards, for clusters whose nodes differ. Empty:
     any node."""
     idle_ttl_s: float = Field(3600.0, gt=0, json_schema_extra=_in("pool"))

@@ -47,7 +47,7 @@ class PoolShard:
         """Take on the limits of a newer deployment of the application, and its store."""
         if not self._tasks:
             self._tasks = [asyncio.create_task(work) for work in (self._encoders.connect(), self._run())]
-        self._encoders.names = config.encoders
+        self._encoders.names = config.encoders or self._encoders.names
         self._pool.resize(config.budget, config.max_encodes)
         if config.store != self._config.store:
             self._store = ValkeyStore(config.store, self._metrics)

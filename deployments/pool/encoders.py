@@ -12,7 +12,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.config import ENCODER, HedgeConfig
+from deployments.config import HedgeConfig
 from deployments.hedging.hedges import Hedges
 from deployments.messages import OtherModel, PixelsLost, Source, Square
 from deployments.observe import tracing
@@ -34,8 +34,8 @@ ENCODER_DEATHS = 1
 class Encoders:
     """Has images encoded, by the deployment that each one names. `waiters`: encodes that it waits for at once.
 
-    `names`: the application's deployments of encoders. An update may have taken away the one that a decoder knew. Then
-    each of the others is asked, and refuses where its model encodes otherwise.
+    `names`: the application's deployments of encoders, empty until they are known. An update may have taken away the one
+    that a decoder knew. Then each of the others is asked, and refuses where its model encodes otherwise.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Encoders:
         waiters: int,
         hedge: HedgeConfig,
         metrics: Metrics,
-        names: Sequence[str] = (ENCODER,),
+        names: Sequence[str] = (),
     ) -> None:
         self.names = tuple(names)
         self._hedge = hedge
@@ -57,7 +57,7 @@ class Encoders:
     async def connect(self) -> None:
         """Have the encoders' handles before the first image comes: then the head may be away, which a handle asks
         once."""
-        while not self._handles.keys() >= set(self.names):
+        while not self.names or not self._handles.keys() >= set(self.names):
             with suppress(RayServeException, RayError):
                 for name in self.names:
                     await self._connected(name)
@@ -69,7 +69,7 @@ class Encoders:
         Raises PoolBusy, DeadlineExceeded, PixelsLost, DeviceFull, OtherModel, RayActorError, and what encoding raises.
         """
         image = replace(image, traceparent=tracing.traceparent())
-        if image.encoder in self.names:
+        if not self.names or image.encoder in self.names:
             return await self._by(image.encoder, image)
         for name in self.names:
             with suppress(OtherModel):

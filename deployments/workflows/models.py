@@ -90,13 +90,13 @@ class ModelCalls:
         quota: int | None = None,
         model_ids: Mapping[str, str] | None = None,
     ) -> None:
-        """model_ids: the names of models by the ids that choose them."""
+        """model_ids: the names of models by the ids that choose them; None: the default model answers any."""
         self._segmenter = segmenter
         self._tenant = tenant
         self._quota = quota
         self._files = [FileSource(content) for content in files]
         self._limits = limits
-        self._model_ids = model_ids or {}
+        self._model_ids = model_ids
         self._count = 0
         self.failure: Exception | None = None
         self.timings: list[Timings] = []
@@ -134,9 +134,11 @@ class ModelCalls:
         return _masks(answer.results)
 
     def _model(self, model_id: Any) -> str | None:
-        if model_id is not None and model_id not in self._model_ids:
+        if model_id is None or self._model_ids is None:
+            return None
+        if model_id not in self._model_ids:
             raise ValueError("there is no such model")
-        return None if model_id is None else self._model_ids[model_id]
+        return self._model_ids[model_id]
 
     def _image(self, header: Header, parts: Sequence[bytes]) -> ImageFile:
         described = header["image"]

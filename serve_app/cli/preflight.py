@@ -43,12 +43,14 @@ def served_weights(settings: Settings) -> dict[str, Any]:
     """Settings that replace those of the weights, as `weights` has them, of each model that is served. Raises
     click.ClickException."""
     try:
-        Registry.of(settings)
+        alone = Registry.of(settings).alone
     except ContradictorySettings as error:
         raise click.ClickException(str(error)) from None
     if not settings.models:
         return weights(settings)
-    return {"models": {name: _on_this_machine(name, entry) for name, entry in settings.models.items()}}
+    models = {name: _on_this_machine(name, entry) for name, entry in settings.models.items()}
+    # The weights of the model that keeps its deployments' names: fetched above.
+    return {"models": models, **(weights(settings) if alone else {})}
 
 
 def _on_this_machine(name: str, entry: ModelEntry) -> ModelEntry:

@@ -16,7 +16,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, numbered
 
 MODELS = """
-base: {architecture: tiny, aliases: [first]}
+base: {architecture: tiny, aliases: [first], default: true}
 acme/cars/3: {architecture: tiny, checkpoint: cars.pt, replicas: 0, output_prob_thresh: 0.9}
 pets: {architecture: tiny, checkpoint: pets.pt, pinned: true}
 """
@@ -91,7 +91,7 @@ def test_each_request_chooses_its_model(
     answer = several.send(route, body(**prompts, model_id=model_id))
     assert answer.status_code == 200, answer.text
     assert segmenter.asked_models[-1] == name
-    assert answer.headers["X-Model-Id"] == name
+    assert answer.headers["X-Model-Id"] == ("first" if model_id == "first" else name)
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -13,13 +13,13 @@ from harness.waiting import wait_until
 from sam3_engine.sdk import Sam3Prompt, SegmentAnything3
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, numbered
-from training.siblings import model_of_another_trunk, model_of_one_trunk
+from training.siblings import WORD, model_of_another_trunk, model_of_one_trunk
 
 NAMES = ("base", "acme/shapes/2", "other")
 DECODERS = dict(
     zip(NAMES, ("PromptDecoder", "PromptDecoder-acme-shapes-2", "PromptDecoder-other"), strict=True)
 )
-PHRASES = ("red circle", "blue square", "star")
+PHRASES = ("red circle", "blue square", f"{WORD} square")
 QUIET_S = 5
 
 
@@ -38,7 +38,7 @@ def server(
     folder = tmp_path_factory.mktemp("models")
     file = folder / "models.yaml"
     file.write_text(
-        "base: {architecture: tiny}\n"
+        "base: {architecture: tiny, default: true}\n"
         f"acme/shapes/2: {{architecture: tiny, checkpoint: {weights['acme/shapes/2']}}}\n"
         f"other: {{architecture: tiny, checkpoint: {weights['other']}, replicas: 0, sleep_after_s: 8}}\n"
     )
@@ -117,6 +117,8 @@ def test_every_model_answers_for_itself_under_load(
     numbers = range(210, 216)
     wanted = {name: engines_scores(path, numbers) for name, path in weights.items()}
     assert wanted["base"] != wanted["acme/shapes/2"] != wanted["other"] != wanted["base"]
+    blue, azure = wanted["acme/shapes/2"][210][1:]
+    assert azure == blue != [], "it has learnt the word"
     asked = [(name, number) for number in numbers for name in (*NAMES, *reversed(NAMES))]
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda one: ask(server, *one), asked))

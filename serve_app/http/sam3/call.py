@@ -19,6 +19,7 @@ from serve_app.http.errors import InList, InvalidRequest, row_of
 from serve_app.http.reading.body import Body
 from serve_app.http.reading.images import FileImage, UrlImage, check_count, sources_of
 from serve_app.http.schemas import ModelFields
+from serve_app.model_file import DEFAULT_MODEL_ID
 from serve_app.models import ServedModel
 
 Fields = TypeVar("Fields", bound=ModelFields)
@@ -117,7 +118,8 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     share = context.keys.share(tenant)
     fields = _validated(forms, body)
     model = context.models.find(fields.model_id)
-    exchange.model = exchange.model_id = model.name
+    exchange.model = model.name
+    exchange.model_id = model.name if fields.model_id in (None, DEFAULT_MODEL_ID) else fields.model_id
     image_id: str | None = getattr(fields, "image_id", None)
     given = getattr(fields, "image", None)
     sources: list[ImageFile]

@@ -14,7 +14,10 @@ from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
 
-MODELS = "base: {architecture: tiny}\nacme/cars/3: {architecture: tiny, checkpoint: cars.pt, replicas: 0}\n"
+MODELS = """
+base: {architecture: tiny, default: true}
+acme/cars/3: {architecture: tiny, checkpoint: cars.pt, replicas: 0}
+"""
 
 
 @pytest.fixture

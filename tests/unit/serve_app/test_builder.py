@@ -172,7 +172,9 @@ pets: {architecture: tiny, checkpoint: "hf://nobody/pets", default: true, pinned
 
 @pytest.fixture
 def several() -> dict[str, Deployment]:
-    return deployments(build_app(Settings(models=read_models(SEVERAL), scale_to_zero_after_s=60)))
+    return deployments(
+        build_app(Settings(model="tiny-random", models=read_models(SEVERAL), scale_to_zero_after_s=60))
+    )
 
 
 def test_each_model_has_decoders_and_models_with_one_trunk_share_encoders(
@@ -192,7 +194,7 @@ def test_each_model_has_decoders_and_models_with_one_trunk_share_encoders(
         f"{DECODER}-acme-cars-3": ENCODER,
         f"{DECODER}-pets": f"{ENCODER}-pets",
     }
-    assert several[DECODER].init_args[0].pool.encoders == (ENCODER, f"{ENCODER}-pets")
+    assert several[INGRESS].init_args[1].encoders == (ENCODER, f"{ENCODER}-pets")
     assert several[f"{ENCODER}-pets"].init_args[0].engine.checkpoint == "hf://nobody/pets"
 
 
@@ -230,6 +232,29 @@ def test_names_that_look_alike_in_a_deployments_name_stay_apart() -> None:
 
 def test_all_models_replicas_share_the_machine() -> None:
     one = Settings(models=read_models("a: {architecture: tiny-random}\n"))
-    two = Settings(models=read_models("a: {architecture: tiny-random}\nb: {architecture: tiny-random}\n"))
+    two = Settings(models=read_models("a: {architecture: tiny, default: true}\nb: {architecture: tiny}\n"))
     shares = [plan(wishes(each), LAPTOP).decoder.num_cpus for each in (one, two)]
     assert shares == [1.95, 1.3]
+
+
+def test_replicas_of_all_models_stay_on_their_nodes() -> None:
+    where = {"encoder_nodes": "sam3/encoder=true", "decoder_nodes": "sam3/decoder=true"}
+    graph = deployments(build_app(Settings(model="tiny-random", models=read_models(SEVERAL), **where)))
+    for name, each in graph.items():
+        wanted = {ENCODER: {"sam3/encoder": "true"}, DECODER: {"sam3/decoder": "true"}}.get(
+            name.partition("-")[0]
+        )
+        assert (deployment_to_schema(each).ray_actor_options.label_selector or None) == wanted, name
+
+
+def test_a_further_model_restarts_no_decoder_or_encoder_of_the_others() -> None:
+    shares = {"encoder_num_cpus": 0.5, "decoder_num_cpus": 0.5, "model": "tiny-random"}
+    text = "a: {architecture: tiny-random, default: true}\nb: {architecture: tiny-random}\n"
+    more = f"{text}c: {{architecture: tiny, checkpoint: 'hf://nobody/c'}}\n"
+    before, after = (
+        deployments(build_app(Settings(models=read_models(each), **shares))) for each in (text, more)
+    )
+    assert after.keys() - before.keys() == {f"{ENCODER}-c", f"{DECODER}-c"}
+    for name in (ENCODER, DECODER, f"{DECODER}-b"):
+        assert before[name].init_args == after[name].init_args, name
+        assert deployment_to_schema(before[name]) == deployment_to_schema(after[name]), name

@@ -13,7 +13,9 @@ from training.siblings import OF_A_HEAD, model_of_another_trunk, model_of_one_tr
 
 
 def served(text: str) -> tuple[ServedModel, ...]:
-    return Registry.of(Settings(models=read_models(text))).models
+    first, _, others = text.partition("{")
+    comma = "" if others.startswith("}") else ", "
+    return Registry.of(Settings(models=read_models(f"{first}{{default: true{comma}{others}"))).models
 
 
 def grouped(text: str, **digests: str) -> list[list[str]]:

@@ -7,18 +7,19 @@ from pydantic import ValidationError
 from serve_app.model_file import ModelEntry, read_models
 from serve_app.settings import Settings
 
-TWO = "base: {architecture: tiny}\ncars: {checkpoint: cars.pt, aliases: [acme/cars/3]}\n"
+TWO = "base: {architecture: tiny, default: true}\ncars: {checkpoint: cars.pt, aliases: [acme/cars/3]}\n"
 
 
 def test_models_are_read_from_yaml_json_and_a_file(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text(TWO)
     as_json = (
-        '{"base": {"architecture": "tiny"}, "cars": {"checkpoint": "cars.pt", "aliases": ["acme/cars/3"]}}'
+        '{"base": {"architecture": "tiny", "default": true}, '
+        '"cars": {"checkpoint": "cars.pt", "aliases": ["acme/cars/3"]}}'
     )
     found = read_models(TWO)
     assert found == {
-        "base": ModelEntry(architecture="tiny"),
+        "base": ModelEntry(architecture="tiny", default=True),
         "cars": ModelEntry(checkpoint="cars.pt", aliases=("acme/cars/3",)),
     }
     assert read_models(str(file)) == read_models(file) == read_models(as_json) == read_models(found) == found
@@ -40,18 +41,25 @@ def test_models_are_read_from_yaml_json_and_a_file(tmp_path: Path) -> None:
         ("{a", "is not YAML"),
         ("a: !!python/object/apply:os.getcwd []", "is not YAML"),
         ("a: {}\na: {}", "'a' is there twice"),
-        ("a: {}\nb: {aliases: [a]}", "the name 'a' is there twice"),
+        ("a: {default: true}\nb: {aliases: [a]}", "the name 'a' is there twice"),
         ("a: {aliases: [x, x]}", "the name 'x' is there twice"),
         ("a: {default: true}\nb: {default: true}", "more than one model is the default"),
+        ("a: {}\nb: {}", "no model is the default: mark one"),
         ("a: {replicas: 0}", "the default model has at least 1"),
-        ("a: {}\nb: {replicas: 0, pinned: true}", "model 'b', pinned"),
+        ("a: {default: true}\nb: {replicas: 0, pinned: true}", "model 'b', pinned"),
         ("a: {sleep_after_s: 5, pinned: true}", "model 'a', pinned"),
         ("a: {replicas: 3, max_replicas: 2}", "model 'a', max_replicas"),
-        ("a: {}\nb: {trunk: c}", "model 'b', trunk: there is no other model 'c'"),
+        ("a: {default: true}\nb: {trunk: c}", "model 'b', trunk: there is no other model 'c'"),
         ("a: {trunk: a}", "model 'a', trunk: there is no other model 'a'"),
-        ("a: {}\nb: {trunk: a}\nc: {trunk: b}", "model 'c', trunk: 'b' shares that of 'a'"),
-        ("a: {}\nb: {trunk: a, architecture: tiny}", "model 'b', trunk: 'a' has another architecture"),
-        ("a: {}\nb: {aliases: [sam3/sam3_final]}", "model 'b': 'sam3/sam3_final' is the default model's"),
+        ("a: {default: true}\nb: {trunk: a}\nc: {trunk: b}", "model 'c', trunk: 'b' shares that of 'a'"),
+        (
+            "a: {default: true}\nb: {trunk: a, architecture: tiny}",
+            "model 'b', trunk: 'a' has another architecture",
+        ),
+        (
+            "a: {default: true}\nb: {aliases: [sam3/sam3_final]}",
+            "model 'b': 'sam3/sam3_final' is the default model's",
+        ),
         ("a: {output_prob_thresh: 1.5}", "model 'a', output_prob_thresh"),
         ("a: {sleep_after_s: .inf, pinned: true}", "model 'a'"),
     ],

@@ -31,32 +31,42 @@ def test_a_request_chooses_by_name_or_alias_and_the_default_keeps_the_hosted_nam
     assert found.find(None) is found.find("sam3/sam3_final") is found.find("b") is found.default
 
 
-def test_the_first_model_is_the_default_where_none_is_marked() -> None:
-    assert registry("a: {}\nb: {}\n").default_name == "a"
-
-
 def test_unknown_models_are_told_with_the_list_of_those_there_are() -> None:
     with pytest.raises(UnknownModel, match="does not serve 'c': it serves a, x, sam3/sam3_final, b"):
-        registry("a: {aliases: [x]}\nb: {}\n").find("c")
+        registry("a: {aliases: [x], default: true}\nb: {}\n").find("c")
     with pytest.raises(MalformedModelId):
-        registry("a: {}\nb: {}\n").find("a b")
+        registry("a: {default: true}\nb: {}\n").find("a b")
 
 
 def test_a_model_sleeps_after_its_own_time_or_the_servers() -> None:
-    text = "a: {}\nb: {replicas: 0}\nc: {sleep_after_s: 7}\nd: {pinned: true}\n"
+    text = "a: {default: true}\nb: {replicas: 0}\nc: {sleep_after_s: 7}\nd: {pinned: true}\n"
     assert [one.sleep_after_s for one in registry(text).models] == [0, 300, 7, 0]
     assert [one.sleep_after_s for one in registry(text, scale_to_zero_after_s=60).models] == [60, 60, 7, 0]
 
 
+def test_the_model_of_the_other_settings_is_found_among_several() -> None:
+    """Its deployments keep their names."""
+    text = "a: {checkpoint: a.pt}\nb: {checkpoint: b.pt, base: c.pt, default: true}\n"
+    assert registry(text).alone is None
+    assert registry(text, model="sam3", checkpoint="a.pt").alone == "a"
+    assert registry(text, model="sam3", checkpoint="b.pt", base_checkpoint="c.pt").alone == "b"
+    assert registry("a: {architecture: tiny}\n").alone == "a"
+
+
 @pytest.mark.parametrize(
-    "other", [{"checkpoint": "w.pt"}, {"base_checkpoint": "w.pt"}, {"model_ids": ("mine",)}]
+    ("other", "said"),
+    [
+        ({"checkpoint": "w.pt"}, "no model with the weights of SAM3_CHECKPOINT"),
+        ({"base_checkpoint": "w.pt"}, "no model with the weights of SAM3_CHECKPOINT"),
+        ({"model_ids": ("mine",)}, "write `aliases`"),
+    ],
 )
-def test_settings_of_one_model_contradict_several(other: dict[str, object]) -> None:
-    with pytest.raises(ContradictorySettings, match="write it into SAM3_MODELS"):
+def test_settings_of_one_model_may_not_contradict_several(other: dict[str, object], said: str) -> None:
+    with pytest.raises(ContradictorySettings, match=said):
         registry("a: {}\n", **other)
 
 
 def test_it_travels_to_another_process() -> None:
-    found = registry("a: {}\nb: {}\n")
+    found = registry("a: {default: true}\nb: {}\n")
     assert found.find("b")  # with its index made
     assert pickle.loads(pickle.dumps(found)).find("b") == found.find("b")

@@ -41,7 +41,9 @@ def test_batches_beyond_the_memory_are_counted() -> None:
 
 def start(**config: Any) -> None:
     with ModelThread("model") as thread:
-        engine = EngineConfig("tiny", config.pop("checkpoint", None), "cpu", "float32", compile=False, threads=1)
+        engine = EngineConfig(
+            "tiny", config.pop("checkpoint", None), "cpu", "float32", compile=False, threads=1
+        )
         load_engine(replace(engine, **config), "decoder", LocalMetrics(), thread, batch=1)
 
 

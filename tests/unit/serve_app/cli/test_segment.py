@@ -366,7 +366,9 @@ def test_questions_become_the_prompts_of_the_api() -> None:
 
 def test_a_model_of_the_server_is_asked_by_its_name(picture: Path) -> None:
     segmenter = FakeSegmenter()
-    models = read_models("base: {architecture: tiny}\ncars: {architecture: tiny, checkpoint: cars.pt}\n")
+    models = read_models(
+        "base: {architecture: tiny, default: true}\ncars: {architecture: tiny, checkpoint: cars.pt}\n"
+    )
     with serving(create_app(segmenter, Settings(models=models))) as url:
         for chosen in (["--model", "cars"], []):
             options = ["--text", "red circle", "--point", "70,80", "--force", "--url", url, *chosen]

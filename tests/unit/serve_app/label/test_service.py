@@ -122,7 +122,9 @@ def test_a_wait_that_the_service_asks_for_is_kept(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_model_that_is_named_labels(segmenter: FakeSegmenter, images: list[SourceImage]) -> None:
-    models = read_models("base: {architecture: tiny}\ncars: {architecture: tiny, checkpoint: cars.pt}\n")
+    models = read_models(
+        "base: {architecture: tiny, default: true}\ncars: {architecture: tiny, checkpoint: cars.pt}\n"
+    )
     with serving(create_app(segmenter, Settings(models=models))) as address:
         found = rows(Service(address, model="cars"), images[:2], "red circle")
     assert {row["model"] for row in found.values()} == {"service cars"}

@@ -34,8 +34,8 @@ ENCODER_DEATHS = 1
 class Encoders:
     """Has images encoded, by the deployment that each one names. `waiters`: encodes that it waits for at once.
 
-    `names`: the application's deployments of encoders, empty until they are known. An update may have taken away the one
-    that a decoder knew. Then each of the others is asked, and refuses where its model encodes otherwise.
+    `names`: the application's deployments of encoders, empty until they are known. An update may have taken away the
+    one that a decoder knew. Then each of the others is asked, and refuses where its model encodes otherwise.
     """
 
     def __init__(

@@ -88,7 +88,11 @@ def test_weights_elsewhere_are_not_fetched(tmp_path: Path, monkeypatch: pytest.M
     text = "a: {checkpoint: hf://nobody/nothing}\nb: {}\nc: {checkpoint: /no/file.pt}\n"
     part = tmp_path / "part.pt"
     torch.save({"model": {"backbone.vision_backbone.trunk.pos_embed": torch.zeros(1, 577, 1024)}}, part)
-    found = readable_digests(served(f"{text}d: {{checkpoint: {part}}}\ne: {{architecture: tiny-random}}\n"))
+    found = readable_digests(
+        served(
+            f"{text}d: {{checkpoint: {part}, base: 'hf://nobody/base'}}\ne: {{architecture: tiny-random}}\n"
+        )
+    )
     assert found == {"a": None, "b": None, "c": None, "d": None, "e": "random"}
 
 

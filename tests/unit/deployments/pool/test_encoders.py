@@ -84,7 +84,7 @@ def handles(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def encoders_of_pool(after_s: float = 60.0, share: float = 0.02) -> Encoders:
-    return Encoders("sam3", 1, HedgeConfig(after_s, share), LocalMetrics())
+    return Encoders("sam3", 1, HedgeConfig(after_s, share), LocalMetrics(), (ENCODER,))
 
 
 async def encoded(handles: list[Any], *outcomes: Any) -> tuple[Any, int]:

@@ -79,12 +79,13 @@ class SegmentationService:
 
     async def images(self, tenant: str) -> list[KeptImage]:
         """The tenant's images, newest first. An image with several ids appears once for each id."""
-        stored, warm, *held = await asyncio.gather(
+        decoders = self._models.decoders.values()
+        stored, held, warm = await asyncio.gather(
             self._store.images(tenant),
+            asyncio.gather(*(decoder.hot_images(tenant) for decoder in decoders)),
             self._pool.embeddings(tenant),
-            *(decoder.hot_images(tenant) for decoder in self._models.decoders.values()),
         )
-        hot: set[str] = set().union(*held)
+        hot = {digest for of_model in held for digest in of_model}
         return [
             _kept(image_id, image, hot, warm.get(image.digest, 0))
             for image in stored

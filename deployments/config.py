@@ -10,6 +10,10 @@ INGRESS = "Ingress"
 """Names of the deployments."""
 
 
+ModelName = tuple[str, str]
+"""A served model: its name, and the source of its weights."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """The model that a process loads, its device and its precision.
@@ -32,6 +36,11 @@ class EngineConfig:
     """Weights that a fine-tune or an adapter is laid over; None: the model's own."""
     video: bool = False
     """Load also what only videos need: the parts that remember earlier frames. An encoder has none."""
+    encoder: str | None = None
+    """`Engine.weights.encoder` of the model, where it is known: the replica refuses to start with another one."""
+    encodes_like: tuple[str | None, str | None] | None = None
+    """Checkpoint and base of the model whose encoder this one uses, where the operator says that both encode alike:
+    the replica refuses to start where they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,9 @@ class PoolConfig:
     budget: Budget
     max_encodes: int
     store: StoreConfig
+    encoders: tuple[str, ...] = ()
+    """The deployments of encoders, as the ingress knows them. Decoders leave them out: a further model changes nothing
+    about them, and so restarts none."""
     tracing: TracingConfig | None = None
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that may hold shards; none: any node."""
@@ -129,3 +141,7 @@ class DecoderConfig:
     get_timeout_s: float
     video: VideoConfig | None = None
     """None: this decoder tracks no videos, and loads nothing for it."""
+    model: ModelName | None = None
+    """The model that it answers for; None: any."""
+    encoder: str = ENCODER
+    """The deployment that encodes images for it."""

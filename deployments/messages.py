@@ -8,6 +8,7 @@ value. A message that holds a reference may only be an argument or a result of a
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployments.config import ENCODER, ModelName
 from deployments.keys import ImageKey
 from deployments.protocol import CacheTier, PromptRequest
 from sam3_engine.types import ImageSize
@@ -39,6 +40,8 @@ class _EncoderInput:
     """`time.time()` after which nobody needs the embedding."""
     traceparent: str | None = None
     """See `deployments.observe.tracing`."""
+    encoder: str = ENCODER
+    """The deployment that encodes for this model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class PixelsLost(Exception):
 
 
 class OtherModel(Exception):
-    """The encoder has another model than the decoder that needs the embedding: an update is replacing them."""
+    """The replica has another model than its caller wants: an update is replacing models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class PromptJob:
     """`time.time()` after which the client no longer waits."""
     warm: Warm | None = None
     """Set when the pool has just ensured the image."""
+    model: ModelName | None = None
+    """The model that is to answer; None: the decoder's, whichever it is."""
     elsewhere: int = 0
     """Number of decoders to skip: each increment routes the job to another one."""
     traceparent: str | None = None
@@ -123,10 +128,12 @@ class NeedImage:
     model: str
     """The model part of the image's key."""
     image_size: int
+    encoder: str = ENCODER
+    """The deployment that encodes for this model."""
 
     def key(self, tenant: str, digest: str) -> ImageKey:
         """The key under which the pool ensures the image."""
-        return ImageKey(tenant, self.model, digest)
+        return ImageKey(tenant, self.model, digest, self.encoder)
 
 
 @dataclass(frozen=True, slots=True)

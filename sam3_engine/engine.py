@@ -34,7 +34,7 @@ from sam3_engine.spec import SPECS, ModelSpec
 from sam3_engine.transfer import Transfer
 from sam3_engine.trunk.vit import Trunk
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
-from sam3_engine.weights import weights_digest
+from sam3_engine.weights import Digests, digests, weights_digest
 
 VISUAL_TEXT = "visual"
 """The text that the package pairs with prompts that have boxes only."""
@@ -92,11 +92,15 @@ class VisualMask:
     low_res_logits: npt.NDArray[np.float32]
 
 
-def embedding_version(spec: ModelSpec, weights: str, dtype: torch.dtype) -> str:
-    """The name of embeddings that can stand for one another: of one model and its `weights` (a digest), one
-    preprocessing of images, one layout and one dtype."""
+def embedding_version(spec: ModelSpec, encoder: str, dtype: torch.dtype) -> str:
+    """The name of embeddings that can stand for one another: of the same weights that encode (`encoder`, their digest),
+    one preprocessing of images, one layout and one dtype. Models that differ in other weights share it."""
+    return _version(spec, f"encoder-{encoder}", dtype)
+
+
+def _version(spec: ModelSpec, weights: str, dtype: torch.dtype) -> str:
     name = str(dtype).removeprefix("torch.")
-    return f"{spec.name}.weights-{weights}.preprocessing-{PREPROCESSING}.layout-{spec.layout}.{name}"
+    return f"{spec.name}.{weights}.preprocessing-{PREPROCESSING}.layout-{spec.layout}.{name}"
 
 
 class Engine:
@@ -109,10 +113,10 @@ class Engine:
         role: Role,
         device: torch.device,
         precision: Precision,
-        weights: str,
+        weights: Digests,
         video: str | None = None,
     ) -> None:
-        """model: on its device, with the parts that `role` needs. weights: `weights_digest` of the whole checkpoint.
+        """model: on its device, with the parts that `role` needs. weights: `digests` of the whole checkpoint.
         video: that of the weights that only video needs; None for a model without these parts."""
         self.model = model
         self.spec = spec
@@ -132,8 +136,11 @@ class Engine:
         if role != "decoder":
             state = model.backbone.vision_backbone.trunk.state_dict()
             self.trunk = Trunk.of(spec, state, precision.trunk)
-        self.embedding_version = embedding_version(spec, weights, precision.embedding)
-        self.track_version = None if video is None else f"{self.embedding_version}.video-{video}"
+        self.weights = weights
+        self.embedding_version = embedding_version(spec, weights.encoder, precision.embedding)
+        self.version = _version(spec, f"weights-{weights.whole}", precision.embedding)
+        """The name of models that give the same answers."""
+        self.track_version = None if video is None else f"{self.version}.video-{video}"
         """The name of tracks' states that can stand for one another; None on an engine that cannot track."""
 
     @classmethod
@@ -201,7 +208,7 @@ class Engine:
         tracks = video and role != "encoder"
         model = load_model(spec, state, role, precision, on, video=tracks)
         digest = weights_digest(state, video=True) if tracks else None
-        return cls(model, spec, role, on, precision, weights_digest(state), digest)
+        return cls(model, spec, role, on, precision, digests(state), digest)
 
     @classmethod
     def random(

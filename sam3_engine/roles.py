@@ -32,6 +32,14 @@ MASK_DECODER = f"{TRACKER}.sam_mask_decoder"
 OF_THE_CLICKS_MAPS = ("conv_s0", "conv_s1")
 """Parts of the mask decoder that an encoder runs: an embedding holds the maps that clicks read."""
 
+ENCODER_PARTS = (
+    "backbone.vision_backbone.trunk",
+    "backbone.vision_backbone.sam2_convs",
+    NO_MEMORY,
+    *(f"{MASK_DECODER}.{part}" for part in OF_THE_CLICKS_MAPS),
+)
+"""The parts that an encoder runs, and nothing else: models with equal ones make the same embeddings."""
+
 NOT_NEEDED: dict[Role, tuple[str, ...]] = {
     "encoder": (
         "backbone.language_backbone",
@@ -42,11 +50,7 @@ NOT_NEEDED: dict[Role, tuple[str, ...]] = {
         "dot_prod_scoring",
         f"{TRACKER}.sam_prompt_encoder",
     ),
-    "decoder": (
-        "backbone.vision_backbone.sam2_convs",
-        NO_MEMORY,
-        *(f"{MASK_DECODER}.{part}" for part in OF_THE_CLICKS_MAPS),
-    ),
+    "decoder": ENCODER_PARTS[1:],
     "all": (),
 }
 """Modules and parameters that a role never uses. The trunk and the text encoder are not even made where they are not

@@ -12,6 +12,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "gpu": ("gpu",),
     "scale-to-zero": ("gpu", "scale-to-zero"),
     "air-gapped": ("gpu", "air-gapped"),
+    "several-models": ("gpu", "several-models"),
     "label": ("gpu", "label"),
     "ha": ("ha",),
     "incremental-upgrade": ("ha", "incremental-upgrade"),

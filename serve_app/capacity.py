@@ -170,12 +170,22 @@ def load(costs: Costs, *demands: Demand) -> Load:
     )
 
 
-def size(costs: Costs, demand: Demand) -> Sizing:
-    """The hardware for the demand: at least one replica of each deployment."""
+def size(costs: Costs, demand: Demand, models: int = 1, trunks: int = 1) -> Sizing:
+    """The hardware for the demand: at least one replica of each deployment.
+
+    models: models that are awake at once, and share the demand; each has decoders of its own. trunks: different image
+    encoders among them. Raises ValueError for more trunks than models, and for none.
+    """
+    if not 1 <= trunks <= models:
+        raise ValueError("there is at least one image encoder, and not more than one for each model")
     work = load(costs, demand)
+    more = costs.idle_model * (models - 1), costs.idle_model * (trunks - 1)
+    work = Load(work.ingress, work.encoders + more[1], work.decoders + more[0])
     on_gpu = costs.device == "gpu"
-    encoders, decoders = _count(work.encoders), _count(work.decoders)
-    together = _count(work.encoders + work.decoders)
+    encoders = max(_count(work.encoders), trunks)
+    least = math.ceil(models / DECODERS_PER_GPU) if on_gpu else models
+    decoders = max(_count(work.decoders), least)
+    together = max(_count(work.encoders + work.decoders), trunks, least)
     total = encoders + decoders if on_gpu else _count(work.total)
     warm = demand.images * costs.embedding_bytes
     return Sizing(

@@ -10,10 +10,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, field_validator
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from serve_app.model_file import DEFAULT_MODEL_ID, ModelEntry, read_models
 from serve_app.profiles import Profile, ProfileSource
 
 Auto = Literal["auto"]
@@ -45,6 +46,7 @@ STORE_URL = (
 )
 """A store's address without a password."""
 Tool = Literal["label-studio", "cvat", "x-anylabeling"]
+RAY_LABEL = r"^([\w./-]+=[\w.-]+)?$"
 LABEL = r"^[^=]*[^=\s][^=]*(=[^=]*[^=\s][^=]*)?$"
 ORIGIN = r"^https?://[^\s/@?#]+$"
 
@@ -81,6 +83,11 @@ class Settings(BaseSettings):
     base_checkpoint: str | None = Field(None, json_schema_extra=_in("model"))
     """Weights that a fine-tune or an adapter is laid over, named like `SAM3_CHECKPOINT`. Empty: the model's own default
     weights."""
+    models: Annotated[dict[str, ModelEntry], NoDecode, BeforeValidator(read_models)] = Field(
+        default_factory=dict, json_schema_extra=_in("model")
+    )
+    """Several models: a YAML file, or YAML itself, that maps names to models; docs/models.md has its keys. Empty: the
+    one model of `SAM3_MODEL` and `SAM3_CHECKPOINT`."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", json_schema_extra=_in("model"))
     """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
     chooses the GPUs of replicas."""
@@ -148,7 +155,7 @@ class Settings(BaseSettings):
     gzip_min_bytes: ByteSize = Field(ByteSize(64 * 1024), ge=0, json_schema_extra=_in("http"))
     """Smallest answer that is compressed, for clients that accept gzip."""
     model_ids: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("sam3/sam3_final",), min_length=1, json_schema_extra=_in("http")
+        (DEFAULT_MODEL_ID,), min_length=1, json_schema_extra=_in("http")
     )
     """Names of the one model, separated by commas: accepted values of `model_id`. Answers carry the first. Every server
     accepts `sam3/sam3_final`; any other value is answered 404."""
@@ -171,6 +178,8 @@ class Settings(BaseSettings):
     """Image encoder processes that are always warm."""
     encoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
     """Most encoders on one node; see `SAM3_INGRESS_PER_NODE`."""
+    encoder_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("deployments"))
+    """Ray label (`key=value`) of the nodes that may run encoders. Empty: any node."""
     encoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one encoder, fractions allowed; `auto`: a whole GPU where there are enough, else the share that
     decoders leave."""
@@ -188,6 +197,8 @@ class Settings(BaseSettings):
     """Prompt decoder processes that are always warm."""
     decoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
     """Most decoders on one node; see `SAM3_INGRESS_PER_NODE`."""
+    decoder_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("deployments"))
+    """Ray label (`key=value`) of the nodes that may run decoders. Empty: any node."""
     decoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one decoder, fractions allowed; `auto`: 0.25 where CUDA is present."""
     decoder_num_cpus: Share = Field("auto", json_schema_extra=_in("deployments"))
@@ -261,7 +272,7 @@ class Settings(BaseSettings):
     """Original image files in the store, from which lost or evicted embeddings are made again."""
     pool_shards: int = Field(2, ge=1, json_schema_extra=_in("pool"))
     """Shards of the embedding pool; each is an actor. Its death loses embeddings, which are made again."""
-    pool_nodes: str = Field("", pattern=r"^([\w./-]+=[\w.-]+)?$", json_schema_extra=_in("pool"))
+    pool_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("pool"))
     """Ray label (`key=value`) of the nodes that may run pool shards, for clusters whose nodes differ. Empty:
     any node."""
     idle_ttl_s: float = Field(3600.0, gt=0, json_schema_extra=_in("pool"))
@@ -291,7 +302,7 @@ class Settings(BaseSettings):
     # --- video -------------------------------------------------------------------------------------------
     video: Auto | bool = Field("auto", json_schema_extra=_in("video"))
     """Follow objects through videos (docs/video.md); decoders then load the parts for it as well. `auto`: with the
-    bundled `tiny` only. Off: the routes of videos answer 501."""
+    bundled `tiny` alone. Of several models, the default follows. Off: the routes of videos answer 501."""
     video_idle_s: float = Field(600.0, gt=0, json_schema_extra=_in("video"))
     """Seconds without a request after which a session of a video ends."""
     video_bytes: ByteSize = Field(ByteSize(256 * MIB), gt=0, json_schema_extra=_in("video"))
@@ -385,7 +396,7 @@ class Settings(BaseSettings):
         """`video`, as a truth."""
         if self.video != "auto":
             return self.video
-        return self.model.startswith("tiny") and self.checkpoint is None
+        return self.model.startswith("tiny") and self.checkpoint is None and not self.models
 
     @property
     def places_while_shared(self) -> int:

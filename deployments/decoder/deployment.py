@@ -88,12 +88,15 @@ class PromptDecoder(ReportsLoad, HasPlace):
                 idle_s=config.video.idle_s,
                 get_timeout_s=config.get_timeout_s,
                 states=self._pool,
+                encoder=config.encoder,
             )
         self._jobs = JobRunner(
             model=self._engine.embedding_version,
             image_size=self._engine.spec.image_size,
             loader=self._loader,
             prompter=self._prompts,
+            encoder=config.encoder,
+            name=config.model,
         )
         self._learning: asyncio.Task[None] | None = None
         self._canary = Canary(canary_click(self._engine), self._thread)

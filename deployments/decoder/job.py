@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from deployments.config import ENCODER, ModelName
 from deployments.decoder.features import FeatureLoader, HotImage
-from deployments.keys import ImageKey
-from deployments.messages import Answered, Expired, NeedImage, PromptJob, Reply
+from deployments.keys import ImageKey, are_others
+from deployments.messages import Answered, Expired, NeedImage, OtherModel, PromptJob, Reply
 from deployments.protocol import DeadlineExceeded, PromptRequest
 from deployments.results import dump_results
 
@@ -30,20 +31,25 @@ class Prompter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobRunner:
-    """One decoder's jobs. `model` and `image_size`: the model of the keys, the side of the squares in pixels."""
+    """One decoder's jobs. `model` and `image_size`: the model of the keys, the side of the squares in pixels.
+    `encoder`: the deployment that encodes. `name`: the model that it answers for; None: any."""
 
     model: str
     image_size: int
     loader: FeatureLoader
     prompter: Prompter
+    encoder: str = ENCODER
+    name: ModelName | None = None
 
     async def run(self, job: PromptJob) -> Reply:
-        """Answer a job, or say that the image is needed. Raises StoreAway."""
+        """Answer a job, or say that the image is needed. Raises StoreAway, OtherModel."""
+        if job.model != self.name and are_others(job.model, self.name):
+            raise OtherModel
         try:
-            key = ImageKey(job.tenant, self.model, job.digest)
+            key = ImageKey(job.tenant, self.model, job.digest, self.encoder)
             found = await self.loader.load(key, job.warm, job.deadline)
             if found is None:
-                return NeedImage(self.model, self.image_size)
+                return NeedImage(self.model, self.image_size, self.encoder)
             image, transfer = found.image, {"transfer": found.transfer_s}
             if job.request is None:
                 return Answered(image.size, dump_results([]), found.tier, transfer)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ray.exceptions import RayError
 
+from deployments.config import ENCODER
 from deployments.decoder.hot import HotCache
 from deployments.decoder.saving import SessionStates, StateSaver
 from deployments.messages import Expired, NeedImage
@@ -73,11 +74,14 @@ class Tracker:
         idle_s: float,
         get_timeout_s: float,
         states: SessionStates | None = None,
+        encoder: str = ENCODER,
     ) -> None:
         """expand: an embedding's features on the device. post: the executor that encodes masks. batch_size: most
         objects in one call of the model. hot_bytes: most bytes of states. get_timeout_s: longest wait for the object
-        store. states: where the sessions' states outlive this process; None: nowhere."""
+        store. states: where the sessions' states outlive this process; None: nowhere. encoder: the deployment that
+        encodes frames."""
         self._engine = engine
+        self._encoder = encoder
         self._thread = thread
         self._post = post
         self._expand = expand
@@ -180,7 +184,7 @@ class Tracker:
         return advance(self._engine, turns)
 
     def _need(self) -> NeedImage:
-        return NeedImage(self._engine.embedding_version, self._engine.spec.image_size)
+        return NeedImage(self._engine.embedding_version, self._engine.spec.image_size, self._encoder)
 
 
 def _turn(state: "Session", frame: EncodedFrame, features: "Features") -> "Turn":

@@ -23,15 +23,17 @@ Ask = Callable[[str], Coroutine[Any, Any, T]]
 class Hedges:
     """The hedged calls of one deployment, whose calls change nothing that a second one would change again."""
 
-    def __init__(self, config: HedgeConfig, replicas: Replicas, metrics: Metrics, part: str) -> None:
-        """part: of the deployment, in metrics."""
+    def __init__(
+        self, config: HedgeConfig, replicas: Replicas, metrics: Metrics, part: str, target: str = ""
+    ) -> None:
+        """part: of the deployment, in metrics. target: its name there, where several have one part."""
         self._pace = Pace(config.after_s)
         self._budget = Budget(config.share)
         self._replicas = replicas
         self._metrics = metrics
-        self._part = part
+        self._labels = {"part": part, "target": target}
         self._trials: set[asyncio.Task[None]] = set()
-        metrics.follow(NAMES.silent_replicas, lambda: float(replicas.silent), part=part)
+        metrics.follow(NAMES.silent_replicas, lambda: float(replicas.silent), **self._labels)
 
     async def answer(self, kind: Hashable, key: str, ask: Ask[T]) -> T:
         """The first answer. An error counts only where the other one of the two calls cannot be answered any more.
@@ -50,7 +52,7 @@ class Hedges:
             finally:
                 hedge.end()
                 if hedge.session:
-                    self._metrics.add(NAMES.hedges, part=self._part, outcome="won" if hedge.won else "lost")
+                    self._metrics.add(NAMES.hedges, outcome="won" if hedge.won else "lost", **self._labels)
             now = time.monotonic()
             self._replicas.answered(route, hedge.session if won else session, now)
             if won:

@@ -13,7 +13,7 @@ from deployments.hedging.hedges import Hedges
 from deployments.keys import affinity
 from deployments.messages import PromptJob, Reply
 from deployments.observe.metrics import Metrics
-from deployments.protocol import Overloaded
+from deployments.protocol import ModelStatus, Overloaded
 from deployments.ray.calls import call, call_all
 from deployments.ray.replicas import replicas_of
 from deployments.video.messages import TrackJob, TrackReply
@@ -48,7 +48,10 @@ class ServeDecoders:
         """may_sleep: idle replicas may all be stopped. A readiness check would start them again, so after the first
         positive check the service counts as ready; the next request starts them."""
         replicas = replicas_of(decoder.app_name, decoder.deployment_name)
-        self._hedges = Hedges(hedge, replicas, metrics, "decoder") if hedge.share else None
+        name = decoder.deployment_name
+        self._hedges = Hedges(hedge, replicas, metrics, "decoder", name) if hedge.share else None
+        self._replicas = replicas
+        self._under_way = 0
         self._may_sleep = may_sleep
         self._decoder = decoder
         self._encoder = encoder
@@ -71,9 +74,20 @@ class ServeDecoders:
             )
             return reply
 
-        if self._hedges is None:
-            return await ask(key)
-        return await self._hedges.answer(kind(job), key, ask)
+        self._under_way += 1
+        try:
+            if self._hedges is None:
+                return await ask(key)
+            return await self._hedges.answer(kind(job), key, ask)
+        finally:
+            self._under_way -= 1
+
+    def status(self) -> ModelStatus:
+        """The state of the model, as far as this process has heard. Asking does not wake it."""
+        running = self._replicas.count
+        if running:
+            return ModelStatus("ready", running)
+        return ModelStatus("asleep" if self._may_sleep and not self._under_way else "loading", 0)
 
     async def track(self, job: TrackJob) -> TrackReply:
         """Call the replica that this session hashes to. Raises Overloaded."""

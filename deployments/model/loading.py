@@ -86,6 +86,7 @@ def load_engine(
             threads=config.threads,
             video=config.video,
         )
+    check_encoder(config, engine)
     engine.on_out_of_memory = lambda: metrics.add(NAMES.out_of_memory, part=role)
     if plan is not None and role == "encoder":
         batch = plan.batch
@@ -101,6 +102,28 @@ def load_engine(
     if plan is not None:
         return Loaded(engine, batch, plan.hot, plan.tracks)
     return Loaded(engine, batch, HOT_ON_A_CPU if hot is None else hot, TRACKS_ON_A_CPU if config.video else 0)
+
+
+def check_encoder(config: EngineConfig, engine: "Engine") -> None:
+    """Raises sam3_engine.errors.WrongCheckpoint where the model's weights that encode are not those that the
+    configuration says."""
+    from sam3_engine.errors import WrongCheckpoint
+    from sam3_engine.loading import read_checkpoint
+    from sam3_engine.weights import encoder_digest
+
+    own = engine.weights.encoder
+    if config.encoder not in (None, own):
+        raise WrongCheckpoint(
+            f"the image encoder of {config.checkpoint} is {own} here, and was {config.encoder} where the server was "
+            "deployed: is it the same file on every node?"
+        )
+    if config.encodes_like is not None:
+        checkpoint, base = config.encodes_like
+        if encoder_digest(read_checkpoint(engine.spec, checkpoint, base)) != own:
+            raise WrongCheckpoint(
+                f"SAM3_MODELS says that {config.checkpoint} has the image encoder of "
+                f"{checkpoint or 'the default weights'}, and it has another: leave out its `trunk`"
+            )
 
 
 def _limit_memory(config: EngineConfig, role: Role, batch: int, hot: int | None) -> MemoryPlan | None:

@@ -45,12 +45,12 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    requests: Metric = Metric("sam3_requests_total", "Requests answered.", ("route", "status"))
+    requests: Metric = Metric("sam3_requests_total", "Requests answered.", ("route", "status", "model"))
     in_flight: Metric = Metric("sam3_in_flight", "Requests being answered now.", ("route",))
     request_seconds: Metric = Metric(
         "sam3_request_seconds",
         "Seconds from a request's first byte to its answer's last.",
-        ("route",),
+        ("route", "model"),
         SECONDS,
     )
     http_bytes: Metric = Metric("sam3_http_bytes_total", "Bytes of bodies: in, out.", ("direction",))
@@ -75,7 +75,7 @@ class _Names:
     cache_lookups: Metric = Metric(
         "sam3_cache_lookups_total",
         "Requests by where their image was: hot, warm, cold, miss, joined.",
-        ("tier",),
+        ("tier", "model"),
     )
     images_encoded: Metric = Metric(
         "sam3_images_encoded_total",
@@ -126,12 +126,12 @@ class _Names:
     hedges: Metric = Metric(
         "sam3_hedges_total",
         "Calls that took far too long and were sent to another decoder or encoder too: won, where that answered first.",
-        ("part", "outcome"),
+        ("part", "outcome", "target"),
     )
     silent_replicas: Metric = Metric(
         "sam3_silent_replicas",
         "Replicas that answer nothing, so that callers pass over them: decoder, encoder.",
-        ("part",),
+        ("part", "target"),
         across="max",
     )
     label_images: Metric = Metric(

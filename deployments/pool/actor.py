@@ -39,7 +39,9 @@ class PoolShard:
         tracing.configure(config.tracing, "pool")
         self._metrics = ServeMetrics()
         self._metrics.set(NAMES.processes, 1, part="pool")
-        self._encoders = Encoders(config.app, config.max_encodes, config.hedge, self._metrics)
+        self._encoders = Encoders(
+            config.app, config.max_encodes, config.hedge, self._metrics, config.encoders
+        )
         self._config = config
         self._store = ValkeyStore(config.store, self._metrics)
         self._pool = EmbeddingPool(
@@ -55,6 +57,7 @@ class PoolShard:
         """Take on the limits of a newer deployment of the application, and its store."""
         if not self._tasks:
             self._tasks = [asyncio.create_task(work) for work in (self._encoders.connect(), self._run())]
+        self._encoders.names = config.encoders or self._encoders.names
         self._pool.resize(config.budget, config.max_encodes)
         if config.store != self._config.store:
             self._store = ValkeyStore(config.store, self._metrics)

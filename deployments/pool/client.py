@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
@@ -14,7 +15,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from deployments.config import PoolConfig
 from deployments.keys import ImageKey, shard_of
-from deployments.messages import Ensured, OtherModel, Square, Warm
+from deployments.messages import Ensured, NeedImage, OtherModel, Square, Warm
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.pool.embedding_pool import PoolBusy
@@ -67,18 +68,24 @@ class EmbeddingPoolClient:
             size=size,
             deadline=deadline,
             traceparent=tracing.traceparent(),
+            encoder=key.encoder,
         )
         share = None if quota is None else quota // len(self._shards)
         ensured: Ensured = await self._about(key, "ensure", key, pixels, born, share)
         return ensured
 
     async def encode_frame(
-        self, model: str, square: npt.NDArray[np.uint8], size: ImageSize, deadline: float | None
+        self, need: NeedImage, square: npt.NDArray[np.uint8], size: ImageSize, deadline: float | None
     ) -> list[Any]:
         """A frame's embedding for this caller alone: an ObjectRef, nested. It is made anew each time, and the pool
         forgets it. square: uint8 [S, S, 3] RGB. Raises DeadlineExceeded, OtherModel."""
         pixels = Square(
-            [ray.put(square)], model=model, size=size, deadline=deadline, traceparent=tracing.traceparent()
+            [ray.put(square)],
+            model=need.model,
+            size=size,
+            deadline=deadline,
+            traceparent=tracing.traceparent(),
+            encoder=need.encoder,
         )
         count, first = len(self._shards), next(self._turns)
         reference: list[Any] = await self._try(
@@ -114,7 +121,10 @@ class EmbeddingPoolClient:
     async def embeddings(self, tenant: str) -> dict[str, int]:
         """Bytes of a tenant's embeddings by digest."""
         found = await self._all("embeddings", tenant)
-        return {digest: nbytes for shard in found for digest, nbytes in shard.items()}
+        total: Counter[str] = Counter()
+        for shard in found:
+            total.update(shard)
+        return dict(total)
 
     async def ready(self) -> bool:
         """True if at least one shard answers."""

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -116,8 +117,12 @@ class EmbeddingPool:
         return self.directory.delete(tenant, digest, stamp)
 
     def embeddings(self, tenant: str) -> dict[str, int]:
-        """Bytes of a tenant's embeddings by digest."""
-        return {key.digest: entry.nbytes for key, entry in self.directory.items(tenant) if entry.nbytes}
+        """Bytes of a tenant's embeddings by digest, of all models together."""
+        total: Counter[str] = Counter()
+        for key, entry in self.directory.items(tenant):
+            if entry.nbytes:
+                total[key.digest] += entry.nbytes
+        return dict(total)
 
     def sweep(self) -> None:
         """Forget embeddings that were idle too long, and report the figures."""
@@ -191,4 +196,4 @@ class EmbeddingPool:
 
 def _again(key: ImageKey, file: KeptFile, deadline: float | None) -> Source:
     """An image to be encoded from its file."""
-    return Source(file.content, model=key.model, size=file.size, deadline=deadline)
+    return Source(file.content, model=key.model, size=file.size, deadline=deadline, encoder=key.encoder)

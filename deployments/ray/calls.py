@@ -38,7 +38,8 @@ async def call(
         Ray does not see inside of Serve's own messages, and would never free an object that they refer to.
 
     The calls of this application may be repeated, so a replica's death means one more try, on another one.
-    Raises Overloaded when too many calls wait, and any error of the method. Cancelling it cancels the call.
+    Raises Overloaded when too many calls wait or the deployment cannot start, and any error of the method. Cancelling
+    it cancels the call.
     """
     options: dict[str, Any] = {"method_name": method}
     if affinity:
@@ -50,7 +51,7 @@ async def call(
         response = target.remote(*args)
         try:
             return await response
-        except BackPressureError:
+        except (BackPressureError, DeploymentUnavailableError):
             raise Overloaded(retry_after_s) from None
         except RayTaskError as error:
             raise error.cause from None  # the method's own error, without the task around it

@@ -56,6 +56,11 @@ class Replicas:
         self._numbers = itertools.count()
 
     @property
+    def count(self) -> int:
+        """Number of replicas that run."""
+        return len(self._known)
+
+    @property
     def silent(self) -> int:
         """Number of silent replicas."""
         return len(self._silent)

@@ -36,7 +36,7 @@ def labelling_of(settings: Settings, asked: Asked) -> "Labelling":
     from serve_app.label.objects import Rules
 
     if asked.url:
-        choice = ModelChoice("service")
+        choice = ModelChoice("service", asked.served)
     else:
         if not asked.dry_run:  # which would download weights
             settings = settings.model_copy(update=weights(settings))
@@ -79,7 +79,9 @@ def labeller(
         if asked.url:
             from serve_app.label.service import Service
 
-            service = Service(asked.url, asked.api_key, max_pixels=settings.max_image_pixels)
+            service = Service(
+                asked.url, asked.api_key, max_pixels=settings.max_image_pixels, model_id=asked.served
+            )
             yield lambda images, one_by_one: service.label(images, labelling)
         else:
             show("starting Ray")

@@ -49,6 +49,8 @@ class Asked:
     calibrate: Path | None
     url: str | None
     api_key: str | None
+    served: str | None = None
+    """The model of the server at `url`; None: its default."""
 
 
 def label_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -118,7 +120,9 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--restart", is_flag=True, help="Remove the labels that are there, and begin again."
             ),
             click.option(
-                "--model", metavar="NAME", help="tiny (bundled, knows coloured shapes) or sam3 (Meta's)."
+                "--model",
+                metavar="NAME",
+                help="tiny (bundled) or sam3 (Meta's); with --url, one of its models.",
             ),
             click.option("--checkpoint", metavar="WHERE", help="Weights: a file, its directory, or a URL."),
             click.option(

@@ -176,7 +176,7 @@ def top(url: str | None, every_s: float, once: bool) -> None:
     "--api-key", envvar="SAM3_API_KEY", help="The server's key; SAM3_API_KEY keeps it out of sight."
 )
 @click.option("--local", is_flag=True, help="Load the model in this process; no server is needed.")
-@click.option("--model", help="With --local: tiny (bundled) or sam3 (Meta's).", metavar="NAME")
+@click.option("--model", metavar="NAME", help="One of the server's models; with --local, tiny or sam3.")
 @click.option(
     "--checkpoint",
     help="With --local: weights, a file, its directory, hf://owner/name or a URL.",
@@ -212,17 +212,17 @@ def segment(
     from serve_app.cli.question import Question
     from serve_app.cli.segment import run
 
-    here = {"model": model, "checkpoint": checkpoint, "base_checkpoint": base_checkpoint, "device": device}
+    here = {"checkpoint": checkpoint, "base_checkpoint": base_checkpoint, "device": device}
     given = ["--" + name.replace("_", "-") for name, value in here.items() if value is not None]
     if given and not local:
         raise click.UsageError(
-            f"{', '.join(given)}: a server has its own model; pass --local to load one here"
+            f"{', '.join(given)}: a server has its own models; pass --local to load one here"
         )
-    settings = load_settings(**here)
+    settings = load_settings(model=model, **here) if local else load_settings()
     names = {"text": "texts", "point": "points", "not_point": "not_points"}
     question = Question(**{names.get(name, name): value for name, value in asked.items()})
     server = url or url_of(settings.host, settings.port)
-    make = (lambda: Local(settings)) if local else (lambda: Server(server, api_key))
+    make = (lambda: Local(settings)) if local else (lambda: Server(server, api_key, model))
     run(make, image, question, output, masks, force)
 
 
@@ -316,12 +316,13 @@ def label(
       sam3-serve label photos/ --classes classes.txt --format yolo-seg -o dataset
       sam3-serve label photos/ --classes classes.txt --sample 50 -o look
     """
+    served = model if asked["url"] else None
     settings = load_settings(
-        model=model, checkpoint=checkpoint, base_checkpoint=base_checkpoint, device=device
+        model=None if served else model, checkpoint=checkpoint, base_checkpoint=base_checkpoint, device=device
     )
     from serve_app.cli.label import run
 
-    run(settings, Asked(**asked))
+    run(settings, Asked(**asked, served=served))
 
 
 @main.command()
@@ -375,6 +376,16 @@ def evaluate(base_checkpoint: str | None, device: str | None, **asked: Any) -> N
     type=click.IntRange(1, 100_000),
     help="GPUs that label the images.",
 )
+@click.option(
+    "--models", default=1, show_default=True, type=click.IntRange(1, 1000), help="Models awake at once."
+)
+@click.option(
+    "--trunks",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="... image encoders of theirs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(
     rps: float | None,
@@ -387,6 +398,8 @@ def plan(
     figures: str | None,
     cores: int | None,
     gpus: int,
+    models: int,
+    trunks: int,
     as_json: bool,
 ) -> None:
     """Compute replicas, GPUs and memory for a load, or the time that labelling images takes.
@@ -394,6 +407,7 @@ def plan(
     \b
       sam3-serve plan --rps 100 --click-share 0.8
       sam3-serve plan --rps 20 --click-share 0.5 --hardware tiny-cpu --cores 8
+      sam3-serve plan --rps 100 --models 5 --trunks 2
       sam3-serve plan --images 2000000 --prompts 12 --gpus 32 --hardware h100
     """
     from serve_app.capacity import Demand
@@ -413,6 +427,8 @@ def plan(
         Demand(rps, click_share, new_share, prompts, keep_minutes * 60),
         cores,
         as_json,
+        models,
+        trunks,
     )
 
 

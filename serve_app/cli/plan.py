@@ -23,9 +23,15 @@ from serve_app.forecast import TOGETHER, Images, labelling
 GIB = 2**30
 
 
-def run(costs: Costs, demand: Demand, cores: int | None, as_json: bool) -> None:
-    """Print the sizing of a demand. cores: cores of one node, to count the nodes of a CPU-only cluster."""
-    found = size(costs, demand)
+def run(
+    costs: Costs, demand: Demand, cores: int | None, as_json: bool, models: int = 1, trunks: int = 1
+) -> None:
+    """Print the sizing of a demand. cores: cores of one node, to count the nodes of a CPU-only cluster. models, trunks:
+    see `size`. Raises click.UsageError for trunks without a model."""
+    try:
+        found = size(costs, demand, models, trunks)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if as_json:
         click.echo(
             json.dumps({"costs": asdict(costs), "demand": asdict(demand), "sizing": asdict(found)}, indent=1)

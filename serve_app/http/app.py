@@ -29,11 +29,12 @@ from serve_app.http.context import HttpContext
 from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.sam3.routes import ROUTES
-from serve_app.http.system import docs, playground, playground_picture, server
+from serve_app.http.system import docs, models, playground, playground_picture, server
 from serve_app.http.tenants.auth import KeyRing
 from serve_app.http.tools import rooms
 from serve_app.http.video.routes import VIDEO_ROUTES
 from serve_app.http.workflows import routes as workflow_routes
+from serve_app.models import Registry
 from serve_app.settings import Settings
 
 TITLE = "SAM 3 serve"
@@ -73,6 +74,7 @@ def create_app(
     keys = KeyRing(settings.api_keys_file)
     context = HttpContext(
         settings=settings,
+        models=Registry.of(settings),
         segmenter=_as_function(segmenter),
         keys=keys,
         admission=Admission(
@@ -107,6 +109,7 @@ def create_app(
     for route in ROUTES:
         app.include_router(route.router)
     app.include_router(server.router)  # includes GET /metrics
+    app.include_router(models.router)
     app.include_router(playground_picture.router)
     app.include_router(playground.router)
     app.include_router(workflow_routes.router, include_in_schema=workflows is not None)
@@ -170,7 +173,7 @@ def _surround(
     app.add_middleware(
         ExchangeMiddleware,
         timeout_s=settings.request_timeout_s,
-        model_id=settings.model_ids[0],
+        model_id=context.models.default.name,
         answer_request_id=answer_request_id,
     )
 

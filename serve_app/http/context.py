@@ -14,6 +14,7 @@ from serve_app.http.around.described import Description
 from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.tenants.auth import KeyRing
+from serve_app.models import Registry
 from serve_app.settings import Settings
 
 
@@ -22,6 +23,7 @@ class HttpContext:
     """The shared objects, at `app.state.context`."""
 
     settings: Settings
+    models: Registry
     segmenter: Callable[[], Segmenter]
     keys: KeyRing
     admission: Admission

@@ -23,6 +23,8 @@ from deployments.store.sessions import SessionsFull
 from deployments.video.protocol import BadPrompt, NoFile, OutOfOrder, UnknownSession
 from deployments.workflows.definitions import UnknownWorkflow
 from sam3_engine.errors import DeviceFull, ImageTooLarge, UnreadableImage, UnreadableVideo, VideoTooLarge
+from serve_app.models import MalformedModelId as MalformedModelId
+from serve_app.models import UnknownModel as UnknownModel
 
 
 class InvalidRequest(Exception):
@@ -65,14 +67,6 @@ class UnsupportedFormat(Exception):
     def __init__(self, name: str, supported: Sequence[str], where: str = "") -> None:
         place = f" {where}" if where else ""
         super().__init__(f"format {name[:40]!r} is not supported{place}: use one of {', '.join(supported)}")
-
-
-class MalformedModelId(Exception):
-    """The model_id is not of the form `project/version`."""
-
-
-class UnknownModel(Exception):
-    """This server does not serve the model."""
 
 
 class NotKept(Exception):

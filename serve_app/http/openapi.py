@@ -11,6 +11,7 @@ from serve_app.http.models import note_on
 from serve_app.http.sam3.routes import ROUTES
 from serve_app.http.tools.rooms import bodies, tool_paths
 from serve_app.http.video.routes import VIDEO_ROUTES
+from serve_app.models import Registry
 from serve_app.settings import Settings
 
 DESCRIPTION = """\
@@ -46,7 +47,7 @@ def install(app: FastAPI, settings: Settings, *, video: bool) -> None:
 
 def build(app: FastAPI, settings: Settings, *, video: bool) -> dict[str, Any]:
     """The OpenAPI document of an app with these settings."""
-    note = note_on(settings)
+    note = note_on(Registry.of(settings).default.architecture)
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -66,7 +67,11 @@ def build(app: FastAPI, settings: Settings, *, video: bool) -> dict[str, Any]:
             for method, operation in operations.items():
                 if path in tools:
                     operation["security"] = [{name: []} for name in TOOL_SECURITY_SCHEMES]
-                elif path.startswith("/sam3/") or ("/workflows" in path and method == "post"):
+                elif (
+                    path == "/models"
+                    or path.startswith("/sam3/")
+                    or ("/workflows" in path and method == "post")
+                ):
                     operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return document
 

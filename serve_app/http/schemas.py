@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from sam3_engine.image_ids import ID_PATTERN, MAX_ID_CHARACTERS, image_id
 from sam3_engine.prompt_values import COORDINATE_LIMIT, label
+from serve_app.model_file import DEFAULT_MODEL_ID
 
 MAX_TEXT_CHARACTERS = 1000
 """Longest text. The text encoder reads 30 tokens; the answer warns of a text that has more."""
@@ -89,6 +90,13 @@ class AcceptedFields(RequestModel):
 
     api_key: str | None = None
     """API key, read when neither the query nor the `Authorization` header has one."""
+
+
+class ModelFields(AcceptedFields):
+    """Fields of every request to a model."""
+
+    model_id: str | None = DEFAULT_MODEL_ID
+    """The model to use: one of `GET /models`, by its name or an alias."""
 
 
 class Message(ResponseModel):

@@ -94,7 +94,7 @@ class LabelImages:
         seconds = (time.perf_counter() - start) / max(1, len(readable))
         candidates = [next(found) if error is None else None for error in table["error"].to_pylist()]
         worked = [None if one is None else seconds for one in candidates]
-        model = [self._engine.embedding_version] * len(table)
+        model = [self._engine.version] * len(table)
         kept = table.drop_columns(["square"])
         for name, values in (("candidates", candidates), ("model", model), ("model_s", worked)):
             kept = kept.append_column(FOUND.field(name), pa.array(values, FOUND.field(name).type))

@@ -6,7 +6,7 @@
  *
  *   unknown -> asked -> known | failed;   asked -> unknown when no prompt needs it any more
  *
- * The answers about the last images are kept too, so that going back to one asks nothing.
+ * The answers about the last images are kept too, each model's by itself, so that going back to one asks nothing.
  */
 
 import { ApiError } from "./client.js";
@@ -22,6 +22,7 @@ export class Answers {
   #client;
   #changed;
   #image = null;
+  #key = null;
   #embedding = null;
   #notEncoded = null;
   #known = new Map();
@@ -44,8 +45,9 @@ export class Answers {
     for (const request of this.#requests) request.abort.abort();
     this.#stopEncoding();
     this.#keepEarlier();
-    const earlier = this.#earlier.get(image?.digest);
     this.#image = image;
+    this.#key = image && JSON.stringify([this.#client.model(), image.digest]);
+    const earlier = this.#earlier.get(this.#key);
     this.#embedding = earlier?.embedding ?? null;
     this.#known = earlier?.known ?? new Map();
     this.#notEncoded = null;
@@ -63,8 +65,8 @@ export class Answers {
 
   #keepEarlier() {
     if (!this.#image || !this.#embedding) return;
-    this.#earlier.delete(this.#image.digest);
-    this.#earlier.set(this.#image.digest, { embedding: this.#embedding, known: this.#known });
+    this.#earlier.delete(this.#key);
+    this.#earlier.set(this.#key, { embedding: this.#embedding, known: this.#known });
     if (this.#earlier.size > MOST_IMAGES) this.#earlier.delete(this.#earlier.keys().next().value);
   }
 

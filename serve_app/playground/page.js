@@ -118,6 +118,15 @@ export class Page {
     this.history.restore(work ?? { value: State.forNextImage(this.state) });
   }
 
+  /** Another model answers from now on: the work stays, and is asked again. */
+  askAgain() {
+    this.#last.clear();
+    this.#told.clear();
+    this.answers.setImage(this.image);
+    this.answers.want(this.state.prompts);
+    this.on.changed();
+  }
+
   /** Show no image: the last one was taken out of the row. */
   close() {
     this.#openings++;

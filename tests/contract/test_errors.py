@@ -221,6 +221,7 @@ METHODS = {
     CONCEPT: "POST",
     VISUAL: "POST",
     EMBED: "POST",
+    "/models": "GET, HEAD",
     "/sam3/images": "GET, HEAD",
     "/sam3/images/scan": "DELETE",
     "/playground/picture": "GET, HEAD, POST",

@@ -25,6 +25,7 @@ NEW_PATHS = {
     "/sam3/usage",
     "/",
     "/info",
+    "/models",
     "/readiness",
     "/healthz",
 }
@@ -52,7 +53,7 @@ NEW_PROPERTIES = {
     "Sam3SegmentationResponse": {"image_id", "width", "height"},
     "Sam3PromptResult": {"warnings"},
     "Sam3SegmentationPrediction": {"box", "area"},
-    "Sam2SegmentationRequest": {"api_key"},
+    "Sam2SegmentationRequest": {"api_key", "model_id"},
     "Sam2SegmentationResponse": {"image_id", "predictions", "width", "height"},
 }
 NEW_BOUNDS = {  # limits that the hosted document does not name

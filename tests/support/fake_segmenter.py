@@ -5,7 +5,8 @@ It keeps images by tenant and id as the real one does, counts its encodes, and r
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from deployments.protocol import (
     ConceptRequest,
     ImageReference,
     KeptImage,
+    ModelStatus,
     PromptRequest,
     Timings,
     UnknownImage,
@@ -54,6 +56,9 @@ class FakeSegmenter:
     """End all delays, also of requests under way."""
     asked: list[PromptRequest[Any] | None] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
+    asked_models: list[str | None] = field(default_factory=list)
+    states: dict[str, ModelStatus] = field(default_factory=dict)
+    """Of models; any other one is ready."""
     quotas: list[int | None] = field(default_factory=list)
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
     _images: dict[tuple[str, str], npt.NDArray[np.uint8]] = field(default_factory=dict)
@@ -69,12 +74,20 @@ class FakeSegmenter:
     async def ready(self) -> bool:
         return self.is_ready
 
+    def models(self) -> Mapping[str, ModelStatus]:
+        return defaultdict(lambda: ModelStatus("ready", 1), self.states)
+
     async def store_answers(self) -> bool:
         return not self.store_away
 
     async def answer(
-        self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
+        self,
+        image: ImageReference,
+        request: PromptRequest[Any] | None,
+        timings: Timings,
+        model: str | None = None,
     ) -> Answer[Any]:
+        self.asked_models.append(model)
         image_id, pixels = await self._find(image, request, timings)
         results: Any
         match request:

@@ -62,9 +62,9 @@ class FakeTracking:
         self._colours.clear()
 
     async def encode_frame(
-        self, model: str, square: Pixels, size: ImageSize, deadline: float | None
+        self, need: NeedImage, square: Pixels, size: ImageSize, deadline: float | None
     ) -> list[Any]:
-        assert (model, square.shape) == (MODEL, (SIDE, SIDE, 3))
+        assert (need.model, square.shape) == (MODEL, (SIDE, SIDE, 3))
         self.encoded += 1
         if self.other_models:
             self.other_models -= 1

@@ -43,7 +43,7 @@ class FrameEncoders(Protocol):
 
     async def encode_frame(
         self,
-        model: str,
+        need: NeedImage,
         square: npt.NDArray[np.uint8],
         size: ImageSize,
         deadline: float | None,
@@ -141,7 +141,7 @@ class FrameDispatcher:
             square, size = frame.square, frame.size
         here = time.monotonic()
         _check_inside(frame.prompts, size)
-        reference = await self.encoders.encode_frame(need.model, square, size, timings.deadline)
+        reference = await self.encoders.encode_frame(need, square, size, timings.deadline)
         timings.add({"decode": here - began, "encode": time.monotonic() - here})
         return EncodedFrame(frame.number, size, reference, frame.prompts)
 

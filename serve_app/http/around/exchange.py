@@ -35,6 +35,8 @@ class Exchange:
     """Its place, once it has one."""
     prompts: int = 0
     """Prompts for each image."""
+    model: str = ""
+    """The name of the model that it asks, once it is known to be one."""
     texts: list[str] = field(default_factory=list)
     sizes: list[ImageSize] = field(default_factory=list)
     """Sizes of the images in the answer."""

@@ -29,11 +29,11 @@ from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (
     MAX_POINTS,
     MAX_VISUAL_PROMPTS,
-    AcceptedFields,
     Coordinate,
     ImageId,
     Label,
     Length,
+    ModelFields,
     RequestModel,
     ResponseModel,
 )
@@ -114,7 +114,7 @@ PromptForms = Annotated[
 """A prompt set, a plain list of prompts, or a single prompt."""
 
 
-class Sam2SegmentationFields(AcceptedFields):
+class Sam2SegmentationFields(ModelFields):
     """The fields of a visual request, without the image."""
 
     image_id: ImageId | None = None

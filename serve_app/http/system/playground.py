@@ -29,10 +29,11 @@ async def start_page(request: Request) -> Response:
     context = context_of(request)
     page = playground().page(
         request.scope.get("root_path", "").rstrip("/"),
-        context.settings.model,
-        note_on(context.settings) or "",
+        context.models.default.architecture,
+        note_on(context.models.default.architecture) or "",
         request.app.version,
         not context.keys.open,
+        len(context.models.models) > 1,
     )
     return answer(request, page, {"Cache-Control": ASK_AGAIN, "Vary": "Accept", **SECURITY})
 

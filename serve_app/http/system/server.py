@@ -42,14 +42,14 @@ class Status(ResponseModel):
 
 @router.get("/info", summary="Name, version, model", response_model=ServerInfo)
 async def info(request: Request) -> dict[str, Any]:
-    """The server's name, version and model, as `InferenceHTTPClient.get_server_info` reads them."""
-    settings = context_of(request).settings
+    """The server's name, version and default model, as `InferenceHTTPClient.get_server_info` reads them."""
+    architecture = context_of(request).models.default.architecture
     return {
         "name": "sam3-serve",
         "version": request.app.version,
         "uuid": request.app.state.server_id,
-        "model": settings.model,
-        "note": note_on(settings),
+        "model": architecture,
+        "note": note_on(architecture),
     }
 
 
@@ -61,8 +61,9 @@ async def info(request: Request) -> dict[str, Any]:
     responses={503: {"model": Status, "description": "Not now: models load, or replicas are missing."}},
 )
 async def readiness(request: Request) -> JSONResponse:
-    """200 once the model is loaded and all needed replicas run, else 503. A store that is away does not make the server
-    unready: a server that counts as unready would not be asked about images known by their content either."""
+    """200 once the default model and all pinned ones are loaded and all replicas that they need run, else 503. A store
+    that is away does not make the server unready: a server that counts as unready would not be asked about images known
+    by their content either."""
     ready = await _ask(request)
     store = {} if not ready or await context_of(request).segmenter().store_answers() else {"store": "away"}
     return JSONResponse({"status": "ready" if ready else "not ready", **store}, 200 if ready else 503)

@@ -196,7 +196,7 @@ def test_the_version_names_everything_that_an_embedding_depends_on(monkeypatch: 
         version(weights="01"),
         version(dtype=torch.bfloat16),
     }
-    assert "weights-00ff" in version()
+    assert "encoder-00ff" in version()
     monkeypatch.setattr("sam3_engine.engine.PREPROCESSING", 99)
     assert len(versions | {version()}) == 6
 

@@ -13,6 +13,7 @@ from sam3_engine.loading import without_values
 from sam3_engine.roles import NO_MEMORY, TRACKER, VIDEO_ONLY, Role
 from sam3_engine.spec import SAM3, TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
+from sam3_engine.weights import COMPUTED, digests, encoder_digest, weights_digest
 
 HALF = Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16)
 """The number formats on a GPU."""
@@ -155,3 +156,39 @@ def test_a_checkpoint_without_a_memory_serves_images_only(random_engine: Engine)
     state = random_engine.model.state_dict()
     with pytest.raises(WrongCheckpoint, match=r"maskmem|transformer"):
         Engine.from_state(state, TINY, device="cpu", video=True)
+
+
+def test_the_encoders_digest_is_of_the_weights_that_an_encoder_holds() -> None:
+    whole = build_model(TINY, video=True).state_dict()
+    held = {name for name in build_model(TINY, "encoder").state_dict() if not name.endswith(COMPUTED)}
+    for name, value in whole.items():
+        if name.endswith(COMPUTED):
+            continue
+        changed = whole | {name: value + 1}
+        assert (encoder_digest(changed) != encoder_digest(whole)) is (name in held), name
+
+
+def test_both_digests_of_a_checkpoint_are_made_in_one_reading(random_engine: Engine) -> None:
+    state = random_engine.model.state_dict()
+    found = digests(state)
+    assert (found.encoder, found.whole) == (encoder_digest(state), weights_digest(state))
+    assert found.encoder != found.whole
+
+
+def test_models_with_one_trunk_share_embeddings_and_answer_for_themselves(
+    random_engine: Engine, squares: list[Square]
+) -> None:
+    state = random_engine.model.state_dict()
+    name = "dot_prod_scoring.hs_proj.weight"
+    base = Engine.from_state(state, TINY, device="cpu")
+    tuned = Engine.from_state(state | {name: state[name] + 1}, TINY, device="cpu")
+    assert base.embedding_version == tuned.embedding_version
+    assert base.version != tuned.version
+    embedding = base.encode([squares[0]])[0]
+    prompts = [ConceptPrompt("star", score_threshold=0.0)]
+    scores = [
+        engine.segment_concepts([ConceptItem(engine.expand(one), SIZE, prompts)])[0][0].scores
+        for engine, one in ((base, embedding), (tuned, embedding), (tuned, tuned.encode([squares[0]])[0]))
+    ]
+    np.testing.assert_array_equal(scores[1], scores[2])
+    assert not np.array_equal(scores[0], scores[1])

@@ -13,8 +13,10 @@ from deployments.observe.metrics import LocalMetrics
 from deployments.ray.replicas import Replicas
 
 AFTER_S = 0.01
-WON, LOST = (f'sam3_hedges_total{{outcome="{outcome}",part="decoder"}}' for outcome in ("won", "lost"))
-SILENT = 'sam3_silent_replicas{part="decoder"}'
+WON, LOST = (
+    f'sam3_hedges_total{{outcome="{outcome}",part="decoder",target=""}}' for outcome in ("won", "lost")
+)
+SILENT = 'sam3_silent_replicas{part="decoder",target=""}'
 
 
 class Deployment:

@@ -49,7 +49,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Instruments:
 def test_calls_are_summed_up_before_ray_hears_of_them(ray: Instruments) -> None:
     metrics = ServeMetrics(interval_s=1000)
     for _ in range(50):
-        metrics.add(NAMES.cache_lookups, tier="hot")
+        metrics.add(NAMES.cache_lookups, tier="hot", model="m")
         metrics.observe(NAMES.stage_seconds, 0.5, stage="prompt")
     metrics.set(NAMES.processes, 1, part="decoder")
     assert ray.told == []

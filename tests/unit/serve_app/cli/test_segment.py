@@ -16,6 +16,7 @@ from serve_app.cli.addresses import free_ports
 from serve_app.cli.main import main
 from serve_app.cli.question import Question
 from serve_app.http.app import create_app
+from serve_app.model_file import read_models
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
@@ -387,3 +388,19 @@ def test_questions_become_the_prompts_of_the_api() -> None:
             "box": {"x": 20, "y": 40, "width": 20, "height": 40},
         }
     ]
+
+
+def test_a_model_of_the_server_is_asked_by_its_name(picture: Path) -> None:
+    segmenter = FakeSegmenter()
+    models = read_models(
+        "base: {architecture: tiny, default: true}\ncars: {architecture: tiny, checkpoint: cars.pt}\n"
+    )
+    with serving(create_app(segmenter, Settings(models=models))) as url:
+        for chosen in (["--model", "cars"], []):
+            options = ["--text", "red circle", "--point", "70,80", "--force", "--url", url, *chosen]
+            status, said, _ = segment(picture, *options)
+            assert status == 0, said
+        assert segmenter.asked_models == ["cars", "cars", "base", "base"]
+        status, said, _ = segment(picture, "--text", "red", "--url", url, "--force", "--model", "cats")
+    assert status == 1
+    assert "it serves base, sam3/sam3_final, cars" in said

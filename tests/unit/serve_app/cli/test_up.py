@@ -1,5 +1,6 @@
 import os
 import socket
+import zipfile
 from pathlib import Path
 
 import click
@@ -94,8 +95,9 @@ def test_weights_that_are_not_there_are_refused_with_what_to_do(tmp_path: Path) 
 
 
 def test_a_given_file_is_found_and_the_bundled_one_needs_no_path(tmp_path: Path) -> None:
-    (tmp_path / "sam3.pt").write_bytes(b"")
     file = str(tmp_path / "sam3.pt")
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("sam3/data.pkl", b"")
     assert weights(Settings(model="sam3", checkpoint=tmp_path)) == {"checkpoint": file}
     assert weights(Settings(base_checkpoint=file)) == {"base_checkpoint": file}
     assert weights(Settings()) == {}

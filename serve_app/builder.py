@@ -244,10 +244,10 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
         budget,
         settings.max_encodes,
         store,
-        tracing(settings),
-        nodes,
-        hedge,
-        video,
+        tracing=tracing(settings),
+        nodes=nodes,
+        hedge=hedge,
+        video=video,
     )
 
 

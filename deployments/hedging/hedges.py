@@ -52,7 +52,8 @@ class Hedges:
             finally:
                 hedge.end()
                 if hedge.session:
-                    self._metrics.add(NAMES.hedges, outcome="won" if hedge.won else "lost", **self._labels)
+                    outcome = "won" if hedge.won else "lost"
+                    self._metrics.add(NAMES.hedges, 1, outcome=outcome, **self._labels)
             now = time.monotonic()
             self._replicas.answered(route, hedge.session if won else session, now)
             if won:

@@ -133,3 +133,19 @@ def test_the_access_log_names_the_model(several: Client) -> None:
     log: Path = several.log  # type: ignore[attr-defined]
     lines = [orjson.loads(line) for line in log.read_text().splitlines()][-3:]
     assert [line.get("model") for line in lines] == ["base", None, None]
+
+
+def test_videos_are_followed_by_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM3_VIDEO", "true")
+    with own_server(models=read_models(MODELS)) as url:
+        begun = requests.post(
+            f"{url}/sam3/video/sessions", json={"texts": [{"text": "red"}]}, timeout=PATIENCE_S
+        ).json()
+        frames = f"{url}/sam3/video/sessions/{begun['session_id']}/frames"
+
+        def status(**fields: str) -> int:
+            document = {"image": as_json(numbered(1)), **fields}
+            return requests.post(frames, json=document, timeout=PATIENCE_S).status_code
+
+        assert [status(model_id=name) for name in ("pets", "none/such", "base")] == [422, 404, 200]
+        assert status() == 200

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Request, Response
 
 from deployments.protocol import ImageFile
 from deployments.video.protocol import SessionCall
+from serve_app.http.errors import InvalidRequest
 from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
 from serve_app.http.sam3.masks import answer_json, mask_format
 from serve_app.http.sam3.route import body_of
-from serve_app.http.schemas import AcceptedFields, ResponseModel
+from serve_app.http.schemas import ModelFields, ResponseModel
 from serve_app.http.video.call import limits_of, service_of, session_in
 from serve_app.http.video.documented import documented
 from serve_app.http.video.schemas import (
@@ -27,7 +28,7 @@ from serve_app.http.video.schemas import (
 router = APIRouter(tags=["Video"])
 
 
-class VideoFramesFields(AcceptedFields):
+class VideoFramesFields(ModelFields):
     """The fields of a request with frames, without the images."""
 
     frame: FrameNumber | None = None
@@ -85,6 +86,8 @@ async def frames(request: Request) -> Response:
     """
     service = service_of(request)
     call = await read_call(request, FORMS)
+    if call.model.name != call.context.models.default_name:
+        raise InvalidRequest.one("videos are followed by the default model: leave model_id out", "model_id")
     session_id = session_in(request)
     name = mask_format(FORMATS, call.fields.format or "rle")
     prompts = frame_prompts(call.fields.prompts, call.fields.texts)

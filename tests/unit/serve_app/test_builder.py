@@ -32,10 +32,16 @@ def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def arguments(deployment: Deployment) -> tuple[Any, ...]:
+    """The arguments of its class: Serve says that there is one at most."""
+    given: tuple[Any, ...] = deployment.init_args
+    return given
+
+
 def deployments(app: Application) -> dict[str, Deployment]:
     """The graph's nodes by name. Serve says of a graph what it holds in private alone."""
     ingress = app._bound_deployment
-    models, workflows = ingress.init_args[3], ingress.init_args[4]
+    *_, models, workflows = arguments(ingress)
     bound = [*models.values(), *([workflows] if workflows else [])]
     parts = [part._bound_deployment for part in bound]
     return {part.name: part for part in (ingress, *parts)}
@@ -120,10 +126,11 @@ def test_videos_have_a_part_of_the_pools_bytes_where_they_are_on() -> None:
     ],
 )
 def test_only_decoders_that_track_load_what_videos_need(settings: dict[str, Any], on: bool) -> None:
-    chosen = Settings(**settings)
-    parts, pool = plan(wishes(chosen), LAPTOP), pool_config(chosen, LAPTOP)
-    decoder = decoder_config(chosen, parts, pool)
+    graph = deployments(build_app(Settings(**settings)))
+    pool = arguments(graph[INGRESS])[1]
+    decoder, encoder = (graph[name].init_args[0] for name in (DECODER, ENCODER))
     assert (pool.video is not None, decoder.video is not None, decoder.engine.video) == (on, on, on)
+    assert not encoder.engine.video
 
 
 def test_an_application_without_a_store_is_refused() -> None:
@@ -223,7 +230,7 @@ def test_each_model_has_decoders_and_models_with_one_trunk_share_encoders(
         f"{DECODER}-acme-cars-3": ENCODER,
         f"{DECODER}-pets": f"{ENCODER}-pets",
     }
-    assert several[INGRESS].init_args[1].encoders == (ENCODER, f"{ENCODER}-pets")
+    assert arguments(several[INGRESS])[1].encoders == (ENCODER, f"{ENCODER}-pets")
     assert several[f"{ENCODER}-pets"].init_args[0].engine.checkpoint == "hf://nobody/pets"
 
 
@@ -243,7 +250,7 @@ def test_each_model_is_scaled_by_itself(several: dict[str, Deployment]) -> None:
 def test_the_ingress_knows_the_default_first_and_which_models_it_needs(
     several: dict[str, Deployment],
 ) -> None:
-    routes = several[INGRESS].init_args[2]
+    routes = arguments(several[INGRESS])[2]
     assert [(route.model[0], route.needed, route.may_sleep) for route in routes] == [
         ("pets", True, False),
         ("base", False, True),
@@ -268,7 +275,7 @@ def test_all_models_replicas_share_the_machine() -> None:
 
 
 def test_replicas_of_all_models_stay_on_their_nodes() -> None:
-    where = {"encoder_nodes": "sam3/encoder=true", "decoder_nodes": "sam3/decoder=true"}
+    where: dict[str, Any] = {"encoder_nodes": "sam3/encoder=true", "decoder_nodes": "sam3/decoder=true"}
     graph = deployments(build_app(Settings(model="tiny-random", models=read_models(SEVERAL), **where)))
     for name, each in graph.items():
         wanted = {ENCODER: {"sam3/encoder": "true"}, DECODER: {"sam3/decoder": "true"}}.get(
@@ -278,7 +285,7 @@ def test_replicas_of_all_models_stay_on_their_nodes() -> None:
 
 
 def test_a_further_model_restarts_no_decoder_or_encoder_of_the_others() -> None:
-    shares = {"encoder_num_cpus": 0.5, "decoder_num_cpus": 0.5, "model": "tiny-random"}
+    shares: dict[str, Any] = {"encoder_num_cpus": 0.5, "decoder_num_cpus": 0.5, "model": "tiny-random"}
     text = "a: {architecture: tiny-random, default: true}\nb: {architecture: tiny-random}\n"
     more = f"{text}c: {{architecture: tiny, checkpoint: 'hf://nobody/c'}}\n"
     before, after = (

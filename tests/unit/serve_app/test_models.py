@@ -68,5 +68,5 @@ def test_settings_of_one_model_may_not_contradict_several(other: dict[str, objec
 
 def test_it_travels_to_another_process() -> None:
     found = registry("a: {default: true}\nb: {}\n")
-    assert found.find("b")  # with its index made
+    assert found.find("b").name == "b"  # with its index made
     assert pickle.loads(pickle.dumps(found)).find("b") == found.find("b")

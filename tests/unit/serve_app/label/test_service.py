@@ -126,6 +126,6 @@ def test_the_model_that_is_named_labels(segmenter: FakeSegmenter, images: list[S
         "base: {architecture: tiny, default: true}\ncars: {architecture: tiny, checkpoint: cars.pt}\n"
     )
     with serving(create_app(segmenter, Settings(models=models))) as address:
-        found = rows(Service(address, model="cars"), images[:2], "red circle")
+        found = rows(Service(address, model_id="cars"), images[:2], "red circle")
     assert {row["model"] for row in found.values()} == {"service cars"}
     assert set(segmenter.asked_models) == {"cars"}

@@ -325,11 +325,11 @@ def test_a_checkpoint_of_ones_own_is_loaded_in_this_process(picture: Path, tmp_p
     assert "nowhere.pt" in done.output
 
 
-@pytest.mark.parametrize("option", ["--model", "--checkpoint", "--base-checkpoint", "--device"])
-def test_a_server_has_its_own_model(picture: Path, option: str) -> None:
+@pytest.mark.parametrize("option", ["--checkpoint", "--base-checkpoint", "--device"])
+def test_a_server_has_its_own_models(picture: Path, option: str) -> None:
     done = CliRunner().invoke(main, ["segment", str(picture), "--text", "star", option, "tiny"])
     assert done.exit_code == 2
-    assert f"{option}: a server has its own model; pass --local" in done.output
+    assert f"{option}: a server has its own models; pass --local" in done.output
 
 
 def test_a_device_that_is_not_there_is_one_line(picture: Path) -> None:

@@ -10,8 +10,9 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
+from deployments.ingress.decoders import serve_decoders
 from deployments.ingress.decoding import ImageDecoding
-from deployments.ingress.models import ModelRoute, models_of, serve_decoders
+from deployments.ingress.models import ModelRoute, models_of
 from deployments.ingress.service import SegmentationService
 from deployments.ingress.video.dispatch import FrameDispatcher
 from deployments.ingress.video.reading import VideoReading

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -10,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import HedgeConfig
 from deployments.hedging.hedges import Hedges
+from deployments.ingress.models import ModelRoute
 from deployments.keys import affinity
 from deployments.messages import PromptJob, Reply
 from deployments.observe.metrics import Metrics
@@ -144,3 +146,19 @@ class ServeDecoders:
             return False
         self._ready_until = math.inf if self._may_sleep else time.monotonic() + READY_FOR_S
         return True
+
+
+def serve_decoders(
+    routes: Sequence[ModelRoute],
+    handles: Mapping[str, DeploymentHandle[Any]],
+    retry_after_s: float,
+    hedge: HedgeConfig,
+    metrics: Metrics,
+) -> dict[str, ServeDecoders]:
+    """The decoders of each model by its name, behind Serve's handles, which are named by deployment."""
+    return {
+        route.model[0]: ServeDecoders(
+            handles[route.decoder], handles[route.encoder], retry_after_s, hedge, metrics, route.may_sleep
+        )
+        for route in routes
+    }

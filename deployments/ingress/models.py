@@ -1,15 +1,11 @@
-"""The models of one application, as the ingress reaches them. No torch."""
+"""The models of one application, as the ingress reaches them. No torch, no Ray."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ray.serve.handle import DeploymentHandle
-
-from deployments.config import HedgeConfig, ModelName
+from deployments.config import ModelName
 from deployments.ingress.backends import DecoderClient
-from deployments.ingress.decoders import ServeDecoders
-from deployments.observe.metrics import Metrics
 
 State = Literal["ready", "asleep", "loading"]
 
@@ -40,22 +36,6 @@ class Models:
     def one(cls, name: str, decoder: DecoderClient) -> "Models":
         """A single model, whose decoders answer for any."""
         return cls({name: decoder}, name, {}, (name,))
-
-
-def serve_decoders(
-    routes: Sequence[ModelRoute],
-    handles: Mapping[str, DeploymentHandle[Any]],
-    retry_after_s: float,
-    hedge: HedgeConfig,
-    metrics: Metrics,
-) -> dict[str, ServeDecoders]:
-    """The decoders of each model by its name, behind Serve's handles, which are named by deployment."""
-    return {
-        route.model[0]: ServeDecoders(
-            handles[route.decoder], handles[route.encoder], retry_after_s, hedge, metrics, route.may_sleep
-        )
-        for route in routes
-    }
 
 
 def models_of(routes: Sequence[ModelRoute], decoders: Mapping[str, DecoderClient]) -> Models:

@@ -7,8 +7,9 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
+from deployments.ingress.decoders import serve_decoders
 from deployments.ingress.decoding import ImageDecoding
-from deployments.ingress.models import ModelRoute, models_of, serve_decoders
+from deployments.ingress.models import ModelRoute, models_of
 from deployments.ingress.service import SegmentationService
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics

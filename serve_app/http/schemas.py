@@ -71,6 +71,14 @@ NOT_BLANK = r"[^ \t\r\n\f\v]"
 """A pattern with the same meaning in every dialect of regular expressions."""
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Takes 5.0 for 5: to JSON Schema both are integers."""
+
+
 class RequestModel(BaseModel):
     """Base of request schemas: strict types; unknown fields are ignored, as by the hosted API."""
 

@@ -25,7 +25,7 @@ class ModelInfo(ResponseModel):
     default: bool
     """True for the model of requests that name none."""
     architecture: str
-    """`sam3`, or `tiny`, which only knows coloured shapes."""
+    """`sam3`, or `tiny`, the bundled demonstration model."""
     state: Literal["ready", "asleep", "loading"]
     """asleep: it starts at the first request, which waits meanwhile. loading: it starts now."""
     replicas: int

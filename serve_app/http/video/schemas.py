@@ -13,6 +13,7 @@ from serve_app.http.sam3.visual import Sam2Prompt
 from serve_app.http.schemas import (
     MAX_TEXT_CHARACTERS,
     NOT_BLANK,
+    WHOLE,
     RequestModel,
     ResponseModel,
     Threshold,
@@ -26,7 +27,7 @@ FORMATS: dict[str, MaskFormat] = {
 }
 MOST_FRAMES = 1_000_000
 MOST_OBJECT_PROMPTS = 64
-FrameNumber = Annotated[int, Field(ge=0, le=MOST_FRAMES)]
+FrameNumber = Annotated[int, Field(ge=0, le=MOST_FRAMES), WHOLE]
 
 
 class VideoText(RequestModel):
@@ -49,7 +50,7 @@ Texts = Annotated[list[VideoText], Field(max_length=MOST_CONCEPTS)]
 class VideoObjectPrompt(Sam2Prompt):
     """One object of a frame, by clicks and/or a box as in `/sam3/visual_segment`: a new one, or a correction."""
 
-    object_id: Annotated[int, Field(ge=1)] | None = None
+    object_id: Annotated[int, Field(ge=1), WHOLE] | None = None
     """The object to correct or to remove. Without it, the prompt begins a new object."""
     label: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
     """A name for a new object."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from deployments.video.protocol import EVERY, MOST_OBJECTS, SessionInfo, VideoFacts
 from serve_app.http.reading.image_fields import InferenceRequestImage
-from serve_app.http.schemas import AcceptedFields, ResponseModel
+from serve_app.http.schemas import WHOLE, AcceptedFields, ResponseModel
 from serve_app.http.video.schemas import MOST_FRAMES, Texts
 
 
@@ -24,9 +24,9 @@ class VideoSessionFields(AcceptedFields):
 
     texts: Texts | None = None
     """Concepts to find and follow. Without any, objects come from prompts alone."""
-    every: Annotated[int, Field(ge=0, le=MOST_FRAMES)] = EVERY
+    every: Annotated[int, Field(ge=0, le=MOST_FRAMES), WHOLE] = EVERY
     """Frames from one search for the concepts to the next. 0: only the first frame is searched."""
-    most_objects: Annotated[int, Field(ge=1, le=MOST_OBJECTS)] = MOST_OBJECTS
+    most_objects: Annotated[int, Field(ge=1, le=MOST_OBJECTS), WHOLE] = MOST_OBJECTS
     """Objects that the session follows at a time."""
 
 

@@ -135,7 +135,7 @@ def test_nothing_is_left_to_the_machine_that_happens_to_be_there(example: str) -
     undecided = {name for name in found.model_dump() if getattr(found, name) == "auto"}
     of_a_device = {"dtype", "hot_bytes", "ingress_threads", "encoder_threads", "decoder_threads"}
     of_one_machine = {"object_store_bytes"}
-    of_other_settings = {"encoder_max_replicas", "decoder_max_replicas", "shared_in_flight"}
+    of_other_settings = {"encoder_max_replicas", "decoder_max_replicas", "shared_in_flight", "video"}
     without_gpus = {"encoder_num_gpus", "decoder_num_gpus"} if found.device == "cpu" else set()
     assert undecided <= of_a_device | of_one_machine | of_other_settings | without_gpus
 

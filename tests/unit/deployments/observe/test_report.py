@@ -54,7 +54,7 @@ def test_calls_are_summed_up_before_ray_hears_of_them(ray: Instruments) -> None:
     metrics.set(NAMES.processes, 1, part="decoder")
     assert ray.told == []
     metrics.report()
-    assert ("inc", "sam3_cache_lookups_total", 50, {"tier": "hot"}) in ray.told
+    assert ("inc", "sam3_cache_lookups_total", 50, {"tier": "hot", "model": "m"}) in ray.told
     assert ("inc", "sam3_stage_seconds_sum", 25, {"stage": "prompt"}) in ray.told
     assert ("inc", "sam3_stage_seconds_bucket", 50, {"stage": "prompt", "le": "0.5"}) in ray.told
     assert ("set", "sam3_processes", 1, {"part": "decoder"}) in ray.told

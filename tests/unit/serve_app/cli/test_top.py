@@ -22,7 +22,7 @@ def exposition(clicks: int = 0, failed: int = 0, seconds: float = 0.003) -> str:
     """The text of GET /metrics after so many clicks, made by the code that writes it."""
     metrics = LocalMetrics()
     for _ in range(clicks):
-        metrics.observe(NAMES.request_seconds, seconds, route=CLICKS)
+        metrics.observe(NAMES.request_seconds, seconds, route=CLICKS, model="m")
         metrics.observe(NAMES.stage_seconds, seconds / 2, stage="prompt")
     metrics.add(NAMES.requests, clicks, route=CLICKS, status="200", model="m")
     metrics.add(NAMES.requests, failed, route=CLICKS, status="503", model="m")

@@ -13,6 +13,7 @@ NAMED = "picture-"
 """Begins the ids of valid requests: such an id never names another image, nor a digest."""
 SIDES = {"x": WIDTH, "x0": WIDTH, "x1": WIDTH, "y": HEIGHT, "y0": HEIGHT, "y1": HEIGHT}
 
+CLICK = {"points": [{"x": 44, "y": 48}]}
 CORNERS = {"x0", "y0", "x1", "y1"}
 
 
@@ -22,6 +23,8 @@ def map_case(context: Any, case: Any) -> Any:
     valid = case.meta is None or case.meta.generation.mode == GenerationMode.POSITIVE
     if valid and isinstance(case.body, dict):
         case.body = _realistic(case.body)
+        if "/video/" in case.path:
+            case.body = _followed(case.body)
     return case
 
 
@@ -40,6 +43,14 @@ def _realistic(body: dict[str, Any]) -> dict[str, Any]:
     if isinstance(holder, dict):
         holder["prompts"] = _consistent(holder.get("prompts"))
     return body
+
+
+def _followed(body: dict[str, Any]) -> dict[str, Any]:
+    """Prompts of a video each mark a place, and a request has one at least."""
+    if isinstance(body.get("prompts"), list):
+        marked = [one if one.get("points") or one.get("box") else {**one, **CLICK} for one in body["prompts"]]
+        body = {**body, "prompts": [{**one, "remove": False} for one in marked]}
+    return body if body.get("prompts") or body.get("texts") else {**body, "texts": [{"text": "red"}]}
 
 
 def _consistent(prompt: Any) -> Any:

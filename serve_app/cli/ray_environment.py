@@ -23,6 +23,8 @@ SERVING = {
     "RAY_metrics_report_interval_ms": "5000",
     # A raylet ends when an agent of its node has not started within 30 s, by default. A busy machine needs more.
     "RAY_agent_register_timeout_ms": "120000",
+    # A worker that registers after 60 s, by default, is refused, and a driver that waits for it waits for ever.
+    "RAY_worker_register_timeout_seconds": "600",
     "RAY_worker_niceness": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # That keeps a replica's log back until it has 1000 lines. Without Serve's access log there are few.

@@ -29,13 +29,12 @@ serve: ## Install and start the server on port 9001 (MODEL=tiny|sam3, PORT=..., 
 	@scripts/setup $(if $(WORKFLOWS),workflows)
 	@$(if $(WORKFLOWS),SAM3_WORKFLOWS=true )$(if $(MODEL),SAM3_MODEL='$(MODEL)' )$(if $(PORT),SAM3_PORT='$(PORT)' )exec $(bin)/sam3-serve up
 
-# The second line's tests wait for servers as much as they work: of three at a time, two work.
 .PHONY: test
 test: ## Lint, types, import rule and the tests, as CI does
 	@scripts/setup test
 	@mkdir -p build; scripts/lint >build/lint.log 2>&1 & lint=$$!; trap 'kill $$lint 2>/dev/null || true' EXIT; \
 		scripts/test $(quick) --numprocesses 2; wait $$lint || { cat build/lint.log; exit 1; }
-	@scripts/test $(addprefix --ignore ,$(quick)) --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@scripts/test $(addprefix --ignore ,$(quick)) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: drill
 drill: ## Try faults, scale, load and installing on real processes, half an hour or more (ONLY=chaos: one of tests/drill)

@@ -47,7 +47,7 @@ DRAWN = 100
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be labelled, and by which model. batch: images at once, for those that take several."""
+    """The images and classes to label, and the model for it. batch: images at once, for those that take several."""
 
     photos: Path
     model: str

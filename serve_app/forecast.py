@@ -13,7 +13,7 @@ MASK_CORE_S = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What is to be labelled. prompts: phrases of all classes. objects: found in an image, on average."""
+    """The size of a task of labelling. prompts: phrases of all classes. objects: found in an image, on average."""
 
     count: int
     prompts: int

@@ -118,9 +118,8 @@ def _sharded(index: Path) -> Contents:
 def _pytorch(path: Path) -> Contents:
     try:
         with torch.serialization.safe_globals(list(HARMLESS)), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # torch's advice on files of other programs; the error below is ours
+            # torch's advice is for files of other programs; the error below is ours.
+            warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise WrongCheckpoint(_unpickled(path, str(error))) from error

@@ -77,7 +77,7 @@ class Video:
     def __init__(self, container: InputContainer, stream: VideoStream, limits: Limits) -> None:
         self._container, self._stream, self._limits = container, stream, limits
         self.damage: str | None = None
-        """What is wrong with the file, once its frames have been read."""
+        """The sentence about damage of the file, once its frames have been read; None where there is none."""
         context, seconds = stream.codec_context, container.duration
         self.info = VideoInfo(
             ImageSize(context.height, context.width),

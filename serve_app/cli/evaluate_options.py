@@ -7,9 +7,7 @@ from pathlib import Path
 import click
 
 from serve_app.cli.options import URL, Number
-
-FLOOR = 0.05
-"""As `serve_app.label.calibration.FLOOR`, which needs more to be imported than the help does."""
+from serve_app.label.classes import FLOOR
 
 
 @dataclass(frozen=True, slots=True)

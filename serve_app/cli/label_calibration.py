@@ -18,7 +18,8 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
 
     Raises NoImages, RayNotStarted, ServiceLost, OSError and click.ClickException.
     """
-    from serve_app.label.calibration import FLOOR, choices
+    from serve_app.label.calibration import choices
+    from serve_app.label.classes import FLOOR
     from serve_app.label.lists import none_is_there
     from serve_app.label.truth import read_truth
 

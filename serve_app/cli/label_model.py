@@ -40,15 +40,7 @@ def labelling_of(settings: Settings, asked: Asked) -> "Labelling":
     else:
         if not asked.dry_run:  # which would download weights
             settings = settings.model_copy(update=weights(settings))
-        choice = ModelChoice(
-            settings.model,
-            settings.checkpoint,
-            settings.base_checkpoint,
-            settings.device,
-            settings.dtype,
-            settings.compile,
-            str(settings.compile_cache) if settings.compile_cache else None,
-        )
+        choice = ModelChoice.of(settings)
     rules = Rules(None if asked.nms == 1 else asked.nms, asked.smallest)
     try:
         return Labelling(_classes(asked), choice, rules)

@@ -19,9 +19,8 @@ class Commands(click.Group):
         """Run a command. Warnings of libraries are not shown, unless Python is told to show them (`-W`)."""
         # Without a network, the Hub's client would tell of each of its tries, in a format of its own.
         os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-        if isinstance(
-            sys.stdout, TextIOWrapper
-        ):  # as on stderr: a file's name may hold bytes that are no UTF-8
+        # As on stderr: a file's name may hold bytes that are no UTF-8.
+        if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         with warnings.catch_warnings():
             if not sys.warnoptions:

@@ -67,12 +67,7 @@ def choice_of(candidate: Candidate, settings: Settings) -> ModelChoice:
     from sam3_engine.loading import read_checkpoint
 
     assert candidate.where is not None
-    choice = ModelChoice(
-        device=settings.device,
-        dtype=settings.dtype,
-        compile=settings.compile,
-        compile_cache=str(settings.compile_cache) if settings.compile_cache else None,
-    )
+    choice = replace(ModelChoice.of(settings), checkpoint=None, base=None)
     if candidate.where.removesuffix("-random") in SPECS:
         choice = replace(choice, model=candidate.where)
     else:

@@ -47,8 +47,8 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is compared, and all results. left_out: images that some model could not be asked about, with the reason;
-    none of the results has them."""
+    """The truth, the classes and all results. left_out: images that some model could not be asked about, with the
+    reason; none of the results has them."""
 
     truths: Sequence[Truth]
     classes: Sequence[LabelClass]

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from serve_app.label.calibration import FLOOR
-from serve_app.label.classes import LabelClass, class_of
+from serve_app.label.classes import FLOOR, LabelClass, class_of
 from serve_app.label.truth import Truth
 
 

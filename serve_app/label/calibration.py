@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
+from serve_app.label.classes import FLOOR
 from serve_app.label.truth import Encoded, Truth
 
 MATCH = 0.5
-FLOOR = 0.05
-"""Least score that is looked at."""
 DRAWS = 200
 RANGE = (5, 95)
 """Percentiles."""

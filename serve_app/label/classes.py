@@ -19,6 +19,8 @@ _THRESHOLD = re.compile(r"\s@\s*(?P<value>\S+)$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 MOST_CHARACTERS = 200
 """Of a name or a phrase."""
+FLOOR = 0.05
+"""Least score that is looked at where answers are compared with the truth."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from serve_app.label.rows import FOUND
 
 if TYPE_CHECKING:
     from sam3_engine.engine import ConceptDetections, Engine
+    from serve_app.settings import Settings
 
 TRANSFER = 32
 """Maps of logits that leave the device at once."""
@@ -58,6 +59,19 @@ class ModelChoice:
     compile: bool = False
     compile_cache: str | None = None
     threads: int | None = None
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "ModelChoice":
+        """The one model of these settings."""
+        return cls(
+            settings.model,
+            settings.checkpoint,
+            settings.base_checkpoint,
+            settings.device,
+            settings.dtype,
+            settings.compile,
+            str(settings.compile_cache) if settings.compile_cache else None,
+        )
 
     def load(self) -> "Engine":
         """Raises CheckpointError, and ValueError for a device that is not there."""

@@ -29,7 +29,7 @@ VERSIONS = ("sam3-serve", "sam3", "torch", "ray", "pyarrow", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What is written from the labels. formats: names of `formats.FORMATS`. linked: see `catalogue.LabelledImage`."""
+    """The files to write. formats: names of `formats.FORMATS`. linked: see `catalogue.LabelledImage`."""
 
     formats: Sequence[str]
     split: Split

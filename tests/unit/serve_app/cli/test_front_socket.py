@@ -248,12 +248,19 @@ def test_an_old_haproxy_forgets_the_socket_before_it_closes_it(tmp_path: Path, p
         running.enter_context(haproxy(folder, port, *take_over))
         wait_until(lambda: len(sockets_at(port, old.pid)) == 1)
         assert old.poll() is None
-        opened = {int(one.name) for one in Path(f"/proc/{old.pid}/fd").iterdir()}
-        assert watched(old.pid) <= opened
+        wait_until(lambda: watched(old.pid) <= opened(old.pid))
+
+
+def opened(pid: int) -> set[int]:
+    """The descriptors that a process has open."""
+    return {int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def watched(pid: int) -> set[int]:
     """The descriptors that a process waits for."""
-    texts = [one.read_text() for one in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    texts = []
+    for one in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            texts.append(one.read_text())
     lines = [line.split() for text in texts for line in text.splitlines() if line.startswith("tfd:")]
     return {int(line[1]) for line in lines}

@@ -117,7 +117,11 @@ class NoFile(Exception):
 
 
 class BadPrompt(Exception):
-    """The session cannot do with a prompt: it has no such object, or no room for another one."""
+    """No session could do with these prompts: a place lies outside the frame, or an object has several prompts."""
+
+
+class SessionConflict(Exception):
+    """The session cannot do with a prompt as it is now: it has no such object, or no room for another one."""
 
 
 Place = Callable[[], AbstractAsyncContextManager[Timings]]
@@ -155,7 +159,7 @@ class VideoService(Protocol):
         first: the number of the first one; None: the one that the session expects. Frames that were answered already
         are answered as before. prompts: for the first one.
 
-        Raises UnknownSession, OutOfOrder, BadPrompt, Overloaded, DeadlineExceeded, and the errors of
+        Raises UnknownSession, OutOfOrder, BadPrompt, SessionConflict, Overloaded, DeadlineExceeded, and the errors of
         `ImageFile.content`.
         """
         ...

@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from deployments.protocol import DeadlineExceeded, OtherContent, Overloaded, UnknownImage
 from deployments.store.sessions import SessionsFull
-from deployments.video.protocol import BadPrompt, NoFile, OutOfOrder, UnknownSession
+from deployments.video.protocol import BadPrompt, NoFile, OutOfOrder, SessionConflict, UnknownSession
 from deployments.workflows.definitions import UnknownWorkflow
 from sam3_engine.errors import DeviceFull, ImageTooLarge, UnreadableImage, UnreadableVideo, VideoTooLarge
 from serve_app.models import MalformedModelId as MalformedModelId
@@ -165,6 +165,7 @@ TABLE: dict[type[Exception], Row] = {
     NoSuchFunction: Row(404),
     UnknownSession: Row(404),
     NoFile: Row(409),
+    SessionConflict: Row(409),
     OutOfOrder: Row(409, extra=lambda error: {"expected_frame": error.expected}),
     SlowBody: Row(408, "the upload is too slow: the request's body did not arrive in time"),
     TooLarge: Row(413),

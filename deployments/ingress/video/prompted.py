@@ -15,6 +15,7 @@ from deployments.video.protocol import (
     FramePrompts,
     OutOfOrder,
     SessionCall,
+    SessionConflict,
     UnknownSession,
 )
 from deployments.video.record import Record
@@ -65,20 +66,20 @@ class PromptedFrames:
 
 
 def check_prompts(record: Record, prompts: FramePrompts) -> None:
-    """Raises BadPrompt for what the session cannot do."""
+    """Raises BadPrompt and SessionConflict."""
     known = {one.id for one in record.objects}
     named = [one.object_id for one in prompts.objects if one.object_id is not None]
     for number in named:
         if number not in known:
-            raise BadPrompt(f"the session has no object {number}: it has {sorted(known) or 'none'}")
+            raise SessionConflict(f"the session has no object {number}: it has {sorted(known) or 'none'}")
     if len(set(named)) < len(named):
         raise BadPrompt("an object has several prompts: send all of its clicks in one")
     new = sum(one.object_id is None for one in prompts.objects)
     removed = sum(one.object_id is not None and one.prompt is None for one in prompts.objects)
     if new and len(known) + new - removed > record.rules.most:
-        raise BadPrompt(f"the session follows {len(known)} objects, and may follow {record.rules.most}")
+        raise SessionConflict(f"the session follows {len(known)} objects, and may follow {record.rules.most}")
     if len(record.rules.concepts) + len(prompts.concepts) > MOST_CONCEPTS:
-        raise BadPrompt(f"a session looks for {MOST_CONCEPTS} texts at most")
+        raise SessionConflict(f"a session looks for {MOST_CONCEPTS} texts at most")
 
 
 def _about_last(record: Record, frame: int) -> str:

@@ -18,11 +18,11 @@ IN_PATH: dict[str, Any] = {
 }
 
 
-class WrongFrame(Message):
-    """The frame is not the one that the session expects."""
+class Conflict(Message):
+    """The session cannot do it now: it expects another frame, or has no file, no such object or no room."""
 
-    expected_frame: int
-    """The number of the frame that it expects."""
+    expected_frame: int | None = None
+    """The number of the frame that it expects, where the request was about another one."""
 
 
 def documented(
@@ -45,7 +45,7 @@ def documented(
     if body is not None or parameters:
         errors |= {status: ERRORS[status] for status in (400, 413, 422)}
     if in_order:
-        errors[409] = {"model": WrongFrame, "description": "The session expects another frame."}
+        errors[409] = {"model": Conflict, "description": "The session cannot do it now."}
     return {
         "summary": summary,
         "response_model": None,

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 
 from deployments.protocol import DeadlineExceeded, Overloaded, UnknownImage
 from deployments.store.sessions import SessionsFull
-from deployments.video.protocol import NoFile, OutOfOrder, UnknownSession
+from deployments.video.protocol import NoFile, OutOfOrder, SessionConflict, UnknownSession
 from deployments.workflows.definitions import UnknownWorkflow
 from sam3_engine.errors import (
     DeviceFull,
@@ -61,6 +61,7 @@ CASES: list[tuple[Exception, int, str]] = [
     ),
     (NoFile(), 409, "this session has no video file: its frames are sent by .../frames"),
     (OutOfOrder("why", 3), 409, "why"),
+    (SessionConflict("why"), 409, "why"),
     (VideoTooLarge("why"), 413, "why"),
     (
         SessionsFull(),

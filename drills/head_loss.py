@@ -34,7 +34,7 @@ from harness.local_cluster import LocalCluster, Node, local_cluster
 from harness.machine import ROOT, this_machine
 from harness.redis import PASSWORD, StateServer, state_server
 from harness.waiting import wait_until
-from serve_app.builder import APP_NAME
+from serve_app.replica_configs import APP_NAME
 
 LABELS = {f"sam3/{role}": "true" for role in ("ingress", "encoder", "decoder", "pool")}
 CLIENTS, THINK_S, BURST_CLIENTS = 4, 0.5, 12

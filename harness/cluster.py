@@ -49,7 +49,7 @@ class Cluster:
         """Number of replicas of each deployment by state: {"PromptDecoder": {"RUNNING": 2}}."""
         from ray import serve
 
-        from serve_app.builder import APP_NAME
+        from serve_app.replica_configs import APP_NAME
 
         application = serve.status().applications[APP_NAME]
         return {
@@ -74,7 +74,8 @@ class Cluster:
         """Deploy again with changed settings, and wait until that is done."""
         from ray import serve
 
-        from serve_app.builder import APP_NAME, build_app
+        from serve_app.builder import build_app
+        from serve_app.replica_configs import APP_NAME
 
         self.settings = self.settings.model_copy(update=changes)
         serve.run_many(
@@ -99,7 +100,7 @@ class Cluster:
         """True while every deployment has the replicas that it is to have, and nothing else."""
         from ray import serve
 
-        from serve_app.builder import APP_NAME
+        from serve_app.replica_configs import APP_NAME
 
         application = serve.status().applications[APP_NAME]
         return all(

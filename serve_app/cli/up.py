@@ -91,8 +91,9 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
     from ray import serve
 
     from deployments.resources import NotEnough
-    from serve_app.builder import APP_NAME, build_app
+    from serve_app.builder import build_app
     from serve_app.encoder_groups import WrongTrunk
+    from serve_app.replica_configs import APP_NAME
     from serve_app.workflows import NotInstalled
 
     try:

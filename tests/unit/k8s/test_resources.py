@@ -14,7 +14,7 @@ from deployments.resources import STORE_SHARE, Machine, plan
 from deployments.store.server import BESIDE_FILES
 from scripts import helm_chart
 from scripts.helm_chart import render
-from serve_app.builder import rules, wishes
+from serve_app.replica_numbers import rules, wishes
 from serve_app.settings import Settings
 from tests.support.card_memory import check_memory
 from tests.support.kubernetes import (

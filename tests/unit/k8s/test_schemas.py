@@ -13,7 +13,7 @@ from deployments.config import DECODER, ENCODER
 from deployments.resources import Machine, plan
 from scripts.helm_chart import example, manifests
 from scripts.k8s_config import ENVIRONMENT, HEAD, K8S, RENDERED, environment
-from serve_app.builder import wishes
+from serve_app.replica_numbers import wishes
 from serve_app.settings import Settings
 from tests.support.kubernetes import (
     EXAMPLES,

@@ -10,10 +10,12 @@ from deployments.config import DECODER, ENCODER, INGRESS, DecoderConfig, Encoder
 from deployments.ray.router import ROUTER
 from deployments.resources import Machine, NotEnough, Plan, plan
 from deployments.workflows.deployment import WORKFLOWS
-from serve_app.builder import build_app, decoder_config, encoder_config, pool_config, wishes
+from serve_app.builder import build_app
 from serve_app.encoder_groups import encoder_groups
 from serve_app.model_file import read_models
 from serve_app.models import Registry
+from serve_app.replica_configs import decoder_config, encoder_config, pool_config
+from serve_app.replica_numbers import wishes
 from serve_app.settings import Settings
 from serve_app.store import NoStore
 from serve_app.workflows import NotInstalled

@@ -10,8 +10,8 @@ from deployments.resources import Machine, NotEnough, plan
 from sam3_engine.device import Precision
 from sam3_engine.loading import without_values
 from sam3_engine.spec import SPECS
-from serve_app.builder import wishes
 from serve_app.capacity import known_costs
+from serve_app.replica_numbers import wishes
 from serve_app.settings import Settings
 from tests.support.card_memory import SMALLEST_CARD, check_memory
 

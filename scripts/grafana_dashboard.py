@@ -36,6 +36,9 @@ DEPLOYMENTS = "{{deployment}}"
 MEAN_BATCH = "sum by (stage) (sam3:batch_size_sum:rate5m) / sum by (stage) (sam3:batch_size_count:rate5m)"
 STARTS = "sum by (deployment) (sam3:replica_starts:increase15m)"
 MEMORY = "max by (node) (ray_node_mem_used / (ray_node_mem_used + ray_node_mem_available))"
+HOT_SHARE = (
+    'sum by (model) (sam3:cache_lookups:rate5m{tier="hot"}) / sum by (model) (sam3:cache_lookups:rate5m)'
+)
 TENANTS = "topk(15, sum by (tenant) (sam3:tenant_requests:rate5m))"
 ROWS: dict[str, tuple[Panel, ...]] = {
     "Traffic": (
@@ -62,6 +65,21 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ((MEAN_BATCH, "{{stage}}"),),
         ),
         Panel("Time to load a model", "s", (("max by (deployment) (sam3_model_load_seconds)", DEPLOYMENTS),)),
+    ),
+    "Models": (
+        Panel("Requests by model", "reqps", (("sum by (model) (sam3:requests:rate5m)", "{{model}}"),)),
+        Panel(
+            "Latency by model",
+            "s",
+            quantiles('sam3:request_seconds_bucket:rate5m{route=~"/sam3/.*"}', "model"),
+            text="A model that slept shows the time to start it.",
+        ),
+        Panel(
+            "Images in a decoder's memory, by model",
+            "percentunit",
+            ((HOT_SHARE, "{{model}}"),),
+            text="Share of requests whose image the decoder held already.",
+        ),
     ),
     "Cache": (
         Panel(

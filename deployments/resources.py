@@ -108,17 +108,23 @@ def _even(wishes: Wishes, node_cpus: Sequence[float]) -> float:
     workflow runners book WAITING_CPU each: just enough over all nodes would leave gaps too small to use."""
     small = _hundredths(WAITING_CPU)
     nodes = [node for node in map(_hundredths, node_cpus) if node >= small]
-    waiting = wishes.ingress_replicas + wishes.workflow_replicas
+    waiting = sum(map(_replaced, (wishes.ingress_replicas, wishes.workflow_replicas)))
     replicas = wishes.encoder_replicas + wishes.decoder_replicas
     limited = wishes.ingress_per_node, wishes.encoder_per_node, wishes.decoder_per_node
     if not nodes or limited == (None, None, None):
         return _largest(nodes, waiting, replicas) / 100
     # A node that is full of one kind would have no room for the part of another that is to be there.
-    reserved = small * (_most(wishes, "ingress") + wishes.workflow_replicas)
+    reserved = small * sum(map(_replaced, (_most(wishes, "ingress"), wishes.workflow_replicas)))
     if limited[1:] == (None, None):
         return _largest(nodes, 0, replicas, reserved) / 100
     here = _most(wishes, "encoder") + _most(wishes, "decoder")
     return max(0, (min(nodes) - reserved) // here) / 100
+
+
+def _replaced(replicas: int) -> int:
+    """The most replicas of a kind at once while an update replaces them, as many at a time as Serve does. One that
+    stops books its cores until its requests are answered: they may wait for a decoder, which must find its share."""
+    return replicas + max(1, replicas // 5) if replicas else 0
 
 
 def _most(wishes: Wishes, kind: str) -> int:

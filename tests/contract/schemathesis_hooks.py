@@ -13,6 +13,8 @@ NAMED = "picture-"
 """Begins the ids of valid requests: such an id never names another image, nor a digest."""
 SIDES = {"x": WIDTH, "x0": WIDTH, "x1": WIDTH, "y": HEIGHT, "y0": HEIGHT, "y1": HEIGHT}
 
+SMALLEST = 96
+"""Side of the smallest frame that a generated session may have."""
 CLICK = {"points": [{"x": 44, "y": 48}]}
 CORNERS = {"x0", "y0", "x1", "y1"}
 CENTRE = {"x", "y", "width", "height"}
@@ -49,9 +51,24 @@ def _realistic(body: dict[str, Any]) -> dict[str, Any]:
 def _followed(body: dict[str, Any]) -> dict[str, Any]:
     """Prompts of a video each mark a place, and a request has one at least."""
     if isinstance(body.get("prompts"), list):
+        body = {**body, "prompts": [_within(one, SMALLEST) for one in body["prompts"]]}
         marked = [one if one.get("points") or one.get("box") else {**one, **CLICK} for one in body["prompts"]]
         body = {**body, "prompts": [{**one, "remove": False} for one in marked]}
     return body if body.get("prompts") or body.get("texts") else {**body, "texts": [{"text": "red"}]}
+
+
+def _within(prompt: Any, side: int) -> Any:
+    """A prompt, or a part of it, whose places are in a frame of this side."""
+    if isinstance(prompt, list):
+        return [_within(one, side) for one in prompt]
+    if not isinstance(prompt, dict):
+        return prompt
+    return {
+        name: min(value, side - 1)
+        if name in SIDES and isinstance(value, int | float)
+        else _within(value, side)
+        for name, value in prompt.items()
+    }
 
 
 def _consistent(prompt: Any) -> Any:

@@ -14,8 +14,10 @@ from harness.exposed import settled_metric
 from harness.server import ROOT, ServerProcess, server_process
 from serve_app.cli.addresses import free_ports
 from serve_app.http.tenants import keyfile
+from tests.support.browser import chromium
 from tests.support.environments import driven, environment_with
 from tests.support.label_studio import region_mask
+from tests.support.label_studio_browser import Annotator
 from tests.support.label_studio_server import LabelStudio, label_studio
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import COLOURS, HEIGHT, SECOND_CIRCLE, SQUARE, WIDTH, as_json, numbered
@@ -173,6 +175,30 @@ def test_label_studio_suggests_and_answers_smart_tools(
     ]
     below = np.arange(HEIGHT)[:, None] >= SECOND_CIRCLE[1]
     assert iou(region_mask(region), shapes["red"] & below) >= LEAST_IOU
+
+
+def test_a_smart_keypoint_in_the_browser_brings_its_region(
+    studio: LabelStudio, server: ServerProcess, key: str, pictures: Path
+) -> None:
+    """Chromium, with suggestions accepted as they come."""
+    project, tasks = studio.project(SMALL_CONFIG, {"scene.png": numbered(950)})
+    studio.ask("PATCH", f"/api/projects/{project}", json={"show_collab_predictions": False})
+    studio.connect(project, f"{server.url}/label-studio", **basic(key))
+    with chromium() as browser:
+        annotator = Annotator(browser, studio.url)
+        annotator.open(project, tasks["scene.png"])
+        annotator.choose(2)  # the key point; the first one is a brush
+        annotator.click(4, *centre(SQUARE))  # the second label of the second control
+        annotator.click(3, *centre(SECOND_CIRCLE))
+        annotator.submit(pictures / "label-studio.png")
+    (annotation,) = studio.ask("GET", f"/api/tasks/{tasks['scene.png']}/annotations/")
+    square, ball = [region for region in annotation["result"] if region["type"] == "brushlabels"]
+    assert square["value"]["brushlabels"] == ["blue square"]
+    assert ball["value"]["brushlabels"] == ["Ball"]
+    shapes = truth()
+    assert iou(region_mask(square), shapes["blue"]) >= LEAST_IOU
+    below = np.arange(HEIGHT)[:, None] >= SECOND_CIRCLE[1]
+    assert iou(region_mask(ball), shapes["red"] & below) >= LEAST_IOU
 
 
 def test_an_image_is_encoded_once_in_a_session_and_between_the_tools(

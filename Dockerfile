@@ -20,7 +20,7 @@ WORKDIR /src
 RUN python -m venv /opt/sam3 && echo /opt/app > /opt/sam3/lib/python3.11/site-packages/app.pth
 ENV PATH=/opt/sam3/bin:$PATH
 COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
-# What the model needs, and all the rest.
+# The model's dependencies, and all the rest.
 RUN python -c "import tomllib; \
 project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 extras = [name for name in '${EXTRAS}'.split(',') if name]; \

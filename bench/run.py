@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from bench import labelling
 from bench.device import DeviceFigures, device_figures
 from bench.engine import INSTANCES, MEGAPIXELS, PROMPTS, Row, mask_rows, model_rows
 from bench.growth import Growth, engine_growth, processes
@@ -57,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="sam3-bench-") as folder:
             grown.append(processes(counts, asked.seconds, Path(folder)))
     tell(_growth(grown))
+    rates: dict[str, labelling.Rate] = {}
+    if not asked.small:
+        folders = labelling.parse([])
+        rates, memory = labelling.measure(folders)
+        tell(labelling.texts(rates, memory, folders))
     device = _device(asked)
     tell(_device_text(device))
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -65,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": machine.as_dict(),
         "threads": threads,
         "rows": [{**asdict(row), "ratio": row.ratio} for row in [*rows, *masks]],
+        "labelling": {name: asdict(one) for name, one in rates.items()},
         "growth": [{**asdict(one), "exponent": one.exponent} for one in grown],
         "device": asdict(device) if device else "not measured: no GPU",
     }

@@ -1,4 +1,5 @@
-"""How many replicas a deployment should have: one policy, for encoders (images) and decoders (prompts). No Ray.
+"""The number of replicas that a deployment should have: one policy, for encoders (images) and decoders (prompts). No
+Ray.
 
 `decide` is a pure step in time, so that it can be tested on recorded loads:
 
@@ -11,8 +12,8 @@
     zero    only where `zero_after_s` is set: after so long without any work, while a replica runs: one that starts
             is not idle, however soon its caller has left. The first call wakes `hot` again and waits meanwhile.
 
-What is wanted is absolute, so replicas that are still starting are not asked for twice. "Less suffices" takes
-fewer busy replicas (ROOMY) than growing does (FULL): the gap between the two keeps a steady load from flapping.
+The wanted number counts all replicas, so replicas that are still starting are not asked for twice. Scaling down needs
+a lower busy share (ROOMY) than growing does (FULL). The gap between the two keeps a steady load from flapping.
 """
 
 import math
@@ -24,7 +25,7 @@ FULL = 0.8
 ROOMY = 0.7
 """Share of their time that the models of one replica less would be busy at most after scaling down."""
 GROWTH_WINDOW_S = 2.0
-"""Over how long the growth of the queue is measured."""
+"""Seconds over which the growth of the queue is measured."""
 QUEUED, OLDEST, BUSY = "queued", "oldest_s", "busy"
 """A replica's reports: items waiting, seconds that the oldest has waited, share of time in the model."""
 
@@ -46,17 +47,17 @@ class Rules:
     zero_after_s: float
     """0: never."""
     interval_s: float
-    """How often replicas and their callers report."""
+    """Seconds between two reports of replicas and their callers."""
 
     @property
     def fixed(self) -> bool:
-        """Whether there is nothing to decide."""
+        """True where the rules leave no choice: as many replicas at most as are always warm, and never zero."""
         return self.most <= self.hot and not self.zero_after_s
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a deployment has to do now, all replicas and callers together."""
+    """The work of a deployment now, all replicas and callers together."""
 
     queued: float = 0.0
     """Items that wait: in replicas, and in callers for a replica."""
@@ -64,12 +65,12 @@ class Load:
     busy: float = 0.0
     """Replicas' worth of time that models were busy."""
     ongoing: float = 0.0
-    """Calls that are being answered or wait, whatever they ask for."""
+    """Calls of any kind that are being answered or wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one step tells the next. A controller that restarts begins with an empty one."""
+    """The policy's notes from one step to the next. A controller that restarts begins with an empty one."""
 
     samples: tuple[tuple[float, float], ...] = ()
     """Time and items queued, within GROWTH_WINDOW_S."""
@@ -82,7 +83,7 @@ class Memory:
 def decide(
     rules: Rules, now: float, load: Load, running: int, target: int, memory: Memory
 ) -> tuple[int, Memory]:
-    """The new target and memory. now: seconds. running: replicas that answer; target: those asked for."""
+    """The new target and memory. now: seconds. running: replicas that answer; target: replicas asked for."""
     samples = (
         *(sample for sample in memory.samples if sample[0] >= now - GROWTH_WINDOW_S),
         (now, load.queued),

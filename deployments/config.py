@@ -1,5 +1,4 @@
-"""What each deployment needs of the settings, already resolved: no `auto` but those that only a device can
-answer."""
+"""The settings that each deployment needs, already resolved. `auto` is left only where a device has to answer it."""
 
 from dataclasses import dataclass, field
 
@@ -11,10 +10,17 @@ INGRESS = "Ingress"
 """Names of the deployments."""
 
 
+ModelName = tuple[str, str]
+"""A served model: its name, and the source of its weights."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Which model, where, how precisely. `dtype` is one for encoders and decoders. `threads`: torch threads of this
-    process; None leaves torch's choice. `checkpoint`, `base`: see `sam3_engine.loading.read_weights`."""
+    """The model that a process loads, its device and its precision.
+
+    `dtype` is one for encoders and decoders. `threads`: torch threads of this process; None leaves torch's choice.
+    `checkpoint`, `base`: see `sam3_engine.loading.read_weights`.
+    """
 
     model: str
     checkpoint: str | None
@@ -28,12 +34,21 @@ class EngineConfig:
     """Folder of compiled code; None: torch's own."""
     base: str | None = None
     """Weights that a fine-tune or an adapter is laid over; None: the model's own."""
+    video: bool = False
+    """Load also what only videos need: the parts that remember earlier frames. An encoder has none."""
+    encoder: str | None = None
+    """`Engine.weights.encoder` of the model, where it is known: the replica refuses to start with another one."""
+    encodes_like: tuple[str | None, str | None] | None = None
+    """Checkpoint and base of the model whose encoder this one uses, where the operator says that both encode alike:
+    the replica refuses to start where they do not."""
 
 
 @dataclass(frozen=True, slots=True)
 class HedgeConfig:
-    """Which calls of a replica are asked of another one too. after_s: none that takes less. share: hedges for each
-    call, at most; 0: none."""
+    """Limits of hedging, which sends a slow call to a second replica too.
+
+    after_s: seconds that a call waits at least before its hedge. share: hedges for each call, at most; 0: none.
+    """
 
     after_s: float
     share: float
@@ -44,14 +59,14 @@ MOST_IMAGES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """The server of the store, and the limits of what is in it."""
+    """The server of the store, and the limits of its contents."""
 
     url: str
     """`unix:///path`, `valkey://host:port/0`, or `valkeys://` with TLS; `redis` and `rediss` mean the same."""
     cold_bytes: int
     """Image files of all tenants."""
     idle_ttl_s: float
-    """How long images are kept that nobody asks for."""
+    """Seconds for which an image is kept that nobody asks for."""
     password: str = field(default="", repr=False)
     password_file: str | None = None
     ca_file: str | None = None
@@ -63,10 +78,20 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes of embeddings that one shard may hold in the object store, and how long it holds what nobody asks for."""
+    """Bytes of embeddings that one shard may hold in the object store, and seconds that it holds an unused one."""
 
     warm_bytes: int
     idle_ttl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class VideoConfig:
+    """Sessions of videos. idle_s: how long one lives that nobody asks for. nbytes: of all sessions in the store.
+    warm_bytes: of the trackers' states that one shard of the pool holds."""
+
+    idle_s: float
+    nbytes: int
+    warm_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +103,16 @@ class PoolConfig:
     budget: Budget
     max_encodes: int
     store: StoreConfig
+    encoders: tuple[str, ...] = ()
+    """The deployments of encoders, as the ingress knows them. Decoders leave them out: a further model changes nothing
+    about them, and so restarts none."""
     tracing: TracingConfig | None = None
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that may hold shards; none: any node."""
     hedge: HedgeConfig = HedgeConfig(0.5, 0.0)
-    """Of whoever calls encoders or decoders."""
+    """Limits of hedging for callers of encoders or decoders."""
+    video: VideoConfig | None = None
+    """The first shard ends idle sessions. None: this server tracks no videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +123,7 @@ class EncoderConfig:
     batch_size: int
     batch_wait_s: float
     max_image_pixels: int
-    """For images that are decoded again from their source."""
+    """Most pixels of an image that is decoded again from its source."""
     get_timeout_s: float
     tracing: TracingConfig | None = None
 
@@ -107,5 +137,11 @@ class DecoderConfig:
     batch_size: int
     batch_wait_s: float
     hot_bytes: int | None
-    """None: what weights and work leave of this replica's share of its GPU; 1 GiB on a CPU."""
+    """None: the part of this replica's share of its GPU that weights and work leave; 1 GiB on a CPU."""
     get_timeout_s: float
+    video: VideoConfig | None = None
+    """None: this decoder tracks no videos, and loads nothing for it."""
+    model: ModelName | None = None
+    """The model that it answers for; None: any."""
+    encoder: str = ENCODER
+    """The deployment that encodes images for it."""

@@ -1,8 +1,10 @@
-"""How images are named: the content key that embeddings live under, and the ids that clients use."""
+"""The names of images: the content key that embeddings live under, and the ids that clients use."""
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from deployments.config import ENCODER, ModelName
 
 DERIVED_PREFIX = "sha256-"
 """Ids that begin so name the content with this digest, and nothing else."""
@@ -19,6 +21,14 @@ class ImageKey:
     """The engine's `embedding_version`: another model or layout never meets this one's embeddings."""
     digest: str
     """Hex SHA-256 of the image file's bytes."""
+    encoder: str = field(default=ENCODER, compare=False)
+    """The deployment that encodes for this model: a place, and no part of the name."""
+
+
+def are_others(one: ModelName | None, other: ModelName | None) -> bool:
+    """True for two models that cannot stand for each other. Equal names do: the model has newer weights. So do equal
+    weights under two names."""
+    return one is not None and other is not None and all(a != b for a, b in zip(one, other, strict=True))
 
 
 def content_digest(content: bytes) -> str:
@@ -38,8 +48,9 @@ def digest_in(image_id: str) -> str | None:
 
 
 def affinity(tenant: str, digest: str, elsewhere: int = 0) -> str:
-    """What consistent hashing routes by: requests for one image meet the replica that has it hot. elsewhere: for
-    another replica, most likely; each number leads to one.
+    """The key of consistent hashing: requests for one image meet the replica that has it hot.
+
+    elsewhere: each number other than 0 gives a key that most likely leads to another replica.
 
     Hashed, so that tenants never appear in Ray's logs and the parts cannot run into each other.
     """

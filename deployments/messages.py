@@ -8,6 +8,7 @@ value. A message that holds a reference may only be an argument or a result of a
 from dataclasses import dataclass, field
 from typing import Any
 
+from deployments.config import ENCODER, ModelName
 from deployments.keys import ImageKey
 from deployments.protocol import CacheTier, PromptRequest
 from sam3_engine.types import ImageSize
@@ -20,30 +21,32 @@ class Warm:
     reference: list[Any]
     """One ObjectRef to a `sam3_engine.embedding.Embedding`, nested."""
     size: ImageSize
-    """Of the upright original image."""
+    """Size of the upright original image."""
     generation: int
     """Number of the encode that made it. A report of its loss carries this number, and so cannot drop a newer one."""
     born: int
-    """When its image became known, on the store's clock: see `deployments.store.deletions`."""
+    """The stamp of the store's clock when its image became known: see `deployments.store.deletions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EncoderInput:
-    """What an encoder is told of an image in either form."""
+    """The fields that both forms of an encoder's input have: a square of pixels, and a source file."""
 
     model: str
     """The model that the embedding is for: the model part of its key."""
     size: ImageSize
-    """Of the upright original image."""
+    """Size of the upright original image."""
     deadline: float | None = None
     """`time.time()` after which nobody needs the embedding."""
     traceparent: str | None = None
     """See `deployments.observe.tracing`."""
+    encoder: str = ENCODER
+    """The deployment that encodes for this model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Square(_EncoderInput):
-    """A decoded image, resized to the model's square: what an encoder needs."""
+    """A decoded image, resized to the model's square, as an encoder needs it."""
 
     reference: list[Any]
     """One ObjectRef to uint8 [S, S, 3] RGB, nested."""
@@ -61,7 +64,7 @@ class PixelsLost(Exception):
 
 
 class OtherModel(Exception):
-    """The encoder has another model than the decoder that needs the embedding: an update is replacing them."""
+    """The replica has another model than its caller wants: an update is replacing models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class PromptJob:
     """`time.time()` after which the client no longer waits."""
     warm: Warm | None = None
     """Set when the pool has just ensured the image."""
+    model: ModelName | None = None
+    """The model that is to answer; None: the decoder's, whichever it is."""
     elsewhere: int = 0
     """Number of decoders to skip: each increment routes the job to another one."""
     traceparent: str | None = None
@@ -123,10 +128,12 @@ class NeedImage:
     model: str
     """The model part of the image's key."""
     image_size: int
+    encoder: str = ENCODER
+    """The deployment that encodes for this model."""
 
     def key(self, tenant: str, digest: str) -> ImageKey:
         """The key under which the pool ensures the image."""
-        return ImageKey(tenant, self.model, digest)
+        return ImageKey(tenant, self.model, digest, self.encoder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,16 @@ class KeptImage:
     age_s: float
     """Seconds since the image was first sent."""
     digest: str = ""
-    """Of the file's bytes: the same under each of the image's ids."""
+    """Digest of the file's bytes: the same under each of the image's ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model's state. ready: a replica answers. asleep: none runs, as nobody asks for it. loading: one starts.
+    replicas: decoders that run."""
+
+    state: Literal["ready", "asleep", "loading"]
+    replicas: int
 
 
 class UnknownImage(Exception):
@@ -169,9 +178,14 @@ class Segmenter(Protocol):
     """The service that the HTTP layer calls. `deployments.ingress.service.SegmentationService` implements it."""
 
     async def answer(
-        self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings
+        self,
+        image: ImageReference,
+        request: PromptRequest[Results] | None,
+        timings: Timings,
+        model: str | None = None,
     ) -> Answer[Results]:
-        """The model's answer about an image. `request` None only encodes the image, for later requests.
+        """A model's answer about an image. `request` None only encodes the image, for later requests. model: one of
+        `models`; None: the default.
 
         Raises UnknownImage, OtherContent, Overloaded, DeadlineExceeded, and the errors of `ImageFile.content`.
         """
@@ -186,9 +200,13 @@ class Segmenter(Protocol):
         ...
 
     async def ready(self) -> bool:
-        """Whether a request sent now would be answered: model loaded, replicas up."""
+        """True if a request sent now would be answered: models loaded, replicas up."""
+        ...
+
+    def models(self) -> Mapping[str, ModelStatus]:
+        """The state of each model by name."""
         ...
 
     async def store_answers(self) -> bool:
-        """Whether the store does. Without it, only images that are known by their content are answered."""
+        """True if the store answers. Without it, only images that are known by their content are answered."""
         ...

@@ -12,33 +12,33 @@ DECODER_GPU = 0.25
 """A decoder's share of a GPU."""
 SMALLEST_GPU_SHARE = 0.1
 WAITING_CPU = 0.1
-"""What Ray books for an ingress, which mostly waits, and for a workflow runner, whose work comes in bursts."""
+"""Cores that Ray books for an ingress, which mostly waits, and for a workflow runner, whose work comes in bursts."""
 GPU_PROCESS_CPU = 0.5
-"""What Ray books for a process whose model is on a GPU."""
+"""Cores that Ray books for a process whose model is on a GPU."""
 EXACT = 1e-6
-"""What floating point may lose."""
+"""Added before a product is rounded down: in floating point, 100 * 0.29 is a little less than 29."""
 STORE_SHARE = 0.6
 """Part of the object store that embeddings may fill: the rest is for images on their way and for readers."""
 
 
 class NotEnough(ValueError):
-    """The machine cannot hold what the settings ask for."""
+    """The machine cannot hold the processes that the settings ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What Ray has to give."""
+    """Cores, GPUs and object store of Ray's nodes."""
 
     node_cpus: tuple[float, ...]
-    """Of each node."""
+    """Cores of each node."""
     gpus: float
-    """Of all nodes."""
+    """GPUs of all nodes."""
     object_store_bytes: int
-    """Of all nodes."""
+    """Bytes of all nodes."""
 
     @property
     def cpus(self) -> float:
-        """Of all nodes."""
+        """Cores of all nodes."""
         return sum(self.node_cpus)
 
     @classmethod
@@ -86,8 +86,8 @@ class Plan:
 
 
 def plan(wishes: Wishes, machine: Machine) -> Plan:
-    """Encoders get whole GPUs where there are enough, else what the decoders leave; on CPUs all get an even
-    share, and as many threads as that share has whole cores. Raises NotEnough."""
+    """The resources of each process. Encoders get whole GPUs where there are enough, else the GPUs' rest beside the
+    decoders. On CPUs all get an even share, and as many threads as that share has whole cores. Raises NotEnough."""
     on_gpu = wishes.device.startswith("cuda") or (wishes.device == "auto" and machine.gpus > 0)
     encoder_gpus, decoder_gpus = _gpus(wishes, machine) if on_gpu else (0.0, 0.0)
     even = _even(wishes, machine.node_cpus)
@@ -141,8 +141,10 @@ def _check_limits(wishes: Wishes, machine: Machine) -> None:
 
 
 def _largest(nodes: Sequence[int], waiting: int, replicas: int, reserved: int = 0) -> int:
-    """The largest share of which there are so many, wherever those are that wait; 0 if there is none. In hundredths.
-    reserved: what shares must leave of each node."""
+    """The largest share of which there are so many, wherever the waiting processes are; 0 if there is none.
+
+    In hundredths. reserved: the part of each node that shares must leave.
+    """
     small = _hundredths(WAITING_CPU)
     shares = {
         (node - reserved - small * beside) // count
@@ -158,7 +160,7 @@ def _largest(nodes: Sequence[int], waiting: int, replicas: int, reserved: int = 
 
 
 def _places(share: int, nodes: Sequence[int], waiting: int) -> int:
-    """For how many shares there is room for sure, wherever those that wait are: at worst, where they take most."""
+    """Number of shares that there is room for, wherever the waiting processes are: at worst, where they take most."""
     small = _hundredths(WAITING_CPU)
     places = sum(node // share for node in nodes)
     if share < small:

@@ -1,11 +1,11 @@
-"""What requests cost on this machine, part by part, and whether `sam3-serve plan` foretells a load of them.
+"""The cost of requests on this machine, part by part, and a check of `sam3-serve plan` against a measured load.
 
     python -m drills.capacity [--seconds 20] [--write FILE]
     python -m drills.capacity --against reports/loadtest-mixed.json [--figures FILE]
 
 Three loads run one after another at saturation: clicks on known images, concepts on known images, concepts on new
 images. The CPU time of each group of processes, divided by the answers, gives the planner's costs. Then a mix runs, and
-what the costs foretell is printed beside what was measured. `--against` does the same for a report of `make loadtest`.
+the planner's load is printed beside the measured one. `--against` does the same for a report of `make loadtest`.
 """
 
 import argparse
@@ -30,24 +30,24 @@ NAME = "tiny-cpu"
 
 @dataclass(frozen=True)
 class Measured:
-    """The loads by name, among them `idle` and `mix`, and what they say a request costs."""
+    """The loads by name, among them `idle` and `mix`, and the costs of a request that follow from them."""
 
     costs: Costs
     phases: dict[str, Phase]
 
     @property
     def foretold_work(self) -> float:
-        """Core seconds that the costs say an answer of the mix takes of the server."""
+        """CPU seconds of the server that an answer of the mix takes, by the costs."""
         return load(self.costs, MIX).total - load(self.costs).total
 
     @property
     def measured_work(self) -> float:
-        """... and those that it took."""
+        """CPU seconds that an answer of the mix took."""
         return spent(self.phases, "mix", *INGRESS, *ENCODER, *DECODER)
 
     def foretold_rps(self, cores: int) -> float:
-        """Answers of the mix a second that the costs foretell, on cores on which the client and what is never idle
-        work as well."""
+        """Answers of the mix a second that the costs foretell, on cores that also run the client and the idle work of
+        the server."""
         shares = {
             "click": MIX.click_share,
             "concept": MIX.concepts - MIX.new_images,
@@ -60,7 +60,7 @@ class Measured:
 
 
 def spent(phases: dict[str, Phase], name: str, *groups: str) -> float:
-    """CPU seconds of these groups for an answer, without what they spend when nobody asks."""
+    """CPU seconds of these groups for an answer, without their work while idle."""
     phase = phases[name]
     beyond = sum(phase.cpu.get(group, 0.0) for group in groups) - idle_cores(phases, *groups) * phase.seconds
     return max(0.0, beyond) / max(1, phase.answered)
@@ -117,7 +117,7 @@ def _where(machine: Machine) -> str:
 
 
 def report(measured: Measured, cores: int) -> str:
-    """Tables of the loads, and of what was foretold."""
+    """Tables of the loads, and of the forecast."""
     names = [CLIENT, *INGRESS, *ENCODER, *DECODER]
     rows = [
         [
@@ -160,7 +160,7 @@ def report(measured: Measured, cores: int) -> str:
 
 
 def against(path: Path, costs: Costs) -> str:
-    """A report of `make loadtest` beside what the costs foretell of its steady load."""
+    """A report of `make loadtest` beside the forecast of its steady load from the costs."""
     found = json.loads(path.read_text(encoding="utf-8"))
     foretold, took = load(costs, *loads_of(found)), measured_load(found)
     rows = [

@@ -31,22 +31,23 @@ from serve_app.cli.progress import Progress
 from serve_app.settings import Settings
 
 MOST, SHARE = 12.0, 0.5
-"""Requests a second: so many, or this share of what a slow machine does one by one: it also starts what died."""
+"""Requests a second, or on a slow machine this share of its rate one by one: it also starts the dead processes
+again."""
 BEFORE_S, AFTER_S = 3.0, 5.0
 """Load before a fault, and after everything is as it was."""
 KNOWN = 16
 """Small images that are asked for again and again; every fourth request brings a new, large one."""
 ALL_SENT = 4 * KNOWN
-"""So many requests have brought every small image."""
+"""Number of requests that bring every small image."""
 UNDER_WAY_S = 2.0
-"""How long encoders stand still before the ingress dies whose images they wait for."""
+"""Seconds that encoders stand still before the ingress dies whose images they wait for."""
 NODE_CPUS = (os.cpu_count() or 1) + 1
-"""Of the second node: with more than the first one, it is where Ray would put both ingresses."""
+"""Cores of the second node: as it has more than the first one, Ray would put both ingresses there."""
 ON_SEVERAL_NODES = {f"{kind}_per_node": 1 for kind in ("ingress", "encoder", "decoder")}
 """Half of each kind on each node, as docs/scaling.md advises."""
 PROXY_RECOVERY_S = 5.0
 MOST_WAIT_S = 3.0
-"""Of the slowest answer, while a replica hangs beside one that works."""
+"""Seconds of the slowest answer, at most, while a replica hangs beside one that works."""
 ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
 HANGS = ("hang", "hang-encoder")
 ALLOWED_TO_FAIL = ("haproxy", "manager")
@@ -92,7 +93,7 @@ class Fault:
 
 
 def kill(running: Cluster, title: str) -> Callable[[], bool]:
-    """kill -9 of one process whose title holds `title`. Returns what tells whether another one is there."""
+    """kill -9 of one process whose title holds `title`. Returns a check that another such process is there."""
     there = running.processes(title)
     before = {process.pid for process in there}
     random.choice(there).kill()
@@ -169,13 +170,16 @@ class Result:
     text: str
     outcome: Outcome
     recovery_s: float
-    """From the fault until every deployment has its replicas again."""
+    """Seconds from the fault until every deployment has its replicas again."""
     answered_after: int
     """Requests that were answered in the last AFTER_S."""
 
     @property
     def good(self) -> bool:
-        """Whether it went as it must."""
+        """True if the fault went as it must: no request failed, and in a fault that hangs none waited over MOST_WAIT_S.
+
+        Of a fault in ALLOWED_TO_FAIL only the stall counts.
+        """
         if self.name in ALLOWED_TO_FAIL:
             return self.outcome.stall_s < PROXY_RECOVERY_S
         if self.name in HANGS and self.outcome.latency.max > MOST_WAIT_S:
@@ -213,7 +217,7 @@ def run(names: Sequence[str], rate: float, show: Progress) -> tuple[float, list[
 
 
 def line(result: Result) -> str:
-    """What happened, in a line."""
+    """The fault, its requests, failures and stall in a line, then the errors."""
     found = result.outcome
     text = f"{result.text}: {found.requests} requests, {found.failed} failed, {found.stall_s:.1f} s stall"
     return "\n".join([text, *found.errors])

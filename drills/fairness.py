@@ -1,4 +1,4 @@
-"""What one tenant notices of another one's flood: `make drill ONLY=fairness`, or `python -m drills.fairness`.
+"""The effect of one tenant's flood on another: `make drill ONLY=fairness`, or `python -m drills.fairness`.
 
 One run on one machine. `annotator` is interactive: one client that sends a new image with a concept, then clicks on it.
 `labeller` is batch: 150 connections that label new images, and come again when a refusal says so. `rival` does the same
@@ -40,10 +40,10 @@ CLICK = {"prompts": [{"points": [{"x": 70, "y": 80, "positive": True}]}]}
 
 @dataclass
 class Tally:
-    """What became of one tenant's requests while it counted."""
+    """The fate of one tenant's requests while they counted."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    """Of answers, by kind."""
+    """Seconds of the answers, by kind of request."""
     refused: int = 0
     failed: list[str] = field(default_factory=list)
 
@@ -65,7 +65,7 @@ class Seen:
 
 
 class Clients:
-    """Connections of one tenant. `counting`: whether answers count now."""
+    """Connections of one tenant. `counting`: answers count now."""
 
     def __init__(self, url: str, key: str, numbers: Sequence[int]) -> None:
         self._url = url
@@ -75,7 +75,7 @@ class Clients:
         self.counting = False
 
     async def run(self, connections: int, clicks: int) -> None:
-        """Until cancelled."""
+        """Send requests until cancelled."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with (
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session,
@@ -123,7 +123,7 @@ def common() -> bytes:
 
 
 def numbered(number: int) -> dict[str, str]:
-    """An image of a content of its own, at little cost to whoever sends it: digits after the picture's end."""
+    """An image of a content of its own, at little cost to the sender: digits after the picture's end."""
     return {"type": "base64", "value": (common() + base64.b64encode(f"{number:012}".encode())).decode()}
 
 
@@ -182,7 +182,7 @@ async def situations(url: str, annotator: str, labeller: str, rival: str) -> dic
 
 
 def measure(root: Path, with_shares: bool) -> dict[str, Seen]:
-    """Start a server from a checkout. with_shares: whether its key file has weights and classes."""
+    """Start a server from a checkout and measure each situation. with_shares: its key file has weights and classes."""
     with TemporaryDirectory() as name:
         keys = Path(name) / "keys.json"
         annotator = keyfile.add(keys, "annotator")

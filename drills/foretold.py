@@ -1,4 +1,4 @@
-"""What the planner says of the load that a load test's report tells of, and what the report measured."""
+"""The planner's figures for the load in a load test's report, beside the report's own."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -34,7 +34,7 @@ from harness.local_cluster import LocalCluster, Node, local_cluster
 from harness.machine import ROOT, this_machine
 from harness.redis import PASSWORD, StateServer, state_server
 from harness.waiting import wait_until
-from serve_app.builder import APP_NAME
+from serve_app.replica_configs import APP_NAME
 
 LABELS = {f"sam3/{role}": "true" for role in ("ingress", "encoder", "decoder", "pool")}
 CLIENTS, THINK_S, BURST_CLIENTS = 4, 0.5, 12
@@ -42,8 +42,11 @@ CLIENTS, THINK_S, BURST_CLIENTS = 4, 0.5, 12
 SLACK_S = 180.0
 
 
-def configuration(port: int) -> dict[str, Any]:
-    """The Serve configuration of the chart's `demo`, with more decoders for bursts."""
+def configuration(port: int, store: str) -> dict[str, Any]:
+    """The Serve configuration of the chart's `demo`, with two decoders, and more for bursts.
+
+    store: its server's address.
+    """
     text = (ROOT / "k8s" / "rendered" / "demo.yaml").read_text(encoding="utf-8")
     (service,) = [each for each in yaml.safe_load_all(text) if each and each["kind"] == "RayService"]
     config: dict[str, Any] = yaml.safe_load(service["spec"]["serveConfigV2"])
@@ -51,7 +54,13 @@ def configuration(port: int) -> dict[str, Any]:
     config["http_options"]["port"] = port
     arguments = config["applications"][0]["args"]
     arguments.update(
-        warm_bytes="100MiB", decoder_max_replicas=4, decoder_queue_target=2.0, scale_patience_s=0.5
+        store=store,
+        store_password=PASSWORD,
+        warm_bytes="100MiB",
+        decoder_replicas=2,  # of one alone, all clicks would wait for the start of the next
+        decoder_max_replicas=4,
+        decoder_queue_target=2.0,
+        scale_patience_s=0.5,
     )
     return config
 
@@ -71,12 +80,18 @@ def failing(nodes: list[Node]) -> list[str]:
 
 
 def drill(
-    cluster: LocalCluster, server: StateServer | None, down: float, before: float, say: Callable[[str], None]
+    cluster: LocalCluster,
+    server: StateServer,
+    lose_server: bool,
+    down: float,
+    before: float,
+    say: Callable[[str], None],
 ) -> tuple[list[Phase], dict[str, float]]:
-    """The phases, and how long each recovery took in seconds. server: to be killed in place of the head."""
+    """The phases, and how long each recovery took in seconds. lose_server: kill the
+    server of state and store in place of the head."""
     head = cluster.start_head()
     workers = [cluster.start_worker(LABELS, num_cpus=4) for _ in range(2)]
-    cluster.deploy(configuration(int(head.url.rpartition(":")[2])))
+    cluster.deploy(configuration(int(head.url.rpartition(":")[2]), server.address))
     cluster.wait_until_running(APP_NAME, SLACK_S)
     wait_until(lambda: not failing(workers), SLACK_S, lambda: str(failing(workers)))
     url = workers[0].url
@@ -92,7 +107,7 @@ def drill(
 
     with watch.running():
         time.sleep(before)
-        if server is None:
+        if not lose_server:
             phase(f"head dead, {down:g} s")
             head.kill()
             time.sleep(down)
@@ -152,7 +167,7 @@ def decoders(cluster: LocalCluster) -> dict[str, int]:
 
 
 def kill_decoder(cluster: LocalCluster) -> None:
-    """With -9, as the kernel does."""
+    """Kill one decoder with SIGKILL, as the kernel does."""
     os.kill(next(iter(decoders(cluster).values())), signal.SIGKILL)
 
 
@@ -190,7 +205,8 @@ def main() -> int:
         cluster.keep_state_in(server.address, PASSWORD)
         phases, took = drill(
             cluster,
-            server if options.lose == "server" else None,
+            server,
+            options.lose == "server",
             options.down,
             options.before,
             lambda text: print(f"{next(numbers)}. {text}", flush=True),

@@ -1,11 +1,10 @@
 """Labels drawn scenes, with kills on the way, and compares with their exact masks: `python -m drills.labelling`.
 
-Prints the average precision of the masks by pycocotools, and the rate beside that of the engine's bare loop.
+Prints the average precision of the masks by pycocotools. `bench.labelling` measures rates.
 """
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,36 +18,29 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from harness.orphans import end_with_parent
-from sam3_engine.encode_masks import concept_instances
-from sam3_engine.engine import ConceptItem, Engine
-from sam3_engine.images import decode_image
-from sam3_engine.types import ConceptPrompt
 from training.concepts import COLOURS, SHAPES
 from training.scenes import draw_scene, render
 
 CLASSES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 FIRST_SEED = 20_000_000
-"""Far from those of the training."""
-BATCH = 8
+"""First seed of the drawn images, far from the seeds of the training."""
 WAIT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """ap: mean over IoU 0.5 to 0.95; ap50: at 0.5. rate, bare: images per second of the command, and of the loop."""
+    """ap: mean over IoU 0.5 to 0.95; ap50: at 0.5. rate: images per second of the last run."""
 
     images: int
     kills: int
     ap: float
     ap50: float
     rate: float
-    bare: float
 
 
 def draw(folder: Path, count: int) -> dict[str, Any]:
@@ -124,31 +116,7 @@ def precision(truth: Path, found: Path) -> tuple[float, float]:
     return float(evaluation.stats[0]), float(evaluation.stats[1])
 
 
-def bare_rate(photos: Path, count: int, threshold: float, threads: int) -> float:
-    """Images per second of the engine in a loop: read, decode, encode, find and make RLE, in batches."""
-    torch.set_num_threads(threads)
-    engine = Engine.load("tiny", device="cpu")
-    prompts = [ConceptPrompt(name, score_threshold=threshold) for name in CLASSES]
-    files = sorted(photos.iterdir())[:count]
-    start = 0.0
-    for first in range(0, len(files), BATCH):
-        if first == BATCH:  # the first batch also prepares
-            start = time.perf_counter()
-        decoded = [
-            decode_image(file.read_bytes(), max_pixels=None, target=engine.spec.image_size)
-            for file in files[first : first + BATCH]
-        ]
-        embeddings = engine.encode([one.square for one in decoded])
-        items = [
-            ConceptItem(engine.expand(embedding), one.size, prompts)
-            for embedding, one in zip(embeddings, decoded, strict=True)
-        ]
-        for one, found in zip(decoded, engine.segment_concepts(items), strict=True):
-            concept_instances(found, one.size, "rle", 0.7)
-    return (len(files) - BATCH) / (time.perf_counter() - start)
-
-
-def drill(folder: Path, images: int, kills: int, bare: int = 200, threshold: float = 0.05) -> Outcome:
+def drill(folder: Path, images: int, kills: int, threshold: float = 0.05) -> Outcome:
     """Draw, label with kills, and compare. Raises RuntimeError where an image is missing or there twice."""
     import pyarrow.parquet as pq
 
@@ -167,7 +135,7 @@ def drill(folder: Path, images: int, kills: int, bare: int = 200, threshold: flo
         raise RuntimeError(f"{len(done)} rows for {images} images")
     ap, ap50 = precision(truth, dataset / "coco" / "annotations" / "instances_train.json")
     rate = json.loads((dataset / "manifest.json").read_text())["images_per_second"]
-    return Outcome(images, kills, ap, ap50, rate, bare_rate(photos, bare, threshold, os.cpu_count() or 1))
+    return Outcome(images, kills, ap, ap50, rate)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -26,7 +26,8 @@ from serve_app.settings import Settings
 
 IMAGES = 24
 MOST, SHARE = 6.0, 0.2
-"""Requests a second: so many, or this share of what a slow machine does one by one: it also starts what died."""
+"""Requests a second, or on a slow machine this share of its rate one by one: it also starts the dead processes
+again."""
 BEFORE_S, AFTER_S = 5.0, 15.0
 CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
 PARTS = ("ImageEncoder", "PromptDecoder", "PoolShard")
@@ -34,7 +35,7 @@ PARTS = ("ImageEncoder", "PromptDecoder", "PoolShard")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the loss of the node did."""
+    """The consequences of the node's loss."""
 
     lost: dict[str, int]
     """Processes that died with the node."""
@@ -70,7 +71,7 @@ def ask(number: int) -> tuple[str, dict[str, Any]]:
 
 
 def on(node: Any, part: str) -> int:
-    """How many processes of a kind run on a node."""
+    """Number of processes of a kind that run on a node."""
     (raylet,) = node.all_processes["raylet"]
     workers = psutil.Process(raylet.process.pid).children(recursive=True)
     return sum(part in " ".join(worker.cmdline()) for worker in workers)

@@ -1,7 +1,7 @@
-"""What embeddings take of Ray's object store: `python -m drills.object_store`.
+"""The room that embeddings take in Ray's object store: `python -m drills.object_store`.
 
 Ten times as many images as the budget has room for are sent, and all of them deleted at the end; all the while the
-nodes are asked what their stores hold. Decoders keep every image hot. Prints the figures in bytes.
+nodes are asked for the contents of their stores. Decoders keep every image hot. Prints the figures in bytes.
 """
 
 import argparse
@@ -29,13 +29,16 @@ TIMES = 10
 CLIENTS = 4
 EVERY_S = 0.05
 FIRST = 100_000
-"""Number of the first image, apart from those of other traffic."""
+"""Number of the first image, apart from the images of other traffic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Bytes in the object stores of all nodes. pinned: what somebody holds a reference to. used: that, and what Ray
-    has not swept yet: it frees in batches, each second."""
+    """Bytes in the object stores of all nodes.
+
+    pinned: objects to which a process holds a reference. used: these, and the ones that Ray has not swept yet. It frees
+    in batches, each second.
+    """
 
     pinned: int
     used: int
@@ -43,7 +46,10 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a run found. budget: of all embeddings together; embedding: bytes of one; passed: of all that were made."""
+    """A run's figures, in bytes.
+
+    budget: of all embeddings together; embedding: of one; passed: of all embeddings that were made; images: a number.
+    """
 
     budget: int
     embedding: int
@@ -52,15 +58,15 @@ class Use:
     before: Store
     peak: Store
     full: Store
-    """When all images had been sent."""
+    """The stores when all images had been sent."""
     deleted: Store
-    """When all images had been deleted."""
+    """The stores when all images had been deleted."""
     samples: int
 
     @property
     def under_way(self) -> int:
-        """The most that requests under way may hold beside what the pool keeps: for each client the resized image, and
-        an embedding that is new or has just been evicted."""
+        """Most bytes that requests under way may hold beside the pool's: for each client the resized image, and an
+        embedding that is new or has just been evicted."""
         return CLIENTS * 2 * self.embedding
 
 
@@ -70,7 +76,7 @@ def settings(**changes: Any) -> Settings:
 
 
 def store() -> Store:
-    """What all nodes' stores hold now."""
+    """Ask all living nodes for the bytes in their stores now."""
     import ray
     from ray._private.internal_api import node_stats  # what `ray memory` shows; no public call gives bytes
 
@@ -130,7 +136,8 @@ def pass_through(running: Cluster) -> Use:
 
 
 def wait_until_still(samples: list[Store]) -> Store:
-    """What is held when Ray has freed what it could: nothing has changed for longer than it takes its time."""
+    """The stores once Ray has freed all that it can: the last samples, over longer than Ray takes to free, are
+    equal."""
     still = round(3 / EVERY_S)
     begin = len(samples)
     wait_until(lambda: len(samples) > begin + still and len(set(samples[-still:])) == 1)

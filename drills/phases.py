@@ -1,4 +1,4 @@
-"""Clients that click all the time while something is done to the server, and what they saw in each phase of it."""
+"""Clients that click all the time while something is done to the server, and their answers in each phase of it."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ PROBE_EVERY_S = 1.0
 
 @dataclass
 class Phase:
-    """What was seen for a while."""
+    """The clicks and the probes of one phase: seconds of each answer, and the failures' texts."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Phase:
     probes_failed: list[str] = field(default_factory=list)
 
     def row(self) -> list[object]:
-        """Of the table below."""
+        """The phase's row under COLUMNS."""
         found = latency(self.seconds)
         clicks = [found.count, len(self.failed), ms(found.p50), ms(found.p99), ms(found.max)]
         return [self.name, *clicks, self.probed, len(self.probes_failed)]
@@ -46,7 +46,8 @@ class Watch:
         think_s: float = 0.0,
         probes: Callable[[], list[str]] | None = None,
     ) -> None:
-        """think_s: between an answer and the next click of a client. probes: asks them, and returns those that fail."""
+        """think_s: between an answer and the next click of a client. probes: sends them, and returns the failing
+        ones."""
         self.phases = [Phase("before")]
         self._url, self._image_id, self._think_s = url, image_id, think_s
         self._stop = threading.Event()
@@ -76,7 +77,7 @@ class Watch:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Until the block is left."""
+        """Click and probe until the block is left."""
         for thread in self._threads:
             thread.start()
         try:
@@ -88,7 +89,7 @@ class Watch:
 
 
 def click(url: str, image_id: str) -> str:
-    """What went wrong; empty when it was answered."""
+    """Send one click. Returns the failure in words; empty when it was answered with 200."""
     document = {"image_id": image_id, "prompts": CLICK}
     try:
         answer = requests.post(f"{url}/sam3/visual_segment", json=document, timeout=60)

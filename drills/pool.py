@@ -1,4 +1,4 @@
-"""What the embedding pool saves: `make drill ONLY=pool`, or `python -m drills.pool`.
+"""The work that the embedding pool saves: `make drill ONLY=pool`, or `python -m drills.pool`.
 
 One run on one machine: latency of a click by where its image is, bytes per image, how often a click finds its
 image hot with three decoders and Zipf traffic (also after a decoder died), encodes per image under
@@ -57,7 +57,7 @@ class Share:
 
     @property
     def percent(self) -> str:
-        """Of clicks that met their image hot."""
+        """Share of clicks that met their image hot, in percent."""
         return f"{100 * self.hot / self.all:.1f} %"
 
 
@@ -110,7 +110,7 @@ class Client:
 
 
 def full_sizes() -> Sizes:
-    """From the model's own code, on tensors without memory."""
+    """Bytes per image at full size, from the model's own code on tensors without memory."""
     from functools import partial
     from unittest.mock import patch
 
@@ -150,7 +150,7 @@ def clicks_by_tier(running: Cluster) -> dict[str, Latency]:
 
 
 def taking_turns(client: Client, count: int) -> list[float]:
-    """Clicks on two images in turn, so that none finds what the one before it has left."""
+    """Seconds of clicks on two images in turn, so that no click finds the logits of the one before it."""
     for number in (1, 2):
         client.embed(number)
     turns = itertools.cycle(("1", "2"))
@@ -158,7 +158,7 @@ def taking_turns(client: Client, count: int) -> list[float]:
 
 
 def share_of(running: Cluster, traffic: Callable[[], None]) -> Share:
-    """The hot lookups among all those of some traffic."""
+    """The hot lookups among all lookups of some traffic."""
 
     def counted() -> tuple[float, float]:
         every = settled_metric(running.url, "sam3_cache_lookups_total")

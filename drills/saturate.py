@@ -24,7 +24,7 @@ CLICK = [{"points": [{"x": 460, "y": 190, "positive": True}]}]
 CONCEPT = [{"type": "text", "text": "red circle"}]
 SCENE = ROOT / "docs" / "images" / "shapes.jpg"
 MIX = Demand(rps=1, click_share=0.7, new_share=0.5)
-"""What `Client.mixed` sends."""
+"""The mix that `Client.mixed` sends."""
 CLIENT = "client"
 """The group of the process that sends."""
 
@@ -67,11 +67,11 @@ class Client:
         self.known = [self._embed(number) for number in range(KNOWN_IMAGES)]
 
     def click(self, number: int) -> bool:
-        """On a known image. Whether it was answered with 200, here and below."""
+        """A click on a known image. This method and the next ones return True for an answer with 200."""
         return self._post("visual_segment", prompts=CLICK, image_id=self.known[number % KNOWN_IMAGES])
 
     def concept(self, number: int) -> bool:
-        """In a known image."""
+        """A concept in a known image."""
         return self._post("concept_segment", prompts=CONCEPT, image_id=self.known[number % KNOWN_IMAGES])
 
     def new(self, _number: int) -> bool:
@@ -105,7 +105,7 @@ def _parts(file: bytes, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def idle(_number: int) -> bool:
-    """Nothing is asked: what the server spends anyway."""
+    """Ask nothing, to measure the load of an idle server."""
     time.sleep(0.05)
     return True
 

@@ -1,4 +1,4 @@
-"""How it scales and how it refuses: `make drill ONLY=scaling`, or `python -m drills.scaling`.
+"""Scaling up and down, and refusing: `make drill ONLY=scaling`, or `python -m drills.scaling`.
 
 1. Burst: one hot decoder, load for several; and the way back to one when it is over.
 2. From zero: nothing runs, a request comes.
@@ -67,7 +67,7 @@ def ask(number: int) -> tuple[str, dict[str, Any]]:
 
 @dataclass
 class Timeline:
-    """What was seen every SAMPLE_S. Times in seconds since the beginning."""
+    """The load and the decoders, sampled every SAMPLE_S. Times in seconds since the beginning."""
 
     began: float = field(default_factory=time.monotonic)
     clock: float = field(default_factory=time.time)
@@ -92,7 +92,7 @@ class Timeline:
         return next(enough, float("nan")) - since
 
     def p99(self, answers: Sequence[Answer]) -> list[float]:
-        """At each time, of the requests answered within WINDOW_S before it."""
+        """The p99 latency at each time, in seconds, of the requests answered within WINDOW_S before it."""
         return [
             latency([a.seconds for a in answers if a.ok and t - WINDOW_S <= a.done - self.began < t]).p99
             for t in self.times

@@ -1,4 +1,4 @@
-"""What the start of a replica consists of, as the replica's log tells."""
+"""The steps of a replica's start and their seconds, from the replica's log."""
 
 import re
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ class Start:
     """One replica's start. Times: `time.time()`; durations in seconds."""
 
     ready: float
-    """When the model had been warmed up."""
+    """The time when the model had been warmed up."""
     process_s: float
-    """From the process's first moment: the interpreter, Ray, Serve and what a replica imports before the model."""
+    """From the process's first moment: the interpreter, Ray, Serve and a replica's imports before the model."""
     imports_s: float
     """torch and the model's code."""
     weights_s: float
@@ -28,13 +28,14 @@ class Start:
 
     @property
     def load_s(self) -> float:
-        """The load time of its own: what the model needs before it can answer, in whatever server."""
+        """The model's own load time, the same in any server: imports, weights and warm-up."""
         return self.imports_s + self.weights_s + self.warm_up_s
 
     def rows(self, asked: float, running: float) -> list[tuple[str, str]]:
-        """Where the time went between the moment it was asked for and the one at which it was seen running.
+        """The steps between the moment the replica was asked for and the one at which it was seen running, each with
+        its time.
 
-        Ray may have had an idle process at hand: then nothing was waited for it, and its own first seconds were
+        Ray may have had an idle process at hand. Then nothing waited for the process, and its first seconds were
         before.
         """
         began = self.ready - self.load_s
@@ -53,7 +54,7 @@ class Start:
 
 
 def starts(logs: Path, deployment: str) -> list[Start]:
-    """Those of a deployment, in the order in which they were ready. logs: Ray's directory."""
+    """The starts of a deployment's replicas, in the order in which they were ready. logs: Ray's directory."""
     return sorted(
         (found for file in logs.glob(f"serve/replica_*{deployment}*") for found in _in(file.read_text())),
         key=lambda start: start.ready,

@@ -1,1 +1,1 @@
-"""What tests, load tests, benchmarks and drills share: servers, clusters, waiting, figures. Not shipped."""
+"""Code that tests, load tests, benchmarks and drills share: servers, clusters, waiting, figures. Not shipped."""

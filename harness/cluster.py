@@ -38,18 +38,18 @@ class Cluster:
     logs: Path
     """Ray's, and the replicas'."""
     nodes: list[Any] = field(default_factory=list)
-    """Those beside the first one."""
+    """The nodes beside the first one."""
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The address at which the application answers."""
         return url_of(self.settings.host, self.settings.port)
 
     def replicas(self) -> dict[str, dict[str, int]]:
-        """How many replicas of each deployment are in which state: {"PromptDecoder": {"RUNNING": 2}}."""
+        """Number of replicas of each deployment by state: {"PromptDecoder": {"RUNNING": 2}}."""
         from ray import serve
 
-        from serve_app.builder import APP_NAME
+        from serve_app.replica_configs import APP_NAME
 
         application = serve.status().applications[APP_NAME]
         return {
@@ -74,7 +74,8 @@ class Cluster:
         """Deploy again with changed settings, and wait until that is done."""
         from ray import serve
 
-        from serve_app.builder import APP_NAME, build_app
+        from serve_app.builder import build_app
+        from serve_app.replica_configs import APP_NAME
 
         self.settings = self.settings.model_copy(update=changes)
         serve.run_many(
@@ -86,7 +87,7 @@ class Cluster:
         wait_until(lambda: self._deployed(APP_NAME))
 
     def _deployed(self, name: str) -> bool:
-        """Whether an application is as it was last deployed. Raises DeploymentFailed."""
+        """True once an application runs as it was last deployed. Raises DeploymentFailed."""
         from ray import serve
 
         from serve_app.cli.up import refuse_failed
@@ -96,10 +97,10 @@ class Cluster:
         return application.status.value == "RUNNING"
 
     def settled(self) -> bool:
-        """Whether every deployment has the replicas that it is to have, and nothing else."""
+        """True while every deployment has the replicas that it is to have, and nothing else."""
         from ray import serve
 
-        from serve_app.builder import APP_NAME
+        from serve_app.replica_configs import APP_NAME
 
         application = serve.status().applications[APP_NAME]
         return all(

@@ -1,4 +1,4 @@
-"""What a running server's `/metrics` says."""
+"""Figures read from a running server's `/metrics`."""
 
 import math
 import time
@@ -36,8 +36,7 @@ def settled(
     patience_s: float = math.inf,
     awaited: Callable[[T], bool] = lambda _: True,
 ) -> T:
-    """What `look` finds, once it has stood still for `quiet_s` and is what is awaited; after `patience_s`, as
-    it is then."""
+    """The value of `look`, once it has not changed for `quiet_s` and is awaited; after `patience_s`, its last value."""
     found = look()
     since = begin = time.monotonic()
     while (now := time.monotonic()) - begin < patience_s and (now - since < quiet_s or not awaited(found)):

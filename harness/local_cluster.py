@@ -42,13 +42,14 @@ class Node:
     process: psutil.Popen
     url: str
     agent_url: str
-    """Of Ray's agent of the node, which the operator's probes ask."""
+    """Address of Ray's agent of the node, which the operator's probes ask."""
     command: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     output: Path
 
     def failing_probes(self) -> list[str]:
-        """Which of the probes that the operator gives to a worker's pod would fail now: it has no token."""
+        """Names of the operator's probes of a worker's pod (alive, raylet, proxy) that would fail now. It has no
+        token."""
         asked = {
             "alive": (f"{self.agent_url}/api/healthz", ""),
             "raylet": (f"{self.agent_url}/api/local_raylet_healthz", "success"),
@@ -57,7 +58,7 @@ class Node:
         return [name for name, (url, word) in asked.items() if not _answers(url, word)]
 
     def kill(self) -> None:
-        """All of it at once, as a pod's container dies."""
+        """Kill all processes of the node at once, as a pod's container dies."""
         for each in [*self.process.children(recursive=True), self.process]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
@@ -86,7 +87,8 @@ class LocalCluster:
         self._worker_environment: dict[str, str] = {}
 
     def keep_state_in(self, redis: str, password: str) -> None:
-        """Where the head keeps its state, as the operator arranges it. Call it before any node is started."""
+        """Have the head keep its state on a Redis server, as the operator arranges it. Call it before any node is
+        started."""
         self._head_environment = {"RAY_REDIS_ADDRESS": redis, "RAY_external_storage_namespace": "drill"}
         self._head_arguments = [f"--redis-password={password}"]
         self._worker_environment = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
@@ -173,11 +175,11 @@ class LocalCluster:
         wait_until(up, problem=lambda: f"{self.alive()} of {len(self.nodes)} nodes")
 
     def gcs_answers(self) -> bool:
-        """Whether the head's GCS does, as the operator's probe of the head asks."""
+        """True if the head's GCS answers, to the request of the operator's probe of the head."""
         return _answers(f"http://{LOOPBACK}:{self.dashboard_port}/api/gcs_healthz", "success")
 
     def alive(self) -> int:
-        """How many nodes the dashboard counts."""
+        """Number of living nodes, as the dashboard counts them."""
         try:
             found = self.api(
                 "GET", "/api/v0/nodes?limit=100&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
@@ -207,7 +209,7 @@ class LocalCluster:
         wait_until(taken, problem=lambda: said)
 
     def application(self, name: str) -> dict[str, Any]:
-        """What Serve says of an application; empty before it knows of it."""
+        """Serve's report of an application; empty before Serve knows of it."""
         try:
             found = self.api("GET", "/api/serve/applications/")
         except (URLError, OSError, ValueError):
@@ -215,7 +217,7 @@ class LocalCluster:
         return dict(found["applications"].get(name, {}))
 
     def wait_until_running(self, name: str, seconds: float = WAIT_S) -> dict[str, Any]:
-        """Until the application runs. Raises RuntimeError when it cannot be deployed, TimeoutError."""
+        """Wait until the application runs. Raises RuntimeError when it cannot be deployed, TimeoutError."""
 
         def running() -> bool:
             found = self.application(name)
@@ -228,7 +230,7 @@ class LocalCluster:
 
 
 def _answers(url: str, word: str) -> bool:
-    """Whether a probe finds 200 and the word within its timeout."""
+    """True if a probe finds 200 and the word within its timeout."""
     try:
         with urlopen(url, timeout=PROBE_S) as response:
             return word in response.read().decode()
@@ -237,7 +239,7 @@ def _answers(url: str, word: str) -> bool:
 
 
 def pod_environment() -> dict[str, str]:
-    """What the pods' ConfigMap says."""
+    """The variables in the pods' ConfigMap."""
     lines = POD_ENVIRONMENT.read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
@@ -251,7 +253,7 @@ def _started(command: Sequence[str], environ: Mapping[str, str], output: Path) -
 
 @contextmanager
 def local_cluster() -> Iterator[LocalCluster]:
-    """A cluster without nodes yet; whatever has been started ends with it, or with this process."""
+    """A cluster without nodes yet. Its processes end with the block, or with this process."""
     cluster = LocalCluster(new_run_dir(Settings()))
     with janitor(cluster.folder):
         try:

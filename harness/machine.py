@@ -1,4 +1,4 @@
-"""Where and with what a figure was measured: hardware, versions, commit."""
+"""The setting that a figure was measured in: hardware, versions, commit."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ PACKAGES = ("sam3-serve", "ray", "torch", "torchvision", "sam3", "numpy", "fasta
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine and what is installed on it."""
+    """One machine, and the versions installed on it."""
 
     date: str
     cpu: str
@@ -27,11 +27,11 @@ class Machine:
     commit: str
 
     def as_dict(self) -> dict[str, object]:
-        """For a JSON report."""
+        """The fields for a JSON report."""
         return asdict(self)
 
     def line(self) -> str:
-        """For the head of a printed table."""
+        """One line for the head of a printed table."""
         return (
             f"{self.date}, {self.cpu}, {self.cores} cores, {self.memory_gib:.0f} GiB, {self.gpu}, "
             f"torch {self.versions['torch']}, ray {self.versions['ray']}, commit {self.commit}"
@@ -39,7 +39,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """What this process runs on."""
+    """The machine and the versions that this process runs on."""
     return Machine(
         date=datetime.now(UTC).date().isoformat(),
         cpu=_cpu(),

@@ -37,17 +37,17 @@ class Answer:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Seconds from sending to the answer's end."""
         return self.done - self.sent
 
     @property
     def ok(self) -> bool:
-        """Whether it was answered."""
+        """True for an answer with status 200."""
         return self.status == 200
 
     @property
     def refused(self) -> bool:
-        """Whether it was turned away as the contract says."""
+        """True for a request that was turned away as the contract says: 503 with Retry-After."""
         return is_refusal(self.status, self.retry_after)
 
 
@@ -64,11 +64,11 @@ class Offered:
     """Requests without an answer yet: number and time of sending."""
     sent: int = 0
     reconnect: bool = True
-    """A new connection for each request: what a fault does to one must not depend on which ones were open."""
+    """A new connection for each request: a fault's effect on one must not depend on the connections that were open."""
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Until stopped; then the answers that are still out are awaited."""
+        """Send until stopped; then await the answers that are still out."""
         asyncio.run(self._run())
 
     def stop(self) -> None:
@@ -122,7 +122,7 @@ def offered(url: str, ask: Ask, rate: float, reconnect: bool = True) -> Iterator
 
 
 def one_by_one(url: str, ask: Ask, count: int) -> float:
-    """How many of these requests a second are answered when each waits for the one before: by the median of `count`."""
+    """Requests a second that are answered when each waits for the one before it: by the median of `count`."""
     spans = []
     for number in range(count):
         route, body = ask(number)
@@ -134,23 +134,23 @@ def one_by_one(url: str, ask: Ask, count: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the requests of one span of time."""
+    """The fate of the requests of one span of time."""
 
     requests: int
     answered: int
     refused: int
     failed: int
     stall_s: float
-    """The longest time in which nothing was answered."""
+    """The longest time without an answer, in seconds."""
     latency: Latency
-    """Of those that were answered."""
+    """Latency of the answered requests."""
     refusal: Latency
-    """Of those that were refused."""
+    """Latency of the refused requests."""
     errors: tuple[str, ...]
 
 
 def outcome(answers: Sequence[Answer], begin: float, end: float) -> Outcome:
-    """Of the requests sent from `begin` to `end`."""
+    """The fate of the requests sent from `begin` to `end`."""
     mine = [answer for answer in answers if begin <= answer.sent < end]
     good = sorted(answer.done for answer in mine if answer.ok)
     bad = [answer for answer in mine if not answer.ok and not answer.refused]

@@ -9,6 +9,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def end_with_parent() -> None:
-    """For `preexec_fn` of a Popen: SIGTERM when the thread that calls Popen ends. Elsewhere than on Linux nothing."""
+    """End a child with SIGTERM when the thread that calls Popen ends; for Popen's `preexec_fn`. Does nothing but on
+    Linux."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Running a drill as its own program, as `python -m drills.chaos` does, and reading what it reports."""
+"""Running a drill as its own program, as `python -m drills.chaos` does, and reading its report."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def run_program(module: str, *arguments: str) -> int:
 
 
 def report_of(module: str, folder: Path, *arguments: str) -> Any:
-    """What it writes with --json, whatever its exit status. Raises FileNotFoundError where it wrote nothing."""
+    """The report that a program writes with --json, whatever its exit status. Raises FileNotFoundError without one."""
     report = folder / f"{module}.json"
     run_program(module, "--json", str(report), *arguments)
     return json.loads(report.read_text())

@@ -26,12 +26,12 @@ class InvalidQuery(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """A running one."""
+    """A running Prometheus."""
 
     url: str
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """What an expression gives now: series with `metric` and `value`. Raises InvalidQuery."""
+        """An expression's value now: series with `metric` and `value`. Raises InvalidQuery."""
         found: list[dict[str, Any]] = self.get("query", query=expression)["result"]
         return found
 

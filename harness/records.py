@@ -1,4 +1,4 @@
-"""What became of each request, as the load generator writes it down, and figures over many of them."""
+"""The load generator's record of each request, and figures over many of them."""
 
 import json
 import re
@@ -20,7 +20,7 @@ class Record:
 
     kind: str
     due: float
-    """When it was to be sent; `sent` is later where the generator was late."""
+    """The time at which it was to be sent; `sent` is later where the generator was late."""
     sent: float
     done: float
     status: int
@@ -33,39 +33,39 @@ class Record:
     stages: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage, from the answer's Server-Timing."""
     retry_after: bool = False
-    """Whether the answer says when to come again."""
+    """The answer has a header Retry-After."""
 
     @property
     def seconds(self) -> float:
-        """From when it was due: a request that could not be sent in time has waited."""
+        """Seconds from when it was due: a request that could not be sent in time has waited."""
         return self.done - self.due
 
     @property
     def ok(self) -> bool:
-        """Whether the right answer came."""
+        """True if the right answer came."""
         return not self.error
 
     @property
     def refused(self) -> bool:
-        """Whether it was turned away as the contract says."""
+        """True for a request that was turned away as the contract says: see `is_refusal`."""
         return is_refusal(self.status, self.retry_after)
 
 
 def is_refusal(status: int, retry_after: bool) -> bool:
-    """Whether an answer turns a request away as the contract says: 503 with Retry-After."""
+    """True for an answer that turns a request away as the contract says: 503 with Retry-After."""
     return status == 503 and retry_after
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Over the requests of one kind, or of all."""
+    """Figures over the requests of one kind, or of all."""
 
     requests: int
     refused: int
     failed: int
     """Neither refused nor answered rightly."""
     latency: Latency
-    """Of the right answers, from when each was due."""
+    """Latency of the right answers, from when each was due."""
     stages: dict[str, float]
     """Median milliseconds by stage."""
     cache: dict[str, int]
@@ -116,7 +116,7 @@ def server_timing(header: str) -> tuple[str, dict[str, float]]:
 
 
 def write(path: Path, records: Sequence[Record]) -> None:
-    """As JSON."""
+    """Write the records as JSON."""
     path.write_text(json.dumps([asdict(record) for record in records]))
 
 

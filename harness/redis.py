@@ -23,16 +23,16 @@ class StateServer:
 
     @property
     def address(self) -> str:
-        """For Ray's RAY_REDIS_ADDRESS."""
+        """The server's address, as Ray's RAY_REDIS_ADDRESS takes it."""
         return f"redis://{LOOPBACK}:{self._port}"
 
     def kill(self) -> None:
-        """At once, as its machine dies."""
+        """Kill the server at once, as its machine dies."""
         self._process.kill()
         self._process.wait()
 
     def start_again(self) -> None:
-        """On the same port, with what it had written."""
+        """Start the server again on the same port, with the data that it had written."""
         options = ["--port", str(self._port), "--bind", LOOPBACK, "--dir", str(self._folder)]
         self._process = subprocess.Popen(
             [bundled(), *options, "--save", "", "--appendonly", "yes", "--requirepass", PASSWORD],

@@ -66,12 +66,12 @@ class ServerProcess:
         return int(self.process.wait(STOP_S))
 
     def text(self) -> str:
-        """What it has printed so far."""
+        """The server's output so far."""
         return self.output.read_text()
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """A small server with untrained weights: the machinery is what is tested."""
+    """A small server with untrained weights: its tests are of the machinery."""
     names = {f"SAM3_{name.upper()}": value for name, value in settings.items()}
     defaults = {"SAM3_MODEL": "tiny-random", "SAM3_OBJECT_STORE_BYTES": "300MiB", "PYTHONPATH": str(ROOT)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SAM3_", "RAY_"))}
@@ -97,7 +97,7 @@ def server_process(
     **settings: str,
 ) -> Iterator[ServerProcess]:
     """Start a server, wait until it is ready, and stop it. arguments: options of `sam3-serve up`. root: the
-    checkout that it runs from. module: what to run instead of `sam3-serve`. python: of another environment.
+    checkout that it runs from. module: runs instead of `sam3-serve`. python: of another environment.
     instead: a whole command that starts the server in some other way."""
     port = settings.setdefault("port", str(free_ports(1)[0]))
     output = folder / f"up-{port}.txt"
@@ -137,7 +137,7 @@ def one_start_at_a_time() -> Iterator[None]:
 
 
 def wait_until_ready(server: ServerProcess, seconds: float = START_S) -> None:
-    """Until the server has said so, and answers. Raises when it ends before, or takes too long."""
+    """Wait until the server has said that it is ready, and answers. Raises when it ends before, or takes too long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if server.process.poll() is not None:

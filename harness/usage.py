@@ -1,4 +1,4 @@
-"""What the server's processes use while it is loaded: CPU and memory by group, and how many replicas there are."""
+"""The use of a loaded server's processes: CPU and memory by group, and the number of replicas."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ class Group:
 
 @dataclass
 class Usage:
-    """What was seen."""
+    """The samples of a load, and the figures of each group of processes over the whole of it."""
 
     samples: list[Sample] = field(default_factory=list)
     groups: dict[str, Group] = field(default_factory=dict)
@@ -72,7 +72,7 @@ def group_of(command: Sequence[str]) -> str:
 
 @contextmanager
 def watched(processes: Processes) -> Iterator[Usage]:
-    """Sample while the block runs. processes: those that belong to the server, asked anew for every sample."""
+    """Sample while the block runs. processes: gives the server's processes, and is asked anew for every sample."""
     usage, stop = Usage(), threading.Event()
     sampler = threading.Thread(target=_watch, args=(processes, usage, stop), name="usage", daemon=True)
     sampler.start()
@@ -164,7 +164,7 @@ def cpu_by_group(processes: Processes) -> dict[str, float]:
 
 
 def server_behind(url: str) -> Processes:
-    """The processes of a server by who listens on its port; none where it runs on another machine."""
+    """The processes of the server that listens on the URL's port; none where it runs on another machine."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if parts.hostname not in ("127.0.0.1", "localhost", "::1"):

@@ -10,7 +10,8 @@ POLL_S = 0.1
 def wait_until(
     condition: Callable[[], bool], seconds: float = WAIT_S, problem: Callable[[], str] = lambda: ""
 ) -> float:
-    """Until it holds; the seconds that it took. Raises TimeoutError with what `problem` says."""
+    """Wait until the condition holds; returns the seconds that it took. Raises TimeoutError with the text of
+    `problem`."""
     start = time.monotonic()
     while not condition():
         if time.monotonic() - start > seconds:

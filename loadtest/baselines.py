@@ -43,7 +43,7 @@ class Contender:
     quiet: Quiet
     """Its reference answers."""
     parallel: bool = True
-    """Whether it accepts several requests at a time."""
+    """The contender accepts several requests at a time."""
 
 
 @dataclass(frozen=True)

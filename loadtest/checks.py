@@ -27,7 +27,7 @@ class Found:
     area: int
 
     def same(self, other: "Found") -> bool:
-        """Whether both are the same mask, within the tolerances."""
+        """True if both are the same mask, within the tolerances of score, box and area."""
         return (
             abs(self.score - other.score) <= SCORE
             and all(abs(a - b) <= PIXELS for a, b in zip(self.box, other.box, strict=True))

@@ -32,11 +32,11 @@ class Plan:
     run: str = ""
     """Name of the run: makes its files new to the server, and is the seed of its sessions."""
     think: bool = True
-    """Whether annotators pause between clicks."""
+    """Annotators pause between clicks."""
     by_id: tuple[str, ...] = (VISUAL,)
     """Routes whose requests may name a known image instead of sending it."""
     multipart: bool = True
-    """Whether images are sent as files, or else as base64 in JSON."""
+    """True: images are sent as files; False: as base64 in JSON."""
     api_key: str = ""
     reference: str = ""
     """File of the reference masks; empty: only the form of answers is checked."""

@@ -30,7 +30,7 @@ class Point:
     """99th percentile of the generator's delay after a request was due: its own part of the latency."""
 
     def meets(self, objective_s: float) -> bool:
-        """Whether the server kept up with the offered load: all answers correct, p99 within the objective."""
+        """True if the server kept up with the offered load: all answers correct, p99 within the objective."""
         if not self.offered:  # a low rate for a short time
             return True
         if self.refused or self.failed:

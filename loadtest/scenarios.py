@@ -42,7 +42,7 @@ class Ask:
     files: tuple[bytes, ...]
     """The images' files."""
     send: bool = True
-    """Whether the image is sent, or else its `image_id` alone."""
+    """True: the image is sent; False: its `image_id` alone."""
     think_s: float = 0.0
     """Seconds between the answer before it and this request."""
 

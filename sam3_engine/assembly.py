@@ -5,8 +5,10 @@
 of the state dict.
 """
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from sam3.model.decoder import TransformerDecoderLayerv2, TransformerEncoderCrossAttention
@@ -37,6 +39,18 @@ class InteractiveHead(nn.Module):
     def __init__(self, model: Sam3TrackerBase) -> None:
         super().__init__()
         self.model = model
+
+
+class MemoryAttention(RoPEAttention):
+    """`sam3`'s attention to earlier frames, whose table of rotations moves with the module. The package puts the table
+    on CUDA wherever there is CUDA, also in a model that runs on the CPU."""
+
+    def __init__(self, *, feat_sizes: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(feat_sizes=feat_sizes, **kwargs)
+        del self.freqs_cis
+        with torch.device("cpu"):
+            table = self.compute_cis(end_x=feat_sizes[0], end_y=feat_sizes[1])
+        self.register_buffer("freqs_cis", table, persistent=False)
 
 
 class NoTrunk(nn.Module):
@@ -324,8 +338,8 @@ def _tracker(spec: ModelSpec) -> Sam3TrackerBase:
 
 
 def _memory_attention(spec: ModelSpec, memory_dim: int) -> TransformerWrapper:
-    def rope_attention(**kwargs: object) -> RoPEAttention:
-        return RoPEAttention(
+    def rope_attention(**kwargs: Any) -> MemoryAttention:
+        return MemoryAttention(
             embedding_dim=spec.d_model,
             num_heads=1,
             downsample_rate=1,

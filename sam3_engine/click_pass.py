@@ -46,7 +46,7 @@ class ClickPass:
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
-        """Within the block, new shapes get a graph."""
+        """Capture a graph for every new shape within the block."""
         with ExitStack() as stack:
             for graphs in self.graphs:
                 stack.enter_context(graphs.capturing())

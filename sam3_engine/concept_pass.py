@@ -58,14 +58,17 @@ class ConceptPass:
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
-        """Within the block, new shapes get a graph."""
+        """Capture a graph for every new shape within the block."""
         with ExitStack() as stack:
             for graphs in self.graphs:
                 stack.enter_context(graphs.capturing())
             yield
 
     def __call__(self, asked: Sequence[Asked]) -> list[Found]:
-        """What each prompt finds. Masks are computed for instances above the prompt's threshold alone."""
+        """The instances that each prompt finds, in the prompts' order.
+
+        Masks are computed for instances above the prompt's threshold alone.
+        """
         padded = pad(asked, self._ground.padded(len(asked)))
         images = join([one.features.fused(self._model) for one in padded])
         text = stack([one.phrase for one in padded])
@@ -118,7 +121,7 @@ class ConceptPass:
         text_padding: torch.Tensor,
         *boxes: torch.Tensor,
     ) -> Tensors:
-        """A table float32 [P, Q, 5] of scores and boxes, and what the masks are made from."""
+        """A table float32 [P, Q, 5] of scores and boxes, and the tensors that the masks are made from."""
         found = concept.ground(
             self._model,
             FusedImages(tokens, position, attended, no_boxes),

@@ -13,12 +13,12 @@ _PREFIX_CHARACTERS = 256
 _WEB_URL = re.compile(r"\s*https?://", re.IGNORECASE)
 _WHITESPACE = re.compile(r"\s+")
 _ESCAPES = {f"%{ord(each):02X}": each for each in "+/=\n\r "}
-"""What encoders escape of base64 in a URL. Only these are read: to unescape anything would take many times the text's
-memory."""
+"""Characters of base64 that encoders escape in a URL. Only these are unescaped: to unescape anything would take many
+times the text's memory."""
 
 
 def is_data_url(text: str) -> bool:
-    """Whether the text begins as a `data:` URL does."""
+    """True for text that begins with `data:`, in any case and after any whitespace."""
     return _DATA_URL.match(text[:_PREFIX_CHARACTERS]) is not None
 
 

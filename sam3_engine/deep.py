@@ -34,7 +34,7 @@ HELD_BYTES = 8
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened file has channels of more than 8 bits, or of numbers with a sign, from its header."""
+    """True for an opened file whose header tells of channels with more than 8 bits, or with signed numbers."""
     if image.mode.startswith("I") or image.mode == "F":
         return True
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -166,7 +166,7 @@ class _Stretching:
         self._samples.clear()
         self._low, self._high = _range(values, self._no_data)
         most = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else self._most_alpha
-        # A thousandth: what floats may exceed it by rounding.
+        # A thousandth: floats may exceed it by so much in rounding.
         self._opaque = (
             min(next((one for one in OPAQUE if self._most_alpha <= one * 1.001), most), most) or 1.0
         )

@@ -13,7 +13,7 @@ AMPERE = (8, 0)
 @dataclass(frozen=True, slots=True)
 class Precision:
     """Number formats. embedding: of embeddings' arrays, float32 or bfloat16. trunk: of an encode's matrix products.
-    decoders: of those of everything else. Both may also be float16."""
+    decoders: of the matrices of everything else. Both may also be float16."""
 
     embedding: torch.dtype
     trunk: torch.dtype
@@ -48,13 +48,15 @@ def choose_precision(name: str, device: torch.device, spec: ModelSpec) -> Precis
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX)."""
+    """True on a CPU that multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def set_tf32(precision: Precision) -> None:
-    """Whether float32 matrix products on CUDA may round to TF32, in this whole process: yes beside half precision, no
-    where everything is to be float32. Importing the `sam3` package switches TF32 on; this is the only other place."""
+    """Let float32 matrix products on CUDA round to TF32 beside half precision, not where everything is to be float32.
+
+    The choice holds for the whole process. Importing the `sam3` package switches TF32 on; this is the only other place.
+    """
     allowed = precision.trunk != torch.float32
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed

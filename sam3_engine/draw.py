@@ -1,6 +1,6 @@
 """Draws instances over their image: filled, outlined and labelled, one colour per concept. Needs no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -41,12 +41,14 @@ class LabelledMask:
     mask: RegionMask
 
 
-def draw_instances(image: Image.Image, instances: Sequence[LabelledMask]) -> Image.Image:
+def draw_instances(
+    image: Image.Image, instances: Sequence[LabelledMask], colours: Mapping[str, Colour] | None = None
+) -> Image.Image:
     """A copy of the image in RGB with the instances drawn over it.
 
-    Large instances are drawn first, so that they hide no small ones. Labels are drawn last, best score first:
-    each at its instance, or further away where another label is in its place. Raises ValueError for a mask whose
-    size is not the image's.
+    colours: of each concept; None: by the order in which they appear here. Large instances are drawn first, so that
+    they hide no small ones. Labels are drawn last, best score first: each at its instance, or further away where
+    another label is in its place. Raises ValueError for a mask whose size is not the image's.
     """
     pixels = np.array(image.convert("RGB"))
     for instance in instances:
@@ -54,7 +56,7 @@ def draw_instances(image: Image.Image, instances: Sequence[LabelledMask]) -> Ima
             raise ValueError(
                 f"a mask is for an image of {tuple(instance.mask.size)}, not of {pixels.shape[:2]}"
             )
-    colours = concept_colours([instance.concept for instance in instances])
+    colours = colours or concept_colours([instance.concept for instance in instances])
     filled = [instance for instance in instances if instance.mask.area]
     line = max(2, round(max(image.size) / 400))
     for instance in sorted(filled, key=lambda one: -one.mask.area):

@@ -16,7 +16,7 @@ class Embedding:
     the view, reads from shared memory copy nothing). Arrays may be read-only. At the official size in bfloat16 they
     take 21 MB; both pyramids, which the package keeps, take 223 MB.
 
-    `version` names the model, its weights, the images' preprocessing, this layout and the dtype
+    `version` names the weights that encode, the images' preprocessing, this layout and the dtype
     (`engine.embedding_version`); an engine refuses embeddings of another version.
     """
 

@@ -34,7 +34,7 @@ from sam3_engine.spec import SPECS, ModelSpec
 from sam3_engine.transfer import Transfer
 from sam3_engine.trunk.vit import Trunk
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
-from sam3_engine.weights import weights_digest
+from sam3_engine.weights import Digests, digests, weights_digest
 
 VISUAL_TEXT = "visual"
 """The text that the package pairs with prompts that have boxes only."""
@@ -92,11 +92,15 @@ class VisualMask:
     low_res_logits: npt.NDArray[np.float32]
 
 
-def embedding_version(spec: ModelSpec, weights: str, dtype: torch.dtype) -> str:
-    """The name of embeddings that can stand for one another: of one model and its `weights` (a digest), one
-    preprocessing of images, one layout and one dtype."""
+def embedding_version(spec: ModelSpec, encoder: str, dtype: torch.dtype) -> str:
+    """The name of embeddings that can stand for one another: of the same weights that encode (`encoder`, their digest),
+    one preprocessing of images, one layout and one dtype. Models that differ in other weights share it."""
+    return _version(spec, f"encoder-{encoder}", dtype)
+
+
+def _version(spec: ModelSpec, weights: str, dtype: torch.dtype) -> str:
     name = str(dtype).removeprefix("torch.")
-    return f"{spec.name}.weights-{weights}.preprocessing-{PREPROCESSING}.layout-{spec.layout}.{name}"
+    return f"{spec.name}.{weights}.preprocessing-{PREPROCESSING}.layout-{spec.layout}.{name}"
 
 
 class Engine:
@@ -109,9 +113,11 @@ class Engine:
         role: Role,
         device: torch.device,
         precision: Precision,
-        weights: str,
+        weights: Digests,
+        video: str | None = None,
     ) -> None:
-        """model: on its device, with the parts that `role` needs. weights: `weights_digest` of the whole checkpoint."""
+        """model: on its device, with the parts that `role` needs. weights: `digests` of the whole checkpoint.
+        video: that of the weights that only video needs; None for a model without these parts."""
         self.model = model
         self.spec = spec
         self.role = role
@@ -130,7 +136,12 @@ class Engine:
         if role != "decoder":
             state = model.backbone.vision_backbone.trunk.state_dict()
             self.trunk = Trunk.of(spec, state, precision.trunk)
-        self.embedding_version = embedding_version(spec, weights, precision.embedding)
+        self.weights = weights
+        self.embedding_version = embedding_version(spec, weights.encoder, precision.embedding)
+        self.version = _version(spec, f"weights-{weights.whole}", precision.embedding)
+        """The name of models that give the same answers."""
+        self.track_version = None if video is None else f"{self.version}.video-{video}"
+        """The name of tracks' states that can stand for one another; None on an engine that cannot track."""
 
     @classmethod
     def load(
@@ -145,16 +156,18 @@ class Engine:
         compile: bool = False,
         compile_cache: str | None = None,
         threads: int | None = None,
+        video: bool = False,
     ) -> "Engine":
         """Load a model's weights onto a device.
 
         model: "tiny" (bundled) or "sam3" (facebook/sam3 from the Hub, with HF_TOKEN), unless `checkpoint` names other
         weights of its size: see `hub.resolve_checkpoint`. base: weights that a fine-tune or an adapter is laid over.
-        role: "encoder" encodes images, "decoder" answers prompts, "all" does both; the weights of what a role does not
-        do are not loaded. device: "auto", "cpu", "cuda", "cuda:1". dtype: "float32", "bfloat16", or "auto" (bfloat16
-        on CUDA and for large models, else float32); `device.choose_precision` tells what is computed in which format.
-        compile: compile the trunk when it first runs. compile_cache: folder for what this whole process compiles.
-        threads: torch's threads in this whole process.
+        role: "encoder" encodes images, "decoder" answers prompts, "all" does both; weights that a role does not need
+        are not loaded. device: "auto", "cpu", "cuda", "cuda:1". dtype: "float32", "bfloat16", or "auto" (bfloat16 on
+        CUDA and for large models, else float32); `device.choose_precision` tells the format of each part. compile:
+        compile the trunk when it first runs. compile_cache: folder for the compiled code of this whole process.
+        threads: torch's threads in this whole process. video: load also the parts that remember earlier frames, for
+        `sam3_engine.tracking`; an encoder has none.
 
         Raises ValueError for an unknown model, role, device or dtype, and CheckpointError when the weights are missing
         or do not fit.
@@ -168,8 +181,8 @@ class Engine:
             torch.set_num_threads(threads)
         spec, on = SPECS[model], choose_device(device)
         choose_precision(dtype, on, spec)  # refuses a wrong name before gigabytes are read
-        weights = read_checkpoint(spec, checkpoint, base)
-        engine = cls.from_state(weights, spec, role=role, device=device, dtype=dtype)
+        weights = read_checkpoint(spec, checkpoint, base, video=video)
+        engine = cls.from_state(weights, spec, role=role, device=device, dtype=dtype, video=video)
         if compile and engine.trunk is not None:
             engine.trunk.compile_blocks(cache=compile_cache)
         return engine
@@ -183,6 +196,7 @@ class Engine:
         role: Role = "all",
         device: str = "auto",
         dtype: str = "auto",
+        video: bool = False,
     ) -> "Engine":
         """An engine with the weights of a state dict, under the names of the model or of the official file. It is of
         the whole model, whatever the role: its digest is part of the embeddings' version. Errors as of `load`."""
@@ -191,8 +205,10 @@ class Engine:
         on = choose_device(device)
         precision = choose_precision(dtype, on, spec)
         set_tf32(precision)
-        model = load_model(spec, state, role, precision, on)
-        return cls(model, spec, role, on, precision, weights_digest(state))
+        tracks = video and role != "encoder"
+        model = load_model(spec, state, role, precision, on, video=tracks)
+        digest = weights_digest(state, video=True) if tracks else None
+        return cls(model, spec, role, on, precision, digests(state), digest)
 
     @classmethod
     def random(
@@ -203,14 +219,15 @@ class Engine:
         role: Role = "all",
         device: str = "auto",
         dtype: str = "auto",
+        video: bool = False,
     ) -> "Engine":
         """An engine with random weights, for tests and benchmarks of shapes and speed."""
         from sam3_engine.assembly import build_model
 
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            state = build_model(spec).state_dict()
-        return cls.from_state(state, spec, role=role, device=device, dtype=dtype)
+            state = build_model(spec, video=video).state_dict()
+        return cls.from_state(state, spec, role=role, device=device, dtype=dtype, video=video)
 
     @property
     def graphs(self) -> Sequence[Graphs]:
@@ -226,7 +243,8 @@ class Engine:
         ):
             yield
 
-    def _needs(self, role: Role) -> None:
+    def needs(self, role: Role) -> None:
+        """Raises ValueError where this engine has no weights of the role."""
         if self.role not in (role, "all"):
             raise ValueError(f"this engine was loaded as {self.role}, and has no weights of the {role}")
 
@@ -238,9 +256,9 @@ class Engine:
         return [pending.result() for pending in self.start_encode(images)]
 
     def start_encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[PendingEmbedding]:
-        """As `encode`, but on a GPU this returns while it computes, so that the caller can prepare the next batch. It
-        waits where two batches are under way already."""
-        self._needs("encoder")
+        """Begin to encode images, which `encode` describes. On a GPU this returns while it computes, so that the caller
+        can prepare the next batch. It waits where two batches are under way already."""
+        self.needs("encoder")
         side = self.spec.image_size
         for image in images:
             if image.shape != (side, side, 3) or image.dtype != np.uint8:
@@ -274,19 +292,17 @@ class Engine:
         Prompts of all items share the decoder's passes. Masks are computed only for instances above the threshold.
         Raises ValueError on an encoder, and DeviceFull.
         """
-        self._needs("decoder")
+        self.needs("decoder")
         asked = [(index, prompt) for index, item in enumerate(items) for prompt in item.prompts]
         answers: list[list[ConceptDetections]] = [[] for _ in items]
         for start in range(0, len(asked), self.prompts_at_once):
             chunk = asked[start : start + self.prompts_at_once]
-            found = self._in_passes(partial(self._ground, items), chunk)
+            found = self.in_passes(partial(self._ground, items), chunk)
             for (index, _), detections in zip(chunk, found, strict=True):
                 answers[index].append(detections)
         return answers
 
-    def _in_passes(
-        self, run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
-    ) -> list[Result]:
+    def in_passes(self, run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
         """`run(items)` with the decoders' arithmetic; in several passes where one needs too much memory."""
 
         def one_pass(part: Sequence[Item]) -> list[Result]:
@@ -318,7 +334,7 @@ class Engine:
         Prompts with equal numbers of points share a pass. No answer depends on the other prompts of the batch.
         Raises ValueError on an encoder, and DeviceFull.
         """
-        self._needs("decoder")
+        self.needs("decoder")
         asked = [(row, place) for row, item in enumerate(items) for place in range(len(item.prompts))]
         answers: dict[tuple[int, int], VisualMask] = {}
         for multimask in (True, False):
@@ -326,7 +342,7 @@ class Engine:
             for group in visual.group_prompts([items[row].prompts[place] for row, place in chosen]):
                 members = [chosen[index] for index in group]
                 propose = partial(self._propose, items, multimask=multimask)
-                masks = self._in_passes(propose, members)
+                masks = self.in_passes(propose, members)
                 answers.update(zip(members, masks, strict=True))
         return [[answers[row, place] for place in range(len(item.prompts))] for row, item in enumerate(items)]
 

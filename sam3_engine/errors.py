@@ -43,3 +43,15 @@ class DeviceFull(EngineError):
 class StaleEmbedding(EngineError):
     """The embedding was made by another model, other weights, another preprocessing, layout or dtype than this
     engine's."""
+
+
+class StaleTrack(EngineError):
+    """The track was made by another model, other weights, layout or dtype than this engine's."""
+
+
+class UnreadableVideo(EngineError):
+    """The file is no video that this installation can decode, or has no frame."""
+
+
+class VideoTooLarge(EngineError):
+    """The video has more frames, or more pixels in a frame, than allowed."""

@@ -1,7 +1,7 @@
 """The fusion encoder: image tokens attend to themselves and to a prompt, layer by layer.
 
-Whatever does not depend on the prompt is computed once an image: the first layer's self-attention, and the geometry
-encoder's token for a prompt without boxes. The package computes both for each prompt.
+Two parts do not depend on the prompt: the first layer's self-attention, and the geometry encoder's token for a prompt
+without boxes. Both are computed once an image. The package computes them for each prompt.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from sam3.model.sam3_image import Sam3Image
 
 @dataclass(frozen=True, slots=True)
 class FusedImages:
-    """What the fusion encoder reads of B images. B = 1 stands for one image that all prompts share.
+    """The fusion encoder's input from B images. B = 1 stands for one image that all prompts share.
 
     tokens: [g*g, B, d], the coarsest map of the PCS pyramid; position: [1, g*g, d], its position encoding;
     attended: [B, g*g, d], the tokens behind the first layer's self-attention; no_boxes: [1, B, d], the geometry
@@ -35,7 +35,7 @@ class FusedImages:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what is kept beside the pyramid: `tokens` is a view into it."""
+        """Bytes of the tensors kept beside the pyramid: `tokens` is a view into it."""
         return self.position.nbytes + self.attended.nbytes + self.no_boxes.nbytes
 
 

@@ -79,7 +79,7 @@ class CudaGraph:
     def __init__(self, pool: CudaPool, function: Function, inputs: Sequence[torch.Tensor]) -> None:
         self._pool = pool
         with torch.cuda.device(pool.device):
-            # Not in the graphs' memory: what one graph computes on the way would lie over another's inputs.
+            # Not in the graphs' memory: the intermediate results of one graph would lie over another's inputs.
             own = pool.copies(inputs)
             stream, current = pool.stream, torch.cuda.current_stream()
             stream.wait_stream(current)
@@ -125,7 +125,7 @@ class Graphs:
 
     @classmethod
     def on(cls, function: Function, device: torch.device, largest: int = BUCKETS[-1]) -> "Graphs":
-        """With a pool of its own on CUDA, without one elsewhere."""
+        """Graphs of a function with a memory pool of their own on CUDA, and without one elsewhere."""
         there = device.type == "cuda" and torch.cuda.is_available()
         return cls(function, CudaPool(device) if there else None, largest)
 
@@ -139,7 +139,7 @@ class Graphs:
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
-        """Within the block, a call with new shapes captures a graph."""
+        """Let a call with new shapes capture a graph within the block."""
         self._capture = True
         try:
             yield

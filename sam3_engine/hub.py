@@ -137,7 +137,7 @@ def _first(reference: Reference, where: dict[str, Any]) -> tuple[str, Path]:
 
 
 def _kept(repository: str, file_name: str, where: dict[str, Any]) -> bool:
-    """Whether the Hub's cache on this machine has the file."""
+    """True if the Hub's cache on this machine has the file."""
     from huggingface_hub import try_to_load_from_cache
 
     cache = where.get("cache_dir")

@@ -1,14 +1,15 @@
 """Decodes the bytes of an image file to the model's input: an upright RGB square of uint8. Needs no torch.
 
-Rules beyond what the formats say. Transparency is laid over white, but an alpha channel that is 0 everywhere
-hides a whole picture and is ignored. More than 8 bits per channel: see `deep`. A JPEG is scaled while it is decoded as
-far as one and a half times the model's side is left of both of its sides.
+Rules beyond the formats' own: transparency is laid over white, but an alpha channel that is 0 everywhere hides a whole
+picture and is ignored. More than 8 bits per channel: see `deep`. A JPEG is scaled while it is decoded as far as one and
+a half times the model's side is left of both of its sides.
 
-The pixel count in the header is checked before anything is decoded, and so is what the file would have its decoder do:
-see `formats`. Some decoders cannot be stopped (see `formats.progress`), so that a file's work and its memory are
-bounded by the size of the picture.
-Decoding takes at most 8 bytes for each pixel and 160 MiB. Only common raster formats are opened: Pillow's
-other readers (EPS, PSD, ...) run interpreters or are rarely audited. An animation counts as its first frame.
+The pixel count in the header is checked before anything is decoded, and so is the work that the file would give its
+decoder: see `formats`. Some decoders cannot be stopped (see `formats.progress`), so that a file's work and its memory
+are bounded by the size of the picture. Decoding takes at most 8 bytes for each pixel and 160 MiB.
+
+Only common raster formats are opened: Pillow's other readers (EPS, PSD, ...) run interpreters or are rarely audited. An
+animation counts as its first frame.
 """
 
 import math
@@ -35,8 +36,8 @@ PREPROCESSING = 3
 """Version of the way from a file to the model's input. A change makes every stored embedding unusable.
 
 1: every JPEG of twice the model's side was scaled while it was decoded; deep pictures kept their upper 8 bits.
-2: opacity of more than 8 bits was relative to the type's largest value; deep TIFFs were shown whatever their tags for
-white, alpha and signs say.
+2: opacity of more than 8 bits was relative to the type's largest value; deep TIFFs were shown without
+regard to their tags for white, alpha and signs.
 """
 
 _TRANSPOSE = {
@@ -338,7 +339,11 @@ def _resize(
 
 @dataclass(frozen=True, slots=True)
 class _GreyFile:
-    """What a file says of its grey values beyond Pillow: see `no_data_value`, `misread` and `white_is_zero`."""
+    """The grey values' meaning as the file's tags state it, where Pillow does not read them.
+
+    no_data: the value that stands for no data; dtype: numpy's name of their type where Pillow takes another one;
+    inverted: the largest value is black. See `no_data_value`, `misread` and `white_is_zero`.
+    """
 
     no_data: float | None = None
     dtype: str | None = None

@@ -12,8 +12,11 @@ from sam3_engine.assembly import build_model
 from sam3_engine.bundled import BUNDLED_TINY
 from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
 from sam3_engine.checkpoint_files.fitting import fit
+from sam3_engine.checkpoint_files.names import official_name
 from sam3_engine.checkpoint_files.shapes import EmptyIsMeta, model_shapes
+from sam3_engine.checkpoint_files.tensors import unusable
 from sam3_engine.device import Precision
+from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.hub import resolve_checkpoint
 from sam3_engine.roles import MASK_DECODER, OF_THE_CLICKS_MAPS, Role
 from sam3_engine.spec import TINY, ModelSpec
@@ -36,22 +39,27 @@ LARGE_TABLE = 1_000_000
 
 
 def read_checkpoint(
-    spec: ModelSpec, checkpoint: str | None = None, base: str | None = None
+    spec: ModelSpec, checkpoint: str | None = None, base: str | None = None, *, video: bool = False
 ) -> Mapping[str, torch.Tensor]:
     """All weights of a model by official name, checked against its shapes; each is read only when it is asked for.
 
     checkpoint: where it is, see `hub.resolve_checkpoint`. None means the bundled file for `tiny` and `facebook/sam3`
     for `sam3`. base: the weights that a fine-tune or an adapter is laid over; None means the same as for `checkpoint`.
-    It is opened, and fetched, only where the checkpoint lacks something. Raises CheckpointError (see
-    `sam3_engine.errors`).
+    It is opened, and fetched, only where the checkpoint lacks something. video: also the weights that only video needs.
+    Raises CheckpointError (see `sam3_engine.errors`).
     """
 
     def default() -> Checkpoint:
         return _open(spec, base)
 
     opened = _open(spec, checkpoint)
+    # The base's memory would be joined to a model that it was not trained with.
+    if video and opened.video:
+        raise WrongCheckpoint(
+            f"{opened.path} ({opened.format}) has weights for video that are not read yet: it serves images only"
+        )
     below = None if checkpoint is None else default
-    weights = fit(opened, model_shapes(spec), below, whole_parts=base is None)
+    weights = fit(opened, model_shapes(spec, video=video), below, whole_parts=base is None)
     logger.info("%s (%s): %s", opened.path, opened.format, weights)
     return weights.values()
 
@@ -68,28 +76,31 @@ def load_model(
     role: Role,
     precision: Precision,
     device: torch.device,
+    *,
+    video: bool = False,
 ) -> Sam3Image:
     """The part of a model that the role needs, on the device, each weight in the format that computes with it.
 
-    state: as read, of the whole model; the model keeps none of its memory. Raises WrongCheckpoint where the role's part
-    of it does not fit.
+    state: as read, of the whole model; the model keeps none of its memory. video: with the parts that only video needs.
+    Raises WrongCheckpoint where the role's part of it does not fit, or holds NaN or infinity.
     """
-    model = without_values(spec, role, precision)
+    model = without_values(spec, role, precision, video=video)
     wanted = model.state_dict()
     # In the file's order: the file is mapped, and read from front to back.
-    own = {
-        key: value.detach().to(device, wanted[key].dtype, copy=True)
-        for key, value in matching(model, state).items()
-    }
+    own = {}
+    for key, value in matching(model, state).items():
+        own[key] = value.detach().to(device, wanted[key].dtype, copy=True)
+        if (why := unusable(official_name(key), own[key])) is not None:
+            raise WrongCheckpoint(f"the checkpoint cannot be used: {why}")
     model.load_state_dict(own, strict=False, assign=True)
     return model.to(device).eval().requires_grad_(False)
 
 
-def without_values(spec: ModelSpec, role: Role, precision: Precision) -> Sam3Image:
+def without_values(spec: ModelSpec, role: Role, precision: Precision, *, video: bool = False) -> Sam3Image:
     """A model whose parameters have shapes and dtypes, but no memory: they are on the meta device. Buffers that are
     computed from the sizes have their values."""
     with EmptyIsMeta():
-        model = build_model(spec, role)
+        model = build_model(spec, role, video=video)
     for name, matrix in _matrices(model):
         encodes = name.startswith(ENCODES)
         matrix.data = matrix.data.to(precision.trunk if encodes else precision.decoders)

@@ -44,7 +44,7 @@ def _greedy(block: list[int], overlaps: npt.NDArray[np.bool_]) -> list[int]:
 def _overlaps(
     encoded: Sequence[Mapping[str, object]], first: list[int], second: list[int], iou_threshold: float
 ) -> npt.NDArray[np.bool_]:
-    """Whether the IoU of each pair is above the threshold: bool [len(first), len(second)]."""
+    """The pairs of masks whose IoU is above the threshold: bool [len(first), len(second)]."""
     if not first or not second:
         return np.zeros((len(first), len(second)), dtype=np.bool_)
     iou = coco.iou([encoded[i] for i in first], [encoded[j] for j in second], [0] * len(second))

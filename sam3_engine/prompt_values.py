@@ -1,6 +1,6 @@
-"""The values that prompts are made of, and what each may be. The SDK, the command line, HTTP and Workflows share it.
+"""The values that prompts are made of, and their bounds. The SDK, the command line, HTTP and Workflows share them.
 
-Every function raises ValueError, whose message says what is meant.
+Every function raises ValueError, whose message names the allowed values.
 """
 
 import math
@@ -112,7 +112,8 @@ def check_inside(prompts: Sequence[ConceptPrompt | VisualPrompt], size: ImageSiz
             )
         else:
             x0, y0, x1, y1 = place
-            inside = x1 > 0 and y1 > 0 and x0 < size.width and y0 < size.height
+            # A box without width or height lies where its corner does, at the upper left edge too.
+            inside = x0 < size.width and y0 < size.height and (x1 > 0 or x0 >= 0) and (y1 > 0 or y0 >= 0)
         if not inside:
             raise ValueError(f"{name} lies outside the image, which has {size.width} x {size.height} pixels")
 

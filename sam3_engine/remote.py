@@ -24,7 +24,7 @@ PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": 
 
 
 def is_url(text: str) -> bool:
-    """Whether text is a URL and no path."""
+    """Tell a URL from a path: a URL begins with a scheme and `://`."""
     return bool(URL.match(text))
 
 
@@ -58,7 +58,10 @@ def fetch(url: str, cache_dir: Path | None = None) -> Path:
 
 
 def _explained(error: Exception, shown: str) -> CheckpointError:
-    """What went wrong. Some file systems call it an absent file when a server does not answer, so causes count too."""
+    """The error for the caller: no access, an absent file, or `Offline`.
+
+    Some file systems call it an absent file when a server does not answer, so causes count too.
+    """
     causes: list[BaseException] = [error]
     while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None and deeper not in causes:
         causes.append(deeper)
@@ -74,7 +77,7 @@ def _explained(error: Exception, shown: str) -> CheckpointError:
 
 
 def default_cache() -> Path:
-    """Where fetched files are kept."""
+    """The folder of fetched files: `sam3-serve/weights` in `$XDG_CACHE_HOME`, else in `~/.cache`."""
     chosen = os.environ.get("XDG_CACHE_HOME")
     return (Path(chosen) if chosen else Path("~/.cache").expanduser()) / "sam3-serve" / "weights"
 

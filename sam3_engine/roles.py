@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 Role = Literal["encoder", "decoder", "all"]
-"""What a process does with the model: images to embeddings, embeddings and prompts to masks, or both."""
+"""A process's work with the model: images to embeddings, embeddings and prompts to masks, or both."""
 
 TRACKER = "inst_interactive_predictor.model"
 
@@ -25,9 +25,20 @@ VIDEO_ONLY = tuple(
 )
 """Parts that remember earlier frames of a video."""
 
+NO_MEMORY = f"{TRACKER}.no_mem_embed"
+"""What an encoder adds to the features of an image. A decoder that tracks subtracts it again."""
+
 MASK_DECODER = f"{TRACKER}.sam_mask_decoder"
 OF_THE_CLICKS_MAPS = ("conv_s0", "conv_s1")
 """Parts of the mask decoder that an encoder runs: an embedding holds the maps that clicks read."""
+
+ENCODER_PARTS = (
+    "backbone.vision_backbone.trunk",
+    "backbone.vision_backbone.sam2_convs",
+    NO_MEMORY,
+    *(f"{MASK_DECODER}.{part}" for part in OF_THE_CLICKS_MAPS),
+)
+"""The parts that an encoder runs, and nothing else: models with equal ones make the same embeddings."""
 
 NOT_NEEDED: dict[Role, tuple[str, ...]] = {
     "encoder": (
@@ -39,11 +50,7 @@ NOT_NEEDED: dict[Role, tuple[str, ...]] = {
         "dot_prod_scoring",
         f"{TRACKER}.sam_prompt_encoder",
     ),
-    "decoder": (
-        "backbone.vision_backbone.sam2_convs",
-        f"{TRACKER}.no_mem_embed",
-        *(f"{MASK_DECODER}.{part}" for part in OF_THE_CLICKS_MAPS),
-    ),
+    "decoder": ENCODER_PARTS[1:],
     "all": (),
 }
 """Modules and parameters that a role never uses. The trunk and the text encoder are not even made where they are not
@@ -57,10 +64,13 @@ def check_role(role: str) -> None:
 
 
 def keep_parts(model: nn.Module, role: Role, *, video: bool) -> None:
-    """Take out of a whole model what the role does not need; without `video`, also the parts for videos."""
+    """Take the parts out of a whole model that the role does not need; without `video`, also the parts for videos. An
+    encoder never needs these."""
     check_role(role)
-    for path in (*NOT_NEEDED[role], *(() if video else VIDEO_ONLY)):
-        _remove(model, path)
+    tracks = video and role != "encoder"
+    for path in (*NOT_NEEDED[role], *(() if tracks else VIDEO_ONLY)):
+        if not (tracks and path == NO_MEMORY):
+            _remove(model, path)
     if role == "encoder":
         decoder = model.get_submodule(MASK_DECODER)
         for name, _ in [*decoder.named_children(), *decoder.named_parameters(recurse=False)]:

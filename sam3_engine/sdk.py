@@ -91,6 +91,7 @@ class _Sdk:
         *,
         model: str = "sam3",
         checkpoint: str | None = None,
+        base: str | None = None,
         engine: Engine | None = None,
         embedding_cache_size: int = 8,
         array_channels: ChannelOrder = "bgr",
@@ -98,9 +99,10 @@ class _Sdk:
     ) -> None:
         """Load a model, or use `engine`, which other objects may use too.
 
-        model: "sam3" (the official weights: from `checkpoint`, a `sam3.pt` or its directory, else from the
-        Hub with HF_TOKEN) or "tiny" (bundled; knows coloured shapes only). model_id: "sam3/sam3_final" for
-        either. array_channels: the order of the colours in image arrays. max_pixels: refuse larger images.
+        model: "sam3" (the official weights: from `checkpoint`, else from the Hub with HF_TOKEN) or "tiny" (bundled;
+        knows coloured shapes only). checkpoint, base: files, folders, URLs or repositories, as `Engine.load` takes
+        them. model_id: "sam3/sam3_final", or any other name below "sam3/". array_channels: the order of the colours in
+        image arrays. max_pixels: refuse larger images.
         """
         _check_model_id(model_id)
         if array_channels not in get_args(ChannelOrder):
@@ -111,7 +113,7 @@ class _Sdk:
         if max_pixels is not None:
             whole(max_pixels, "max_pixels", 1)
         self.model_id = model_id
-        self.engine = engine or Engine.load(model, checkpoint=checkpoint)
+        self.engine = engine or Engine.load(model, checkpoint=checkpoint, base=base)
         self._images = EmbeddedImages(self.engine, embedding_cache_size, array_channels, max_pixels)
 
 

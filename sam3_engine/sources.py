@@ -12,6 +12,7 @@ from http.client import HTTPException
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -132,6 +133,8 @@ def _download(url: str) -> bytes:
         with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
             content: bytes = response.read(MAX_DOWNLOAD + 1)
     except (OSError, ValueError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the answer, too, and holds its connection
         raise UnreadableImage(f"the image at {url} cannot be fetched: {error}") from error
     if len(content) > MAX_DOWNLOAD:
         raise ImageTooLarge(f"the file at {url} is larger than {MAX_DOWNLOAD // 2**20} MB")

@@ -36,7 +36,7 @@ class ModelSpec:
     click_heads: int = 8
     """Attention heads of the click decoder. Its cross-attention halves the width, so a narrow model needs few heads."""
     one_to_many: bool = True
-    """Whether training adds one-to-many queries (DAC); inference never uses them."""
+    """Training adds one-to-many queries (DAC); inference never uses them."""
     text_dim: int = 1024
     text_heads: int = 16
     text_layers: int = 24
@@ -56,7 +56,7 @@ class ModelSpec:
 
     @property
     def large(self) -> bool:
-        """Whether the matrices of the trunk's blocks hold LARGE parameters or more."""
+        """True for a trunk whose blocks' matrices hold LARGE parameters or more."""
         return self.vit_depth * (4 + 2 * self.vit_mlp_ratio) * self.vit_dim**2 >= LARGE
 
 

@@ -2,12 +2,14 @@
 Files are read by `sam3_engine.checkpoint_files`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from xxhash import xxh3_64
 
 from sam3_engine.errors import WrongCheckpoint
+from sam3_engine.roles import ENCODER_PARTS, VIDEO_ONLY
 
 State = dict[str, torch.Tensor]
 
@@ -91,21 +93,61 @@ def matching(model: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str
     return known
 
 
-def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that differ between checkpoints: a digest of every byte of every tensor.
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Digests of a checkpoint, of 16 hex digits each. encoder: of the parts that encode images. whole: of all weights
+    that images need."""
+
+    encoder: str
+    whole: str
+
+
+def digests(state: Mapping[str, torch.Tensor]) -> Digests:
+    """Both digests of a checkpoint; each tensor is read once. Arguments as of `weights_digest`."""
+    encoder, whole = xxh3_64(), xxh3_64()
+    for name, data in _described(state, video=False):
+        for part in data:
+            whole.update(part)
+            if _encodes(name):
+                encoder.update(part)
+    return Digests(encoder.hexdigest(), whole.hexdigest())
+
+
+def encoder_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """`digests(state).encoder`; no other tensor is read."""
+    named = model_keys(state)
+    return digests(Renamed(named, {name: name for name in named if _encodes(name)})).encoder
+
+
+def weights_digest(state: Mapping[str, torch.Tensor], *, video: bool = False) -> str:
+    """16 hex digits that differ between checkpoints: a digest of every byte of every tensor that images need; with
+    `video`, of every one that only video needs.
 
     state: with the names of the file or of the model, as it was read: processes that each use a part of it, on
     whatever device and in whatever dtype, then agree. Buffers that the model computes when it is built do not count.
     Not cryptographic: it takes a second for the official model's 3.4 GB.
     """
     digest = xxh3_64()
+    for _, data in _described(state, video):
+        for part in data:
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _encodes(name: str) -> bool:
+    return name.startswith(tuple(f"{part}." for part in ENCODER_PARTS)) or name in ENCODER_PARTS
+
+
+def _described(
+    state: Mapping[str, torch.Tensor], video: bool
+) -> Iterator[tuple[str, tuple[bytes, memoryview]]]:
+    """Each tensor's name by itself, and as the data that a digest is made of."""
     named = model_keys(state)
     for name in sorted(named):
-        if not name.endswith(COMPUTED):
+        if not name.endswith(COMPUTED) and name.startswith(VIDEO_ONLY) is video:
             tensor = named[name]
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+            values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+            yield name, (f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), values)
 
 
 def _some(names: list[str]) -> str:

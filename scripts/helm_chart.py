@@ -12,13 +12,15 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "gpu": ("gpu",),
     "scale-to-zero": ("gpu", "scale-to-zero"),
     "air-gapped": ("gpu", "air-gapped"),
+    "several-models": ("gpu", "several-models"),
+    "label": ("gpu", "label"),
     "ha": ("ha",),
     "incremental-upgrade": ("ha", "incremental-upgrade"),
     "eight-gpus": ("ha", "eight-gpus"),
 }
 """Each example's files of values, the later ones over the earlier ones, as several `-f` of helm."""
 NAME = NAMESPACE = "sam3"
-"""Of the release, as the guide has it."""
+"""Name and namespace of the release, as the guide has it."""
 
 
 def values(files: Sequence[Path]) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def example(name: str) -> dict[str, Any]:
 
 
 def merged(given: Mapping[str, Any]) -> dict[str, Any]:
-    """All values: those given over the chart's."""
+    """All values: the given ones laid over the chart's."""
     with helm.Chart.load(CHART) as chart:
         return chart.merge_values(dict(given))
 
@@ -50,7 +52,7 @@ def render(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def notes(given: Mapping[str, Any]) -> str:
-    """What `helm install` says at its end."""
+    """The notes that `helm install` prints at its end."""
     with helm.Chart.load(CHART) as chart:
         return chart.render(dict(given), name=NAME, namespace=NAMESPACE)["sam3-serve/templates/NOTES.txt"]
 

@@ -1,7 +1,7 @@
 """Writes the files of k8s/ that are made from others; `--check` only compares.
 
 `chart/files/environment.env`: the environment of Ray and Serve, as `sam3-serve up` sets it, for pods.
-`rendered/*.yaml`: what the chart gives for some of its examples, for readers and for clusters without Helm.
+`rendered/*.yaml`: the chart's manifests for some of its examples, for readers and for clusters without Helm.
 """
 
 import os
@@ -24,7 +24,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 @contextmanager
 def no_settings_in_environment() -> Iterator[None]:
-    """Removes settings from the environment, so that what is written does not depend on it."""
+    """Removes settings from the environment, so that the written files do not depend on it."""
     kept = dict(os.environ)
     for name in [name for name in kept if name.upper().startswith("SAM3_")]:
         del os.environ[name]
@@ -42,7 +42,7 @@ def environment() -> str:
 
 
 def write(path: Path, text: str, check: bool) -> bool:
-    """Whether the file was out of date."""
+    """Bring a file up to date; with `check`, print that it is not. Returns True if it was out of date."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
     if check:

@@ -28,7 +28,7 @@ from serve_app.cli.top_figures import figures
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SHAPES = IMAGES / "shapes.jpg"
 STEPS = ((1, 60.0), (3, 80.0), (1, 60.0))
-"""For each step the number of clients and its seconds."""
+"""The number of clients and the seconds of each step."""
 TOP_SPAN_S = 15.0
 DISTINCT = 60
 COLUMNS = 3

@@ -3,7 +3,7 @@
     python -m scripts.random_checkpoint /somewhere/sam3.pt
     SAM3_MODEL=sam3 SAM3_CHECKPOINT=/somewhere/sam3.pt sam3-serve up
 
-Its answers mean nothing. It shows what the full-size model costs to those who may not have the real weights.
+Its answers mean nothing. It shows the cost of the full-size model to people who may not have the real weights.
 """
 
 import argparse

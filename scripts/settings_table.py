@@ -17,7 +17,7 @@ END = "<!-- /settings -->"
 def show_default(field: FieldInfo) -> str:
     """The default in the form of an environment variable."""
     value = field.get_default(call_default_factory=True)
-    if value is None or value is PydanticUndefined or value == () or value == "":
+    if value is None or value is PydanticUndefined or value in ((), {}, ""):
         return ""
     if isinstance(value, bool):
         text = str(value).lower()

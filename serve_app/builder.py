@@ -6,38 +6,36 @@
 `sam3-serve up` builds the same graph on a Ray cluster of its own.
 """
 
-from typing import Any, Literal
+import hashlib
+import re
+from dataclasses import replace
+from typing import Any
 
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 
-from deployments.autoscaling import Rules
 from deployments.config import (
     DECODER,
     ENCODER,
     INGRESS,
-    Budget,
-    DecoderConfig,
-    EncoderConfig,
-    EngineConfig,
-    HedgeConfig,
     PoolConfig,
 )
 from deployments.decoder.deployment import PromptDecoder
 from deployments.encoder.deployment import ImageEncoder
-from deployments.observe.tracing import TracingConfig
+from deployments.ingress.models import ModelRoute
 from deployments.ray.autoscaling import serve_options
 from deployments.ray.nodes import cpus
 from deployments.ray.router import LOAD_ROUTER, ROUTER
-from deployments.resources import STORE_SHARE, Machine, Plan, Share, Wishes, plan
-from sam3_engine.spec import SPECS, embedding_dtype
+from deployments.resources import Machine, Plan, Share, plan
+from serve_app.encoder_groups import EncoderGroup, encoder_groups
 from serve_app.ingress import Ingress
-from serve_app.settings import Auto, Settings
-from serve_app.store import store_config
+from serve_app.models import Registry, ServedModel
+from serve_app.replica_configs import decoder_config, encoder_config, pool_config
+from serve_app.replica_numbers import decoder_rules, encoder_rules, wishes
+from serve_app.settings import Settings
 from serve_app.workflows import workflow_runner
 
-APP_NAME = "sam3"
 DRAIN_POLL_S = 0.25
 """Seconds between a stopping replica's checks whether its requests are finished."""
 LOGGING = {"enable_access_log": False}
@@ -46,33 +44,25 @@ LOGGING = {"enable_access_log": False}
 
 def build_app(args: Settings) -> Application:
     """The application: an ingress in front of encoders and decoders. `args`: settings; the environment gives
-    all others."""
+    all others. Raises NotEnough, NotInstalled, NoStore, ContradictorySettings and WrongTrunk."""
     machine = cluster()
-    parts = plan(wishes(args), machine)
+    served = Registry.of(args)
+    groups = encoder_groups(served.models)
+    parts = plan(wishes(args, groups), machine)
     pool = pool_config(args, machine)
-    encoder: Any = serve.deployment(
-        ImageEncoder,
-        name=ENCODER,
-        **serve_options(rules(args, "encoder")),
-        max_ongoing_requests=args.encoder_max_ongoing,
-        ray_actor_options=_actor(parts.encoder),
-        request_router_config=RequestRouterConfig.model_validate({"request_router_class": LOAD_ROUTER}),
-        **_per_node(args.encoder_per_node),
-        logging_config=LOGGING,
-        **lifecycle(args),
-    )
-    decoder: Any = serve.deployment(
-        PromptDecoder,
-        name=DECODER,
-        **serve_options(rules(args, "decoder")),
-        max_ongoing_requests=args.decoder_max_ongoing,
-        max_queued_requests=args.max_queued,
-        ray_actor_options=_actor(parts.decoder),
-        **_per_node(args.decoder_per_node),
-        request_router_config=RequestRouterConfig.model_validate({"request_router_class": ROUTER}),
-        logging_config=LOGGING,
-        **lifecycle(args),
-    )
+    models: dict[str, Application] = {}
+    routes: dict[str, ModelRoute] = {}
+    for group in groups:
+        name = _encoder_name(served, group)
+        models[name] = encoders(args, parts, group, name)
+        for model in group.members:
+            decoder = deployment_name(DECODER, served, model)
+            tracking = pool if model is served.default else replace(pool, video=None)
+            models[decoder] = decoders(args, parts, tracking, group, model, decoder, name)
+            needed = model.pinned or model is served.default
+            routes[model.name] = ModelRoute(model.identity, decoder, name, needed, model.sleep_after_s > 0)
+    ordered = [routes[served.default_name], *(routes[each.name] for each in served.models)]
+    listed = tuple(dict.fromkeys(ordered))
     ingress: Any = serve.deployment(
         Ingress,
         name=INGRESS,
@@ -83,15 +73,72 @@ def build_app(args: Settings) -> Application:
         logging_config=LOGGING,
         **lifecycle(args),
     )
-    decoders = decoder.bind(decoder_config(args, parts, pool))
-    encoders = encoder.bind(encoder_config(args, parts))
     workflows = (
-        workflow_runner(args, pool, decoders, encoders, logging_config=LOGGING, **lifecycle(args))
+        workflow_runner(args, pool, listed, models, logging_config=LOGGING, **lifecycle(args))
         if args.workflows
         else None
     )
-    app: Application = ingress.bind(args, pool, decoders, encoders, workflows)
+    known = replace(pool, encoders=tuple(_encoder_name(served, each) for each in groups))
+    app: Application = ingress.bind(args, known, listed, models, workflows)
     return app
+
+
+def encoders(args: Settings, parts: Plan, group: EncoderGroup, name: str) -> Application:
+    """The deployment of the encoders of a group of models."""
+    encoder: Any = serve.deployment(
+        ImageEncoder,
+        name=name,
+        **serve_options(encoder_rules(args, group), asleep=all(not each.replicas for each in group.members)),
+        max_ongoing_requests=args.encoder_max_ongoing,
+        ray_actor_options=_actor(parts.encoder, args.encoder_nodes),
+        request_router_config=RequestRouterConfig.model_validate({"request_router_class": LOAD_ROUTER}),
+        **_per_node(args.encoder_per_node),
+        logging_config=LOGGING,
+        **lifecycle(args),
+    )
+    bound: Application = encoder.bind(encoder_config(args, parts, group))
+    return bound
+
+
+def decoders(
+    args: Settings,
+    parts: Plan,
+    pool: PoolConfig,
+    group: EncoderGroup,
+    model: ServedModel,
+    name: str,
+    encoder: str,
+) -> Application:
+    """The deployment of a model's decoders. encoder: the name of its encoders' deployment."""
+    decoder: Any = serve.deployment(
+        PromptDecoder,
+        name=name,
+        **serve_options(decoder_rules(args, model), asleep=not model.replicas),
+        max_ongoing_requests=args.decoder_max_ongoing,
+        max_queued_requests=args.max_queued,
+        ray_actor_options=_actor(parts.decoder, args.decoder_nodes),
+        **_per_node(args.decoder_per_node),
+        request_router_config=RequestRouterConfig.model_validate({"request_router_class": ROUTER}),
+        logging_config=LOGGING,
+        **lifecycle(args),
+    )
+    bound: Application = decoder.bind(decoder_config(args, parts, pool, group, model, encoder))
+    return bound
+
+
+def deployment_name(kind: str, served: Registry, model: ServedModel) -> str:
+    """The name of a model's deployment: the kind alone for the model that the server would have alone."""
+    if model.name == served.alone:
+        return kind
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", model.name)
+    clash = [each for each in served.models if re.sub(r"[^A-Za-z0-9_.-]", "-", each.name) == plain]
+    digest = hashlib.blake2b(model.name.encode(), digest_size=4).hexdigest()
+    return f"{kind}-{plain}" if len(clash) == 1 else f"{kind}-{plain}-{digest}"
+
+
+def _encoder_name(served: Registry, group: EncoderGroup) -> str:
+    names = sorted(group.members, key=lambda model: (model.name != served.alone, model.name))
+    return deployment_name(ENCODER, served, names[0])
 
 
 def lifecycle(settings: Settings) -> dict[str, Any]:
@@ -118,93 +165,7 @@ def cluster() -> Machine:
     return Machine(cpus(), total.get("GPU", 0.0), int(total.get("object_store_memory", 2**30)))
 
 
-def wishes(settings: Settings) -> Wishes:
-    """The resources that the settings ask for, for the largest allowed number of replicas."""
-    given = {name: getattr(settings, name) for name in Wishes.__dataclass_fields__}
-    most = {f"{which}_replicas": rules(settings, which).most for which in ("encoder", "decoder")}
-    most["workflow_replicas"] = settings.workflow_replicas if settings.workflows else 0
-    return Wishes(**{**given, **most})
-
-
-def rules(settings: Settings, which: Literal["encoder", "decoder"]) -> Rules:
-    """The parameters of the autoscaling policy."""
-    hot: int = getattr(settings, f"{which}_replicas")
-    most: Auto | int = getattr(settings, f"{which}_max_replicas")
-    return Rules(
-        hot=hot,
-        most=hot if most == "auto" else max(hot, most),
-        queue_target=getattr(settings, f"{which}_queue_target"),
-        patience_s=settings.scale_patience_s,
-        horizon_s=settings.scale_horizon_s,
-        down_after_s=settings.scale_down_after_s,
-        down_step_s=settings.scale_down_step_s,
-        zero_after_s=settings.scale_to_zero_after_s,
-        interval_s=settings.scale_interval_s,
-    )
-
-
-def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
-    """Limits of one shard of the pool."""
-    shards = settings.pool_shards
-    auto = int(machine.object_store_bytes * STORE_SHARE)
-    warm = auto if settings.warm_bytes == "auto" else int(settings.warm_bytes)
-    budget = Budget(warm // shards, settings.idle_ttl_s)
-    store = store_config(settings)
-    label, _, value = settings.pool_nodes.partition("=")
-    nodes = ((label, value),) if label else ()
-    hedge = HedgeConfig(settings.hedge_after_s, settings.hedge_share)
-    return PoolConfig(APP_NAME, shards, budget, settings.max_encodes, store, tracing(settings), nodes, hedge)
-
-
-def tracing(settings: Settings) -> TracingConfig | None:
-    """The destination of spans; None switches tracing off."""
-    return TracingConfig(settings.otlp_endpoint, settings.trace_ratio) if settings.otlp_endpoint else None
-
-
-def encoder_config(settings: Settings, parts: Plan) -> EncoderConfig:
-    """The encoders' part of the settings."""
-    return EncoderConfig(
-        engine=_engine(settings, parts, parts.encoder),
-        batch_size=settings.encoder_batch_size,
-        batch_wait_s=settings.encoder_batch_wait_s,
-        max_image_pixels=settings.max_image_pixels,
-        get_timeout_s=settings.get_timeout_s,
-        tracing=tracing(settings),
-    )
-
-
-def decoder_config(settings: Settings, parts: Plan, pool: PoolConfig) -> DecoderConfig:
-    """The decoders' part of the settings."""
-    return DecoderConfig(
-        engine=_engine(settings, parts, parts.decoder),
-        pool=pool,
-        batch_size=settings.decoder_batch_size,
-        batch_wait_s=settings.decoder_batch_wait_s,
-        hot_bytes=None if settings.hot_bytes == "auto" else int(settings.hot_bytes),
-        get_timeout_s=settings.get_timeout_s,
-    )
-
-
-def _engine(settings: Settings, parts: Plan, share: Share) -> EngineConfig:
-    return EngineConfig(
-        model=settings.model,
-        checkpoint=settings.checkpoint,
-        base=settings.base_checkpoint,
-        device="cuda" if share.num_gpus else "cpu",  # a replica sees only the GPU that Ray gives it
-        dtype=_dtype(settings, parts),
-        compile=settings.compile,
-        threads=share.threads,
-        compile_cache=str(settings.compile_cache) if settings.compile_cache else None,
-        gpu_share=share.num_gpus,
-    )
-
-
-def _dtype(settings: Settings, parts: Plan) -> str:
-    """The dtype of encoders and decoders alike: a decoder uses no embedding of another dtype than its own. `auto`
-    follows the encoders' device, which does most of the work, and the model's size."""
-    spec = SPECS[settings.model.removesuffix("-random")]
-    return embedding_dtype(settings.dtype, spec, encode_on_gpu=parts.encoder.num_gpus > 0)
-
-
-def _actor(share: Share) -> dict[str, float]:
-    return {"num_cpus": share.num_cpus, "num_gpus": share.num_gpus}
+def _actor(share: Share, nodes: str) -> dict[str, Any]:
+    label, _, value = nodes.partition("=")
+    where = {"label_selector": {label: value}} if label else {}
+    return {"num_cpus": share.num_cpus, "num_gpus": share.num_gpus, **where}

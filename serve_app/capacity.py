@@ -59,6 +59,8 @@ class Costs:
     """Cores that ingress, proxy and pool use without requests."""
     idle_model: float = 0.0
     """Cores that an encoder, and a decoder, use without requests where the model runs on CPUs."""
+    many_concepts_s: float | None = None
+    """Device seconds for each of sixteen concept prompts of one image, which go together; None: not measured."""
 
     def __post_init__(self) -> None:
         figures = [
@@ -70,6 +72,7 @@ class Costs:
             self.concept_s,
             self.idle_ingress,
             self.idle_model,
+            self.many_concepts_s or 0.0,
         ]
         if not all(math.isfinite(figure) and figure >= 0 for figure in figures):
             raise ValueError(f"the costs of {self.name} must be finite and not negative")
@@ -151,7 +154,7 @@ class Sizing:
     hot_bytes: int
     """Device memory of all decoders together, if every image in use is hot."""
     hot_room_bytes: int
-    """What these decoders have for hot images, beside weights and work."""
+    """Device memory that these decoders have for hot images, beside weights and work."""
 
 
 def load(costs: Costs, *demands: Demand) -> Load:
@@ -167,12 +170,22 @@ def load(costs: Costs, *demands: Demand) -> Load:
     )
 
 
-def size(costs: Costs, demand: Demand) -> Sizing:
-    """The hardware for the demand: at least one replica of each deployment."""
+def size(costs: Costs, demand: Demand, models: int = 1, trunks: int = 1) -> Sizing:
+    """The hardware for the demand: at least one replica of each deployment.
+
+    models: models that are awake at once, and share the demand; each has decoders of its own. trunks: different image
+    encoders among them. Raises ValueError for more trunks than models, and for none.
+    """
+    if not 1 <= trunks <= models:
+        raise ValueError("there is at least one image encoder, and not more than one for each model")
     work = load(costs, demand)
+    more = costs.idle_model * (models - 1), costs.idle_model * (trunks - 1)
+    work = Load(work.ingress, work.encoders + more[1], work.decoders + more[0])
     on_gpu = costs.device == "gpu"
-    encoders, decoders = _count(work.encoders), _count(work.decoders)
-    together = _count(work.encoders + work.decoders)
+    encoders = max(_count(work.encoders), trunks)
+    least = math.ceil(models / DECODERS_PER_GPU) if on_gpu else models
+    decoders = max(_count(work.decoders), least)
+    together = max(_count(work.encoders + work.decoders), trunks, least)
     total = encoders + decoders if on_gpu else _count(work.total)
     warm = demand.images * costs.embedding_bytes
     return Sizing(
@@ -192,7 +205,7 @@ def size(costs: Costs, demand: Demand) -> Sizing:
 
 
 def _hot_room(costs: Costs) -> int:
-    """Of one decoder. Raises NotEnough where a decoder does not fit its share of the GPU."""
+    """Bytes for hot images of one decoder. Raises NotEnough where a decoder does not fit its share of the GPU."""
     if costs.device == "cpu":
         return HOT_ON_A_CPU
     return plan_memory("decoder", costs.model, costs.card_bytes, 1 / DECODERS_PER_GPU).hot

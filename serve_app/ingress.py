@@ -1,6 +1,7 @@
 """The ingress: the HTTP application inside a Serve replica. Nothing here imports torch."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -9,9 +10,13 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
-from deployments.ingress.decoders import ServeDecoders
+from deployments.ingress.decoders import serve_decoders
 from deployments.ingress.decoding import ImageDecoding
+from deployments.ingress.models import ModelRoute, models_of
 from deployments.ingress.service import SegmentationService
+from deployments.ingress.video.dispatch import FrameDispatcher
+from deployments.ingress.video.reading import VideoReading
+from deployments.ingress.video.service import VideoSessions
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
@@ -22,8 +27,10 @@ from deployments.ray.hooks import AnswersHttp, logs_directory
 from deployments.ray.loopback import stay_on_loopback
 from deployments.ray.nodes import metrics_addresses
 from deployments.store.valkey import ValkeyStore
+from deployments.store.valkey_sessions import sessions_of
 from deployments.workflows.client import ServeWorkflows
 from sam3_engine.images import lift_pillow_limit
+from sam3_engine.video_files.reading import Limits
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
 
@@ -38,36 +45,37 @@ class Ingress(AnswersHttp):
         self,
         settings: Settings,
         pool: PoolConfig,
-        decoder: DeploymentHandle[Any],
-        encoder: DeploymentHandle[Any],
+        routes: Sequence[ModelRoute],
+        models: Mapping[str, DeploymentHandle[Any]],
         workflows: DeploymentHandle[Any] | None = None,
     ) -> None:
+        """routes: of all models, the default's first. models: handles of their deployments by name."""
         stay_on_loopback()
         lift_pillow_limit()
         tracing.configure(pool.tracing, "ingress")
         self._settings = settings
-        connect(decoder, encoder, workflows)
+        connect(*models.values(), workflows)
         self._metrics = ServeMetrics()
-        decoders = ServeDecoders(
-            decoder,
-            encoder,
-            settings.retry_after_s,
-            pool.hedge,
-            self._metrics,
-            may_sleep=settings.scale_to_zero_after_s > 0,
-        )
         auto = min(os.cpu_count() or 1, MOST_DECODE_THREADS)
         threads = auto if settings.ingress_threads == "auto" else settings.ingress_threads
         self._metrics.set(NAMES.processes, 1, part="ingress")
         self._cluster = ClusterMetrics(metrics_addresses)
+        shards = EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s)
+        decoding = ImageDecoding(threads, settings.max_image_pixels)
+        decoders = serve_decoders(routes, models, settings.retry_after_s, pool.hedge, self._metrics)
         self._service = SegmentationService(
-            decoders,
-            EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s),
+            models_of(routes, decoders),
+            shards,
             ValkeyStore(pool.store, self._metrics),
             self._metrics,
-            ImageDecoding(threads, settings.max_image_pixels),
+            decoding,
             settings.idle_ttl_s,
         )
+        sessions = sessions_of(pool, self._metrics)
+        frames = FrameDispatcher(decoders[routes[0].model[0]], shards, decoding)
+        limits = Limits(settings.video_max_frames, settings.video_max_pixels)
+        reading = VideoReading(threads, limits)
+        self._video = VideoSessions(sessions, frames, reading, self._metrics) if sessions else None
         self._workflows = ServeWorkflows(workflows, settings.retry_after_s) if workflows else None
 
     def application(self) -> FastAPI:
@@ -80,6 +88,7 @@ class Ingress(AnswersHttp):
             metrics=self._metrics,
             log_directory=logs_directory(),
             workflows=self._workflows,
+            video=self._video,
         )
         app.add_api_route("/metrics", self._exposition, include_in_schema=False)
         return app

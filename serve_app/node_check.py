@@ -1,4 +1,4 @@
-"""Whether a node can hold the model, asked before anything is loaded.
+"""A check that a node can hold the model, before anything is loaded.
 
     python -m serve_app.node_check --driver --weights FILE
 
@@ -44,7 +44,10 @@ def driver_supports(library: str = "libcuda.so.1") -> tuple[int, int] | None:
 
 
 def check_driver(built: str | None, supported: tuple[int, int] | None) -> str:
-    """A line that says what fits. Within one major version an older driver runs newer programs. Raises NotReady."""
+    """A line with the CUDA versions of driver and torch. Within one major version an older driver runs newer programs.
+
+    Raises NotReady where the driver is too old.
+    """
     if built is None:
         return "this torch uses no GPU"
     if supported is None:
@@ -61,7 +64,7 @@ def check_driver(built: str | None, supported: tuple[int, int] | None) -> str:
 
 
 def wait_for(file: Path, within_s: float, poll_s: float = POLL_S) -> str:
-    """Until a file is there and not empty. Raises NotReady at the deadline."""
+    """Wait until a file is there and not empty. Raises NotReady at the deadline."""
     ends, told = time.monotonic() + within_s, float("-inf")
     while not (file.is_file() and file.stat().st_size):
         now = time.monotonic()

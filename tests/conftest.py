@@ -1,4 +1,4 @@
-"""What all tests share: their marks, by the folder they live in, and the two servers of a run."""
+"""Marks of all tests, by the folder they live in, and the two servers that the tests of a run share."""
 
 import sys
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # untyped
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    """For `--dist loadfile`; optional, so that `-p no:xdist` works."""
+    """The scheduler for `--dist loadfile`; optional, so that `-p no:xdist` works."""
     return ByServer(config, log) if config.getvalue("dist") == "loadfile" else None
 
 

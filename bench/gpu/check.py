@@ -33,7 +33,7 @@ COUNTS = (1, 4, 16)
 COMPILED = (1, 8)
 """Batches of the compiled trunk: each costs compiling both kinds of block."""
 SCENES = 60
-"""For the trunk's answers on a GPU; a CPU compares those of two."""
+"""Scenes on which a GPU compares the trunk's answers; a CPU compares two."""
 
 
 @dataclass

@@ -1,5 +1,5 @@
-"""Whether an engine answers where the GPU's memory is short: in smaller batches, and with an error where one does not
-fit."""
+"""Checks of an engine where the GPU's memory is short: it answers in smaller batches, and with an error where one item
+does not fit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from sam3_engine.errors import DeviceFull
 
 @contextmanager
 def limited(device: torch.device, size: int) -> Iterator[None]:
-    """Within the block, torch may hold `size` bytes of the device."""
+    """Let torch hold `size` bytes of the device at most within the block."""
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, size / total), device)

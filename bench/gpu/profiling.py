@@ -1,4 +1,4 @@
-"""Which kernels one batch spends its time in, and how long the device is idle between them."""
+"""A profile of one batch: the time in each kernel, and the device's idle time between them."""
 
 import time
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ WIDTH = 100
 
 
 def encode(asked: Setting, count: int, name: str = "an encode") -> dict[str, str]:
-    """Of one batch of images."""
+    """The profile of one batch of images."""
     engine = asked.engine()
     images = [square(engine.spec, seed) for seed in range(1, count + 1)]
     return {f"{name} of {count}": _kernels(asked, lambda: engine.encode(images))}
 
 
 def batches(asked: Setting, prompts: int) -> dict[str, str]:
-    """Of an encode, of one concept and of several, and of a click."""
+    """Profiles of an encode, of one concept and of several, and of a click."""
     engine = asked.engine()
     image = features(engine)
     one = ConceptItem(image, SIZE, concepts(1, 1.0))
@@ -59,7 +59,7 @@ def _kernels(asked: Setting, call: Call) -> str:
 
 
 def _table(where: str, taken: Sequence[tuple[str, int, float]]) -> str:
-    """What took longest of calls with their count and seconds."""
+    """A table of the longest calls. taken: each call's name, count and seconds."""
     whole = sum(seconds for _, _, seconds in taken)
     rows = [
         (name[:WIDTH], count, ms(seconds), f"{seconds / whole:.0%}" if whole else "")

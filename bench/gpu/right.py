@@ -1,4 +1,4 @@
-"""Whether answers are right on the device: as on the CPU, the same with graphs as without, and without waiting."""
+"""Checks of the answers on the device: as on the CPU, the same with graphs as without, and without waiting."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ PROMPTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One check: whether it held, and its figures."""
+    """One check: its result, and its figures."""
 
     what: str
     held: bool
@@ -101,7 +101,7 @@ def with_graphs_as_without(asked: Setting) -> list[Verdict]:
 
 
 def without_waiting(asked: Setting) -> list[Verdict]:
-    """How often the host waits in a call, as CUDA itself reports it."""
+    """Check how often the host waits in a call, as CUDA itself reports it."""
     if not asked.on_gpu:
         return []
     engine = asked.engine(TINY, trained=True)

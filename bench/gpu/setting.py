@@ -1,4 +1,4 @@
-"""What a check runs on, and what the check's parts share."""
+"""A check's device, model and engines, which the check's parts share."""
 
 import platform
 import subprocess
@@ -45,7 +45,7 @@ class Setting:
 
     @property
     def dtype(self) -> str:
-        """As the service chooses it."""
+        """The number format that the service chooses."""
         return "bfloat16" if self.on_gpu else "float32"
 
     def engine(self, spec: ModelSpec | None = None, *, trained: bool = False, dtype: str = "") -> Engine:
@@ -98,7 +98,7 @@ class Setting:
 
     @contextmanager
     def as_the_package_leaves_it(self) -> Iterator[None]:
-        """Within the block, float32 matrix products round to TF32: importing the package sets it so."""
+        """Round float32 matrix products to TF32 within the block: importing the package sets it so."""
         set_tf32(Precision(torch.float32, torch.bfloat16, torch.float32))
         try:
             yield

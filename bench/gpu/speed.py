@@ -79,7 +79,7 @@ def matrix_side(asked: Setting) -> int:
 
 
 def roofline(asked: Setting) -> Roofline:
-    """Of the measured model on this device. Not for an engine that is compiled already."""
+    """The roofline of the measured model on this device. Not for an engine that is compiled already."""
     side = matrix_side(asked)
     dtype = torch.bfloat16 if asked.on_gpu else torch.float32
     return Roofline(matmul_rate(asked.device, dtype, side, asked.seconds / 2), encode_flops(asked.engine()))
@@ -169,7 +169,7 @@ def prompts(asked: Setting, counts: Sequence[int]) -> Iterator[Figure]:
 
 @contextmanager
 def packages_classes(model: Sam3Image) -> Iterator[None]:
-    """Within the block, the model runs the package's own code where ours replaces it."""
+    """Let the model run the package's own code within the block, where ours replaces it."""
     decoder, geometry = model.transformer.decoder, model.geometry_encoder
     classes = {decoder: TransformerDecoder} | dict.fromkeys(decoder.layers, TransformerDecoderLayer)
     if torch.cuda.is_available():  # the package's class runs nowhere else

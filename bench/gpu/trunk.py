@@ -72,7 +72,7 @@ def in_half_precision(engine: Engine) -> Trunk:
 
 
 def differences(engine: Engine, scenes: int) -> dict[str, Differences]:
-    """Of our trunk's answers in bfloat16 from the package's under autocast ("package") and from those in float32.
+    """Differences of our trunk's answers in bfloat16 from the package's under autocast ("package") and from float32's.
 
     "rounding": of the package's under autocast from those in float32.
     engine: the bundled model in float32. Drawn scenes that training never uses.
@@ -89,7 +89,7 @@ def differences(engine: Engine, scenes: int) -> dict[str, Differences]:
 
 
 def _answers(engine: Engine, trunks: Sequence[Run], seed: int) -> list[Answers]:
-    """With each trunk: all candidates for two concepts of one scene, and the mask of one click."""
+    """Each trunk's answers: all candidates for two concepts of one scene, and the mask of one click."""
     rng, scene = random.Random(seed), draw_scene(seed, SIZE)
     present = [str(concept) for concept in ALL_CONCEPTS if matching(scene, concept)]
     prompts = [ConceptPrompt(text, score_threshold=0.0) for text in rng.sample(present, 2)]

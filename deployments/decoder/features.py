@@ -48,7 +48,7 @@ class Found:
 
 
 class Embeddings(Protocol):
-    """What the loader needs of the pool."""
+    """The part of the embedding pool that the loader uses."""
 
     async def lookup(self, key: ImageKey, deadline: float | None) -> tuple[Warm, CacheTier] | None:
         """The embedding of a known image."""
@@ -75,7 +75,8 @@ class FeatureLoader:
         self._hot = hot
         self._get_timeout_s = get_timeout_s
         self.since = math.inf
-        """When this decoder began to hear of deletions, on the store's clock. The pool is asked about older images."""
+        """The stamp of the store's clock from which this decoder hears of deletions. It asks the pool about older
+        images."""
         self._deletions = Deletions()
         self._transfers: SingleFlight[HotImage | None] = SingleFlight()
 
@@ -90,7 +91,7 @@ class FeatureLoader:
             self._hot.put(key, image)
 
     def deleted(self, key: ImageKey, image: HotImage) -> bool:
-        """Whether the image was deleted meanwhile."""
+        """True if the image was deleted after it was sent, as far as this process has heard."""
         return self._deletions.cover(key.tenant, key.digest, image.born)
 
     def digests(self, tenant: str) -> list[str]:
@@ -98,7 +99,7 @@ class FeatureLoader:
         return [key.digest for key in self._hot if key.tenant == tenant]
 
     def forget(self, tenant: str, digest: str, stamp: int) -> list[ImageKey]:
-        """Drop an image. Work under way does not bring it back. The keys that it was held under."""
+        """Drop an image, and return the keys that it was held under. Work under way does not bring it back."""
         self._deletions.record(tenant, digest, stamp)
         keys = [key for key in self._hot if (key.tenant, key.digest) == (tenant, digest)]
         return [key for key in keys if self._hot.discard(key, "deleted")]

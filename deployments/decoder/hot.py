@@ -79,7 +79,7 @@ class HotCache(Generic[Key, Value]):
             self.discard(leaves, "budget")
 
     def discard(self, key: Key, reason: Reason | None = None) -> bool:
-        """Let a value go. Whether it was held."""
+        """Let a value go. Returns True if it was held."""
         found = self._held.pop(key, None)
         if found is None:
             return False
@@ -89,7 +89,7 @@ class HotCache(Generic[Key, Value]):
         return True
 
     def drop_idle(self) -> None:
-        """Let go what was not used within the idle time."""
+        """Let go values that were not used within the idle time."""
         limit = self._clock() - self._idle_ttl_s
         while self._held and next(iter(self._held.values()))[1] < limit:
             self.discard(next(iter(self._held)), "idle")

@@ -21,7 +21,7 @@ Clicks = tuple[frozenset[Point], Box | None]
 
 
 def clicks(prompt: VisualPrompt) -> Clicks:
-    """What identifies a prompt."""
+    """The points, in any order, and the box by which a kept prompt is found again."""
     return frozenset(prompt.points), prompt.box
 
 

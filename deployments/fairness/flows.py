@@ -1,4 +1,4 @@
-"""The tenants in front of a queue's places: their shares, their requests, and what they have been charged."""
+"""The tenants in front of a queue's places: their shares, their requests, and the cost charged to them."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -15,7 +15,7 @@ CHEAPEST, DEAREST = 0.1, 100.0
 
 
 class State(Enum):
-    """Of a request: see `deployments.fairness.queue`."""
+    """The states of a request: see `deployments.fairness.queue`."""
 
     WAITING = auto()
     UNDER_WAY = auto()
@@ -45,12 +45,12 @@ class Flow:
     limit: Limit | None
     """Most requests of this tenant inside; None: no limit of its own."""
     used: float
-    """When a request last came or went."""
+    """The time when a request last came or went."""
     tag: float = 0.0
     cost: float = 1.0
     """Mean cost of its requests."""
     measured: bool = False
-    """Whether `cost` is its own, and no guess."""
+    """`cost` is measured on its own requests, and no guess."""
     under_way: int = 0
     waiting: "deque[Ticket]" = field(default_factory=deque)
 
@@ -60,7 +60,7 @@ class Flow:
         return self.under_way + len(self.waiting)
 
     def charge(self, charged: float, cost: float) -> None:
-        """Replace what was charged for a request by what it cost."""
+        """Replace the charge of a finished request, `charged`, by its real cost, within bounds."""
         cost = max(cost, LEAST_COST)
         if not self.measured:
             self.cost, self.measured = cost, True
@@ -82,7 +82,7 @@ class Ticket:
     beside: int = 0
     """Requests under way when it started, itself included."""
     narrow: bool = False
-    """Whether it started while tenants shared."""
+    """It started while tenants shared the places."""
     charged: float = 0.0
     changed: Callable[[], None] | None = None
 

@@ -1,4 +1,4 @@
-"""How many requests there may be at once, so that none waits long: learnt from their waiting times."""
+"""The number of requests that there may be at once, so that none waits long: learnt from their waiting times."""
 
 import math
 from collections import deque
@@ -37,7 +37,7 @@ class Limit:
         return round(self._value)
 
     def opened(self, now: float) -> None:
-        """To be called when a request comes to an empty server: forgets old measurements."""
+        """Forget old measurements. Call it when a request comes to an empty server."""
         if now - self._last > STALE_S:
             self._value = float(self._most)
             self._gaps.clear()

@@ -1,4 +1,4 @@
-"""Whose request goes next, of several tenants in front of a bounded number of places. No asyncio.
+"""The order of several tenants' requests in front of a bounded number of places. No asyncio.
 
 A request's states:
 
@@ -19,7 +19,7 @@ Order between the classes: interactive before batch, but after BATCH_TURN intera
 A place that is taken cannot be taken back. So while an interactive tenant and another one are active, only `shared`
 requests are under way, one of these places is kept from batch tenants, and an interactive tenant with nothing under way
 waits for none of them. A tenant is active for LINGER_S after its last request: a person needs seconds between two
-clicks. Whoever is alone has all places.
+clicks. A tenant that is alone has all places.
 """
 
 import time
@@ -80,7 +80,7 @@ class FairQueue:
 
     @property
     def narrow(self) -> bool:
-        """Whether an interactive tenant and another one are active."""
+        """True while an interactive tenant and another one are active: they share the places."""
         interactive, batch = len(self._flows[False]), len(self._flows[True])
         return interactive > 0 and interactive + batch > 1
 
@@ -127,7 +127,7 @@ class FairQueue:
         self._start_next()
 
     def would_refuse(self, share: Share) -> bool:
-        """Whether a request of this tenant would be refused now."""
+        """True if a request of this tenant would be refused now, with QueueFull."""
         flow, _ = self._flow(share)
         try:
             self._victim(flow)

@@ -23,20 +23,22 @@ Ask = Callable[[str], Coroutine[Any, Any, T]]
 class Hedges:
     """The hedged calls of one deployment, whose calls change nothing that a second one would change again."""
 
-    def __init__(self, config: HedgeConfig, replicas: Replicas, metrics: Metrics, part: str) -> None:
-        """part: of the deployment, in metrics."""
+    def __init__(
+        self, config: HedgeConfig, replicas: Replicas, metrics: Metrics, part: str, target: str = ""
+    ) -> None:
+        """part: of the deployment, in metrics. target: its name there, where several have one part."""
         self._pace = Pace(config.after_s)
         self._budget = Budget(config.share)
         self._replicas = replicas
         self._metrics = metrics
-        self._part = part
+        self._labels = {"part": part, "target": target}
         self._trials: set[asyncio.Task[None]] = set()
-        metrics.follow(NAMES.silent_replicas, lambda: float(replicas.silent), part=part)
+        metrics.follow(NAMES.silent_replicas, lambda: float(replicas.silent), **self._labels)
 
     async def answer(self, kind: Hashable, key: str, ask: Ask[T]) -> T:
         """The first answer. An error counts only where the other one of the two calls cannot be answered any more.
 
-        kind: of calls that take about equally long. key: what the router hashes. Raises what the first call raises.
+        kind: of calls that take about equally long. key: for the router to hash. Raises the error of the first call.
         Cancelling it cancels both calls.
         """
         began = time.monotonic()
@@ -50,7 +52,8 @@ class Hedges:
             finally:
                 hedge.end()
                 if hedge.session:
-                    self._metrics.add(NAMES.hedges, part=self._part, outcome="won" if hedge.won else "lost")
+                    outcome = "won" if hedge.won else "lost"
+                    self._metrics.add(NAMES.hedges, 1, outcome=outcome, **self._labels)
             now = time.monotonic()
             self._replicas.answered(route, hedge.session if won else session, now)
             if won:
@@ -59,8 +62,10 @@ class Hedges:
         return answer
 
     def _second_session(self, route: Route) -> str:
-        """The session of a call's hedge; none while it may have none. What waits for a silent replica is moved, which
-        costs nobody else anything."""
+        """The session of a call's hedge; empty while the call may have none.
+
+        A call that waits for silent replicas alone is moved to any other one: that takes nothing from the budget.
+        """
         if self._replicas.can_hedge(route) and (
             self._replicas.waits_for_silent(route) or self._budget.spend()
         ):
@@ -103,7 +108,7 @@ class _Hedge(Generic[T]):
         self.session = ""
         self.won = False
         self._cancelled = False
-        """Whether the hedge has cancelled the call."""
+        """True once the hedge has cancelled the call."""
 
     async def first_answer(self, session: str) -> tuple[T, bool]:
         """The call's answer, or its hedge's and True."""

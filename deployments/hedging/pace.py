@@ -1,4 +1,4 @@
-"""When a call is hedged, and how many are: both learnt from the calls of this process."""
+"""The time after which a call is hedged, and the number of hedges: both learnt from the calls of this process."""
 
 from collections import deque
 from collections.abc import Hashable
@@ -10,6 +10,8 @@ FEWEST = 16
 QUANTILE = 0.95
 FAR = 3.0
 """A call is hedged once it takes so many times as long as QUANTILE of its kind."""
+LONG_S = 1.5
+"""Nobody waits for longer than this for calls that take less by far: QUANTILE of the kind is waited for at least."""
 UNKNOWN_S = 2.0
 """Least patience with a call of a kind whose pace is not known yet."""
 REFRESH = 16
@@ -19,7 +21,7 @@ MOST_TOKENS = 4.0
 
 
 class Pace:
-    """How long calls take now, by kind. There are few kinds: each keeps RECENT figures."""
+    """Seconds that calls take now, by kind. There are few kinds: each keeps RECENT figures."""
 
     def __init__(self, least_s: float) -> None:
         """least_s: no call is hedged earlier."""
@@ -37,12 +39,12 @@ class Pace:
         since = self._since.get(kind, 0) + 1
         if len(recent) >= FEWEST and (since >= REFRESH or kind not in self._patience_s):
             usual = sorted(recent)[int(QUANTILE * len(recent))]
-            self._patience_s[kind] = max(self._least_s, FAR * usual)
+            self._patience_s[kind] = max(self._least_s, min(FAR * usual, max(usual, LONG_S)))
             since = 0
         self._since[kind] = since
 
     def patience_s(self, kind: Hashable) -> float:
-        """How long to wait for an answer before another replica is asked."""
+        """Seconds to wait for an answer before another replica is asked."""
         return self._patience_s.get(kind, max(self._least_s, UNKNOWN_S))
 
 

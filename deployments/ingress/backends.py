@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from deployments.keys import ImageKey
 from deployments.messages import Ensured, PromptJob, Reply
+from deployments.protocol import ModelStatus
 from sam3_engine.types import ImageSize
 
 
@@ -22,7 +23,11 @@ class DecoderClient(Protocol):
         ...
 
     async def ready(self) -> bool:
-        """Whether a decoder, an encoder and the pool answer now."""
+        """True if a decoder, an encoder and the pool answer now."""
+        ...
+
+    def status(self) -> ModelStatus:
+        """The state of the model, as far as this process has heard."""
         ...
 
     async def forget(self, tenant: str, digest: str, stamp: int) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -10,12 +11,14 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import HedgeConfig
 from deployments.hedging.hedges import Hedges
+from deployments.ingress.models import ModelRoute
 from deployments.keys import affinity
 from deployments.messages import PromptJob, Reply
 from deployments.observe.metrics import Metrics
-from deployments.protocol import Overloaded
+from deployments.protocol import ModelStatus, Overloaded
 from deployments.ray.calls import call, call_all
 from deployments.ray.replicas import replicas_of
+from deployments.video.messages import TrackJob, TrackReply
 
 READY_TIMEOUT_S = 2.0
 BROADCAST_S = 10.0
@@ -44,10 +47,13 @@ class ServeDecoders:
         metrics: Metrics,
         may_sleep: bool = False,
     ) -> None:
-        """may_sleep: whether idle replicas may all be stopped. A readiness check would start them again, so after the
-        first positive check the service counts as ready; the next request starts them."""
+        """may_sleep: idle replicas may all be stopped. A readiness check would start them again, so after the first
+        positive check the service counts as ready; the next request starts them."""
         replicas = replicas_of(decoder.app_name, decoder.deployment_name)
-        self._hedges = Hedges(hedge, replicas, metrics, "decoder") if hedge.share else None
+        name = decoder.deployment_name
+        self._hedges = Hedges(hedge, replicas, metrics, "decoder", name) if hedge.share else None
+        self._replicas = replicas
+        self._under_way = 0
         self._may_sleep = may_sleep
         self._decoder = decoder
         self._encoder = encoder
@@ -70,9 +76,43 @@ class ServeDecoders:
             )
             return reply
 
+        self._under_way += 1
+        try:
+            if self._hedges is None:
+                return await ask(key)
+            return await self._hedges.answer(kind(job), key, ask)
+        finally:
+            self._under_way -= 1
+
+    def status(self) -> ModelStatus:
+        """The state of the model, as far as this process has heard. Asking does not wake it."""
+        running = self._replicas.count
+        if running:
+            return ModelStatus("ready", running)
+        return ModelStatus("asleep" if self._may_sleep and not self._under_way else "loading", 0)
+
+    async def track(self, job: TrackJob) -> TrackReply:
+        """Call the replica that this session hashes to. Raises Overloaded."""
+        key = affinity(job.tenant, job.session, job.elsewhere)
+
+        async def ask(session: str) -> TrackReply:
+            reply: TrackReply = await call(
+                self._decoder,
+                "track",
+                job,
+                affinity=session,
+                references=bool(job.frames),
+                retry_after_s=self._retry_after_s,
+            )
+            return reply
+
         if self._hedges is None:
             return await ask(key)
-        return await self._hedges.answer(kind(job), key, ask)
+        return await self._hedges.answer(("track", len(job.frames)), key, ask)
+
+    async def forget_session(self, tenant: str, session: str) -> None:
+        """Drop a video's state in every replica that answers. In any other one it ends by itself."""
+        await call_all(self._decoder, "forget_session", tenant, session, timeout_s=BROADCAST_S)
 
     async def forget(self, tenant: str, digest: str, stamp: int) -> bool:
         """Drop an image in every running replica; returns whether one had it. Raises Overloaded when not all
@@ -96,7 +136,7 @@ class ServeDecoders:
         return {digest for answer in answers if isinstance(answer, list) for digest in answer}
 
     async def ready(self) -> bool:
-        """Whether a decoder, an encoder and the pool answer now."""
+        """True if a decoder, an encoder and the pool answer within READY_TIMEOUT_S, or did a moment ago."""
         if time.monotonic() < self._ready_until:
             return True
         try:
@@ -106,3 +146,19 @@ class ServeDecoders:
             return False
         self._ready_until = math.inf if self._may_sleep else time.monotonic() + READY_FOR_S
         return True
+
+
+def serve_decoders(
+    routes: Sequence[ModelRoute],
+    handles: Mapping[str, DeploymentHandle[Any]],
+    retry_after_s: float,
+    hedge: HedgeConfig,
+    metrics: Metrics,
+) -> dict[str, ServeDecoders]:
+    """The decoders of each model by its name, behind Serve's handles, which are named by deployment."""
+    return {
+        route.model[0]: ServeDecoders(
+            handles[route.decoder], handles[route.encoder], retry_after_s, hedge, metrics, route.may_sleep
+        )
+        for route in routes
+    }

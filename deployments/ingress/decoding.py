@@ -55,7 +55,7 @@ class _TakesLong(Exception):
 
 
 class _Waiting(Progress):
-    """Whether somebody still waits for a picture that takes `most_seconds` or less."""
+    """Stops a decoding that nobody waits for any more, or that would take longer than `most_seconds`."""
 
     def __init__(self, most_seconds: float) -> None:
         self.ended = False

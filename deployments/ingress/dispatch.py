@@ -15,6 +15,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from deployments.config import ModelName
 from deployments.ingress.backends import DecoderClient, PoolClient
 from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.naming import Naming, chosen, id_of, leave
@@ -59,10 +60,12 @@ class Dispatcher:
     naming: Naming
     uses: Uses
     decoding: ImageDecoding
+    model: ModelName | None = None
+    """The model that its decoders are to answer for; None: any."""
     _met: LRUCache[tuple[str, str], bool] = field(init=False, default_factory=lambda: LRUCache(MOST_MET))
     """Images, by tenant and digest, that some decoder has answered for."""
     _need: NeedImage | None = field(init=False, default=None)
-    """What decoders last said that they need of a new image."""
+    """The form of a new image that a decoder last asked for."""
 
     async def answer(
         self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
@@ -77,7 +80,7 @@ class Dispatcher:
             raise ValueError("an image reference needs an image, an id, or both")
 
         async def ask(digest: str) -> Answered:
-            answered, _ = await self._ask(_job(image, digest, request, timings), timings, None)
+            answered, _ = await self._ask(self._job(image, digest, request, timings), timings, None)
             return answered
 
         try:
@@ -100,7 +103,7 @@ class Dispatcher:
             return await self._encode(image, source, job, need, timings)
 
         try:
-            answered, job = await self._ask(_job(image, digest, request, timings), timings, encode)
+            answered, job = await self._ask(self._job(image, digest, request, timings), timings, encode)
             if name and job.warm is None and binding is not None and not await binding:
                 content = await source.content()  # a decoder has the image, and the store does not know it
                 if await source.content_digest() != digest:  # a URL has changed since its id was last known
@@ -113,6 +116,14 @@ class Dispatcher:
         if name:
             self.naming.believe(image.tenant, name, job.digest)
         return image.image_id or derived_id(job.digest), answered
+
+    def _job(
+        self, image: ImageReference, digest: str, request: PromptRequest[Any] | None, timings: Timings
+    ) -> PromptJob:
+        traceparent = tracing.traceparent()
+        return PromptJob(
+            image.tenant, digest, request, timings.deadline, model=self.model, traceparent=traceparent
+        )
 
     async def _ask(
         self, job: PromptJob, timings: Timings, encode: Encode | None
@@ -177,12 +188,6 @@ class Dispatcher:
         timings.cache = ensured.tier
         timings.add({"encode": ensured.encode_s})
         return replace(job, digest=digest, warm=ensured.warm)
-
-
-def _job(
-    image: ImageReference, digest: str, request: PromptRequest[Any] | None, timings: Timings
-) -> PromptJob:
-    return PromptJob(image.tenant, digest, request, timings.deadline, traceparent=tracing.traceparent())
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Which image a request is about, and the store's part in it. No torch, no Ray.
+"""The image that a request's id names, and the store's part in it. No torch, no Ray.
 
-An id that is made of a digest names that content: nobody is asked. A chosen id is looked up in the store for each
+An id that is made of a digest names that content: the store is not asked. A chosen id is looked up there for each
 request, while the decoder already works on the image that this process believes it to name. A request that brings its
 image is about that image, and is answered when its chosen id names it.
 """

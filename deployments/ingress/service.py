@@ -5,9 +5,10 @@ import time
 from collections.abc import Awaitable
 from typing import Any, Literal, TypeVar
 
-from deployments.ingress.backends import DecoderClient, PoolClient
+from deployments.ingress.backends import PoolClient
 from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.dispatch import Dispatcher
+from deployments.ingress.models import Models
 from deployments.ingress.naming import Naming
 from deployments.ingress.uses import Uses
 from deployments.keys import derived_id
@@ -18,6 +19,7 @@ from deployments.protocol import (
     DeadlineExceeded,
     ImageReference,
     KeptImage,
+    ModelStatus,
     PromptRequest,
     Results,
     Timings,
@@ -37,39 +39,53 @@ class SegmentationService:
 
     def __init__(
         self,
-        decoder: DecoderClient,
+        models: Models,
         pool: PoolClient,
         store: Store,
         metrics: Metrics,
         decoding: ImageDecoding,
         idle_ttl_s: float,
     ) -> None:
-        """idle_ttl_s: how long the store keeps what nobody asks for."""
-        self._decoder = decoder
+        """idle_ttl_s: seconds that the store keeps an image that nobody asks for."""
+        self._models = models
         self._pool = pool
         self._store = store
         self._metrics = metrics
         self._executor = decoding.threads
-        self._dispatcher = Dispatcher(decoder, pool, store, Naming(store), Uses(store, idle_ttl_s), decoding)
+        naming, uses = Naming(store), Uses(store, idle_ttl_s)
+        self._dispatchers: dict[str | None, Dispatcher] = {
+            name: Dispatcher(decoder, pool, store, naming, uses, decoding, models.sources.get(name))
+            for name, decoder in models.decoders.items()
+        }
+        self._dispatchers[None] = self._dispatchers[models.default]
 
     async def answer(
-        self, image: ImageReference, request: PromptRequest[Results] | None, timings: Timings
+        self,
+        image: ImageReference,
+        request: PromptRequest[Results] | None,
+        timings: Timings,
+        model: str | None = None,
     ) -> Answer[Results]:
-        """The model's answer about an image. `request` None only encodes the image, for later requests."""
+        """A model's answer about an image. `request` None only encodes the image, for later requests."""
         try:
-            work = self._dispatcher.answer(image, request, timings)
+            work = self._dispatchers[model].answer(image, request, timings)
             image_id, answered = await _before(timings.deadline, work)
         finally:
             for stage, seconds in timings.stages.items():
                 self._metrics.observe(NAMES.stage_seconds, seconds, stage=stage)
-        self._metrics.add(NAMES.cache_lookups, tier=timings.cache or "miss")
+        name = self._models.default if model is None else model
+        self._metrics.add(NAMES.cache_lookups, tier=timings.cache or "miss", model=name)
         return Answer(image_id, answered.size, await self._results(answered))
 
     async def images(self, tenant: str) -> list[KeptImage]:
         """The tenant's images, newest first. An image with several ids appears once for each id."""
-        stored, hot, warm = await asyncio.gather(
-            self._store.images(tenant), self._decoder.hot_images(tenant), self._pool.embeddings(tenant)
+        decoders = self._models.decoders.values()
+        stored, held, warm = await asyncio.gather(
+            self._store.images(tenant),
+            asyncio.gather(*(decoder.hot_images(tenant) for decoder in decoders)),
+            self._pool.embeddings(tenant),
         )
+        hot = {digest for of_model in held for digest in of_model}
         return [
             _kept(image_id, image, hot, warm.get(image.digest, 0))
             for image in stored
@@ -86,16 +102,25 @@ class SegmentationService:
         if deletion is None:
             raise UnknownImage(image_id)
         in_pool = await self._pool.delete(tenant, deletion.digest, deletion.stamp)
-        in_decoders = await self._decoder.forget(tenant, deletion.digest, deletion.stamp)
-        if not (deletion.found or in_pool or in_decoders):
+        told = [
+            decoder.forget(tenant, deletion.digest, deletion.stamp)
+            for decoder in self._models.decoders.values()
+        ]
+        in_decoders = await asyncio.gather(*told)
+        if not (deletion.found or in_pool or any(in_decoders)):
             raise UnknownImage(image_id)
 
     async def ready(self) -> bool:
-        """Whether the service can answer requests now."""
-        return await self._decoder.ready()
+        """True if the service can answer requests for the models that are needed now."""
+        needed = [self._models.decoders[name].ready() for name in self._models.needed]
+        return all(await asyncio.gather(*needed))
+
+    def models(self) -> dict[str, ModelStatus]:
+        """The state of each model by name."""
+        return {name: decoder.status() for name, decoder in self._models.decoders.items()}
 
     async def store_answers(self) -> bool:
-        """Whether the store does."""
+        """True if the store's server answers."""
         return await self._store.answers()
 
     async def _results(self, answered: Answered) -> Any:

@@ -9,7 +9,7 @@ LONGEST_S = 60.0
 
 
 class Uses:
-    """One process's uses. idle_ttl_s: how long the store keeps what nobody asks for."""
+    """One process's uses of images. idle_ttl_s: seconds that the store keeps an image that nobody asks for."""
 
     def __init__(self, store: Store, idle_ttl_s: float) -> None:
         self._store = store

@@ -1,1 +1,1 @@
-"""What every process with a model needs: loading, one thread, batches, a canary, reports of its load."""
+"""The parts of every process with a model: loading, one thread, batches, a canary, reports of its load."""

@@ -1,4 +1,4 @@
-"""What a replica with a model reports to the autoscaling policy (`deployments.autoscaling`)."""
+"""The load that a replica with a model reports to the autoscaling policy (`deployments.autoscaling`)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import psutil
 
 from deployments.config import EngineConfig
-from deployments.model.memory import CONTEXT, HOT_ON_A_CPU, MemoryPlan, Role, plan_memory
+from deployments.model.memory import (
+    CONTEXT,
+    HOT_ON_A_CPU,
+    TRACKS_ON_A_CPU,
+    MemoryPlan,
+    Role,
+    plan_memory,
+)
 from deployments.observe.metrics import NAMES, Metrics
 
 if TYPE_CHECKING:
@@ -27,11 +34,13 @@ STARTED = "model ready: process %.2f s, imports %.2f s, weights %.2f s, warm-up 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A replica's model, warmed up. batch: most images in one call. hot: bytes of features that it may keep."""
+    """A replica's model, warmed up. batch: most images in one call. hot: bytes of features that it may keep. tracks:
+    bytes of videos' states that it may keep."""
 
     engine: "Engine"
     batch: int
     hot: int
+    tracks: int = 0
 
 
 def load_engine(
@@ -63,7 +72,7 @@ def load_engine(
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         spec = SPECS[config.model.removesuffix("-random")]
-        engine = Engine.random(spec, role=role, device=config.device, dtype=config.dtype)
+        engine = Engine.random(spec, role=role, device=config.device, dtype=config.dtype, video=config.video)
     else:
         engine = Engine.load(
             config.model,
@@ -75,7 +84,9 @@ def load_engine(
             compile=config.compile,
             compile_cache=config.compile_cache,
             threads=config.threads,
+            video=config.video,
         )
+    check_encoder(config, engine)
     engine.on_out_of_memory = lambda: metrics.add(NAMES.out_of_memory, part=role)
     if plan is not None and role == "encoder":
         batch = plan.batch
@@ -88,7 +99,31 @@ def load_engine(
     ready = time.monotonic()
     metrics.set(NAMES.model_load_seconds, ready - started)
     logger.info(STARTED, process_s, started - began, loaded - started, ready - loaded)
-    return Loaded(engine, batch, plan.hot if plan else HOT_ON_A_CPU if hot is None else hot)
+    if plan is not None:
+        return Loaded(engine, batch, plan.hot, plan.tracks)
+    return Loaded(engine, batch, HOT_ON_A_CPU if hot is None else hot, TRACKS_ON_A_CPU if config.video else 0)
+
+
+def check_encoder(config: EngineConfig, engine: "Engine") -> None:
+    """Raises sam3_engine.errors.WrongCheckpoint where the model's weights that encode are not those that the
+    configuration says."""
+    from sam3_engine.errors import WrongCheckpoint
+    from sam3_engine.loading import read_checkpoint
+    from sam3_engine.weights import encoder_digest
+
+    own = engine.weights.encoder
+    if config.encoder not in (None, own):
+        raise WrongCheckpoint(
+            f"the image encoder of {config.checkpoint} is {own} here, and was {config.encoder} where the server was "
+            "deployed: is it the same file on every node?"
+        )
+    if config.encodes_like is not None:
+        checkpoint, base = config.encodes_like
+        if encoder_digest(read_checkpoint(engine.spec, checkpoint, base)) != own:
+            raise WrongCheckpoint(
+                f"SAM3_MODELS says that {config.checkpoint} has the image encoder of "
+                f"{checkpoint or 'the default weights'}, and it has another: leave out its `trunk`"
+            )
 
 
 def _limit_memory(config: EngineConfig, role: Role, batch: int, hot: int | None) -> MemoryPlan | None:
@@ -100,7 +135,7 @@ def _limit_memory(config: EngineConfig, role: Role, batch: int, hot: int | None)
     card = torch.cuda.get_device_properties(config.device).total_memory
     share = config.gpu_share or 1.0
     exact = config.dtype == "float32"
-    plan = plan_memory(role, config.model, card, share, batch=batch, hot=hot, exact=exact)
+    plan = plan_memory(role, config.model, card, share, batch=batch, hot=hot, exact=exact, video=config.video)
     most = min(1.0, (min(share, 1.0) * card - CONTEXT) / card)
     torch.cuda.set_per_process_memory_fraction(most, torch.device(config.device))
     return plan

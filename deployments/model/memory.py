@@ -23,6 +23,12 @@ HOT_SHARE = 0.9
 HOT_ON_A_CPU = 2**30
 """Bytes of features that a decoder on a CPU keeps, where nothing sets `SAM3_HOT_BYTES`."""
 
+TRACKS_ON_A_CPU = 2**28
+"""Bytes of videos' states that a decoder on a CPU keeps."""
+TRACKS_SHARE = 0.25
+"""Bytes that videos' states may take on a GPU, where a decoder tracks: of the memory beside weights and work, or, where
+`SAM3_HOT_BYTES` is set, beside it and as a part of it."""
+
 Role = Literal["encoder", "decoder"]
 
 
@@ -38,15 +44,17 @@ class Footprint:
     """Work on one image of an encode's batch, at its peak."""
     prompt: int
     """Work on one concept prompt of a pass, at its peak: all 200 masks kept."""
+    video: int
+    """Weights that only videos need, in a decoder that tracks."""
 
 
 FOOTPRINTS: Mapping[str, Footprint] = {
-    "sam3": Footprint(encoder=915 * MB, decoder=830 * MB, image=215 * MB, prompt=460 * MB),
-    "tiny": Footprint(encoder=4 * MB, decoder=12 * MB, image=8 * MB, prompt=8 * MB),
+    "sam3": Footprint(encoder=915 * MB, decoder=830 * MB, image=215 * MB, prompt=460 * MB, video=20 * MB),
+    "tiny": Footprint(encoder=4 * MB, decoder=12 * MB, image=8 * MB, prompt=8 * MB, video=2 * MB),
 }
-"""By the settings' names. Weights are counted by a test. The work of `sam3` was measured on an H200
-(docs/benchmarks.md): 1.71 GB for 8 images that are not compiled; 7.3 GB for 16 prompts, with all CUDA graphs.
-That of `tiny` is generous."""
+"""The memory of each model, by its name in the settings. A test counts the weights. The work of `sam3` was measured on
+an H200 (docs/benchmarks.md): 1.71 GB for 8 images that are not compiled; 7.3 GB for 16 prompts, with all CUDA graphs.
+The figures of `tiny` are generous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +64,16 @@ class MemoryPlan:
     weights: int
     work: int
     hot: int
-    """For images; 0 in an encoder."""
+    """Bytes for hot images; 0 in an encoder."""
     batch: int
     """Most images, or concept prompts, in one pass."""
+    tracks: int = 0
+    """For the states of videos' objects."""
 
     @property
     def total(self) -> int:
         """All bytes, the CUDA context included."""
-        return CONTEXT + self.weights + self.work + self.hot
+        return CONTEXT + self.weights + self.work + self.hot + self.tracks
 
 
 def plan_memory(
@@ -75,22 +85,25 @@ def plan_memory(
     batch: int = PASS_PROMPTS,
     hot: int | None = None,
     exact: bool = False,
+    video: bool = False,
 ) -> MemoryPlan:
     """The plan for a process with `share` of a card of `card` bytes.
 
     batch: images that an encoder should take at once, or prompts in a decoder's pass; fewer where they do not fit. hot:
-    bytes of images to keep; None: most of what work leaves. exact: computes in float32. Raises NotEnough
-    where weights, kept images and a single image or prompt do not fit.
+    bytes of images to keep; None: most of what work leaves. exact: computes in float32. video: a decoder that tracks
+    videos too. Raises NotEnough where weights, kept images and a single image or prompt do not fit.
     """
     of = FOOTPRINTS[model.removesuffix("-random")]
     factor = 2 if exact else 1
-    weights = factor * (of.encoder if role == "encoder" else of.decoder)
+    tracks = video and role == "decoder"
+    weights = factor * (of.encoder if role == "encoder" else of.decoder + (of.video if tracks else 0))
     each = factor * (of.image if role == "encoder" else of.prompt)
     room = int(card * min(share, 1.0)) - CONTEXT - weights
     if role == "encoder":
         for_work = room
     else:
-        for_work = int(room * WORK_SHARE) if hot is None else room - hot
+        states = int((hot or 0) * TRACKS_SHARE) if tracks else 0
+        for_work = int(room * WORK_SHARE) if hot is None else room - hot - states
         batch = min(batch, PASS_PROMPTS)
     fitting = min(batch, for_work // each)
     if role == "decoder" and fitting > 0:
@@ -103,5 +116,10 @@ def plan_memory(
             + (" or lower SAM3_HOT_BYTES" if hot else "")
         )
     work = fitting * each
-    kept = 0 if role == "encoder" else int((room - work) * HOT_SHARE) if hot is None else hot
-    return MemoryPlan(weights, work, kept, fitting)
+    if role == "encoder":
+        return MemoryPlan(weights, work, 0, fitting)
+    if hot is not None:
+        return MemoryPlan(weights, work, hot, fitting, states)
+    spare = int((room - work) * HOT_SHARE)
+    states = int(spare * TRACKS_SHARE) if tracks else 0
+    return MemoryPlan(weights, work, spare - states, fitting, states)

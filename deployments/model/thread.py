@@ -23,7 +23,7 @@ class ModelThread(ThreadPoolExecutor):
         self._since: float | None = None
         self._done_s = 0.0
         self._seen = (time.monotonic(), 0.0)
-        """When `busy_share` was last asked, and how long calls had run by then."""
+        """The time when `busy_share` was last asked, and the seconds that calls had run by then."""
 
     @property
     def busy_s(self) -> float:
@@ -38,7 +38,7 @@ class ModelThread(ThreadPoolExecutor):
         return min(1.0, max(0.0, ran - ran_before) / max(now - before, 1e-6))
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """As Executor.submit."""
+        """Run a call on the thread, as Executor.submit does, and count its seconds."""
         return super().submit(partial(self._timed, fn, *args, **kwargs))
 
     def _timed(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:

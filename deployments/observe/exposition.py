@@ -1,6 +1,6 @@
-"""All nodes' metrics as one Prometheus exposition: what `GET /metrics` of the ingress answers.
+"""All nodes' metrics as one Prometheus exposition, the answer of `GET /metrics` of the ingress.
 
-Ray exports on each node what its processes have reported, with the prefix `ray_` and labels that name processes,
+Ray exports on each node the figures that its processes have reported, with the prefix `ray_` and labels of processes,
 sessions and versions. Here a family of this application has its own name back and just the labels that
 `deployments.observe.metrics` gives it, besides `node` and, from a replica, `deployment`; samples that differ in other
 labels are one. A node's counters outlive its processes, so that sums by node only grow; a node that is gone takes its
@@ -43,7 +43,7 @@ class Merged:
         self._add(metric.name, metric.kind, metric.description, metric.name, labels, value, metric.across)
 
     def read(self, text: str) -> None:
-        """The families that are wanted of one node's exposition. Raises ValueError for what is none."""
+        """Take the wanted families of one node's exposition. Raises ValueError for text that is no exposition."""
         lines = [line for line in text.splitlines() if _WANTED.match(line)]
         for family in list(text_string_to_metric_families("\n".join(lines) + "\n")):
             for sample in family.samples:

@@ -45,12 +45,12 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    requests: Metric = Metric("sam3_requests_total", "Requests answered.", ("route", "status"))
+    requests: Metric = Metric("sam3_requests_total", "Requests answered.", ("route", "status", "model"))
     in_flight: Metric = Metric("sam3_in_flight", "Requests being answered now.", ("route",))
     request_seconds: Metric = Metric(
         "sam3_request_seconds",
         "Seconds from a request's first byte to its answer's last.",
-        ("route",),
+        ("route", "model"),
         SECONDS,
     )
     http_bytes: Metric = Metric("sam3_http_bytes_total", "Bytes of bodies: in, out.", ("direction",))
@@ -75,10 +75,12 @@ class _Names:
     cache_lookups: Metric = Metric(
         "sam3_cache_lookups_total",
         "Requests by where their image was: hot, warm, cold, miss, joined.",
-        ("tier",),
+        ("tier", "model"),
     )
     images_encoded: Metric = Metric(
-        "sam3_images_encoded_total", "Images encoded: new ones, and again from their source.", ("cause",)
+        "sam3_images_encoded_total",
+        "Images encoded: new ones, again from their source, and frames of videos.",
+        ("cause",),
     )
     evictions: Metric = Metric(
         "sam3_evictions_total",
@@ -111,7 +113,7 @@ class _Names:
     )
     queue_age: Metric = Metric(
         "sam3_queue_age_seconds",
-        "How long the oldest image or prompt has waited for the model by now: encode, prompt.",
+        "Seconds that the oldest image or prompt has waited for the model by now: encode, prompt.",
         ("stage",),
         across="max",
     )
@@ -124,13 +126,43 @@ class _Names:
     hedges: Metric = Metric(
         "sam3_hedges_total",
         "Calls that took far too long and were sent to another decoder or encoder too: won, where that answered first.",
-        ("part", "outcome"),
+        ("part", "outcome", "target"),
     )
     silent_replicas: Metric = Metric(
         "sam3_silent_replicas",
         "Replicas that answer nothing, so that callers pass over them: decoder, encoder.",
-        ("part",),
+        ("part", "target"),
         across="max",
+    )
+    label_images: Metric = Metric(
+        "sam3_label_images_total",
+        "Images that `sam3-serve label` is done with: labelled, unreadable.",
+        ("outcome",),
+    )
+    label_objects: Metric = Metric(
+        "sam3_label_objects_total", "Objects that `sam3-serve label` found, by their class.", ("class_name",)
+    )
+    label_model_seconds: Metric = Metric(
+        "sam3_label_model_seconds_total",
+        "Seconds that models worked for `sam3-serve label`, of all models together.",
+    )
+    label_left: Metric = Metric("sam3_label_left", "Images that `sam3-serve label` has still to label.")
+    video_frames: Metric = Metric(
+        "sam3_video_frames_total",
+        "Frames of videos, answered: tracked, repeated (from the store), prompted (again, with prompts).",
+        ("outcome",),
+    )
+    video_resumed: Metric = Metric(
+        "sam3_video_resumed_total",
+        "Where the tracker's state of a session was: hot (the decoder), warm (the object store), masks (lost: begun "
+        "anew by the last masks).",
+        ("tier",),
+    )
+    video_sessions: Metric = Metric("sam3_video_sessions", "Sessions of videos in the store.")
+    video_bytes: Metric = Metric(
+        "sam3_video_bytes",
+        "Bytes of videos' sessions: hot (decoders), warm (the object store), cold (the store).",
+        ("tier",),
     )
     nodes: Metric = Metric("sam3_nodes", "Nodes asked for their figures: answered, silent.", ("state",))
 
@@ -139,7 +171,7 @@ NAMES = _Names()
 
 
 class Metrics(Protocol):
-    """Where figures are reported to."""
+    """The sink that a process reports its figures to."""
 
     def add(self, metric: Metric, value: float = 1, **labels: str) -> None:
         """Increase a counter."""
@@ -195,7 +227,7 @@ class LocalMetrics:
         return found
 
     def samples(self) -> Iterator[tuple[Family, Sample]]:
-        """All series; those of a histogram are the counters that it consists of: `_bucket`, `_sum`, `_count`."""
+        """All series. A histogram's are the counters that it consists of: `_bucket`, `_sum`, `_count`."""
         for family in self.registry.collect():
             for sample in family.samples:
                 if not sample.name.endswith("_created"):

@@ -36,7 +36,7 @@ class ServeMetrics(LocalMetrics):
         threading.Thread(target=self._run, name="report-metrics", daemon=True).start()
 
     def report(self) -> None:
-        """Hand over to Ray what counters have gained since the last time, and every gauge."""
+        """Hand over to Ray the counters' gains since the last time, and every gauge."""
         for family, sample in self.samples():
             if family.type == "gauge":
                 self._instrument(family, sample).set(sample.value, tags=sample.labels)

@@ -48,7 +48,7 @@ class ClusterMetrics:
             async with asyncio.timeout(self._timeout_s):
                 self._known = await asyncio.to_thread(self._addresses)
         except TimeoutError:
-            pass  # Ray's directory of nodes is away for the moment: those known are asked
+            pass  # Ray's directory of nodes is away for the moment: the known nodes are asked
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
             texts = await asyncio.gather(*(_text(session, host, port) for host, port in self._known))

@@ -36,12 +36,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 SERVICE = "sam3-serve"
 HEADER = "traceparent"
 TIMEOUT_S = 5
-"""For one report to the collector, which happens beside the requests."""
+"""Seconds for one report to the collector, which happens beside the requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class TracingConfig:
-    """Where spans go: a collector's OTLP/HTTP address. ratio: share of traces that are recorded."""
+    """The OTLP/HTTP address of the collector that gets the spans. ratio: share of traces that are recorded."""
 
     endpoint: str
     ratio: float = 1.0
@@ -61,7 +61,8 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def configure(config: TracingConfig | None, part: str) -> None:
-    """Switch tracing on in this process, once. part: what the process is. Raises TracingNotInstalled."""
+    """Switch tracing on in this process, once. part: the process's kind, such as an encoder. Raises
+    TracingNotInstalled."""
     global _tracer, _provider
     if config is None or _provider is not None:
         return
@@ -85,7 +86,7 @@ def configure(config: TracingConfig | None, part: str) -> None:
 
 
 def enabled() -> bool:
-    """Whether this process traces."""
+    """True in a process that sends spans to a collector."""
     return _provider is not None
 
 
@@ -129,13 +130,13 @@ def stages(seconds: Mapping[str, float]) -> None:
 
 
 def flush() -> None:
-    """Send what has not been sent yet."""
+    """Send the spans that have not been sent yet."""
     if _provider is not None:
         _provider.force_flush()
 
 
 def stop() -> None:
-    """Send what has not been sent yet, and trace no more."""
+    """Send the spans that have not been sent yet, and trace no more."""
     global _tracer, _provider
     if _provider is not None:
         _provider.shutdown()
@@ -158,5 +159,5 @@ def _open(
 
 
 def _remote(traceparent: str | None) -> Context:
-    """The context that a header names; an empty one, which starts a trace, for what names none."""
+    """The context that a header names; an empty one, which starts a trace, for a header that names none."""
     return _propagator.extract({HEADER: traceparent}, Context()) if traceparent else Context()

@@ -1,1 +1,1 @@
-"""The embedding pool: which image's embedding is where, one encode per image, bytes under a budget."""
+"""The embedding pool: the place of each image's embedding, one encode per image, bytes under a budget."""

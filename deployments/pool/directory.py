@@ -1,4 +1,4 @@
-"""Which embeddings a shard knows, and what they cost: entries by recency, under a budget of bytes.
+"""The embeddings that a shard knows and their bytes: entries by recency, under a budget.
 
 No waiting, no Ray: every method is a step of `pool.states` and its bookkeeping. Time is what `clock` says.
 """
@@ -16,7 +16,7 @@ from deployments.pool.tier_usage import TierUsage
 from sam3_engine.types import ImageSize
 
 Reason = Literal["budget", "idle", "lost", "deleted"]
-"""Why an embedding left."""
+"""The reason why an embedding left."""
 
 
 class Directory:
@@ -92,8 +92,10 @@ class Directory:
         return entry is not None
 
     def delete(self, tenant: str, digest: str, stamp: int) -> bool:
-        """Any state -> absent, for an image that was born no later than `stamp`. Whether there was one. A running
-        encode goes on, but its result will find no entry."""
+        """Any state -> absent, for an image that was born no later than `stamp`. Returns True if there was one.
+
+        A running encode goes on, but its result will find no entry.
+        """
         keys = [ImageKey(tenant, model, digest) for model in self._models.get((tenant, digest), ())]
         old = [key for key in keys if self._entries[key].born <= stamp]
         for key in old:
@@ -101,7 +103,7 @@ class Directory:
         return bool(old)
 
     def sweep(self) -> None:
-        """Forget what was not asked for within the idle time; running encodes are left alone."""
+        """Forget embeddings that were not asked for within the idle time. Running encodes are left alone."""
         limit = self._clock() - self.budget.idle_ttl_s
         idle = itertools.takewhile(lambda item: item[1].used < limit, self._entries.items())
         for key in [key for key, entry in idle if entry.state is not State.ENCODING]:

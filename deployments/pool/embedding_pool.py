@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -43,13 +44,16 @@ class EmbeddingPool:
         self.max_encodes = max_encodes
         self.directory = Directory(budget, self._evicted, clock)
         self.since = math.inf
-        """When this shard began to hear of deletions, on the store's clock. The store is asked about older images."""
+        """The stamp of the store's clock from which this shard hears of deletions. It asks the store about older
+        images."""
         self._deletions = Deletions()
         self._encode = encode
         self._store = store
         self._metrics = metrics
         self._flights: SingleFlight[Warm] = SingleFlight()
         """Encodes under way, by key and generation."""
+        self._frames = 0
+        """Frames of videos that are encoded now."""
         self._reads: SingleFlight[KeptFile | None] = SingleFlight()
         """Files on their way from the store."""
 
@@ -77,8 +81,8 @@ class EmbeddingPool:
         return await self._fly(key, _again(key, file, deadline), file.born), "cold"
 
     async def ensure(self, key: ImageKey, square: Square, born: int, quota: int | None = None) -> Ensured:
-        """Have an image encoded, once however many callers ask meanwhile. Raises PoolBusy, StoreAway, or what encoding
-        raises: the same to all who waited, and the next caller tries again. quota: most bytes of this tenant
+        """Have an image encoded, once however many callers ask meanwhile. Raises PoolBusy, StoreAway, or the encoder's
+        error: the same to all callers who waited, and the next caller tries again. quota: most bytes of this tenant
         in this shard from now on; None: as before."""
         started = time.monotonic()
         if quota is not None:
@@ -90,21 +94,38 @@ class EmbeddingPool:
         warm, tier = found or (await self._fly(key, square, born), "miss")
         return Ensured(warm, tier, time.monotonic() - started)
 
+    async def encode_frame(self, square: Square) -> list[Any]:
+        """The reference to a frame's embedding, nested, for the caller alone: the pool forgets it, so that frames push
+        out no images. Raises PoolBusy, or what encoding raises."""
+        if len(self._flights) + self._frames >= self.max_encodes:
+            raise PoolBusy
+        self._frames += 1
+        try:
+            reference, _ = await self._encode(square)
+        finally:
+            self._frames -= 1
+        self._metrics.add(NAMES.images_encoded, 1, cause="frame")
+        return [reference]
+
     def lost(self, key: ImageKey, generation: int) -> None:
         """A reader could not get this embedding: it counts as lost, unless it has been made anew since."""
         self.directory.lose(key, generation)
 
     def delete(self, tenant: str, digest: str, stamp: int) -> bool:
-        """Forget an image, but for what was born after the deletion. Whether there was any."""
+        """Forget an image's embeddings, unless it was born after the deletion. Returns True if there were any."""
         self._deletions.record(tenant, digest, stamp)
         return self.directory.delete(tenant, digest, stamp)
 
     def embeddings(self, tenant: str) -> dict[str, int]:
-        """Bytes of a tenant's embeddings by digest."""
-        return {key.digest: entry.nbytes for key, entry in self.directory.items(tenant) if entry.nbytes}
+        """Bytes of a tenant's embeddings by digest, of all models together."""
+        total: Counter[str] = Counter()
+        for key, entry in self.directory.items(tenant):
+            if entry.nbytes:
+                total[key.digest] += entry.nbytes
+        return dict(total)
 
     def sweep(self) -> None:
-        """Forget what was idle too long; report the figures."""
+        """Forget embeddings that were idle too long, and report the figures."""
         self.directory.sweep()
         self._metrics.set(NAMES.pool_entries, len(self.directory.warm), tier="warm")
         self._metrics.set(NAMES.pool_bytes, self.directory.warm.used, tier="warm")
@@ -122,14 +143,17 @@ class EmbeddingPool:
                 return None
 
     async def _still_there(self, key: ImageKey, born: int) -> bool:
-        """Whether an image was not deleted since it was born. Of deletions before its start, a shard knows nothing."""
+        """True for an image that was not deleted since it was born.
+
+        A shard does not know of deletions before its own start, so it asks the store about an image that is older.
+        """
         if self._deletions.cover(key.tenant, key.digest, born):
             return False
         return born >= self.since or await self._store.born(key.tenant, key.digest) == born
 
     async def _fly(self, key: ImageKey, image: Square | Source, born: int) -> Warm:
         """Start the encode that everybody else will join."""
-        if len(self._flights) >= self.max_encodes:
+        if len(self._flights) + self._frames >= self.max_encodes:
             raise PoolBusy
         entry = self.directory.start(key, image.size, born)
         work = partial(self._run, key, entry.generation, image, born)
@@ -172,4 +196,4 @@ class EmbeddingPool:
 
 def _again(key: ImageKey, file: KeptFile, deadline: float | None) -> Source:
     """An image to be encoded from its file."""
-    return Source(file.content, model=key.model, size=file.size, deadline=deadline)
+    return Source(file.content, model=key.model, size=file.size, deadline=deadline, encoder=key.encoder)

@@ -1,6 +1,7 @@
-"""The encoders as a shard of the pool calls them. docs/retries.md has what is repeated."""
+"""The encoders as a shard of the pool calls them. docs/retries.md lists the repetitions."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.config import ENCODER, HedgeConfig
+from deployments.config import HedgeConfig
 from deployments.hedging.hedges import Hedges
 from deployments.messages import OtherModel, PixelsLost, Source, Square
 from deployments.observe import tracing
@@ -23,29 +24,43 @@ from deployments.ray.replicas import replicas_of
 from sam3_engine.errors import DeviceFull
 
 CONNECT_S = 1.0
-"""Between two looks for encoders that are not deployed yet."""
+"""Seconds between two looks for encoders that are not deployed yet."""
 ENCODER_TRIES = 4
-"""Calls for one image, while an update replaces encoders by those of another model."""
+"""Calls for one image, while an update replaces encoders by encoders of another model."""
 ENCODER_DEATHS = 1
 """Deaths of an encoder that one image survives."""
 
 
 class Encoders:
-    """Has images encoded. `waiters`: encodes that it waits for at once."""
+    """Has images encoded, by the deployment that each one names. `waiters`: encodes that it waits for at once.
 
-    def __init__(self, app: str, waiters: int, hedge: HedgeConfig, metrics: Metrics) -> None:
-        replicas = replicas_of(app, ENCODER)
-        self._hedges = Hedges(hedge, replicas, metrics, "encoder") if hedge.share else None
+    `names`: the application's deployments of encoders, empty until they are known. An update may have taken away the
+    one that a decoder knew. Then each of the others is asked, and refuses where its model encodes otherwise.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        waiters: int,
+        hedge: HedgeConfig,
+        metrics: Metrics,
+        names: Sequence[str] = (),
+    ) -> None:
+        self.names = tuple(names)
+        self._hedge = hedge
+        self._metrics = metrics
         self._app = app
-        self._handle: DeploymentHandle[Any] | None = None
+        self._hedges: dict[str, Hedges] = {}
+        self._handles: dict[str, DeploymentHandle[Any]] = {}
         self._waiters = ThreadPoolExecutor(waiters, thread_name_prefix="await-encode")
 
     async def connect(self) -> None:
-        """Have the encoders' handle before the first image comes: then the head may be away, which the handle asks
+        """Have the encoders' handles before the first image comes: then the head may be away, which a handle asks
         once."""
-        while self._handle is None:
+        while not self.names or not self._handles.keys() >= set(self.names):
             with suppress(RayServeException, RayError):
-                await self._connected()
+                for name in self.names:
+                    await self._connected(name)
             await asyncio.sleep(CONNECT_S)
 
     async def encode(self, image: Square | Source) -> tuple[Any, int]:
@@ -53,11 +68,23 @@ class Encoders:
 
         Raises PoolBusy, DeadlineExceeded, PixelsLost, DeviceFull, OtherModel, RayActorError, and what encoding raises.
         """
-        encoder = await self._connected()
         image = replace(image, traceparent=tracing.traceparent())
-        if self._hedges is None:
+        if not self.names or image.encoder in self.names:
+            return await self._by(image.encoder, image)
+        for name in self.names:
+            with suppress(OtherModel):
+                return await self._by(name, image)
+        raise OtherModel
+
+    async def _by(self, name: str, image: Square | Source) -> tuple[Any, int]:
+        encoder = await self._connected(name)
+        if not self._hedge.share:
             return await self._encode(encoder, image)
-        return await self._hedges.answer(
+        hedges = self._hedges.get(name)
+        if hedges is None:
+            replicas = replicas_of(self._app, name)
+            hedges = self._hedges[name] = Hedges(self._hedge, replicas, self._metrics, "encoder", name)
+        return await hedges.answer(
             type(image).__name__, "", lambda session: self._encode(encoder.options(session_id=session), image)
         )
 
@@ -88,8 +115,9 @@ class Encoders:
                     raise
         raise AssertionError("unreachable")
 
-    async def _connected(self) -> DeploymentHandle[Any]:
-        if self._handle is None:
-            handle = await asyncio.to_thread(serve.get_deployment_handle, ENCODER, self._app)
-            self._handle = by_reference(handle, "encode")
-        return self._handle
+    async def _connected(self, name: str) -> DeploymentHandle[Any]:
+        handle = self._handles.get(name)
+        if handle is None:
+            found = await asyncio.to_thread(serve.get_deployment_handle, name, self._app)
+            handle = self._handles[name] = by_reference(found, "encode")
+        return handle

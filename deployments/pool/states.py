@@ -36,7 +36,7 @@ class Entry:
     born: int
     """See `deployments.store.deletions`."""
     used: float
-    """When somebody last asked for it, in seconds of the directory's clock."""
+    """The time of the last request for it, in seconds of the directory's clock."""
     state: State = State.ENCODING
     reference: Any = None
     nbytes: int = 0

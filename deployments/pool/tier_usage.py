@@ -1,4 +1,4 @@
-"""The bytes of a tier: whose they are, and who leaves when they are too many.
+"""The bytes of a tier by tenant, and the images that leave when they are too many.
 
 A tenant with a quota stays within it. Beyond the budget of all, the tenant that holds most gives first, its
 least recently used image at a time: nobody's images are pushed out by a tenant that holds more.

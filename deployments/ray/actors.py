@@ -7,7 +7,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 NODE_ID = "ray.io/node-id"
 """A label that Ray gives to every node."""
 NOTHING = {"num_cpus": 0, "memory": 2**20}
-"""What such an actor takes of its node: without any resource Ray ignores an affinity (2.60)."""
+"""The resources that such an actor takes of its node. An actor without any would have its affinity ignored (Ray
+2.60)."""
 
 
 def placement(node: str | None, labels: dict[str, str]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class HotPolicy:
 
 
 def load_of(ctx: "AutoscalingContext") -> Load:
-    """What callers and replicas last reported."""
+    """A deployment's load, from the last reports of its callers and replicas to Serve."""
     raw = ctx.raw_metrics or {}
     waiting_in_callers = float(ctx.total_queued_requests)
     return Load(
@@ -56,22 +56,22 @@ def _means(raw: Mapping[str, Mapping[Any, Any]], name: str) -> list[float]:
     return [sum(values) / len(values) for values in each]
 
 
-def serve_options(rules: Rules) -> dict[str, Any]:
-    """The options of a Serve deployment that follows the rules."""
+def serve_options(rules: Rules, *, asleep: bool = False) -> dict[str, Any]:
+    """The options of a Serve deployment that follows the rules. asleep: it starts without replicas."""
     if rules.fixed:
         return {"num_replicas": rules.hot}
-    return {"autoscaling_config": _config(rules)}
+    return {"autoscaling_config": _config(rules, asleep)}
 
 
-def _config(rules: Rules) -> "AutoscalingConfig":
+def _config(rules: Rules, asleep: bool) -> "AutoscalingConfig":
     from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
     with warnings.catch_warnings():
-        # `metrics_interval_s` is called deprecated; what is to replace it has no effect yet (ray 2.60).
+        # `metrics_interval_s` is called deprecated; its replacement has no effect yet (ray 2.60).
         warnings.simplefilter("ignore", DeprecationWarning)
         return AutoscalingConfig(
             min_replicas=0 if rules.zero_after_s else rules.hot,
-            initial_replicas=rules.hot,
+            initial_replicas=0 if asleep else rules.hot,
             max_replicas=rules.most,
             # The policy decides alone: no delays and no factors on top of it.
             upscale_delay_s=0.0,

@@ -1,6 +1,6 @@
 """Calls between deployments: of one replica, once more on another one when it dies, or of all replicas.
 
-docs/retries.md has what is repeated.
+docs/retries.md lists the repetitions.
 """
 
 import asyncio
@@ -34,11 +34,12 @@ async def call(
 ) -> Any:
     """The answer of one method call on some replica, by consistent hashing when `affinity` is given.
 
-    references: whether there are any in the arguments. They have to go as those of an actor's task, which is dearer:
-    Ray does not see what is inside of Serve's own messages, and would never free what it refers to.
+    references: the arguments hold object references. They have to go as arguments of an actor's task, which is dearer:
+        Ray does not see inside of Serve's own messages, and would never free an object that they refer to.
 
     The calls of this application may be repeated, so a replica's death means one more try, on another one.
-    Raises Overloaded when too many calls wait, and what the method raises. Cancelling it cancels the call.
+    Raises Overloaded when too many calls wait or the deployment cannot start, and any error of the method. Cancelling
+    it cancels the call.
     """
     options: dict[str, Any] = {"method_name": method}
     if affinity:
@@ -50,10 +51,10 @@ async def call(
         response = target.remote(*args)
         try:
             return await response
-        except BackPressureError:
+        except (BackPressureError, DeploymentUnavailableError):
             raise Overloaded(retry_after_s) from None
         except RayTaskError as error:
-            raise error.cause from None  # what the method raised, without the task around it
+            raise error.cause from None  # the method's own error, without the task around it
         except RayActorError:
             if not left:
                 raise

@@ -15,7 +15,7 @@ class ReportsLoad(ABC):
 
     @abstractmethod
     def load(self) -> dict[str, float]:
-        """What the policy is told."""
+        """The replica's load now, by name, as the policy of `deployments.autoscaling` reads it."""
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Serve, about as often as its options say."""
@@ -43,5 +43,5 @@ class AnswersHttp(ABC):
 
 
 def logs_directory() -> Path:
-    """Where Serve's processes on this node write their logs."""
+    """The folder that Serve's processes on this node write their logs into."""
     return Path(get_serve_logs_dir())

@@ -1,19 +1,19 @@
-"""What Ray's own exposition of a node says: names and labels that `deployments.observe.exposition` reads."""
+"""Names and labels in Ray's own exposition of a node that `deployments.observe.exposition` reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 PREFIX = "ray_"
-"""Of every family, the application's included."""
+"""Beginning of every family's name, the application's included."""
 
 
 @dataclass(frozen=True, slots=True)
 class RayMetric:
     """A family of Ray's own that is worth having beside ours, under Ray's name and with the label `node`.
 
-    labels: others that are kept, by Ray's name for them, and what they are called here. across: what becomes of
-    samples that differ in nothing else.
+    labels: further labels that are kept, Ray's name of each and its name here. across: the way to join samples that
+    differ in nothing else.
     """
 
     name: str
@@ -39,7 +39,7 @@ RAYS = (
     RayMetric("ray_node_gram_used", _GPU, "max"),
     RayMetric("ray_node_gram_available", _GPU, "max"),
 )
-"""What dashboards and alerts need of Serve's and Ray's own figures; the rest is on the nodes' own ports."""
+"""Serve's and Ray's own figures that dashboards and alerts need. The rest is on the nodes' own ports."""
 
 
 def node_of(labels: Mapping[str, str]) -> str:

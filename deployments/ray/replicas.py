@@ -30,27 +30,35 @@ def key_of(session: str) -> str:
 
 @dataclass(slots=True)
 class Route:
-    """Where one call was sent, and its hedge. `only`: the replica that a trial is for."""
+    """The sessions of one call and its hedge, and the replicas they were sent to. `only`: the replica of a trial."""
 
     key: str
     only: str | None = None
     sessions: list[str] = field(default_factory=list)
     sent: dict[str, str] = field(default_factory=dict)
-    """By session, the replica that it was last sent to."""
+    """The replica that each session was last sent to."""
 
 
 class Replicas:
-    """For one event loop, and a router in this process. Times are those of `time.monotonic`."""
+    """The known, the silent and the asked replicas. For one event loop, and a router in this process.
+
+    Times are those of `time.monotonic`.
+    """
 
     def __init__(self) -> None:
         self._known: frozenset[str] = frozenset()
         self._answered: dict[str, float] = {}
-        """By replica, its last answer."""
+        """The time of each replica's last answer."""
         self._silent: dict[str, float] = {}
-        """By silent replica, when its next trial may begin: infinite during a trial."""
+        """The time when each silent replica's next trial may begin: infinite during a trial."""
         self._routes: dict[str, Route] = {}
-        """By session, of the calls under way."""
+        """The route of each session of a call under way."""
         self._numbers = itertools.count()
+
+    @property
+    def count(self) -> int:
+        """Number of replicas that run."""
+        return len(self._known)
 
     @property
     def silent(self) -> int:
@@ -67,8 +75,10 @@ class Replicas:
                 del seen[name]
 
     def allowed(self, session: str) -> Set[str] | None:
-        """Replicas that a call may go to, None for any: not those that it was sent to under another session, and none
-        that is silent, while others are left."""
+        """Replicas that a call may go to, None for any.
+
+        While others are left, it leaves out silent replicas and those that have the call under another session.
+        """
         route = self._routes.get(session)
         if route is not None and route.only in self._known:
             return {route.only}
@@ -105,12 +115,12 @@ class Replicas:
         return session
 
     def can_hedge(self, route: Route) -> bool:
-        """Whether the call was sent to a replica, and there is another one that answers."""
+        """True for a call that was sent to a replica while there is another one that is not silent."""
         asked = set(route.sent.values())
         return bool(asked and self._known - asked - self._silent.keys())
 
     def waits_for_silent(self, route: Route) -> bool:
-        """Whether every replica that the call was sent to is silent."""
+        """True for a call that was sent to silent replicas alone."""
         return all(replica in self._silent for replica in route.sent.values())
 
     def answered(self, route: Route, session: str, now: float) -> None:
@@ -135,7 +145,7 @@ class Replicas:
         return None
 
     def trial_ended(self, replica: str, now: float) -> None:
-        """Whether it was answered or not."""
+        """The trial is over, answered or not: a replica that is still silent gets its next one in TRIAL_S."""
         if replica in self._silent:
             self._silent[replica] = now + TRIAL_S
 
@@ -144,5 +154,5 @@ _replicas: dict[tuple[str, str], Replicas] = {}
 
 
 def replicas_of(application: str, deployment: str) -> Replicas:
-    """What this process knows of a deployment's replicas."""
+    """This process's one view of a deployment's replicas, for its callers and its router."""
     return _replicas.setdefault((application, deployment), Replicas())

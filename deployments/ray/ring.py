@@ -1,4 +1,4 @@
-"""Which place on the ring of consistent hashing each replica has. No Ray.
+"""The place of each replica on the ring of consistent hashing. No Ray.
 
 Serve names replicas at random: hashed by its name, a replacement would take keys from all the others and leave the dead
 one's to them, so that more than half of all images met a replica that does not have them hot. So a place is a number,
@@ -14,7 +14,7 @@ RANK, SINCE = "rank", "since"
 
 
 def metadata(rank: int) -> dict[str, float]:
-    """What a replica tells the routers of itself when it starts."""
+    """The facts that a replica tells the routers when it starts: its rank, and the time in seconds since the epoch."""
     return {RANK: rank, SINCE: time.time()}
 
 

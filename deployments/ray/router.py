@@ -1,4 +1,4 @@
-"""Which replica a call goes to: the one that holds the image. On Serve's private router: docs/ray.md."""
+"""Routing of each call to the replica that holds its image. Built on Serve's private router: docs/ray.md."""
 
 import random
 from dataclasses import replace

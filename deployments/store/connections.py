@@ -15,9 +15,9 @@ from valkey.exceptions import ConnectionError as Disconnected
 from deployments.config import StoreConfig
 
 ANSWER_S = 2.0
-"""How long a step waits for the server, which needs a millisecond."""
+"""Seconds that a step waits for the server, which needs a millisecond."""
 CONNECTIONS = 64
-"""Of one process."""
+"""Most connections of one process."""
 RECONNECTS = 1
 """Repetitions of a step whose connection broke: docs/retries.md. Repeating a step changes nothing more."""
 CLUSTER, SENTINEL = "+cluster", "+sentinel"
@@ -33,7 +33,7 @@ class Client(Protocol):
         ...
 
     async def ping(self) -> Any:
-        """Whether a server is there."""
+        """Succeeds if a server is there; else raises the client's error."""
         ...
 
     def register_script(self, script: str) -> Any:

@@ -30,5 +30,5 @@ class Deletions:
             del self._stamps[oldest[0]]
 
     def cover(self, tenant: str, digest: str, born: int) -> bool:
-        """Whether the image was deleted since it was born."""
+        """True for an image that was deleted after it was born. born: its stamp of the store's clock."""
         return born <= self._stamps.get((tenant, digest), (-1, 0.0))[0]

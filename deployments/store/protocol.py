@@ -1,4 +1,4 @@
-"""What the store promises. No Ray, no client of a server."""
+"""The store's promises: `Store`. No Ray, no client of a server."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from deployments.messages import StoredImage
 from sam3_engine.types import ImageSize
 
 MOST_IDS = 64
-"""Chosen ids of one image. One more, and another one of them names nothing any more."""
+"""Chosen ids of one image, at most. A further one takes the place of another, which then names nothing."""
 TenantDigest = tuple[str, str]
 """An image of a tenant, under any model."""
 
@@ -37,7 +37,7 @@ class KeptFile:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A deletion. It covers all that was born no later than `stamp`. `found`: whether the store had the image."""
+    """A deletion. It covers all that was born no later than `stamp`. `found`: the store had the image."""
 
     digest: str
     stamp: int
@@ -93,7 +93,7 @@ class Store(Protocol):
         ...
 
     async def sweep(self) -> Usage:
-        """Forget what was idle too long."""
+        """Forget images that were idle too long."""
         ...
 
     async def now(self) -> int:
@@ -101,5 +101,5 @@ class Store(Protocol):
         ...
 
     async def answers(self) -> bool:
-        """Whether a server is there. Raises nothing."""
+        """True if a server is there. Raises nothing."""
         ...

@@ -1,7 +1,7 @@
 """A Valkey server of this machine's own, on a socket that nobody else can open. It is started again when it dies.
 
 It writes each change to its file before it answers, so its death loses nothing. The system writes the file to the disk
-within half a minute, so a power cut may lose what is younger.
+within half a minute, so a power cut may lose the changes since then.
 """
 
 import logging
@@ -53,12 +53,12 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """For StoreConfig."""
+        """The server's address, as `StoreConfig` takes it."""
         return f"unix://{self._folder / SOCKET}"
 
     @property
     def pid(self) -> int:
-        """Of the server that runs now."""
+        """Process id of the server that runs now."""
         assert self._process is not None
         return self._process.pid
 

@@ -1,28 +1,18 @@
 """The store on a Valkey or Redis server, from version 6.2 on: a script for each step that belongs together."""
 
-import re
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from functools import cache
-from importlib.resources import files
-from typing import Any, TypeVar
-
-from valkey.exceptions import ResponseError, ValkeyClusterException, ValkeyError
+from collections.abc import Iterable
+from functools import partial
 
 from deployments.config import MOST_IMAGES, StoreConfig
 from deployments.keys import digest_in
 from deployments.messages import StoredImage
 from deployments.observe.metrics import NAMES, Metrics
 from deployments.protocol import StoreAway
-from deployments.store.connections import close, connect
 from deployments.store.protocol import MOST_IDS, Deletion, KeptFile, NewImage, TenantDigest, Usage
+from deployments.store.steps import Steps, text_of
 from sam3_engine.types import ImageSize
 
-T = TypeVar("T")
-
 TOUCHED_AT_ONCE = 1000
-STATE_OF_THE_SERVER = re.compile(r"[A-Z]{4,} ")
-"""How errors begin that are not about the step: MISCONF, MASTERDOWN. The client removes ERR."""
 
 
 class ValkeyStore:
@@ -30,13 +20,10 @@ class ValkeyStore:
 
     def __init__(self, config: StoreConfig, metrics: Metrics) -> None:
         """Raises ValueError for a URL that means nothing, OSError for a file of the password that cannot be read."""
-        self._client = connect(config)
+        fixed = int(config.idle_ttl_s * 1000), config.cold_bytes
+        self._steps = Steps(config, metrics, partial(script, most_images=config.most_images), fixed)
         self._metrics = metrics
-        self._prefix = f"{{{config.prefix}}}:"
-        self._clock = self._prefix + "clock"
-        self._fixed = self._prefix, int(config.idle_ttl_s * 1000), config.cold_bytes
-        self._most_images = config.most_images
-        self._scripts: dict[str, Any] = {}
+        self._run = self._steps.run
 
     async def put(self, image: NewImage) -> int:
         """See Store."""
@@ -55,8 +42,9 @@ class ValkeyStore:
 
     async def resolve(self, tenant: str, image_id: str) -> str | None:
         """See Store."""
-        name = f"{self._prefix}ids:{tenant}"
-        found: bytes | None = await self._timed("resolve", lambda: self._client.hget(name, image_id))
+        name = f"{self._steps.prefix}ids:{tenant}"
+        client = self._steps.client
+        found: bytes | None = await self._steps.timed("resolve", lambda: client.hget(name, image_id))
         return found.decode() if found else None
 
     async def file(self, tenant: str, digest: str) -> KeptFile | None:
@@ -106,7 +94,7 @@ class ValkeyStore:
     async def answers(self) -> bool:
         """See Store."""
         try:
-            return bool(await self._timed("ping", self._client.ping))
+            return bool(await self._steps.timed("ping", self._steps.client.ping))
         except StoreAway:
             return False
 
@@ -119,33 +107,12 @@ class ValkeyStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await close(self._client)
-
-    async def _run(self, name: str, *arguments: str | int | bytes) -> Any:
-        if name not in self._scripts:
-            self._scripts[name] = self._client.register_script(script(name, self._most_images))
-        run = self._scripts[name]
-        return await self._timed(name, lambda: run(keys=[self._clock], args=[*self._fixed, *arguments]))
-
-    async def _timed(self, operation: str, step: Callable[[], Awaitable[T]]) -> T:
-        started = time.perf_counter()
-        try:
-            return await step()
-        except (ValkeyError, ValkeyClusterException, OSError, TimeoutError) as error:
-            self._metrics.add(NAMES.store_errors, operation=operation)
-            if type(error) is ResponseError and not STATE_OF_THE_SERVER.match(str(error)):
-                raise  # a mistake of ours
-            raise StoreAway from error
-        finally:
-            self._metrics.observe(NAMES.store_seconds, time.perf_counter() - started, operation=operation)
+        await self._steps.close()
 
 
-@cache
 def script(name: str, most_images: int = MOST_IMAGES) -> str:
     """The text of a script."""
-    folder = files("deployments.store") / "scripts"
-    limits = f"local most_ids, most_images = {MOST_IDS}, {most_images}\n"
-    return limits + "".join((folder / f"{part}.lua").read_text() for part in ("common", name))
+    return f"local most_ids, most_images = {MOST_IDS}, {most_images}\n" + text_of("common", name)
 
 
 def _size(width: bytes, height: bytes) -> ImageSize:

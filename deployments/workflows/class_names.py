@@ -9,7 +9,7 @@ from deployments.workflows.steps import SAM3
 def tidy_definition(definition: dict[str, Any]) -> dict[str, Any]:
     """The definition with `class_names` of SAM 3 steps as lists of names without spaces around, none of them empty.
 
-    Selectors, and whatever is not a text, stay as they are: so does a text without any name, which the step refuses.
+    Selectors and values other than texts stay as they are. So does a text without any name, which the step refuses.
     """
     steps = definition.get("steps")
     if not isinstance(steps, list):

@@ -1,13 +1,15 @@
 """The deployment that runs workflows. Its replicas hold no model: they call the decoders, as an ingress does."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
-from deployments.ingress.decoders import ServeDecoders
+from deployments.ingress.decoders import serve_decoders
 from deployments.ingress.decoding import ImageDecoding
+from deployments.ingress.models import ModelRoute, models_of
 from deployments.ingress.service import SegmentationService
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
@@ -34,10 +36,11 @@ class WorkflowConfig:
 
     limits: Limits
     policy: Policy
-    model_ids: tuple[str, ...]
+    model_ids: Mapping[str, str]
+    """The names of models by the ids that choose them."""
     workers: int
     most: int
-    """Runs in one replica, those that wait for a worker included."""
+    """Most runs in one replica, also counting runs that wait for a worker."""
     decode_threads: int
     retry_after_s: float
 
@@ -46,7 +49,7 @@ class WorkflowConfig:
         return {
             "max_steps": self.policy.max_steps,
             "more_steps": self.policy.more_steps,
-            "model_ids": self.model_ids,
+            "model_ids": list(self.model_ids),
             "max_image_pixels": self.limits.max_image_pixels,
             "memory_bytes": self.limits.memory_bytes,
         }
@@ -59,24 +62,30 @@ class WorkflowRunner:
         self,
         config: WorkflowConfig,
         pool: PoolConfig,
-        decoder: DeploymentHandle[Any],
-        encoder: DeploymentHandle[Any],
+        routes: Sequence[ModelRoute],
+        models: Mapping[str, DeploymentHandle[Any]],
     ) -> None:
+        """routes, models: as of the ingress."""
         stay_on_loopback()
-        connect(decoder, encoder)
+        connect(*models.values())
         self._config = config
         self._sandbox = Sandbox(config.sandbox())
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="workflows")
         service = SegmentationService(
-            ServeDecoders(decoder, encoder, config.retry_after_s, pool.hedge, metrics),
+            models_of(routes, serve_decoders(routes, models, config.retry_after_s, pool.hedge, metrics)),
             EmbeddingPoolClient(pool, metrics, config.retry_after_s),
             ValkeyStore(pool.store, metrics),
             metrics,
             ImageDecoding(config.decode_threads, config.limits.max_image_pixels),
             pool.store.idle_ttl_s,
         )
-        self._runs = Runs(service, Workers(self._sandbox, config.workers, config.most), config.limits)
+        self._runs = Runs(
+            service,
+            Workers(self._sandbox, config.workers, config.most),
+            config.limits,
+            config.model_ids,
+        )
 
     async def run(self, job: Job) -> Reply:
         """Answer a job. Overloaded, DeadlineExceeded and WorkflowTooLong are returned by name, as NotDone."""

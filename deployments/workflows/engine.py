@@ -37,7 +37,7 @@ from sam3_engine.errors import ImageTooLarge, UnreadableImage
 
 NOT_JSON = "an output holds a value that JSON cannot hold, such as an integer beyond 64 bits"
 _REPR = re.compile(rb'<[^<>"\\]{1,300} at 0x[0-9a-f]{4,16}>')
-"""How objects without a text of their own look in text that steps make."""
+"""Python's text for an object without a text of its own, as steps put it into theirs."""
 CONCURRENT_STEPS = 4
 """Steps of one run that may wait for masks, or compute, at the same time."""
 
@@ -194,7 +194,7 @@ def _dump(body: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold of an object: as the engine writes it where it knows how, such as an image; else null."""
+    """A value for JSON: as the engine writes it where it knows how, such as an image; else null."""
     if isinstance(value, set | frozenset):
         return list(value)
     plain = serialize_wildcard_kind(value)

@@ -1,4 +1,4 @@
-"""What a process that forks others needs: to have one thread."""
+"""Keeping a process at one thread, so that it can fork others."""
 
 ONE_THREAD = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),

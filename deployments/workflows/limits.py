@@ -109,8 +109,10 @@ def confine(memory_bytes: int) -> tuple[str, ...]:
 
 
 def _readable() -> list[Path]:
-    """What a worker may read: this program, Python, its packages and the system's libraries; nothing that a user
-    wrote, and of other processes nothing."""
+    """The folders that a worker may read: this program, Python, its packages and the system's libraries.
+
+    They hold nothing that a user wrote, and nothing of other processes.
+    """
     packages = [Path(path) for path in sys.path if path and Path(path).resolve() != ROOT]
     own = [ROOT / name for name in ("deployments", "sam3_engine", "serve_app")]
     python = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]

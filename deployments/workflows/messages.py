@@ -13,7 +13,7 @@ class Job:
 
     question: Question | Literal["run"]
     run: WorkflowRun
-    """Of a question: the document that it is about."""
+    """The run; for a question, the document that it is about."""
     request_id: str
     deadline: float | None
 

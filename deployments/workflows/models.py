@@ -3,7 +3,7 @@ each image once. Messages of a worker are checked here like requests from outsid
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,12 +88,15 @@ class ModelCalls:
         files: Sequence[bytes],
         limits: Limits,
         quota: int | None = None,
+        model_ids: Mapping[str, str] | None = None,
     ) -> None:
+        """model_ids: the names of models by the ids that choose them; None: the default model answers any."""
         self._segmenter = segmenter
         self._tenant = tenant
         self._quota = quota
         self._files = [FileSource(content) for content in files]
         self._limits = limits
+        self._model_ids = model_ids
         self._count = 0
         self.failure: Exception | None = None
         self.timings: list[Timings] = []
@@ -122,10 +125,20 @@ class ModelCalls:
     async def _ask(self, header: Header, source: ImageFile, timings: Timings) -> Any:
         request = _request(header)
         answer = await self._segmenter.answer(
-            ImageReference(self._tenant, source, quota=self._quota), request, timings
+            ImageReference(self._tenant, source, quota=self._quota),
+            request,
+            timings,
+            self._model(header.get("model")),
         )
         check_inside(getattr(request, "prompts", ()), answer.size)
         return _masks(answer.results)
+
+    def _model(self, model_id: Any) -> str | None:
+        if model_id is None or self._model_ids is None:
+            return None
+        if model_id not in self._model_ids:
+            raise ValueError("there is no such model")
+        return self._model_ids[model_id]
 
     def _image(self, header: Header, parts: Sequence[bytes]) -> ImageFile:
         described = header["image"]

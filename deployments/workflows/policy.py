@@ -44,7 +44,7 @@ class Policy:
     """Types of steps that the operator allows, in addition to steps.py."""
 
     def allows(self, kind: str) -> bool:
-        """Whether steps of this type may run."""
+        """True for a type of step that may run."""
         return kind in ALLOWED or kind in self.more_steps
 
     def check(self, definition: Any) -> None:

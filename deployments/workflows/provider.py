@@ -14,7 +14,7 @@ from deployments.workflows.frames import Header
 from deployments.workflows.images import RunImages
 
 INTERACTIVE = "sam3/sam3_interactive"
-"""The interactive block's name for the model; it is the same model."""
+"""The interactive block's name for the model: it stands for the server's default model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ModelCallFailed(Exception):
 
 
 class Sam3Provider:
-    """Provides SAM 3 and refuses every other model. Safe for the engine's threads."""
+    """Provides the server's models of SAM 3 and refuses every other one. Safe for the engine's threads."""
 
     content_addressed_artifact_cache = None
 
@@ -94,6 +94,7 @@ class Sam3Provider:
         asked = named(prompts) or range(len(prompts))
         header = {
             "method": "concept",
+            "model": _named(model_id),
             "prompts": [prompts[index] for index in asked],
             "threshold": _given(output_prob_thresh),
             "nms": _given(nms_iou_threshold),
@@ -117,7 +118,12 @@ class Sam3Provider:
     ) -> list[Masks]:
         """One mask per prompt of clicks and/or a box."""
         self.add_model(model_id)
-        header = {"method": "visual", "prompts": prompts, "multimask": _given(multimask_output)}
+        header = {
+            "method": "visual",
+            "model": _named(model_id),
+            "prompts": prompts,
+            "multimask": _given(multimask_output),
+        }
         return [Masks(_predictions(self._run(header, image)))]
 
     def __contains__(self, model_id: str) -> bool:
@@ -139,6 +145,10 @@ class Sam3Provider:
             raise _refusal(str(error), error.status) from None
         except ValueError as error:
             raise _refusal(str(error), 400) from None
+
+
+def _named(model_id: str) -> str | None:
+    return None if model_id == INTERACTIVE else model_id
 
 
 def _refusal(message: str, status: int) -> Exception:

@@ -4,7 +4,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -32,15 +32,23 @@ logger = logging.getLogger(__name__)
 class Runs:
     """`deployments.workflows.protocol.Workflows`. For one event loop."""
 
-    def __init__(self, segmenter: Segmenter, workers: Workers, limits: Limits) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        workers: Workers,
+        limits: Limits,
+        model_ids: Mapping[str, str] | None = None,
+    ) -> None:
+        """model_ids: see `ModelCalls`."""
         self._segmenter = segmenter
         self._workers = workers
         self._limits = limits
+        self._model_ids = model_ids
         self._kept: dict[Question, WorkflowAnswer] = {}
 
     async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
         """Run a workflow. Raises Overloaded, DeadlineExceeded, and unexpected errors of model calls."""
-        calls = ModelCalls(self._segmenter, run.tenant, run.files, self._limits, run.quota)
+        calls = ModelCalls(self._segmenter, run.tenant, run.files, self._limits, run.quota, self._model_ids)
 
         async def call(header: Header, parts: list[bytes]) -> Header:
             return await calls.answer(header, parts, timings)

@@ -63,7 +63,7 @@ class Sandbox:
 
     @property
     def alive(self) -> bool:
-        """Whether the zygote runs."""
+        """True while the zygote runs."""
         return self._process.poll() is None
 
     def fork(self) -> tuple[int, socket.socket]:

@@ -16,7 +16,7 @@ class StepPool(ThreadPoolExecutor):
         self._submitted: list[Future[Any]] = []
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """As Executor.submit."""
+        """Run a step, as Executor.submit does, and remember its future."""
         future = super().submit(fn, *args, **kwargs)
         self._submitted.append(future)
         return future

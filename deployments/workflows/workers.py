@@ -87,7 +87,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still holds its end of the connection."""
+        """True while the process holds its end of the connection."""
         return not self._reader.at_eof()
 
     def close(self) -> None:
@@ -96,11 +96,12 @@ class Worker:
 
 
 class Workers:
-    """At most `count` workers, made when they are first needed, and half as many more for tenants of which none runs.
+    """At most `count` workers, made when first needed, and half as many more for tenants without a running one.
+
     For one event loop.
 
     A run may take half a minute, and nobody ends it for another tenant's. So there have to be workers left for a tenant
-    that comes while others have taken all. most: runs inside, those that wait included.
+    that comes while others have taken all. most: runs inside, waiting ones included.
     """
 
     def __init__(self, sandbox: Sandbox, count: int, most: int) -> None:

@@ -1,1 +1,1 @@
-"""Checkpoints that people have: tells what a file is, and gives its tensors by the names of the official `sam3.pt`."""
+"""Checkpoints that people have: recognises a file, and gives its tensors by the names of the official `sam3.pt`."""

@@ -4,7 +4,6 @@ An adapter may have been trained over the package's model or over transformers',
 say which.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from typing import Any
 
 import torch
 
-from sam3_engine.checkpoint_files.names import from_package, unwrapped
+from sam3_engine.checkpoint_files.folders import read_json
+from sam3_engine.checkpoint_files.names import from_package
 from sam3_engine.checkpoint_files.strangers import some
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors
 from sam3_engine.checkpoint_files.transformers_names import TRANSPOSED, Place, place
@@ -30,7 +30,7 @@ FACTORS = re.compile(
 
 
 def is_adapter(names: Tensors) -> bool:
-    """Whether a file's names are those of a LoRA adapter."""
+    """True for the tensor names of an adapter's file: at least one is a factor of a LoRA, as peft names them."""
     return any(FACTORS.fullmatch(name) for name in names)
 
 
@@ -93,7 +93,10 @@ class Adapter:
         return FileTensor(below.shape, below.dtype, lambda: _in_part(below.read(), where, merge))
 
     def _scale(self, module: str, factors: Tensors) -> float:
-        """What the product of the factors is multiplied by. Patterns in the configuration name modules by their end."""
+        """The factor of a module's low-rank product: alpha / rank, or alpha / sqrt(rank) with `use_rslora`.
+
+        Patterns in the configuration name modules by their end.
+        """
         first = factors.get("lora_A") or factors["lora_embedding_A"]
         rank = first.shape[0]
         alpha = self.config.get("lora_alpha", rank)
@@ -108,7 +111,7 @@ class Adapter:
 def read_adapter(path: Path, tensors: Tensors) -> Adapter:
     """The adapter whose tensors these are; its configuration lies beside the file. Raises WrongCheckpoint."""
     try:
-        config = json.loads((path.parent / CONFIG).read_text())
+        config = read_json(path.parent / CONFIG)
     except OSError as error:
         raise CheckpointError(
             f"{path} is an adapter of peft, and its {CONFIG} is not beside it: {error}"
@@ -141,7 +144,7 @@ def read_adapter(path: Path, tensors: Tensors) -> Adapter:
 def _where(name: str, base: Tensors) -> Place | None:
     """The place of a tensor that either model names, among the base's."""
     official = from_package(name, multiplex=False)
-    for where in (Place(official) if official else None, place(unwrapped(name))):
+    for where in (Place(official) if official else None, place(name)):
         if where is not None and where.name in base:
             return where
     return None

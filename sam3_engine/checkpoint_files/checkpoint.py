@@ -1,6 +1,5 @@
-"""Opens a checkpoint of any format: which one it is, and its tensors by official names."""
+"""Opens a checkpoint of any format: recognises the format, and gives the tensors by their official names."""
 
-import json
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
@@ -12,6 +11,7 @@ from sam3_engine.bundled import ROWS, load_bundled
 from sam3_engine.checkpoint_files import names as official
 from sam3_engine.checkpoint_files import transformers_names as hf
 from sam3_engine.checkpoint_files.adapters import Adapter, is_adapter, read_adapter
+from sam3_engine.checkpoint_files.folders import read_json
 from sam3_engine.checkpoint_files.reading import Contents, read_file
 from sam3_engine.checkpoint_files.strangers import by_names, some
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors, stacked
@@ -26,7 +26,7 @@ class Checkpoint:
     """An opened checkpoint.
 
     paths: its files; the first was asked for. format: its name in docs/weights.md. tensors: by official name; empty
-    for an adapter. video: names of weights for video, which are not loaded. unknown: names that SAM 3 does not have.
+    for an adapter. video: names of weights for video that are not loaded. unknown: names that SAM 3 does not have.
     beside: things in the file that are no weights, such as an optimiser's state.
     """
 
@@ -49,7 +49,7 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     """Open a checkpoint's file (of a sharded one: the index). Tensors are read later, one by one.
 
     Raises CheckpointError for a file that cannot be opened, WrongCheckpoint for one that is no checkpoint of SAM 3; the
-    message says what it is.
+    message names the kind of file.
     """
     contents = read_file(Path(path))
     if ROWS in contents.tensors:
@@ -58,13 +58,16 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         adapter = read_adapter(contents.paths[0], contents.tensors)
         kind = "DoRA" if adapter.config.get("use_dora") else "LoRA"
         return Checkpoint(contents.paths, f"peft {kind} adapter", contents.container, {}, adapter=adapter)
-    opened = _transformers(contents) if hf.is_transformers(contents.tensors) else _package(contents)
+    if hf.is_transformers(contents.tensors):
+        opened = _transformers(contents)
+    elif (other := by_names(tuple(contents.tensors))) is not None:  # some names may be SAM 3's all the same
+        raise WrongCheckpoint(f"{contents.paths[0]} is {other}")
+    else:
+        opened = _package(contents)
     if not opened.tensors:
-        what = (
-            by_names(tuple(contents.tensors))
-            or f"no checkpoint of SAM 3: it holds {some(tuple(contents.tensors))}"
+        raise WrongCheckpoint(
+            f"{opened.path} is no checkpoint of SAM 3: it holds {some(tuple(contents.tensors))}"
         )
-        raise WrongCheckpoint(f"{opened.path} is {what}")
     return opened
 
 
@@ -142,7 +145,7 @@ def _restored(name: str, tensor: FileTensor) -> FileTensor:
 def _check_config(path: Path) -> None:
     """Raises WrongCheckpoint when the `config.json` beside the file is that of another model of transformers."""
     try:
-        config = json.loads((path.parent / "config.json").read_text())
+        config = read_json(path.parent / "config.json")
         kind = config.get("model_type")
     except (OSError, ValueError, AttributeError):
         return  # the names and shapes decide

@@ -1,4 +1,4 @@
-"""Fits a checkpoint to a model: what comes from the file, what from the base below it, and what is missing."""
+"""Fits a checkpoint to a model: sorts the weights into the file's, those of the base below it, and missing ones."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -51,7 +51,8 @@ def fit(
     wanted: the shapes of all of a model's weights. base: opens the checkpoint that this one is laid
     over; called only where this one does not have everything. None: there is no base. whole_parts: of a part of the
     model that the checkpoint has something of, it must have everything; for a base that nobody chose.
-    Raises WrongCheckpoint: nothing fits, weights are missing and there is no base, or shapes or number formats differ.
+    Raises WrongCheckpoint: nothing fits, or less than the checkpoint has besides; weights are missing and there is no
+    base; shapes or number formats differ.
     """
     below: Tensors | None = None
     unknown: list[str] = list(checkpoint.unknown)
@@ -66,9 +67,15 @@ def fit(
         if not given:
             raise WrongCheckpoint(unmatched(checkpoint.adapter, unknown))
     own = {name: given[name] for name in wanted if name in given}
-    if not own:  # else the base alone would answer, under this checkpoint's name
+    if not any(used(name) for name in own):  # else the base alone would answer, under this checkpoint's name
         raise WrongCheckpoint(
             f"nothing in {checkpoint.path} fits the model: it has {some(list(given))}, the model {some(list(wanted))}"
+        )
+    strange = [*unknown, *(name for name in given if name not in wanted and part_of(name) != "video")]
+    if len(strange) > len(own):
+        raise WrongCheckpoint(
+            f"{checkpoint.path} is the file of another model: SAM 3 has {len(own)} of its tensors, and lacks "
+            f"{len(strange)}, such as {some(strange)}"
         )
     lacking = [name for name in wanted if name not in own]
     needed = [name for name in lacking if used(name)]
@@ -89,8 +96,7 @@ def fit(
     _check(checkpoint, inherited, wanted)
     absent = [name for name in lacking if name not in inherited]
     zeros = {name: FileTensor.zeros(wanted[name]) for name in absent}
-    superfluous = [*unknown, *(name for name in given if name not in wanted and part_of(name) != "video")]
-    return Weights(own | inherited | zeros, tuple(own), tuple(inherited), tuple(absent), tuple(superfluous))
+    return Weights(own | inherited | zeros, tuple(own), tuple(inherited), tuple(absent), tuple(strange))
 
 
 def _parts(names: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Says what a checkpoint is, what is in it, and whether it would load."""
+"""Inspects a checkpoint: its format, its contents, and whether it would load."""
 
 import hashlib
 from collections import Counter
@@ -12,8 +12,8 @@ from xxhash import xxh3_64
 from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
 from sam3_engine.checkpoint_files.fitting import Weights, fit
 from sam3_engine.checkpoint_files.names import PARTS, part_of, used
-from sam3_engine.checkpoint_files.shapes import model_shapes
-from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors
+from sam3_engine.checkpoint_files.shapes import fitting, model_shapes
+from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors, unusable
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.spec import SPECS, ModelSpec
 
@@ -34,7 +34,7 @@ class Inspection:
 
     format, container: None for a file that is none; `error` then says what it is. model: the size that it fits.
     sha256: of each file, as the Hub shows it. inherited, missing: names that the base gives, and that nothing gives.
-    superfluous: names that no model wants; those of weights for video are only counted.
+    superfluous: names that no model wants; names of weights for video are only counted.
     """
 
     path: str
@@ -74,9 +74,14 @@ def inspect(path: Path, base: Path | None = None, *, digests: bool = True) -> In
     spec, weights, reason = _fitted(opened, below)
     given = opened.tensors
     if opened.adapter is not None:
-        given = {name: one for module in opened.adapter.factors.values() for name, one in module.items()}
+        factors = opened.adapter.factors.items()
+        given = {f"{module}.{name}": one for module, found in factors for name, one in found.items()}
+        given |= opened.adapter.whole
     shapes = model_shapes(spec)
     missing = [name for name in shapes if used(name) and name not in given] if weights is None else []
+    if reason is None and digests:  # which read all values anyway
+        odd = (unusable(name, one.read()) for name, one in given.items())
+        reason = next((why for why in odd if why is not None), None)
     return Inspection(
         str(path),
         opened.format,
@@ -91,7 +96,7 @@ def inspect(path: Path, base: Path | None = None, *, digests: bool = True) -> In
         list(weights.superfluous) if weights else list(opened.unknown),
         len(opened.video),
         list(opened.beside),
-        weights is not None,
+        reason is None,
         reason,
     )
 
@@ -105,12 +110,7 @@ def _fitted(opened: Checkpoint, below: Checkpoint | None) -> tuple[ModelSpec, We
             below_it = lambda shapes=shapes: below or _official(shapes)  # noqa: E731
             return spec, fit(opened, shapes, below_it, whole_parts=below is None), None
         except WrongCheckpoint as error:
-            fitting = sum(
-                opened.tensors[name].shape == shape
-                for name, shape in shapes.items()
-                if name in opened.tensors
-            )
-            errors[spec] = (fitting, str(error))
+            errors[spec] = (fitting(opened, shapes), str(error))
     best = max(errors, key=lambda spec: errors[spec][0])
     return best, None, errors[best][1]
 

@@ -1,5 +1,4 @@
-"""The names of weights: those of the official `sam3.pt`, those of the model in memory, and those that training and
-SAM 3.1 make of them.
+"""The names of weights in the official `sam3.pt`, in the model in memory, in files of training and in SAM 3.1.
 
 The official names begin with `detector.` (the trunk, both necks, text, exemplars, concepts) and `tracker.` (clicks, and
 video, which images never use).
@@ -9,16 +8,28 @@ from collections.abc import Iterable
 
 DETECTOR, TRACKER = "detector.", "tracker."
 CLICKS_IN_MODEL = "inst_interactive_predictor.model."
-"""Where `Sam3Image` keeps what the official file has below `tracker.`."""
+"""The module of `Sam3Image` with the weights that the official file has below `tracker.`."""
 
 ROOTS = ("backbone.", "geometry_encoder.", "transformer.", "segmentation_head.", "dot_prod_scoring.")
 """Children of `Sam3Image`: the names of the package's trainer begin with them."""
-WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "model.", "sam3_model.")
-"""What DDP, torch.compile, FSDP and training frameworks put before every name."""
+WRAPPERS = (
+    "module.",
+    "_orig_mod.",
+    "_fsdp_wrapped_module.",
+    "_checkpoint_wrapped_module.",
+    "_forward_module.",
+    "model.",
+    "net.",
+    "sam3_model.",
+    "base_model.",
+)
+"""Prefixes that DDP, torch.compile, FSDP, DeepSpeed, Lightning, peft and training programs put before every name."""
+INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""Parts that wrappers of single modules put into names."""
 
 VISION = "detector.backbone.vision_backbone."
 MULTIPLEX = "tracker.model."
-"""Where SAM 3.1 keeps its video tracker and, with names of their own, the weights for clicks."""
+"""Prefix of SAM 3.1's video tracker. The weights for clicks have it too, and names of their own behind it."""
 MULTIPLEX_CLICKS = ("interactive_", "interactivity_")
 PROPAGATION = f"{VISION}propagation_convs."
 """The neck of SAM 3.1's video tracker."""
@@ -40,8 +51,9 @@ UNUSED = (
     f"{VISION}convs.3.",  # the model drops the coarsest of the four levels
     f"{VISION}sam2_convs.3.",
     "detector.geometry_encoder.points_",  # exemplars are boxes
+    "tracker.no_mem_pos_enc",
 )
-"""Weights outside `video` that no request uses either. A file may leave them out."""
+"""Weights that no request uses. A file may leave them out."""
 
 
 def official_name(key: str) -> str:
@@ -57,20 +69,21 @@ def part_of(name: str) -> str:
 
 
 def used(name: str) -> bool:
-    """Whether requests for images need the weight of this official name."""
-    return part_of(name) != "video" and not name.startswith(UNUSED)
+    """True for the official name of a weight that requests need."""
+    return not name.startswith(UNUSED)
 
 
 def unwrapped(name: str) -> str:
-    """The name without what wrappers put before it and into it."""
-    name = name.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", "")
+    """The name without the parts that wrappers put before it and into it."""
+    for part in INSIDE:
+        name = name.replace(part, "")
     while name.startswith(WRAPPERS):
         name = name.split(".", 1)[1]
     return name
 
 
 def is_multiplex(names: Iterable[str]) -> bool:
-    """Whether names are those of SAM 3.1: its click weights are among them."""
+    """Recognise a file of SAM 3.1 by the names of its click weights."""
     clicks = tuple(MULTIPLEX + start for start in MULTIPLEX_CLICKS)
     return any(unwrapped(name).startswith(clicks) for name in names)
 
@@ -95,6 +108,6 @@ def from_package(name: str, multiplex: bool) -> str | None:
 
 
 def only_for_video(name: str, multiplex: bool) -> bool:
-    """Whether a name that `from_package` does not know is one of SAM 3.1's weights for video."""
+    """Tell SAM 3.1's weights for video from unknown names. The name is one that `from_package` does not know."""
     name = unwrapped(name)
     return multiplex and name.startswith((MULTIPLEX, PROPAGATION))

@@ -1,7 +1,7 @@
 """Opens files of PyTorch and of safetensors. Nothing in a file is ever run: only tensors are read."""
 
-import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from sam3_engine.checkpoint_files.folders import shards
-from sam3_engine.checkpoint_files.strangers import by_bytes, looks_like_safetensors, some
+from sam3_engine.checkpoint_files.first_look import first_look
+from sam3_engine.checkpoint_files.folders import read_json, shards
+from sam3_engine.checkpoint_files.strangers import looks_like_safetensors, shown, some
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors
 from sam3_engine.errors import CheckpointError, WrongCheckpoint
 
@@ -72,14 +73,12 @@ def read_file(path: Path) -> Contents:
     """The tensors of one file, or of all files that an index (`*.safetensors.index.json`) names.
 
     Raises CheckpointError for a file that cannot be opened, WrongCheckpoint for one that is no checkpoint; the
-    message says what it is.
+    message names the kind of file.
     """
     try:
+        first_look(path)
         if path.name.endswith(".index.json"):
             return _sharded(path)
-        other = by_bytes(path)
-        if other:
-            raise WrongCheckpoint(f"{path} is {other}")
         with path.open("rb") as file:
             head = file.read(9)
         return _safetensors(path) if looks_like_safetensors(head) else _pytorch(path)
@@ -107,14 +106,9 @@ def _safetensors(path: Path) -> Contents:
 
 def _sharded(index: Path) -> Contents:
     names = shards(index)
-    absent = [name for name in names if not (index.parent / name).is_file()]
-    if absent:
-        raise WrongCheckpoint(
-            f"{index} names {len(names)} files, and these are not beside it: {some(absent)}"
-        )
     parts = [read_file(index.parent / name) for name in names]
     tensors = {name: tensor for part in parts for name, tensor in part.tensors.items()}
-    missing = sorted(set(json.loads(index.read_text())["weight_map"]) - set(tensors))
+    missing = sorted(set(read_json(index)["weight_map"]) - set(tensors))
     if missing:
         raise WrongCheckpoint(f"{index} names tensors that its files do not have: {some(missing)}")
     paths = tuple(path for part in parts for path in part.paths)
@@ -123,7 +117,9 @@ def _sharded(index: Path) -> Contents:
 
 def _pytorch(path: Path) -> Contents:
     try:
-        with torch.serialization.safe_globals(list(HARMLESS)):
+        with torch.serialization.safe_globals(list(HARMLESS)), warnings.catch_warnings():
+            # torch's advice is for files of other programs; the error below is ours.
+            warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise WrongCheckpoint(_unpickled(path, str(error))) from error
@@ -158,10 +154,11 @@ def _unpickled(path: Path, message: str) -> str:
     if "GLOBAL" in message:
         named = message.split("GLOBAL ", 1)[-1].split(" ", 1)[0]
         return (
-            f"{path} holds more than tensors ({named}), and code in a file is never run. Where you trust it, save "
-            'its weights alone: torch.save({"model": model.state_dict()}, "weights.pt")'
+            f"{path} holds more than tensors ({shown(named)}), and code in a file is never run. Where you trust it, "
+            'save its weights alone: torch.save({"model": model.state_dict()}, "weights.pt")'
         )
-    return f"{path} is no checkpoint, or holds more than tensors: {_first_line(message)}"
+    # torch's own words advise to load it all the same, and to run what it holds.
+    return f"{path} is no checkpoint, or holds more than tensors, and code in a file is never run"
 
 
 def _first_line(message: str) -> str:

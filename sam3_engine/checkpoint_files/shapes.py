@@ -1,5 +1,6 @@
 """The shapes of a model's weights, without their memory."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -7,22 +8,40 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from sam3_engine.assembly import build_model
+from sam3_engine.checkpoint_files.checkpoint import Checkpoint
 from sam3_engine.checkpoint_files.fitting import Shapes
 from sam3_engine.checkpoint_files.names import official_name
-from sam3_engine.spec import ModelSpec
+from sam3_engine.spec import SAM3, SPECS, ModelSpec
 from sam3_engine.weights import COMPUTED
 
 
 @lru_cache
-def model_shapes(spec: ModelSpec) -> Shapes:
-    """Shapes of all weights by official name, without what the model computes when it is built."""
+def model_shapes(spec: ModelSpec, *, video: bool = False) -> Shapes:
+    """Shapes of all weights by official name, without the buffers that the model computes when it is built. video: also
+    those of the parts that only video needs."""
     with EmptyIsMeta():
-        model = build_model(spec)
+        model = build_model(spec, video=video)
     return {
         official_name(key): tuple(value.shape)
         for key, value in model.state_dict().items()
         if not key.endswith(COMPUTED)
     }
+
+
+def fitting(opened: Checkpoint, shapes: Shapes) -> int:
+    """The number of a checkpoint's tensors that have the name and the shape of one of the model's."""
+    given = opened.tensors
+    return sum(name in given and given[name].shape == shape for name, shape in shapes.items())
+
+
+def closest_model(opened: Sequence[Checkpoint]) -> ModelSpec:
+    """The model of which the checkpoints have most tensors in its sizes; Meta's where none fits.
+
+    opened: a checkpoint, and perhaps its base, which tells the size of an adapter.
+    """
+    counts = {spec: sum(fitting(one, model_shapes(spec)) for one in opened) for spec in SPECS.values()}
+    best = max(counts, key=lambda spec: counts[spec])
+    return best if counts[best] else SAM3
 
 
 class EmptyIsMeta(TorchFunctionMode):

@@ -36,6 +36,21 @@ class FileTensor:
 Tensors = dict[str, FileTensor]
 
 
+def unusable(name: str, value: torch.Tensor) -> str | None:
+    """The sentence about a weight that holds NaN or infinity, on whatever device; None for a usable one. A model would
+    answer with such a weight, and find nothing."""
+    # One pass and no memory: a sum is finite only where all values are, and is too large for float32 only by mistake.
+    if not value.is_floating_point() or bool(value.sum(dtype=torch.float32).isfinite()):
+        return None
+    wrong = int((~value.isfinite()).sum())
+    if not wrong:
+        return None
+    return (
+        f"{name} holds NaN or infinity, {wrong:,} of {value.numel():,} values: the training diverged, or the file is "
+        "damaged"
+    )
+
+
 def stacked(parts: Sequence[FileTensor]) -> FileTensor:
     """Tensors one after the other along their first dimension. Raises RuntimeError when they do not fit."""
     shape = torch.cat([torch.empty(part.shape, device="meta") for part in parts]).shape

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sam3_engine.checkpoint_files.names import unwrapped
+
 QKV = ("q", "k", "v")
 
 ROWS = """
@@ -172,7 +174,7 @@ VIDEO = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tensor of transformers' belongs: the official tensor, and which of its `parts` equal parts along the
+    """The official tensor that holds a tensor of transformers': part number `part` of its `parts` equal parts along the
     first dimension."""
 
     name: str
@@ -181,18 +183,19 @@ class Place:
 
 
 def is_transformers(names: Iterable[str]) -> bool:
-    """Whether names are those of transformers' `Sam3Model` or `Sam3VideoModel`."""
+    """Recognise the weights of transformers' `Sam3Model` or `Sam3VideoModel` by their names."""
     starts = ("detr_decoder.", "detr_encoder.", "vision_encoder.backbone.layers.")
-    return any(name.startswith((*starts, "detector_model.")) for name in names)
+    return any(unwrapped(name).startswith((*starts, "detector_model.")) for name in names)
 
 
 def once(name: str) -> str:
-    """The name without a repeated prefix: transformers writes `tracker_model.tracker_model.` when it saves a model."""
-    return re.sub(r"^((detector|tracker)_model\.)\1+", r"\1", name)
+    """The name without the parts of wrappers, and without a repeated prefix: transformers writes
+    `tracker_model.tracker_model.` when it saves a model."""
+    return re.sub(r"^((detector|tracker)_model\.)\1+", r"\1", unwrapped(name))
 
 
 def only_for_video(name: str) -> bool:
-    """Whether a name without a place is one of the weights for video."""
+    """Tell transformers' weights for video from unknown names. The name is one that has no place."""
     return VIDEO.match(once(name)) is not None
 
 

@@ -1,1 +1,1 @@
-"""What image files are made of, read before a decoder sees them, so that none costs more than its picture."""
+"""The structure of image files, read before a decoder sees them, so that no file costs more than its picture."""

@@ -1,4 +1,4 @@
-"""What every file passes before a decoder reads it."""
+"""The checks that every image file passes before a decoder reads it, by the file's format."""
 
 from sam3_engine.formats import bmp, gif, jpeg, png, tiff
 from sam3_engine.formats.directories import HEADERS, check_directories

@@ -20,7 +20,7 @@ def check_cost(needed: int, pixels: int, kind: str) -> None:
 
 
 def is_allowed(needed: int, pixels: int) -> bool:
-    """Whether a decoder may hold `needed` bytes at once for a picture of so many pixels."""
+    """True if a decoder may hold `needed` bytes at once for a picture of so many pixels."""
     return needed <= _allowed(pixels)
 
 

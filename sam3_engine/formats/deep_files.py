@@ -86,7 +86,7 @@ def _meant(strips: Strips, directory: Directory) -> Strips:
 
 
 def _straight(values: Values) -> Values:
-    """The colours over the alpha that they are multiplied by: what is transparent has none. float32 of the same
+    """The colours over the alpha that they are multiplied by: a transparent pixel has none. float32 of the same
     shape."""
     straight = values.astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -13,9 +13,10 @@ import numpy as np
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 
 HEADERS = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
-"""Those that Pillow takes: of both byte orders, also where the number behind them is in the other one."""
+"""First four bytes of the TIFF files that Pillow takes. They name either byte order; the number behind may be in the
+other one."""
 BIG_ENDIAN = b"MM\0+"
-"""Of a BigTIFF file."""
+"""First four bytes of a BigTIFF file."""
 SPARE_BYTES = 2**20
 """Bytes that values may have beyond the file's own size."""
 MOST_ENTRIES = 2**18

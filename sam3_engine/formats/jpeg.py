@@ -1,4 +1,4 @@
-"""The structure of a JPEG file: what its decoder would have to do, from the markers alone.
+"""The structure of a JPEG file: the work that its decoder would have, from the markers alone.
 
 A progressive file may send each coefficient in many scans, and each scan visits the whole picture however few bytes it
 has. No decoder can be stopped in between, so the scans are counted before.
@@ -28,8 +28,11 @@ _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 
 @dataclass(slots=True)
 class JpegStructure:
-    """What the decoder does. scans: times that it visits the picture; kept: bytes of coefficients that it holds for
-    all of them together, for each pixel of the picture; header: bytes in front of the first scan."""
+    """The decoder's work for a JPEG file.
+
+    scans: times that it visits the picture; kept: bytes of coefficients that it holds for each pixel of the picture,
+    for all scans together; header: bytes in front of the first scan.
+    """
 
     scans: int = 0
     kept: float = 0.0

@@ -11,15 +11,15 @@ from sam3_engine.formats.opencv import Values, read
 from sam3_engine.formats.png import SIGNATURE, chunks
 
 GROUP_BYTES = 2**22
-"""Bytes of pixels that are decoded at once, or those of one row if they are more."""
+"""Bytes of pixels that are decoded at once, or the bytes of one row if they are more."""
 MOST_WIDTH = 2**20
 """OpenCV reads no wider picture."""
 _CHANNELS = {2: (0, 1, 2), 4: (0, 3), 6: (0, 1, 2, 3)}
-"""Of a decoded pixel R, G, B, alpha: the channels that the file holds, by its type of colours."""
+"""The channels of a decoded pixel (R, G, B, alpha) that the file holds, by its type of colours."""
 
 
 def is_interlaced(content: bytes) -> bool:
-    """Whether the rows of a PNG file are not in order."""
+    """True for a PNG file whose header says Adam7: its rows are not in order."""
     return content[28:29] == b"\1"
 
 

@@ -1,15 +1,15 @@
-"""What decoding tells its caller, who may stop it: how long it will take, and that it goes on."""
+"""Progress of decoding an image: about how long it will take, and that it goes on. The caller may stop it."""
 
 from io import BytesIO
 
 SCAN_NS = 4
-"""For each pixel and scan of a JPEG beyond the first one."""
+"""Nanoseconds for each pixel and scan of a JPEG beyond the first scan."""
 _PIXEL_NS = {"JPEG": 10, "MPO": 10, "BMP": 10, "AVIF": 60, "WEBP": 40}
 _OTHER_NS, _DEEP_NS = 30, 100
 
 
 class Progress:
-    """Goes on whatever the picture costs. A subclass raises `errors.DecodingStopped` to stop."""
+    """Goes on at any cost of the picture. A subclass raises `errors.DecodingStopped` to stop."""
 
     def begin(self, seconds: float) -> None:
         """Called once, when the header is read. seconds: about what decoding takes, from the header alone."""
@@ -29,7 +29,7 @@ class WatchedFile(BytesIO):
         self._progress = progress
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As a file's."""
+        """Read the next bytes, as any file does, after one step of progress."""
         self._progress.step()
         return super().read(size)
 

@@ -25,7 +25,7 @@ class Layout:
     tiled: bool
     sample_bits: int
     bits: int
-    """Of one pixel in one block: of all samples, or of one where each has a plane of its own."""
+    """Bits of one pixel in one block: of all samples, or of one where each has a plane of its own."""
     planes: int
     compressed: bool
     offsets: list[int]

@@ -20,7 +20,7 @@ _NUMBERS = {
     5: "complex numbers",
     6: "complex numbers",
 }
-"""By the tag SampleFormat."""
+"""Names of the kinds of numbers by the tag SampleFormat."""
 _READ = "integers of up to 16, of 32 and of 64 bits and floats of 32 or 64 bits in 1, 3 or 4 channels"
 _INTEGERS = (*range(1, 17), 32, 64)
 _BITS = {"unsigned integers": _INTEGERS, "signed integers": _INTEGERS, "floats": (32, 64)}
@@ -96,7 +96,7 @@ def no_data_value(image: Image.Image) -> float | None:
 
 
 def white_is_zero(image: Image.Image) -> bool:
-    """Whether the largest value of an opened TIFF file is black."""
+    """True for an opened TIFF file whose largest value is black and whose zero is white."""
     return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(tiff.PHOTOMETRIC) == 0
 
 

@@ -28,7 +28,7 @@ from sam3_engine.formats.tiff import (
 )
 
 GROUP_BYTES = 2**22
-"""Bytes of pixels that are decoded at once, or those of one strip or row of tiles if they are more."""
+"""Bytes of pixels that are decoded at once, or the bytes of one strip or row of tiles if they are more."""
 _FILL_ORDER, _PREDICTOR, _TABLES = 266, 317, 347
 _KEPT = (
     WIDTH,

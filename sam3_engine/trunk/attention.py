@@ -24,7 +24,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def _in_chunks(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """For a CPU with matrix instructions in half precision, which torch's fused kernel hardly uses."""
+    """Attention in chunks, for a CPU with matrix instructions in half precision: torch's fused kernel hardly uses
+    these."""
     answer = torch.empty_like(q, memory_format=torch.contiguous_format)
     q, keys, v = q * q.shape[-1] ** -0.5, k.transpose(-1, -2).contiguous(), v.contiguous()
     for part, out in zip(q.split(CHUNK, dim=2), answer.split(CHUNK, dim=2), strict=True):

@@ -48,7 +48,7 @@ class GlobalBlock(Block):
     """Attention over the whole image."""
 
     def forward(self, tokens: torch.Tensor, by: Table) -> torch.Tensor:
-        """As WindowedBlock.forward, with N equal to `length`."""
+        """The block's answer: see WindowedBlock.forward, with N equal to `length`."""
         return self._run(tokens, by)
 
 

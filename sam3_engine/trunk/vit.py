@@ -53,9 +53,11 @@ class Trunk(nn.Module):
 
     @classmethod
     def of(cls, spec: ModelSpec, state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> "Trunk":
-        """A trunk that multiplies in `dtype`, around the tensors of a state dict (the package's ViT's will do). Those
-        that need no conversion are shared, not copied. Raises RuntimeError where one is missing or has another
-        shape."""
+        """A trunk that multiplies in `dtype`, around the tensors of a state dict (the package's ViT's will do).
+
+        Tensors that need no conversion are shared, not copied. Raises RuntimeError where one is missing or has another
+        shape.
+        """
         with torch.device("meta"):
             trunk = cls(spec)
         known = {name: tensor for name, tensor in state.items() if not name.endswith(COMPUTED)}

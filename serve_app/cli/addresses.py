@@ -11,7 +11,7 @@ QUIET_PORTS = range(20000, 30000)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
+    """True if only this machine can reach a server that listens on `host`."""
     if host == "localhost":
         return True
     try:
@@ -21,7 +21,7 @@ def is_loopback(host: str) -> bool:
 
 
 def in_use(host: str, port: int) -> bool:
-    """Whether a program already listens there. Raises OSError when the address is not this machine's."""
+    """True if a program already listens there. Raises OSError when the address is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -38,8 +38,10 @@ class Backend(Protocol):
 class Server:
     """A running server. Raises click.ClickException."""
 
-    def __init__(self, url: str, api_key: str | None) -> None:
+    def __init__(self, url: str, api_key: str | None, model: str | None = None) -> None:
+        """model: the `model_id` of all requests; None: the server's default."""
         self._url = url
+        self._model = {} if model is None else {"model_id": model}
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
@@ -64,7 +66,7 @@ class Server:
 
     def _post(self, path: str, content: bytes, fields: Document) -> Document:
         image = {"type": "base64", "value": base64.b64encode(content).decode("ascii")}
-        body = json.dumps({"image": image, "format": "rle", **fields}).encode()
+        body = json.dumps({"image": image, "format": "rle", **self._model, **fields}).encode()
         try:
             return read_json(self._url + path, TIMEOUT_S, body, self._headers)
         except Refused as error:
@@ -79,7 +81,7 @@ class Server:
         return found
 
     def _warnings(self, result: Document) -> list[str]:
-        """Those of servers that have some: an older one sends none."""
+        """The warnings in a server's answer, one line each. An older server sends none."""
         told = result.get("warnings", [])
         return [one_line(str(text)) for text in told] if isinstance(told, list) else []
 

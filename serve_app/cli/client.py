@@ -69,7 +69,7 @@ def _rest(error: HTTPError) -> bytes:
 
 
 def _told(body: bytes, reason: str) -> str:
-    """The message of an error of ours; of another service, the start of what it says."""
+    """The message of an error of ours; the start of the answer of another service."""
     try:
         document = json.loads(body)
         detail = document.get("detail")

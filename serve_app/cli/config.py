@@ -53,6 +53,8 @@ def shown(value: object) -> str:
             return str(value).lower()
         case ByteSize():
             return value.human_readable(separator="").replace(".0", "")
+        case dict():
+            return ",".join(value)
         case tuple():
             return ",".join(map(str, value))
         case _:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 NAME = "front.sock"
-"""Of the socket that HAProxy asks, in the folder of its files."""
+"""Name of the socket that HAProxy asks, in the folder of its files."""
 QUESTION = b"_getsocks\n"
 ONE_SOCKET = struct.pack("i", 1)
 NO_NAMESPACE_NO_INTERFACE = bytes(1 + 1 + 4)
@@ -29,14 +29,14 @@ NO_NAMESPACE_NO_INTERFACE = bytes(1 + 1 + 4)
 TALK_S = 5.0
 """Seconds that one HAProxy may take for its part."""
 PAUSE_S = 0.1
-"""Before another try where this process has too many open files."""
+"""Seconds before another try where this process has too many open files."""
 
 
 @contextmanager
 def held(host: str, port: int, path: str) -> Iterator[Callable[[], None]]:
     """Bind a socket, which does not listen yet, and pass it on at `path` until the block's end. Raises OSError.
 
-    Gives what has connections refused from then on; those that wait in the queue are closed.
+    Gives a function. Its call has connections refused from then on, and closes connections that wait in the queue.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as front, socket.socket(socket.AF_UNIX) as asked:

@@ -8,6 +8,7 @@ from rich.console import Console
 from serve_app.cli.addresses import url_of
 from serve_app.cli.ray_head import logs_in
 from serve_app.http.sam3.concept import EXAMPLES
+from serve_app.model_file import default_of
 from serve_app.settings import Settings
 
 EXAMPLE_IMAGE = Path("docs/images/shapes.jpg")
@@ -30,7 +31,10 @@ def welcome(console: Console, settings: Settings, seconds: float, run_dir: Path)
 
 
 def model_line(settings: Settings) -> str:
-    """The model's name and purpose."""
+    """The model's name and purpose, or the names of several models."""
+    if settings.models:
+        default = default_of(settings.models)
+        return ", ".join(f"{name} (default)" if name == default else name for name in settings.models)
     notes = {
         "tiny": "the bundled demonstration model: it only knows coloured shapes",
         "tiny-random": "untrained, for tests",

@@ -87,8 +87,10 @@ def install(settings: Settings, directory: Path) -> None:
 
 @contextmanager
 def installed(settings: Settings, directory: Path) -> Iterator[Callable[[], None]]:
-    """As `install`, but the socket of the front end is held here until the block's end. Gives what has connections
-    refused before that. Raises OSError."""
+    """Install the program as `install` does, and hold the socket of the front end here until the block's end.
+
+    Gives a function whose call has connections refused before that. Raises OSError.
+    """
     directory.mkdir()
     path = directory / front_socket.NAME
     with front_socket.held(settings.host, settings.port, str(path)) as refuse:

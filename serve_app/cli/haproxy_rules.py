@@ -1,4 +1,4 @@
-"""What Serve's configuration of HAProxy has no settings for: one rule each, about one line of the file.
+"""Corrections of HAProxy's configuration that Serve has no settings for: one rule each, about one line of the file.
 
 `serve_app.cli.haproxy` puts this text into the program that Serve starts as HAProxy, where a bare interpreter runs it
 before each start: so it imports the standard library alone.
@@ -6,8 +6,8 @@ before each start: so it imports the standard library alone.
     python haproxy_rules.py CONFIG HOST BODY_SECONDS RETRY_AFTER CONNECTIONS ORIGINS BODY_BYTES
 
 corrects the file CONFIG. A rule that does not find its one line, or a line that no rule allows afterwards, ends the
-program with a message and the status 1, and HAProxy does not start: another version of Serve may write what these
-rules do not know.
+program with a message and the status 1, and HAProxy does not start: another version of Serve may write lines that
+these rules do not know.
 """
 
 import re
@@ -21,7 +21,7 @@ REFUSED = ".refused"
 """Ending of the file beside CONFIG that holds the message, for `sam3-serve up`: Serve only logs it, and tries again."""
 
 Rule = tuple[str, str, str]
-"""What it achieves, the line as a regular expression, and what takes its place, as `re.sub` takes it."""
+"""The rule's purpose, its line as a regular expression, and the replacement, both as `re.sub` takes them."""
 FAILED = ".500"
 """Ending of the file beside CONFIG that HAProxy answers where no server did: it is a 500, as Serve makes it."""
 _FAILED = """{"message": "Internal error."}"""
@@ -37,7 +37,7 @@ _OF_SERVE = (
 )
 """Headers by which Serve is told how to run a request: clients may not."""
 _NETWORK = "src,ipmask(32,64)"
-"""Whom connections are counted for: an address, or the network that one host of IPv6 has."""
+"""The client that connections are counted for: an IPv4 address, or the network that one host of IPv6 has."""
 _OWN_ERRORS = {
     400: "The request is malformed.",
     403: "The request is refused.",
@@ -65,8 +65,8 @@ _BIND = r"( *bind )\S*(:\d+)$"
 _FRONT = r"(?<=frontend http_frontend\n)" + _BIND
 _CORRECTED_FRONT = r"(?<=frontend http_frontend\n) *bind \S+( v6only)?$"
 _BOTH_VERSIONS = "[::]", "[::ffff:"
-"""How hosts begin that listen for IPv4 too. For every other one of IPv6 the kernel sets the socket's option v6only, and
-HAProxy takes over a socket only if its options are those of the configuration."""
+"""Beginnings of IPv6 hosts that listen for IPv4 too. For every other IPv6 host the kernel sets the socket's option
+v6only, and HAProxy takes over a socket only if its options are those of the configuration."""
 
 
 def _json(status: int, message: str, retry_after: str) -> str:
@@ -197,7 +197,7 @@ FORBIDDEN = (
     ("only this user may command HAProxy", r"^ *stats socket (?!.* mode 600 ).*$"),
     ("nothing may be logged to an address", r"^ *log (?!global$|/).*$"),
 )
-"""What no line may be afterwards, the front end's `bind` aside."""
+"""Lines that must not be there afterwards, as regular expressions with their reasons. The front end's `bind` may."""
 
 
 def corrected(config: str, *values: str) -> str:
@@ -215,7 +215,7 @@ def corrected(config: str, *values: str) -> str:
 
 
 def main(path: str, *values: str) -> None:
-    """Correct the file. values: HOST and what follows it."""
+    """Correct the file. values: HOST and the arguments after it."""
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes longer to import than all of this
         config = file.read()
     try:

@@ -1,10 +1,11 @@
-"""`sam3-serve inspect`: what a checkpoint is, and whether it would load."""
+"""`sam3-serve inspect`: the kind of a checkpoint, and a check that it would load."""
 
 import json
 from typing import Any
 
 import click
 
+from sam3_engine.checkpoint_files.strangers import some
 from sam3_engine.errors import CheckpointError
 from sam3_engine.hub import resolve_checkpoint
 from serve_app.settings import Settings
@@ -46,13 +47,12 @@ def _lines(found: dict[str, Any]) -> list[str]:
         )
         for name, part in found["parts"].items()
     ]
-    rows += [("beside", ", ".join(found["beside"]))]
+    rows += [("beside", some(found["beside"], SHOWN))]
     rows += [("video", f"{found['video']} more tensors for video, not used")] if found["video"] else []
     rows += [
         (
             name,
-            f"{len(found[name])}: {', '.join(found[name][:SHOWN])}"
-            + (", ..." if len(found[name]) > SHOWN else ""),
+            f"{len(found[name])}: {some(found[name], SHOWN)}",
         )
         for name in ("inherited", "missing", "superfluous")
         if found[name]

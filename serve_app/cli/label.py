@@ -15,16 +15,18 @@ from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
 
 if TYPE_CHECKING:
+    from deployments.observe.metrics import Metrics
     from serve_app.label.labelling import Labelling
     from serve_app.label.sources import Listing
 
 
 def run(settings: Settings, asked: Asked) -> None:
-    """Label the sources. Raises click.ClickException; what is labelled by then is kept."""
+    """Label the sources. Raises click.ClickException; the images labelled by then stay labelled."""
     try:
         from serve_app.label.dataset import DatasetInUse, OtherLabels
+        from serve_app.label.lists import NoImages
+        from serve_app.label.run import NothingLabelled
         from serve_app.label.service import ServiceLost
-        from serve_app.label.sources import NoImages
     except ImportError as error:
         message = f"this needs the extra: pip install 'sam3-serve[label]' ({error.name} is missing)"
         raise click.ClickException(message) from error
@@ -33,7 +35,15 @@ def run(settings: Settings, asked: Asked) -> None:
             calibrate(settings, asked, asked.calibrate)
         else:
             _make(settings, asked)
-    except (DatasetInUse, OtherLabels, NoImages, ServiceLost, RayNotStarted, OSError) as error:
+    except (
+        DatasetInUse,
+        OtherLabels,
+        NoImages,
+        NothingLabelled,
+        ServiceLost,
+        RayNotStarted,
+        OSError,
+    ) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -48,10 +58,11 @@ def _make(settings: Settings, asked: Asked) -> None:
     output = asked.output.expanduser()
     labelling = labelling_of(settings, asked)
     try:
-        results = Results(asked.formats, Split(asked.val, asked.test, asked.split_by_folder))
+        split = Split(asked.val, asked.test, asked.split_by_folder)
+        results = Results(asked.formats, split, not asked.copy_images)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    listing = list_images(asked.sources, output)
+    listing = list_images(asked.sources, output, asked.root)
     listing.images = chosen(listing.images, asked.limit, asked.sample)
     if asked.dry_run:
         _foretell(listing, labelling, output, asked.restart)
@@ -68,11 +79,20 @@ def _make(settings: Settings, asked: Asked) -> None:
             if run.left:
                 stop = StopSignal()
                 with labeller(settings, asked, labelling, stop, show) as label:
-                    complete = run.label(label, stop, show)
+                    complete = run.label(label, stop, show, _metrics(asked))
             manifest = run.finish(complete, results, show)
     _tell(console, manifest, output)
     if not complete:
         raise click.ClickException("stopped. The same command goes on from here.")
+
+
+def _metrics(asked: Asked) -> "Metrics | None":
+    """Ray's, on a cluster that a Prometheus may watch."""
+    if not asked.address:
+        return None
+    from deployments.observe.report import ServeMetrics
+
+    return ServeMetrics()
 
 
 def _command() -> list[str]:
@@ -87,7 +107,7 @@ def _command() -> list[str]:
 
 
 def _foretell(listing: "Listing", labelling: "Labelling", output: Path, restart: bool) -> None:
-    """What a run would do, without a trace."""
+    """Print the images, classes and output folder of a run, and run nothing."""
     from serve_app.label.dataset import Dataset
     from serve_app.label.labeller import prompts_of
     from serve_app.label.run import Run

@@ -18,16 +18,20 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
 
     Raises NoImages, RayNotStarted, ServiceLost, OSError and click.ClickException.
     """
-    from serve_app.label.calibration import FLOOR, choices, read_truth
+    from serve_app.label.calibration import choices
+    from serve_app.label.classes import FLOOR
+    from serve_app.label.lists import none_is_there
+    from serve_app.label.truth import read_truth
 
     wanted = labelling_of(settings, asked)
-    truths = read_truth(truth, [one.name for one in wanted.classes])
+    truths = read_truth(truth, [one.name for one in wanted.classes], asked.root)
+    none_is_there(str(truth), [one.image for one in truths])
     labelling = replace(wanted, classes=[replace(one, threshold=FLOOR) for one in wanted.classes])
     console = Console(highlight=False, soft_wrap=True, markup=False)
     stop = StopSignal()
     rows: list[dict[str, Any]] = []
     with shown(console) as show, labeller(settings, asked, labelling, stop, show) as label:
-        for table in label([one.image for one in truths]):
+        for table in label([one.image for one in truths], False):
             rows += table.to_pylist()
             show(f"{len(rows)} of {len(truths)} images")
             if stop:

@@ -1,7 +1,6 @@
-"""What finds the objects for `sam3-serve label`: a model in Ray's actors, or a running service."""
+"""The model behind `sam3-serve label`: one in Ray's actors, or that of a running service."""
 
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -23,25 +22,25 @@ if TYPE_CHECKING:
 
     from serve_app.label.classes import LabelClass
     from serve_app.label.labelling import Labelling
-    from serve_app.label.sources import SourceImage
+    from serve_app.label.lists import SourceImage
+    from serve_app.label.run import Labeller
 
 LINE_S = 10.0
 """Seconds between the lines of a log, where there is no terminal."""
 
 
 def labelling_of(settings: Settings, asked: Asked) -> "Labelling":
-    """How the command asks for its labels. Raises click.ClickException."""
+    """The classes, phrases and rules that the command asks for. Raises click.ClickException."""
     from serve_app.label.labeller import ModelChoice
     from serve_app.label.labelling import Labelling
     from serve_app.label.objects import Rules
 
     if asked.url:
-        choice = ModelChoice("service")
+        choice = ModelChoice("service", asked.served)
     else:
-        found = None if asked.dry_run else weights(settings)  # which may have to be downloaded
-        choice = ModelChoice(
-            settings.model, str(found) if found else None, settings.device, settings.dtype, settings.compile
-        )
+        if not asked.dry_run:  # which would download weights
+            settings = settings.model_copy(update=weights(settings))
+        choice = ModelChoice.of(settings)
     rules = Rules(None if asked.nms == 1 else asked.nms, asked.smallest)
     try:
         return Labelling(_classes(asked), choice, rules)
@@ -65,15 +64,17 @@ def _classes(asked: Asked) -> "list[LabelClass]":
 @contextmanager
 def labeller(
     settings: Settings, asked: Asked, labelling: "Labelling", stop: StopSignal, show: Callable[[str], None]
-) -> "Iterator[Callable[[Sequence[SourceImage]], Iterator[pa.Table]]]":
-    """A function from images to tables of what was found. Raises click.ClickException where Ray fails."""
+) -> "Iterator[Labeller]":
+    """A function from images to tables of the found objects. Raises click.ClickException where Ray fails."""
     with _handlers_restored():
         stop.listen()
         if asked.url:
             from serve_app.label.service import Service
 
-            service = Service(asked.url, asked.api_key, max_pixels=settings.max_image_pixels)
-            yield lambda images: service.label(images, labelling)
+            service = Service(
+                asked.url, asked.api_key, max_pixels=settings.max_image_pixels, model_id=asked.served
+            )
+            yield lambda images, one_by_one: service.label(images, labelling)
         else:
             show("starting Ray")
             with _ray(settings, asked):
@@ -108,42 +109,29 @@ def _ray(settings: Settings, asked: Asked) -> Iterator[None]:
         raise click.ClickException(f"the run ended early: {reason(str(error))}") from error
 
 
-def _pipeline(
-    settings: Settings, asked: Asked, labelling: "Labelling"
-) -> "Callable[[Sequence[SourceImage]], Iterator[pa.Table]]":
+def _pipeline(settings: Settings, asked: Asked, labelling: "Labelling") -> "Labeller":
     import ray
 
     from sam3_engine.spec import SPECS
-    from serve_app.label.pipeline import Scale, labelled, quiet, tables
+    from serve_app.label.pipeline import labelled, scale_of, set_up, tables
 
     there = ray.cluster_resources()
-    gpus = 0 if settings.device == "cpu" else int(there.get("GPU", 0))
-    actors = asked.actors or max(1, gpus)
-    if not gpus and not asked.address:
-        choice = replace(labelling.choice, threads=max(1, int(there["CPU"]) // actors))
+    scale = scale_of(settings.device, asked.actors, asked.batch, there)
+    if not scale.gpus and not asked.address:
+        choice = replace(labelling.choice, threads=max(1, int(there["CPU"]) // scale.actors))
         labelling = replace(labelling, choice=choice)
     side = SPECS[settings.model.removesuffix("-random")].image_size
-    # A GPU does many batches a second: with fewer tasks Ray keeps up with dozens of GPUs.
-    scale = (
-        Scale(actors, 1, asked.batch, 8 * asked.batch) if gpus else Scale(actors, 0, asked.batch, asked.batch)
-    )
-    quiet()
-    return lambda images: tables(labelled(images, labelling, side, settings.max_image_pixels, scale))
+    set_up()
+
+    def label(images: "Sequence[SourceImage]", one_by_one: bool) -> "Iterator[pa.Table]":
+        spread = replace(scale, batch=1, block=1) if one_by_one else scale
+        return tables(labelled(images, labelling, side, settings.max_image_pixels, spread))
+
+    return label
 
 
 @contextmanager
 def shown(console: Console) -> Iterator[Callable[[str], None]]:
-    """Shows a text: at once on a terminal, else the newest one each LINE_S."""
-    with progress(console, "listing what is there") as update:
-        if console.is_terminal:
-            yield lambda text: update(escape(text))
-            return
-        last = 0.0
-
-        def now_and_then(text: str) -> None:
-            nonlocal last
-            if time.monotonic() - last >= LINE_S:
-                last = time.monotonic()
-                update(text)
-
-        yield now_and_then
+    """Shows a text: at once on a terminal, else one each LINE_S."""
+    with progress(console, "listing what is there", every_s=LINE_S) as update:
+        yield (lambda text: update(escape(text))) if console.is_terminal else update

@@ -19,7 +19,7 @@ FORMATS = (
     "cvat",
     "masks",
 )
-"""As in `serve_app.label.formats`, which needs more to be imported than the help does."""
+"""The formats of `serve_app.label.formats`, which needs more to be imported than the help does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Asked:
 
     sources: tuple[str, ...]
     output: Path
+    root: str | None
     classes: Path | None
     lines: tuple[str, ...]
     threshold: float
@@ -37,6 +38,7 @@ class Asked:
     val: float
     test: float
     split_by_folder: bool
+    copy_images: bool
     limit: int | None
     sample: int | None
     dry_run: bool
@@ -47,6 +49,8 @@ class Asked:
     calibrate: Path | None
     url: str | None
     api_key: str | None
+    served: str | None = None
+    """The model of the server at `url`; None: its default."""
 
 
 def label_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -55,6 +59,11 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
         [
             click.argument("sources", nargs=-1, metavar="SOURCE..."),
             click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path)),
+            click.option(
+                "--root",
+                metavar="PLACE",
+                help="Folder or URL at which the paths of lists start. [default: the list's folder]",
+            ),
             click.option(
                 "--classes",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -73,7 +82,7 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
                 default=["coco"],
                 show_default=True,
                 type=click.Choice(FORMATS),
-                help="What to write. May be repeated.",
+                help="Format to write. May be repeated.",
             ),
             click.option(
                 "--nms",
@@ -96,6 +105,9 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--test", default=0.0, show_default=True, type=Number(0, 1), help="Share for testing."
             ),
             click.option("--split-by-folder", is_flag=True, help="Keep the images of a folder in one split."),
+            click.option(
+                "--copy-images", is_flag=True, help="Put copies of images beside labels, in place of links."
+            ),
             click.option("--limit", type=click.IntRange(1), help="Label only the first so many images."),
             click.option("--sample", type=click.IntRange(1), help="Label only so many images from anywhere."),
             click.option(
@@ -108,9 +120,16 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--restart", is_flag=True, help="Remove the labels that are there, and begin again."
             ),
             click.option(
-                "--model", metavar="NAME", help="tiny (bundled, knows coloured shapes) or sam3 (Meta's)."
+                "--model",
+                metavar="NAME",
+                help="tiny (bundled) or sam3 (Meta's); with --url, one of its models.",
             ),
-            click.option("--checkpoint", metavar="PATH", help="Weights file, or its directory."),
+            click.option("--checkpoint", metavar="WHERE", help="Weights: a file, its directory, or a URL."),
+            click.option(
+                "--base-checkpoint",
+                metavar="WHERE",
+                help="Weights that a fine-tune or an adapter is laid over.",
+            ),
             click.option("--device", metavar="NAME", help="auto, cpu or cuda."),
             click.option(
                 "--batch", default=8, show_default=True, type=click.IntRange(1, 256), help="Images at once."

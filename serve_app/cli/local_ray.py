@@ -22,6 +22,7 @@ def local_ray(settings: Settings) -> Iterator[Path]:
 
     Raises RayNotStarted, and OSError where there is no place for its sockets.
     """
+    _start_nothing_by_itself()
     try:
         run_dir = new_run_dir(settings)
     except ValueError as error:
@@ -50,12 +51,19 @@ def local_ray(settings: Settings) -> Iterator[Path]:
 @contextmanager
 def cluster_ray(address: str) -> Iterator[None]:
     """A running cluster until the end of the block. address: as `ray.init` takes it. Raises RayNotStarted."""
+    _start_nothing_by_itself()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _connect(address=address)
     try:
         yield
     finally:
         _leave()
+
+
+def _start_nothing_by_itself() -> None:
+    """Call this before the first import of Ray, which reads the variable then. A thread of Ray Data that still works
+    after the end of a run would start a cluster."""
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 
 def _connect(**options: Any) -> None:

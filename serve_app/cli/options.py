@@ -32,7 +32,7 @@ class ServerAddress(click.ParamType[str]):
 
 
 def _problem(text: str) -> str:
-    """Why a text is not the address of a server; empty where it is."""
+    """The reason why a text is not the address of a server; empty where it is one."""
     if not text.isascii() or not text.isprintable() or " " in text:
         return "holds a character that no URL has"
     try:

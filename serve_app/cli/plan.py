@@ -18,13 +18,20 @@ from serve_app.capacity import (
     read_costs,
     size,
 )
+from serve_app.forecast import TOGETHER, Images, labelling
 
 GIB = 2**30
 
 
-def run(costs: Costs, demand: Demand, cores: int | None, as_json: bool) -> None:
-    """Print the sizing of a demand. cores: cores of one node, to count the nodes of a CPU-only cluster."""
-    found = size(costs, demand)
+def run(
+    costs: Costs, demand: Demand, cores: int | None, as_json: bool, models: int = 1, trunks: int = 1
+) -> None:
+    """Print the sizing of a demand. cores: cores of one node, to count the nodes of a CPU-only cluster. models, trunks:
+    see `size`. Raises click.UsageError for trunks without a model."""
+    try:
+        found = size(costs, demand, models, trunks)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if as_json:
         click.echo(
             json.dumps({"costs": asdict(costs), "demand": asdict(demand), "sizing": asdict(found)}, indent=1)
@@ -37,6 +44,28 @@ def run(costs: Costs, demand: Demand, cores: int | None, as_json: bool) -> None:
     console.print(f"Figures of {costs.name!r}, [bold]{costs.source}[/]: {costs.where}.", soft_wrap=True)
     if costs.device == "cpu" and cores:
         console.print(f"{cores} cores carry at most {most_rps(costs, demand, cores):.3g} such requests/s.")
+
+
+def run_labelling(costs: Costs, images: Images, devices: int, as_json: bool) -> None:
+    """Print how long labelling images takes. devices: GPUs, or cores."""
+    found = labelling(costs, images, devices)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"costs": asdict(costs), "images": asdict(images), "forecast": asdict(found)}, indent=1
+            )
+        )
+        return
+    console = Console(highlight=False)
+    unit = "GPU" if costs.device == "gpu" else "core"
+    table = _table(f"{images.count} images, {images.prompts} phrases, {devices} {unit}s", "", "")
+    table.add_row("the model, for an image", f"{1000 * found.device_s:.3g} ms of a {unit}")
+    table.add_row("reading it, and its masks", f"{1000 * found.core_s:.3g} ms of a core")
+    table.add_row(f"a second, at {TOGETHER:.0%} of the model's own rate", f"{found.images_per_s:.3g} images")
+    table.add_row("all of them", f"{found.hours:.3g} hours")
+    table.add_row("cores that keep the models busy", f"{found.cores:.3g}")
+    console.print(table)
+    console.print(f"Figures of {costs.name!r}, [bold]{costs.source}[/]: {costs.where}.", soft_wrap=True)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -1,7 +1,7 @@
 """The environment that Ray and Serve of `sam3-serve up` run in. Ray reads it when it is imported.
 
-What keeps the server on loopback and apart from other clusters is set in any case; what only tunes it can be
-overridden from outside.
+The variables that keep the server on loopback and apart from other clusters are set in any case. The variables that
+only tune it can be overridden from outside.
 """
 
 import os
@@ -13,9 +13,9 @@ from serve_app.cli.addresses import free_ports
 from serve_app.settings import Settings
 
 ADMIN_SOCKET = "admin.sock"
-"""HAProxy's, in its directory."""
+"""Name of HAProxy's command socket, in its directory."""
 SHUTDOWN_S = "1"
-"""How long an ingress goes on listening while it is being stopped and no proxy sends it requests any more."""
+"""Seconds that an ingress goes on listening while it is being stopped and no proxy sends it requests any more."""
 
 
 SERVING = {
@@ -23,13 +23,15 @@ SERVING = {
     "RAY_metrics_report_interval_ms": "5000",
     # A raylet ends when an agent of its node has not started within 30 s, by default. A busy machine needs more.
     "RAY_agent_register_timeout_ms": "120000",
+    # A worker that registers after 60 s, by default, is refused, and a driver that waits for it waits for ever.
+    "RAY_worker_register_timeout_seconds": "600",
     "RAY_worker_niceness": "0",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # That keeps a replica's log back until it has 1000 lines. Without Serve's access log there are few.
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     # Images and answers between replicas may be larger than gRPC's default of 4 MB.
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1),
-    # Ray never frees what a reference in such a message refers to: rather an error than a leak.
+    # Ray never frees an object that a reference in such a message refers to: rather an error than a leak.
     "RAY_allow_out_of_band_object_ref_serialization": "0",
     # A replica that hangs cannot finish its requests: they are repeated elsewhere as soon as it is dead.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
@@ -49,7 +51,7 @@ SERVING = {
     # On a busy machine HAProxy needs more than the default 5 s to come up, and is killed for it.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
 }
-"""What tunes Ray and Serve wherever they run: `scripts/k8s_config.py` gives it to the pods of a cluster too."""
+"""Tuning of Ray and Serve wherever they run: `scripts/k8s_config.py` gives it to the pods of a cluster too."""
 
 
 PODS = {
@@ -59,25 +61,28 @@ PODS = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
     "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "10",
 }
-"""What the pods of a cluster need besides SERVING."""
+"""Variables that the pods of a cluster need besides SERVING."""
 
 SEVERAL_MACHINES = {
     # The death of a node is noticed within 3 s, not 15 (docs/scaling.md).
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
-"""What the pods of several machines need besides."""
+"""Variables that a cluster of several machines needs besides SERVING and PODS."""
 
 
 def proxy(settings: Settings) -> dict[str, str]:
-    """Which proxy Serve puts in front."""
+    """Variables that choose the proxy in front of the ingress: HAProxy, or Serve's own."""
     on = str(int(settings.haproxy))
     # With Serve's own proxy in front, ingress replicas need no port of their own.
     return {"RAY_SERVE_ENABLE_HA_PROXY": on, "RAY_SERVE_ENABLE_DIRECT_INGRESS": on}
 
 
 def environment(settings: Settings, proxy_dir: Path, token: str) -> tuple[dict[str, str], dict[str, str]]:
-    """What to set in any case, and what to set unless it is set already. proxy_dir: for HAProxy's files."""
+    """Two sets of variables: the first to set in any case, the second unless they are set already.
+
+    proxy_dir: the folder for HAProxy's files. token: Ray's, which each of its processes asks for.
+    """
     stats, metrics, fallback = map(str, free_ports(3))
     fixed = {
         # Ray takes loopback for this node's address (whatever the variable's name says), so that every part of it

@@ -1,4 +1,4 @@
-"""What the commands show: never a traceback, and no library's warning."""
+"""The screen of every command: it never shows a traceback or a library's warning."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -18,6 +19,9 @@ class Commands(click.Group):
         """Run a command. Warnings of libraries are not shown, unless Python is told to show them (`-W`)."""
         # Without a network, the Hub's client would tell of each of its tries, in a format of its own.
         os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+        # As on stderr: a file's name may hold bytes that are no UTF-8.
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         with warnings.catch_warnings():
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")

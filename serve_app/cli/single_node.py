@@ -1,4 +1,4 @@
-"""What `sam3-serve up` changes about how Ray starts its only node.
+"""Changes that `sam3-serve up` makes to Ray's way of starting its only node.
 
 **Ports of agents.** By itself an agent takes any port and writes it into a file, and the raylet ends unless the file is
 there within 15 seconds. That limit is written into Ray (ray-project/ray issue 65983), and on a busy machine an agent

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, `kill`'s default signal, and the closing of the terminal."""
@@ -20,6 +22,17 @@ class StopSignal:
             signal.signal(each, self._on_signal)
         if self:
             self._leave_the_next_one()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen until the end of the block, and then restore the handlers that were there."""
+        before = {each: signal.getsignal(each) for each in SIGNALS}
+        self.listen()
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for a signal, for at most `seconds`; returns whether one has come."""

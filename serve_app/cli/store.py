@@ -25,7 +25,7 @@ def store_of(settings: Settings, run_dir: Path) -> Iterator[Settings]:
         return
     server = LocalServer(
         run_dir / STORE_DIR,
-        int(settings.cold_bytes),
+        int(settings.cold_bytes) + (int(settings.video_bytes) if settings.tracks_videos else 0),
         data=settings.store_dir,
         binary=str(settings.store_server) if settings.store_server else None,
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 from rich.columns import Columns
@@ -96,18 +96,26 @@ def _rows(title: str, rows: list[Row], now: bool = False) -> RenderableType:
 def _replicas(seen: Figures) -> RenderableType:
     table = _table("", "ready", "target", "waiting")
     for part in dict.fromkeys([*PARTS, *sorted(seen.processes)]):
-        deployment = PARTS.get(part, "")
         ready = seen.processes.get(part, 0.0)
-        target = seen.targets.get(deployment)
+        targets = _of_part(seen.targets, part)
+        target = sum(targets) if targets else None
         cells = [
             f"{ready:.0f}",
             "" if target is None else f"{target:.0f}",
-            f"{seen.queued.get(deployment, 0.0):.0f}",
+            f"{sum(_of_part(seen.queued, part)):.0f}",
         ]
         table.add_row(part, *cells, style="bold red" if target is not None and ready < target else "")
     for gpu, share in sorted(seen.gpus.items()):
         table.add_row(f"GPU {gpu}", f"{share:.0%}", "", "")
     return Panel(table, title="Processes", title_align="left")
+
+
+def _of_part(figures: Mapping[str, float], part: str) -> list[float]:
+    """A part's figures by deployment. Several models have several deployments: `PromptDecoder-cars`."""
+    name = PARTS.get(part)
+    return [
+        value for each, value in figures.items() if name and (each == name or each.startswith(f"{name}-"))
+    ]
 
 
 def _cache(seen: Figures) -> RenderableType:

@@ -16,7 +16,7 @@ class Scrape:
 
     at: float
     samples: Mapping[str, Mapping[Labels, float]]
-    """By sample name and labels."""
+    """Values by sample name and labels."""
 
     @classmethod
     def read(cls, text: str, at: float) -> "Scrape":

@@ -19,7 +19,7 @@ from serve_app.cli.drain import drain
 from serve_app.cli.greeting import welcome
 from serve_app.cli.haproxy_rules import REFUSED
 from serve_app.cli.janitor import MARK, janitor, keep_folder
-from serve_app.cli.preflight import refuse_unwise, weights
+from serve_app.cli.preflight import refuse_unwise, served_weights
 from serve_app.cli.progress import Progress, progress
 from serve_app.cli.ray_head import PROXY_DIR, RayNotStarted, logs_in, new_run_dir, ray_head
 from serve_app.cli.stop_signal import StopSignal
@@ -41,7 +41,7 @@ def run(settings: Settings) -> None:
     """Start the server, print how to use it, and wait for Ctrl-C. Raises click.ClickException."""
     refuse_unwise(settings)
     settings = settings.model_copy(
-        update={"server_id": settings.server_id or uuid.uuid4().hex, **weights(settings)}
+        update={"server_id": settings.server_id or uuid.uuid4().hex, **served_weights(settings)}
     )
     try:
         run_dir = new_run_dir(settings)
@@ -91,12 +91,14 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
     from ray import serve
 
     from deployments.resources import NotEnough
-    from serve_app.builder import APP_NAME, build_app
+    from serve_app.builder import build_app
+    from serve_app.encoder_groups import WrongTrunk
+    from serve_app.replica_configs import APP_NAME
     from serve_app.workflows import NotInstalled
 
     try:
         target = serve.RunTarget(build_app(settings), name=APP_NAME, route_prefix="/")
-    except (NotEnough, NotInstalled, NoStore) as error:
+    except (NotEnough, NotInstalled, NoStore, WrongTrunk) as error:
         raise DeploymentFailed(str(error)) from error
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     readiness = f"{url_of(settings.host, settings.port)}/readiness"
@@ -110,14 +112,16 @@ def deploy(settings: Settings, stop: StopSignal, show: Progress) -> bool:
         refuse_failed(application)
         states = [info.status.value for info in application.deployments.values()]
         up = states.count("HEALTHY")
-        show(f"loading the model {settings.model!r}: {up} of {len(states)} deployments are up")
+        named = f"{len(settings.models)} models" if settings.models else f"the model {settings.model!r}"
+        show(f"loading {named}: {up} of {len(states)} deployments are up")
         if application.status.value == "RUNNING" and answers(readiness):
             return True
     return False
 
 
 def refusal(proxy_dir: Path) -> str:
-    """Why HAProxy was not started (`haproxy_rules`); empty where it was. Serve has a folder there for each node."""
+    """The message why HAProxy was not started (`haproxy_rules`); empty where it was. Serve has a folder there for each
+    node."""
     return next((found.read_text() for found in proxy_dir.rglob(f"*{REFUSED}")), "")
 
 
@@ -129,7 +133,7 @@ def refuse_failed(application: "ApplicationStatusOverview") -> None:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET is answered with 200."""
+    """True if a GET of the URL is answered with 200 within ANSWER_S."""
     with suppress(Unanswered):
         read(url, ANSWER_S)
         return True

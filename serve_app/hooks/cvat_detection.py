@@ -18,7 +18,7 @@ from serve_app.http.tools.outlines import outlines
 
 
 class DetectionFunction:
-    """CVAT's `DetectionFunction`. phrases: what to look for, by label."""
+    """CVAT's `DetectionFunction`. phrases: the phrase to look for, by label."""
 
     def __init__(self, model: Model, phrases: dict[str, str]) -> None:
         self._model = model
@@ -51,7 +51,8 @@ def _shapes(label: int, found: Found, *, polygons: bool) -> Iterator[models.Labe
 
 
 def create(labels: str, url: str = "", key: str = "", model: str = "tiny") -> DetectionFunction:
-    """For cvat-cli. labels: separated by commas, `label` or `label=phrase`. url, key, model: see `model_of`."""
+    """Make the function for cvat-cli. labels: separated by commas, `label` or `label=phrase`. url, key, model: see
+    `model_of`."""
     pairs = (entry.partition("=") for entry in labels.split(",") if entry.strip())
     phrases = {label.strip(): (phrase or label).strip() for label, _, phrase in pairs}
     if not phrases or not all(phrases) or not all(phrases.values()):

@@ -41,5 +41,5 @@ class InteractionFunction:
 
 
 def create(url: str = "", key: str = "", model: str = "tiny") -> InteractionFunction:
-    """For cvat-cli. url, key, model: see `model_of`."""
+    """Make the function for cvat-cli. url, key, model: see `model_of`."""
     return InteractionFunction(model_of(url, key, model))

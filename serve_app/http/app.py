@@ -12,6 +12,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
 from deployments.observe.metrics import LocalMetrics, Metrics
 from deployments.protocol import Segmenter
+from deployments.video.protocol import VideoService
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
 from serve_app.http import errors, openapi
@@ -28,10 +29,12 @@ from serve_app.http.context import HttpContext
 from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.sam3.routes import ROUTES
-from serve_app.http.system import docs, playground, playground_picture, server
+from serve_app.http.system import docs, models, playground, playground_picture, server
 from serve_app.http.tenants.auth import KeyRing
 from serve_app.http.tools import rooms
+from serve_app.http.video.routes import VIDEO_ROUTES
 from serve_app.http.workflows import routes as workflow_routes
+from serve_app.models import Registry
 from serve_app.settings import Settings
 
 TITLE = "SAM 3 serve"
@@ -55,6 +58,7 @@ def create_app(
     *,
     fetcher: ImageFetcher | None = None,
     workflows: Workflows | None = None,
+    video: VideoService | None = None,
     answer_request_id: bool = True,
     metrics: Metrics | None = None,
     log_directory: Path | None = None,
@@ -62,14 +66,15 @@ def create_app(
     """The HTTP API.
 
     segmenter: the service, or a function that returns it, called for each request (in a replica it may not exist
-    at import). fetcher: fetches URL images; the default is made from the settings. workflows: runs workflows;
-    None: their routes answer 501. answer_request_id: False where the server in front adds `X-Request-ID` to
-    answers itself (Ray Serve does). metrics: counts requests. log_directory: the folder of the access log for
-    `SAM3_ACCESS_LOG=on`; None: standard output.
+    at import). fetcher: fetches URL images; the default is made from the settings. workflows, video: run workflows,
+    and follow objects through videos; None: their routes answer 501. answer_request_id: False where the server in
+    front adds `X-Request-ID` to answers itself (Ray Serve does). metrics: counts requests. log_directory: the folder of
+    the access log for `SAM3_ACCESS_LOG=on`; None: standard output.
     """
     keys = KeyRing(settings.api_keys_file)
     context = HttpContext(
         settings=settings,
+        models=Registry.of(settings),
         segmenter=_as_function(segmenter),
         keys=keys,
         admission=Admission(
@@ -82,6 +87,7 @@ def create_app(
         arrivals=Arrivals(settings, alone=keys.open),
         definitions=Definitions(settings.workflows_dir, settings.workflow_cache_s),
         workflows=workflows,
+        video=video,
     )
 
     @asynccontextmanager
@@ -103,13 +109,16 @@ def create_app(
     for route in ROUTES:
         app.include_router(route.router)
     app.include_router(server.router)  # includes GET /metrics
+    app.include_router(models.router)
     app.include_router(playground_picture.router)
     app.include_router(playground.router)
     app.include_router(workflow_routes.router, include_in_schema=workflows is not None)
+    for route in VIDEO_ROUTES:
+        app.include_router(route.router, include_in_schema=video is not None)
     for tool in rooms.routers(settings):
         app.include_router(tool)
     docs.install(app)
-    openapi.install(app, settings)
+    openapi.install(app, settings, video=video is not None)
     metrics = metrics or LocalMetrics()
     reporters: list[Reporter] = [RequestMetrics(metrics, by_tenant=_tenants_are_shown(settings))]
     if log := access_log(settings.access_log, log_directory, details=settings.access_log_details):
@@ -142,8 +151,12 @@ def _surround(
         Gzip,
         minimum_size=settings.gzip_min_bytes,
         compresslevel=GZIP_LEVEL,
-        # An .npz is compressed already.
-        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
+        # An .npz is compressed already. Compression would hold a stream's lines back.
+        exclude_content_types=(
+            *DEFAULT_EXCLUDED_CONTENT_TYPES,
+            "application/octet-stream",
+            "application/x-ndjson",
+        ),
     )
     app.add_middleware(Head)
     if settings.cors_origins:
@@ -160,7 +173,7 @@ def _surround(
     app.add_middleware(
         ExchangeMiddleware,
         timeout_s=settings.request_timeout_s,
-        model_id=settings.model_ids[0],
+        model_id=context.models.default.name,
         answer_request_id=answer_request_id,
     )
 

@@ -1,8 +1,8 @@
 """Finds the tenant of a request, by the key in its query, headers or body, and reads the body.
 
-The order is what protects the server. A key outside the body is checked before anything of the body is read, and one at
-the body's start as soon as it comes. The body is read within the budget of bodies on their way. Only then, with the
-tenant known and the request complete, a route takes a place among those that the server works on.
+The order protects the server. A key outside the body is checked before anything of the body is read, and a key at the
+body's start as soon as it comes. The body is read within the budget of bodies on their way. Only then, with the tenant
+known and the request complete, a route takes one of the places for requests that the server works on.
 """
 
 import re
@@ -20,7 +20,7 @@ from serve_app.http.reading.structure import MOST_VALUES, MOST_VALUES_OF_STRANGE
 from serve_app.http.tenants.auth import KeyRing, bearer_key
 
 _KEY_FIRST = re.compile(rb'\s*\{\s*"api_key"\s*:\s*"([!#-\[\]-~]{1,256})"')
-"""A body that begins with its key, as inference-sdk sends those of workflows."""
+"""A body that begins with its key, as inference-sdk sends the bodies of workflows."""
 
 
 def prober_of(request: Request, keys: KeyRing) -> str:
@@ -34,17 +34,19 @@ def tenant_of(request: Request, keys: KeyRing) -> str:
     return _tenant(request, keys, _key_outside_body(request))
 
 
-async def authenticated(request: Request, shorten: Shorten | None = None) -> tuple[str, Body]:
-    """The tenant and the body of a request. shorten: see `read_body`. Raises the errors of the table about keys, bodies
-    and overload: a tenant whose request would be refused now is refused before the body is read, where its key is
-    outside the body."""
+async def authenticated(
+    request: Request, shorten: Shorten | None = None, part: str = "image"
+) -> tuple[str, Body]:
+    """The tenant and the body of a request. shorten, part: see `read_body`. Raises the errors of the table about keys,
+    bodies and overload: a tenant whose request would be refused now is refused before the body is read, where its key
+    is outside the body."""
     context = context_of(request)
     key = _key_outside_body(request)
     known = context.keys.open or key is not None
     tenant = _tenant(request, context.keys, key) if known else None
     if tenant is not None:
         context.admission.check(context.keys.share(tenant))
-    body = await _read(request, context, tenant, shorten)
+    body = await _read(request, context, tenant, shorten, part)
     try:
         key = _take_key(body)
     except InvalidRequest:
@@ -61,7 +63,9 @@ def _key_outside_body(request: Request) -> str | None:
     return exchange.query_key or bearer_key(request.headers.get("authorization")) or exchange.tool_key or None
 
 
-async def _read(request: Request, context: HttpContext, tenant: str | None, shorten: Shorten | None) -> Body:
+async def _read(
+    request: Request, context: HttpContext, tenant: str | None, shorten: Shorten | None, part: str
+) -> Body:
     """The body. Raises Unauthorized in place of InvalidRequest, for a client that has shown no valid key."""
     kind = request.headers.get("content-type", "")
     with context.arrivals.begin(tenant) as arriving:
@@ -70,7 +74,7 @@ async def _read(request: Request, context: HttpContext, tenant: str | None, shor
             chunks = _noticing_key(chunks, arriving, context.keys)
         try:
             values = MOST_VALUES_OF_STRANGERS if tenant is None else MOST_VALUES
-            return await read_body(kind, chunks, context.settings.max_images, values, shorten)
+            return await read_body(kind, chunks, context.settings.max_images, values, shorten, part)
         except InvalidRequest:
             if tenant is None:
                 raise Unauthorized from None
@@ -92,8 +96,10 @@ async def _noticing_key(
 
 
 def _tenant(request: Request, keys: KeyRing, key: str | None) -> str:
-    """The tenant, whose request this counts. Every answer from now on says what its rate allows. Raises Unauthorized,
-    RateLimited."""
+    """The tenant, whose request this counts. Every answer from now on tells the requests that its rate allows.
+
+    Raises Unauthorized, RateLimited.
+    """
     exchange = exchange_of(request)
     exchange.tenant = tenant = keys.owner(key)
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from deployments.protocol import Segmenter
+from deployments.video.protocol import VideoService
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
 from serve_app.http.around.admission import Admission
@@ -13,6 +14,7 @@ from serve_app.http.around.described import Description
 from serve_app.http.reading.arrival import Arrivals
 from serve_app.http.reading.fetch import ImageFetcher
 from serve_app.http.tenants.auth import KeyRing
+from serve_app.models import Registry
 from serve_app.settings import Settings
 
 
@@ -21,6 +23,7 @@ class HttpContext:
     """The shared objects, at `app.state.context`."""
 
     settings: Settings
+    models: Registry
     segmenter: Callable[[], Segmenter]
     keys: KeyRing
     admission: Admission
@@ -28,6 +31,7 @@ class HttpContext:
     arrivals: Arrivals
     definitions: Definitions
     workflows: Workflows | None = None
+    video: VideoService | None = None
     description: Description = field(default_factory=Description)
 
 

@@ -19,8 +19,12 @@ from starlette.routing import compile_path
 from starlette.types import Scope
 
 from deployments.protocol import DeadlineExceeded, OtherContent, Overloaded, UnknownImage
+from deployments.store.sessions import SessionsFull
+from deployments.video.protocol import BadPrompt, NoFile, OutOfOrder, SessionConflict, UnknownSession
 from deployments.workflows.definitions import UnknownWorkflow
-from sam3_engine.errors import DeviceFull, ImageTooLarge, UnreadableImage
+from sam3_engine.errors import DeviceFull, ImageTooLarge, UnreadableImage, UnreadableVideo, VideoTooLarge
+from serve_app.models import MalformedModelId as MalformedModelId
+from serve_app.models import UnknownModel as UnknownModel
 
 
 class InvalidRequest(Exception):
@@ -65,14 +69,6 @@ class UnsupportedFormat(Exception):
         super().__init__(f"format {name[:40]!r} is not supported{place}: use one of {', '.join(supported)}")
 
 
-class MalformedModelId(Exception):
-    """The model_id is not of the form `project/version`."""
-
-
-class UnknownModel(Exception):
-    """This server does not serve the model."""
-
-
 class NotKept(Exception):
     """The image to delete is not in the cache."""
 
@@ -101,6 +97,13 @@ class UnsupportedEncoding(Exception):
 
 class NoWorkflows(Exception):
     """This server has Workflows switched off."""
+
+
+class NoVideo(Exception):
+    """This server has videos switched off."""
+
+    def __init__(self) -> None:
+        super().__init__("videos are switched off on this server: start it with SAM3_VIDEO=true")
 
 
 class Unauthorized(Exception):
@@ -148,6 +151,7 @@ def _retry_after(error: Overloaded | RateLimited) -> dict[str, str]:
 TABLE: dict[type[Exception], Row] = {
     BadImage: Row(400),
     UnreadableImage: Row(400),
+    UnreadableVideo: Row(400),
     UnsupportedFormat: Row(400),
     MalformedHeaders: Row(400, "the headers hold bytes that are not UTF-8"),
     MalformedModelId: Row(400),
@@ -159,12 +163,23 @@ TABLE: dict[type[Exception], Row] = {
     UnknownModel: Row(404),
     UnknownWorkflow: Row(404),
     NoSuchFunction: Row(404),
+    UnknownSession: Row(404),
+    NoFile: Row(409),
+    SessionConflict: Row(409),
+    OutOfOrder: Row(409, extra=lambda error: {"expected_frame": error.expected}),
     SlowBody: Row(408, "the upload is too slow: the request's body did not arrive in time"),
     TooLarge: Row(413),
     ImageTooLarge: Row(413),
+    VideoTooLarge: Row(413),
     UnsupportedEncoding: Row(415, headers=lambda _: {"Accept-Encoding": "gzip, identity"}),
     RateLimited: Row(429, headers=_retry_after),
+    SessionsFull: Row(
+        429,
+        "there is no room for another video session: delete one, or wait until idle ones have ended",
+        headers=lambda _: {"Retry-After": "10"},
+    ),
     NoWorkflows: Row(501),
+    NoVideo: Row(501),
     Overloaded: Row(503, "the server is busy", headers=_retry_after),
     DeviceFull: Row(503, headers=lambda _: {"Retry-After": "1"}),
     DeadlineExceeded: Row(504, "the request took too long and was given up"),
@@ -182,6 +197,8 @@ def answer_error(error: Exception) -> JSONResponse | None:
     """The answer to an error of the table; None for any other error."""
     if isinstance(error, OtherContent):
         error = InvalidRequest.one(str(error), "image_id")
+    if isinstance(error, BadPrompt):
+        error = InvalidRequest.one(str(error), "prompts")
     if isinstance(error, InvalidRequest):
         return JSONResponse({"detail": error.errors}, 422)
     cause = error.error if isinstance(error, InList) else error
@@ -233,6 +250,6 @@ def install(app: FastAPI) -> None:
             message = f"this route has no such method: it has {headers['Allow']}"
         return JSONResponse({"message": message}, error.status_code, headers)
 
-    for kind in (InvalidRequest, OtherContent, InList, *TABLE):
+    for kind in (InvalidRequest, OtherContent, BadPrompt, InList, *TABLE):
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_exception)

@@ -1,11 +1,6 @@
-"""The model ids that this server accepts, and the note on its model."""
+"""The note on a server's model."""
 
-import re
-
-from serve_app.http.errors import MalformedModelId, UnknownModel
-from serve_app.settings import Settings
-
-_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9._-]{1,100}){0,2}")
+from serve_app.model_file import Architecture
 
 SHAPES_ONLY = (
     "This server runs the small bundled model, which only knows coloured shapes: circles, squares, "
@@ -14,19 +9,6 @@ SHAPES_ONLY = (
 )
 
 
-def check_model_id(model_id: str | None, settings: Settings) -> str:
-    """The id of the answering model. Raises MalformedModelId, UnknownModel."""
-    if model_id is None:
-        return settings.model_ids[0]
-    if not _MODEL_ID.fullmatch(model_id):
-        raise MalformedModelId("model_id is malformed: it looks like 'sam3/sam3_final'")
-    if model_id not in settings.model_ids:
-        raise UnknownModel(
-            f"this server does not serve {model_id!r}: it serves {', '.join(settings.model_ids)}"
-        )
-    return model_id
-
-
-def note_on(settings: Settings) -> str | None:
-    """A note for users on the limits of the server's model; None for `sam3`."""
-    return SHAPES_ONLY if settings.model.startswith("tiny") else None
+def note_on(architecture: Architecture) -> str | None:
+    """A note for users on the limits of a model; None for `sam3`."""
+    return SHAPES_ONLY if architecture.startswith("tiny") else None

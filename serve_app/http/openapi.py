@@ -10,6 +10,8 @@ from pydantic.json_schema import models_json_schema
 from serve_app.http.models import note_on
 from serve_app.http.sam3.routes import ROUTES
 from serve_app.http.tools.rooms import bodies, tool_paths
+from serve_app.http.video.routes import VIDEO_ROUTES
+from serve_app.models import Registry
 from serve_app.settings import Settings
 
 DESCRIPTION = """\
@@ -31,20 +33,21 @@ TOOL_SECURITY_SCHEMES = {
 """The places where the routes of annotation tools read a key."""
 
 
-def install(app: FastAPI, settings: Settings) -> None:
-    """Make the app answer the document at its `openapi_url`. It is built at the first request."""
+def install(app: FastAPI, settings: Settings, *, video: bool) -> None:
+    """Make the app answer the document at its `openapi_url`. It is built at the first request. video: whether it has
+    the routes of videos."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = build(app, settings)
+            app.openapi_schema = build(app, settings, video=video)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
 
 
-def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
+def build(app: FastAPI, settings: Settings, *, video: bool) -> dict[str, Any]:
     """The OpenAPI document of an app with these settings."""
-    note = note_on(settings)
+    note = note_on(Registry.of(settings).default.architecture)
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -54,7 +57,7 @@ def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     components["schemas"] = dict(
-        sorted({**components.get("schemas", {}), **request_components(settings)}.items())
+        sorted({**components.get("schemas", {}), **request_components(settings, video=video)}.items())
     )
     if settings.api_keys_file is not None:
         # The third way, the body's api_key, cannot be described as a security scheme of OpenAPI.
@@ -64,17 +67,23 @@ def build(app: FastAPI, settings: Settings) -> dict[str, Any]:
             for method, operation in operations.items():
                 if path in tools:
                     operation["security"] = [{name: []} for name in TOOL_SECURITY_SCHEMES]
-                elif path.startswith("/sam3/") or ("/workflows" in path and method == "post"):
+                elif (
+                    path == "/models"
+                    or path.startswith("/sam3/")
+                    or ("/workflows" in path and method == "post")
+                ):
                     operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return document
 
 
-def request_components(settings: Settings) -> dict[str, Any]:
+def request_components(settings: Settings, *, video: bool) -> dict[str, Any]:
     """The schemas of the request bodies, and of all their parts, by name."""
     models: list[type[BaseModel]] = [
         model for route in ROUTES if hasattr(route, "FORMS") for model in route.FORMS.models
     ]
     models += bodies(settings)
+    if video:
+        models += [model for route in VIDEO_ROUTES for model in route.BODIES]
     _, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from sam3_engine.image_ids import ID_PATTERN, MAX_ID_CHARACTERS, image_id
 from sam3_engine.prompt_values import COORDINATE_LIMIT, label
+from serve_app.model_file import DEFAULT_MODEL_ID
 
 MAX_TEXT_CHARACTERS = 1000
 """Longest text. The text encoder reads 30 tokens; the answer warns of a text that has more."""
@@ -70,6 +71,14 @@ NOT_BLANK = r"[^ \t\r\n\f\v]"
 """A pattern with the same meaning in every dialect of regular expressions."""
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Takes 5.0 for 5: to JSON Schema both are integers."""
+
+
 class RequestModel(BaseModel):
     """Base of request schemas: strict types; unknown fields are ignored, as by the hosted API."""
 
@@ -89,6 +98,13 @@ class AcceptedFields(RequestModel):
 
     api_key: str | None = None
     """API key, read when neither the query nor the `Authorization` header has one."""
+
+
+class ModelFields(AcceptedFields):
+    """Fields of every request to a model."""
+
+    model_id: str | None = DEFAULT_MODEL_ID
+    """The model to use: one of `GET /models`, by its name or an alias."""
 
 
 class Message(ResponseModel):

@@ -6,33 +6,20 @@ repetition (the bootstrap): nine of ten draws choose a threshold within the rang
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
-from serve_app.label.sources import NoImages, SourceImage, coco_images
+from serve_app.label.classes import FLOOR
+from serve_app.label.truth import Encoded, Truth
 
 MATCH = 0.5
-FLOOR = 0.05
-"""Least score that is looked at."""
 DRAWS = 200
 RANGE = (5, 95)
 """Percentiles."""
-Encoded = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """The masks of one image by the names of their classes, in COCO's run-length encoding."""
-
-    image: SourceImage
-    masks: Mapping[str, Sequence[Encoded]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +37,6 @@ class Choice:
     def known(self) -> bool:
         """Whether there was anything to choose by."""
         return not np.isnan(self.f1)
-
-
-def read_truth(path: Path, classes: Sequence[str]) -> list[Truth]:
-    """The truth of a COCO file. Raises NoImages for another file, and for one that knows none of the classes."""
-    from pycocotools.coco import COCO
-
-    document, images = coco_images(path)
-    try:
-        read = COCO()
-        read.dataset = document
-        with redirect_stdout(StringIO()):  # pycocotools tells of its steps
-            read.createIndex()
-        names = {category["id"]: str(category["name"]) for category in read.loadCats(read.getCatIds())}
-        truths = []
-        for number, image in images.items():
-            masks: dict[str, list[Encoded]] = {name: [] for name in classes}
-            for one in read.loadAnns(read.getAnnIds(imgIds=[number])):
-                if (name := names.get(one["category_id"])) in masks and not one.get("iscrowd"):
-                    masks[str(name)].append(read.annToRLE(one))
-            truths.append(Truth(image, masks))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NoImages(f"{path} is no COCO file of labels: {type(error).__name__} {error}") from error
-    if not truths:
-        raise NoImages(f"{path} has no image")
-    if not set(classes) & set(names.values()):
-        raise NoImages(f"{path} has none of the classes, but {', '.join(names.values())[:200]}")
-    return truths
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 All three follow from the set of the images alone, in whatever order and however often the command ran.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from sam3_engine.rle import Rle, from_rle
 from sam3_engine.types import Box, ImageSize
 from serve_app.label.choosing import Split
 from serve_app.label.dataset import Dataset
+from serve_app.label.texts import escaped
+
+LONGEST, ENDING = 244, 5
+"""Bytes of a file's name and of its ending. File systems take 255 in all; a number may come between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +39,23 @@ class LabelledObject:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image with its objects, highest score first. number: from 1. file: its name in the data set, a path with
-    forward slashes, which differs from all others by more than its ending."""
+    """An image with its objects, highest score first. number: from 1.
+
+    file: its name in the data set, a path with forward slashes, which differs from all others by more than its ending.
+    listed: its name below its source, unless another image has exactly that one, too; else `file`. For formats without
+    a file for each image. linked: whether formats that have image files get a link to a file of this machine, and no
+    copy.
+    """
 
     number: int
     file: str
+    listed: str
     split: str
     location: str
     size: ImageSize
     look: int
     objects: Sequence[LabelledObject]
+    linked: bool
 
     @property
     def stem(self) -> str:
@@ -52,14 +64,16 @@ class LabelledImage:
 
 
 class Catalogue:
-    """The labelled images of a data set. classes: the names, in their order."""
+    """The labelled images of a data set. classes: the names, in their order. linked: see LabelledImage."""
 
-    def __init__(self, dataset: Dataset, classes: Sequence[str], split: Split) -> None:
+    def __init__(self, dataset: Dataset, classes: Sequence[str], split: Split, linked: bool = True) -> None:
         self._dataset = dataset
+        self._linked = linked
         self.classes = list(classes)
         self.split = split
         names = {row["location"]: row["name"] for row in dataset.images(["name"])}
         self._files = _files(names)
+        self._listed = _listed(names, self._files)
         self._numbers = {location: number for number, location in enumerate(sorted(names), 1)}
 
     def __len__(self) -> int:
@@ -75,11 +89,13 @@ class Catalogue:
             yield LabelledImage(
                 self._numbers[row["location"]],
                 file,
+                self._listed.get(row["location"], file),
                 self.split.of(row["name"]),
                 row["location"],
                 size,
                 row["look"],
                 objects,
+                self._linked,
             )
 
 
@@ -109,11 +125,26 @@ def _files(names: dict[str, str]) -> dict[str, str]:
     return files
 
 
+def _listed(names: dict[str, str], files: dict[str, str]) -> dict[str, str]:
+    """By location the names that `files` does not have although each is one image's alone."""
+    wanted = {location: _safe(name) for location, name in names.items()}
+    times = Counter(wanted.values())
+    return {place: name for place, name in wanted.items() if name != files[place] and times[name] == 1}
+
+
 def _key(path: PurePosixPath) -> str:
     return str(path.with_suffix("")).casefold()
 
 
 def _safe(name: str) -> str:
-    """The name as a relative path that stays below its folder."""
-    parts = [part for part in PurePosixPath(name.replace("\\", "_")).parts if part not in ("/", "..", ".")]
-    return "/".join(parts) or "image"
+    """The name as a relative path that stays below its folder, of which each part can be a file's name."""
+    path = PurePosixPath(escaped(name).replace("\\", "_"))
+    parts = [part for part in path.parts if part not in ("/", "..", ".")]
+    return "/".join(map(_short, parts)) or "image"
+
+
+def _short(part: str) -> str:
+    """The part of a name, cut where it has more than LONGEST bytes without its ending: URLs and columns have such."""
+    path = PurePosixPath(part)
+    ending = path.suffix if len(path.suffix) <= ENDING else ""
+    return os.fsencode(part.removesuffix(ending))[:LONGEST].decode(errors="ignore") + ending

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from serve_app.label.sources import SourceImage
+from serve_app.label.lists import SourceImage
 
 
 def chosen(images: Sequence[SourceImage], limit: int | None, sample: int | None) -> list[SourceImage]:

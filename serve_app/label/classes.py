@@ -13,11 +13,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sam3_engine.prompt_values import share, utf8
+from serve_app.label.texts import fits
 
 _THRESHOLD = re.compile(r"\s@\s*(?P<value>\S+)$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 MOST_CHARACTERS = 200
 """Of a name or a phrase."""
+FLOOR = 0.05
+"""Least score that is looked at where answers are compared with the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,10 @@ class LabelClass:
             raise ValueError(f"class {self.name!r} has no phrase that finds it")
         for text in texts:
             utf8(text, f"a text of class {self.name!r}")
-            if not text or not text.isprintable() or text != text.strip() or len(text) > MOST_CHARACTERS:
+            if not text or not fits(text) or text != text.strip() or len(text) > MOST_CHARACTERS:
                 raise ValueError(
-                    f"class {self.name!r}: {text[:40]!r} is not a text of 1 to {MOST_CHARACTERS} printable characters"
+                    f"class {self.name!r}: {text[:40]!r} is not a text of 1 to {MOST_CHARACTERS} characters, "
+                    "none of them a control character"
                 )
         if len({*texts[1:]}) < len(texts) - 1:
             raise ValueError(f"class {self.name!r} names a phrase twice")
@@ -59,7 +63,12 @@ def parse_class(line: str, threshold: float) -> LabelClass:
         except ValueError:
             raise ValueError(f"{line.strip()!r}: {found['value']!r} is not a threshold") from None
     name, _, rest = (part.strip() for part in text.partition(":"))
-    phrases = [phrase.strip() for phrase in rest.split("|")] if rest else [name]
+    return class_of(name, rest, threshold)
+
+
+def class_of(name: str, words: str, threshold: float) -> LabelClass:
+    """The class of a name. words: its phrases, parted by `|`; none where the name is the phrase. Raises ValueError."""
+    phrases = [phrase.strip() for phrase in words.split("|")] if words else [name]
     positive = tuple(phrase for phrase in phrases if not phrase.startswith("!"))
     negative = tuple(phrase[1:].strip() for phrase in phrases if phrase.startswith("!"))
     return LabelClass(name, positive or (name,), negative, threshold)

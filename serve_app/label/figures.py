@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from serve_app.label.catalogue import Catalogue, LabelledImage
 
 SHOWN = 60
-"""Images of the contact sheet, and of each list."""
+"""Images of each list."""
+SHEET, LEAST, MOST = 96, 3, 48
+"""Images of all classes' contact sheets together, and of one class's at least and at most."""
 BINS = 20
 COMPARED = 200_000
 """Images among which those that look alike are searched."""
@@ -26,16 +28,17 @@ class Figures:
     objects: Counter[str] = field(default_factory=Counter)
     scores: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     sizes: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
-    unsure: list[LabelledImage] = field(default_factory=list)
+    unsure: dict[str, list[LabelledImage]] = field(default_factory=dict)
     empty: int = 0
     empty_names: list[str] = field(default_factory=list)
     alike: list[tuple[str, str]] = field(default_factory=list)
 
 
 def figures(catalogue: Catalogue) -> Figures:
-    """The figures of a data set. unsure: the images with the least sure objects, those first."""
+    """The figures of a data set. unsure: by class the images with its least sure objects, those first."""
     found, twins = Figures(), _Twins()
-    sheet: list[tuple[float, int, LabelledImage]] = []
+    sheets: dict[str, list[tuple[float, int, LabelledImage]]] = {name: [] for name in catalogue.classes}
+    most = max(LEAST, min(MOST, SHEET // max(1, len(sheets))))
     for image in catalogue:
         found.images += 1
         if len(found.alike) < SHOWN and found.images <= COMPARED and (twin := twins.of(image)):
@@ -49,9 +52,13 @@ def figures(catalogue: Catalogue) -> Figures:
             found.objects[one.name] += 1
             found.scores[one.name][min(BINS - 1, int(one.score * BINS))] += 1
             found.sizes[one.name][_halvings(one.area, image.size.height * image.size.width)] += 1
-        entry = (-min(one.score for one in image.objects), -image.number, image)
-        (heapq.heappush if len(sheet) < SHOWN else heapq.heappushpop)(sheet, entry)
-    found.unsure = [image for *_, image in sorted(sheet, key=lambda entry: (-entry[0], -entry[1]))]
+        for name in {one.name for one in image.objects}:
+            sheet = sheets[name]
+            lowest = min(one.score for one in image.objects if one.name == name)
+            entry = (-lowest, -image.number, image)
+            (heapq.heappush if len(sheet) < most else heapq.heappushpop)(sheet, entry)
+    for name, sheet in sheets.items():
+        found.unsure[name] = [image for *_, image in sorted(sheet, key=lambda entry: (-entry[0], -entry[1]))]
     return found
 
 

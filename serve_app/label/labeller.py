@@ -1,5 +1,6 @@
 """Second step: the model finds the objects of every class in a batch of decoded images."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -16,6 +17,7 @@ from serve_app.label.rows import FOUND
 
 if TYPE_CHECKING:
     from sam3_engine.engine import ConceptDetections, Engine
+    from serve_app.settings import Settings
 
 TRANSFER = 32
 """Maps of logits that leave the device at once."""
@@ -51,10 +53,25 @@ class ModelChoice:
 
     model: str = "tiny"
     checkpoint: str | None = None
+    base: str | None = None
     device: str = "auto"
     dtype: str = "auto"
     compile: bool = False
+    compile_cache: str | None = None
     threads: int | None = None
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "ModelChoice":
+        """The one model of these settings."""
+        return cls(
+            settings.model,
+            settings.checkpoint,
+            settings.base_checkpoint,
+            settings.device,
+            settings.dtype,
+            settings.compile,
+            str(settings.compile_cache) if settings.compile_cache else None,
+        )
 
     def load(self) -> "Engine":
         """Raises CheckpointError, and ValueError for a device that is not there."""
@@ -67,9 +84,11 @@ class ModelChoice:
         return Engine.load(
             self.model,
             checkpoint=self.checkpoint,
+            base=self.base,
             device=self.device,
             dtype=self.dtype,
             compile=self.compile,
+            compile_cache=self.compile_cache,
             threads=self.threads,
         )
 
@@ -84,14 +103,16 @@ class LabelImages:
     def __call__(self, table: pa.Table) -> pa.Table:
         """One row an image, in their order."""
         readable = table.filter(pc.is_null(table["error"]))
+        start = time.perf_counter()
         found = iter(self._find(readable))
+        seconds = (time.perf_counter() - start) / max(1, len(readable))
         candidates = [next(found) if error is None else None for error in table["error"].to_pylist()]
+        worked = [None if one is None else seconds for one in candidates]
+        model = [self._engine.version] * len(table)
         kept = table.drop_columns(["square"])
-        kept = kept.append_column(
-            FOUND.field("candidates"), pa.array(candidates, FOUND.field("candidates").type)
-        )
-        model = pa.array([self._engine.embedding_version] * len(table), pa.string())
-        return kept.append_column(FOUND.field("model"), model).cast(FOUND)
+        for name, values in (("candidates", candidates), ("model", model), ("model_s", worked)):
+            kept = kept.append_column(FOUND.field(name), pa.array(values, FOUND.field(name).type))
+        return kept.cast(FOUND)
 
     def _find(self, table: pa.Table) -> list[list[dict[str, Any]]]:
         """The candidates of each image, in the order of the prompts."""

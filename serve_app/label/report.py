@@ -1,9 +1,11 @@
 """report.html: a data set to look at, in one file that needs no other."""
 
 import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from sam3_engine.draw import FILL, PALETTE, Colour
 from sam3_engine.errors import EngineError
 from sam3_engine.images import open_upright
 from serve_app.label.catalogue import Catalogue, LabelledImage
+from serve_app.label.dataset import ERRORS
 from serve_app.label.figures import ALIKE_BITS, BINS, SHOWN, Figures, figures
 from serve_app.label.reading import read_file
 
@@ -30,8 +33,10 @@ section.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(2
 figure { margin: 0; padding: 8px; background: var(--raised); border: 1px solid var(--line); }
 figure { border-radius: var(--radius); }
 figure img { width: 100%; display: block; border-radius: 4px; } figcaption { overflow-wrap: anywhere; margin-top: 6px; }
-table { border-collapse: collapse; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; } li { overflow-wrap: anywhere; }
 th, td { text-align: left; padding: 4px 18px 4px 0; border-bottom: 1px solid var(--line); }
+h3 { font-size: 14px; margin: 24px 0 8px; }
+small { display: flex; justify-content: space-between; color: var(--dim); }
 td.number { text-align: right; font-variant-numeric: tabular-nums; } .dim { color: var(--dim); }
 .chip { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; }
 """
@@ -41,26 +46,46 @@ def write_report(catalogue: Catalogue, manifest: Mapping[str, Any], path: Path) 
     """Write the page. An image whose file is gone, or changed, is left out of the contact sheet."""
     found = figures(catalogue)
     colours = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(catalogue.classes)}
-    path.write_text("\n".join(_page(found, colours, manifest)), encoding="utf-8")
+    errors = _errors(path.with_name(ERRORS))
+    path.write_text("\n".join(_page(found, colours, manifest, errors)), encoding="utf-8")
 
 
-def _page(found: Figures, colours: Mapping[str, Colour], manifest: Mapping[str, Any]) -> Iterator[str]:
+def _errors(path: Path) -> list[str]:
+    """The first images that could not be read, with the reasons."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as file:
+        first = [json.loads(line) for line in islice(file, SHOWN)]
+    return [f"{one['image']}: {one['error']}" for one in first]
+
+
+def _page(
+    found: Figures, colours: Mapping[str, Colour], manifest: Mapping[str, Any], errors: Sequence[str]
+) -> Iterator[str]:
     root = _PAGE.read_text(encoding="utf-8").partition("}")[0] + "}"  # the playground's colours
     yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Labels</title>'
     yield '<meta name="viewport" content="width=device-width">'
     yield f"<style>{root}{_STYLE}</style></head><body>"
-    errors = manifest["counts"]["errors"]
+    unread = manifest["counts"]["errors"]
     yield f"<h1>{found.images} images, {sum(found.objects.values())} objects</h1>"
-    yield f'<p class="dim">model {escape(str(manifest["labels"]["model"]))}; {errors} images could not be read</p>'
-    yield "<h2>Classes</h2><table><tr><th>Class<th>Objects<th>Threshold<th>Scores, 0 to 1<th>Share of the image</tr>"
+    yield f'<p class="dim">model {escape(str(manifest["labels"]["model"]))}; {unread} images could not be read</p>'
+    yield '<h2>Classes</h2><div class="wide"><table>'
+    yield "<tr><th>Class<th>Objects<th>Threshold<th>Scores, 0 to 1<th>Share of the image</tr>"
     for name, colour in colours.items():
         yield _row(name, colour, found, manifest["labels"]["classes"][name]["threshold"])
-    yield "</table>"
-    yield "<h2>The least sure first</h2><section class='sheet'>"
-    for image in found.unsure:
-        if (picture := thumbnail(image, colours)) is not None:
-            yield _figure(image, picture)
-    yield "</section>"
+    yield "</table></div>"
+    yield "<h2>Images of each class, the least sure first</h2>"
+    pictures: dict[int, str | None] = {}
+    for name, images in found.unsure.items():
+        for image in images:
+            if image.number not in pictures:
+                pictures[image.number] = thumbnail(image, colours)
+        shown = [(image, picture) for image in images if (picture := pictures[image.number])]
+        if shown:
+            yield f"<h3>{_chip(colours[name])}{escape(name)}</h3><section class='sheet'>"
+            yield from (_figure(image, picture, name) for image, picture in shown)
+            yield "</section>"
+    yield from _names(f"Images that could not be read: {unread}", errors)
     yield from _names(f"Images without an object: {found.empty}", found.empty_names)
     title = f"Images that look alike (at most {ALIKE_BITS} of 64 bits differ)"
     yield from _names(title, [f"{one} and {other}" for one, other in found.alike])
@@ -70,18 +95,25 @@ def _page(found: Figures, colours: Mapping[str, Colour], manifest: Mapping[str, 
 def _row(name: str, colour: Colour, found: Figures, threshold: float) -> str:
     sizes = found.sizes[name]
     smallest = max(sizes, default=0)
-    scores = _bars([found.scores[name][number] for number in range(BINS)], _hex(colour), "scores from 0 to 1")
+    scores = _bars([found.scores[name][number] for number in range(BINS)], _hex(colour), "scores", "0", "1")
     areas = _bars(
-        [sizes[number] for number in range(smallest, -1, -1)], _hex(colour), "each bar twice as large"
+        [sizes[number] for number in range(smallest, -1, -1)],
+        _hex(colour),
+        "areas, each bar twice the last",
+        f"1/{2**smallest}",
+        "all" if smallest else "",
     )
-    chip = f'<span class="chip" style="background:{_hex(colour)}"></span>'
     return (
-        f'<tr><td>{chip}{escape(name)}<td class="number">{found.objects[name]}<td class="number">{threshold:g}'
+        f'<tr><td>{_chip(colour)}{escape(name)}<td class="number">{found.objects[name]}<td class="number">{threshold:g}'
         f"<td>{scores}<td>{areas}</tr>"
     )
 
 
-def _bars(counts: Sequence[int], colour: str, title: str) -> str:
+def _chip(colour: Colour) -> str:
+    return f'<span class="chip" style="background:{_hex(colour)}"></span>'
+
+
+def _bars(counts: Sequence[int], colour: str, title: str, first: str, last: str) -> str:
     most = max(1, *counts)
     bars = "".join(
         f'<rect x="{place * BAR_WIDTH}" y="{BAR_HEIGHT - height:.1f}" width="{BAR_WIDTH - 1}" height="{height:.1f}"/>'
@@ -91,13 +123,13 @@ def _bars(counts: Sequence[int], colour: str, title: str) -> str:
     return (
         f'<svg role="img" aria-label="{title}: {", ".join(map(str, counts))}" width="{len(counts) * BAR_WIDTH}" '
         f'height="{BAR_HEIGHT}" fill="{colour}"><title>{title}</title>{bars}</svg>'
+        f'<small style="width:{len(counts) * BAR_WIDTH}px"><span>{first}</span><span>{last}</span></small>'
     )
 
 
-def _figure(image: LabelledImage, picture: str) -> str:
-    said = ", ".join(
-        f"{one.name} {one.score:.2f}" for one in sorted(image.objects, key=lambda one: one.score)[:6]
-    )
+def _figure(image: LabelledImage, picture: str, name: str) -> str:
+    ordered = sorted(image.objects, key=lambda one: (one.name != name, one.score))
+    said = ", ".join(f"{one.name} {one.score:.2f}" for one in ordered[:6])
     return (
         f'<figure><img src="{picture}" alt="{escape(said)}" loading="lazy"><figcaption>{escape(image.file)}'
         f'<br><span class="dim">{escape(said)}</span></figcaption></figure>'

@@ -32,8 +32,11 @@ CANDIDATE = pa.struct(
         ("logits", pa.binary()),  # float32 [rows, columns], the part of the map around the object
     ]
 )
-FOUND = pa.schema([*IMAGE, pa.field("candidates", pa.list_(CANDIDATE)), pa.field("model", pa.string())])
-"""model: the name of the embeddings, and so of the weights."""
+MODEL = [
+    pa.field("model", pa.string()),  # the name of the embeddings, and so of the weights
+    pa.field("model_s", pa.float32()),  # seconds that the model worked for the image; null for a service's
+]
+FOUND = pa.schema([*IMAGE, pa.field("candidates", pa.list_(CANDIDATE)), *MODEL])
 
 OBJECT = pa.struct(
     [
@@ -44,5 +47,5 @@ OBJECT = pa.struct(
         ("rle", pa.string()),  # COCO's compressed counts; the size is the image's
     ]
 )
-LABELLED = pa.schema([*IMAGE, pa.field("objects", pa.list_(OBJECT)), pa.field("model", pa.string())])
+LABELLED = pa.schema([*IMAGE, pa.field("objects", pa.list_(OBJECT)), *MODEL])
 """The parts of a data set: one row an image, its objects highest score first."""

@@ -5,30 +5,47 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
+from deployments.observe.metrics import Metrics
 from serve_app.label.catalogue import Catalogue
 from serve_app.label.choosing import Split
 from serve_app.label.dataset import Dataset, OtherLabels, write_whole
 from serve_app.label.formats import export
 from serve_app.label.labelling import Labelling, differences
+from serve_app.label.lists import SourceImage
 from serve_app.label.report import NAME as REPORT
 from serve_app.label.report import write_report
-from serve_app.label.sources import Listing, SourceImage
+from serve_app.label.rows import LABELLED
+from serve_app.label.sources import Listing
 from serve_app.label.tally import Tally
 from serve_app.label.writer import Stop, write_all
 
+FAILED = "the process that worked on it died or failed each time"
 VERSIONS = ("sam3-serve", "sam3", "torch", "ray", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What is written from the labels. formats: names of `formats.FORMATS`."""
+    """The files to write. formats: names of `formats.FORMATS`. linked: see `catalogue.LabelledImage`."""
 
     formats: Sequence[str]
     split: Split
+    linked: bool = True
+
+
+class NothingLabelled(Exception):
+    """Each image failed: none of them is the reason."""
+
+
+class Labeller(Protocol):
+    """Finds the objects of images. An image whose process dies again and again may be missing from the tables."""
+
+    def __call__(self, images: Sequence[SourceImage], one_by_one: bool) -> Iterator[pa.Table]:
+        """Tables of `rows.LABELLED`. one_by_one: no image shares its fate with another."""
+        ...
 
 
 class Run:
@@ -58,23 +75,38 @@ class Run:
 
     def label(
         self,
-        results: Callable[[Sequence[SourceImage]], Iterator[pa.Table]],
+        results: Labeller,
         stop: Stop,
         show: Callable[[str], None],
+        metrics: Metrics | None = None,
     ) -> bool:
-        """Label what is left. results: makes tables of `rows.LABELLED` from images. Returns whether all is done.
+        """Label what is left. Returns whether all is done.
 
-        Raises OtherLabels where the model has other weights than before, and the pipeline's errors.
+        Raises OtherLabels where the model has other weights than before, NothingLabelled, and the pipeline's errors.
         """
         self._describe("begun", {})
         self._dataset.tell_errors(self._listing.refused)
-        tally = Tally(len(self.left))
+        tally = Tally(len(self.left), metrics)
+        missing = {image.location: image for image in self.left}
 
         def seen(table: pa.Table) -> None:
             self._check_weights(table)
             tally.add(table)
+            for location in table["location"].to_pylist():
+                missing.pop(location, None)
 
-        complete = write_all(results(self.left), self._dataset, stop, seen, lambda: show(tally.line()))
+        complete = True
+        for one_by_one in (False, True):
+            if complete and missing:
+                tables = results(list(missing.values()), one_by_one)
+                complete = write_all(tables, self._dataset, stop, seen, lambda: show(tally.line()))
+        if complete and len(missing) == len(self.left):
+            raise NothingLabelled(f"no image could be labelled: {FAILED}. Ray's logs say why.")
+        if complete and missing:
+            failed = [
+                {"location": one.location, "name": one.name, "error": FAILED} for one in missing.values()
+            ]
+            self._dataset.add(pa.Table.from_pylist(failed, schema=LABELLED))
         self._rate = tally.rate
         show(tally.line())
         return complete
@@ -82,7 +114,8 @@ class Run:
     def finish(self, complete: bool, wanted: Results, show: Callable[[str], None]) -> dict[str, Any]:
         """Write the formats, the errors and the manifest. Returns the manifest."""
         counts: Counter[str] = Counter()
-        catalogue = Catalogue(self._dataset, [one.name for one in self._labelling.classes], wanted.split)
+        names = [one.name for one in self._labelling.classes]
+        catalogue = Catalogue(self._dataset, names, wanted.split, wanted.linked)
         if complete:
             for name in wanted.formats:
                 show(f"writing {name}")

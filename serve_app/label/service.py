@@ -19,10 +19,10 @@ from sam3_engine.images import decode_image
 from sam3_engine.types import Box
 from serve_app.label.labeller import Prompt, prompts_of
 from serve_app.label.labelling import Labelling
+from serve_app.label.lists import SourceImage
 from serve_app.label.objects import Found, objects_of
 from serve_app.label.reading import look, one_line, read_file
 from serve_app.label.rows import LABELLED
-from serve_app.label.sources import SourceImage
 
 PROMPTS_AT_ONCE = 16
 """As many as a request may have."""
@@ -43,17 +43,18 @@ class ServiceLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service. requests: at a time."""
+    """A running service. requests: at a time. model_id: the model to ask; None: the service's default."""
 
     url: str
     api_key: str | None = None
     requests: int = 8
     max_pixels: int = 120_000_000
+    model_id: str | None = None
 
     def label(self, images: Sequence[SourceImage], labelling: Labelling) -> Iterator[pa.Table]:
         """Tables of `rows.LABELLED`, in any order. Raises ServiceLost."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        asker = _Asker(labelling, self.max_pixels)
+        asker = _Asker(labelling, self.max_pixels, self.model_id)
         pool = ThreadPoolExecutor(self.requests)
         try:
             # A proxy of the environment does not reach this machine's own servers.
@@ -86,6 +87,7 @@ class _Unreadable(Exception):
 class _Asker:
     labelling: Labelling
     max_pixels: int
+    model_id: str | None
 
     def row(self, client: httpx.Client, image: SourceImage) -> dict[str, Any]:
         """An image's row of `rows.LABELLED`."""
@@ -95,7 +97,7 @@ class _Asker:
             square = decode_image(content, max_pixels=self.max_pixels, target=LOOK_SIDE).square
             prompts = prompts_of(self.labelling.classes)
             answers = [
-                _ask(client, content, prompts[start : start + PROMPTS_AT_ONCE])
+                _ask(client, content, prompts[start : start + PROMPTS_AT_ONCE], self.model_id)
                 for start in range(0, len(prompts), PROMPTS_AT_ONCE)
             ]
         except (EngineError, OSError, ValueError, ImportError, MemoryError, _Unreadable) as error:
@@ -119,7 +121,9 @@ class _Asker:
         }
 
 
-def _ask(client: httpx.Client, content: bytes, prompts: Sequence[Prompt]) -> tuple[dict[str, Any], str]:
+def _ask(
+    client: httpx.Client, content: bytes, prompts: Sequence[Prompt], model_id: str | None
+) -> tuple[dict[str, Any], str]:
     """The answer, and the model's id. Raises _Unreadable and ServiceLost."""
     request = {
         "format": "rle",
@@ -127,6 +131,7 @@ def _ask(client: httpx.Client, content: bytes, prompts: Sequence[Prompt]) -> tup
             {"type": "text", "text": prompt.text, "output_prob_thresh": prompt.of.threshold}
             for prompt in prompts
         ],
+        **({} if model_id is None else {"model_id": model_id}),
     }
 
     def send() -> httpx.Response:

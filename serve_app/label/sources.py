@@ -1,37 +1,35 @@
 """Lists the images of a run's sources: files, folders, globs, storages, and lists of them.
 
 Sources are listed before anything is read. An image is there once, whatever number of sources names it, in the order
-of the locations. A folder gives the files with an ending of IMAGES, at any depth, without hidden ones. A list names an
-image a line (.txt), a row (.csv), a document (.jsonl), or as a COCO file does (.json); its paths start at its folder.
+of the locations. A folder gives the files with an ending of IMAGES, at any depth, without hidden ones, through links,
+too. A glob gives those, and Parquet files. A list names an image a line (.txt), a row (.csv, .parquet), a document
+(.jsonl), or as a COCO file does (.json).
 """
 
 import csv
 import glob
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
-IMAGES = [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"]
-LISTS = (".txt", ".csv", ".jsonl", ".json")
-COLUMNS = ("path", "location", "image", "url", "coco_url", "file_name", "filename")
-"""Names under which a row or a document has its image, the first one that is there."""
+import pyarrow as pa
 
-
-class NoImages(Exception):
-    """A source is not there, or has nothing to label; the message says which."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceImage:
-    """An image to label. location: absolute path or URL, which tells it from all others. name: its path below its
-    source, with forward slashes, by which the data set calls it."""
-
-    location: str
-    name: str
+from serve_app.label.lists import (
+    IMAGES,
+    LISTS,
+    Entries,
+    NoImages,
+    SourceImage,
+    absolute,
+    list_rows,
+    name_of_url,
+    none_is_there,
+)
+from serve_app.label.parquet import ENDING as PARQUET
+from serve_app.label.parquet import parquet_images
+from serve_app.label.texts import escaped, fits
 
 
 @dataclass(slots=True)
@@ -42,45 +40,55 @@ class Listing:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def list_images(sources: Sequence[str], leave_out: Path | None = None) -> Listing:
-    """List the sources. leave_out: a folder that is no source although it lies in one, such as the data set.
+def list_images(sources: Sequence[str], leave_out: Path | None = None, root: str | None = None) -> Listing:
+    """List the sources. leave_out: a folder that is no source although it lies in one, such as the data set. root:
+    folder or URL at which the paths of lists start, if not at the list's own folder.
 
     Raises NoImages.
     """
     found: dict[str, SourceImage] = {}
     listing = Listing()
     for source in sources:
-        before = len(found) + len(listing.refused)
         images = 0
-        for image in _of_source(source):
+        for image in _of_source(source, root):
             images += 1
             if leave_out is not None and _lies_in(image.location, leave_out):
                 continue
-            if image.location.isprintable():
+            if fits(image.location):
                 found.setdefault(image.location, image)
-            else:  # bytes that are no UTF-8, or control characters: no format of labels can name it
-                shown = image.location.encode("utf-8", "backslashreplace").decode()
-                listing.refused[shown] = "its name holds characters that cannot be printed"
-        if not images and before == len(found) + len(listing.refused):
+            else:
+                refused = "its name holds control characters, or bytes that are not UTF-8"
+                listing.refused[escaped(image.location)] = refused
+        if not images:
             raise NoImages(f"{source} has no image (endings: {' '.join(IMAGES)})")
     listing.images = [found[location] for location in sorted(found)]
     return listing
 
 
-def _of_source(source: str) -> Iterator[SourceImage]:
+def _of_source(source: str, root: str | None) -> Iterator[SourceImage]:
     if "://" in source:
-        return _of_url(source)
+        return _of_url(source, root)
     path = Path(source).expanduser()
     if path.is_dir():
         return _of_folder(path)
     if path.is_file():
-        return _of_list(path) if path.suffix.lower() in LISTS else iter([_file(path, path.name)])
+        return _of_file(path, path.name, root)
     if glob.has_magic(source):
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - of absolute patterns, too
-        files = [Path(match) for match in matches if Path(match).is_file()]
+        files = [Path(match) for match in matches if _is_image(match) and Path(match).is_file()]
         base = _common_folder(files)
-        return (_file(file, os.path.relpath(file, base)) for file in files)
+        return (image for file in files for image in _of_file(file, os.path.relpath(file, base), root))
     raise NoImages(f"there is no {source}")
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith((*IMAGES, PARQUET))
+
+
+def _of_file(path: Path, name: str, root: str | None) -> Iterator[SourceImage]:
+    if path.suffix.lower() in (*LISTS, PARQUET):
+        return _of_list(str(absolute(path)), root or str(path.parent))
+    return iter([_file(path, name)])
 
 
 def _file(path: Path, name: str) -> SourceImage:
@@ -88,7 +96,13 @@ def _file(path: Path, name: str) -> SourceImage:
 
 
 def _of_folder(folder: Path) -> Iterator[SourceImage]:
-    for place, folders, files in os.walk(folder):
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place).stat()
+        if (here.st_dev, here.st_ino) in seen:  # a link to a folder around it
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(place, name)
@@ -100,91 +114,61 @@ def _common_folder(files: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([file.parent for file in files])) if files else Path()
 
 
-def _of_url(url: str) -> Iterator[SourceImage]:
-    """An https image, or what a storage has at and below a place (through fsspec)."""
+def _of_url(url: str, root: str | None) -> Iterator[SourceImage]:
+    """An https image, a list, or what a storage has at and below a place or for a glob (through fsspec)."""
     parts = urlsplit(url)
     if parts.scheme == "file":
-        yield from _of_source(unquote(parts.path))
+        yield from _of_source(unquote(parts.path), root)
+        return
+    ending = PurePosixPath(parts.path).suffix.lower()
+    if ending in (*LISTS, PARQUET) and not glob.has_magic(url):
+        yield from _of_list(url, root or url.rpartition("/")[0])
         return
     if parts.scheme in ("http", "https"):
-        yield SourceImage(url, PurePosixPath(unquote(parts.path)).name or parts.netloc)
+        yield SourceImage(url, PurePosixPath(name_of_url(url)).name)
         return
     from fsspec.core import url_to_fs
 
     try:
         storage, place = url_to_fs(url)
-        files = sorted(storage.find(place))
+        files = sorted(storage.glob(place) if glob.has_magic(place) else storage.find(place))
     except (ImportError, ValueError, OSError) as error:
         raise NoImages(f"{url} cannot be listed: {error}") from error
     base = place.rstrip("/")
+    if glob.has_magic(place):
+        base = os.path.commonpath([str(PurePosixPath(file).parent) for file in files]) if files else place
     for file in files:
-        if file == base or PurePosixPath(file).suffix.lower() in IMAGES:
-            name = PurePosixPath(file).name if file == base else file.removeprefix(base + "/")
-            yield SourceImage(storage.unstrip_protocol(file), name)
+        location = storage.unstrip_protocol(file)
+        if file == base:
+            yield SourceImage(location, PurePosixPath(file).name)
+        elif glob.has_magic(place) and file.lower().endswith(PARQUET):
+            yield from _of_list(location, root or location.rpartition("/")[0])
+        elif PurePosixPath(file).suffix.lower() in IMAGES:
+            yield SourceImage(location, file.removeprefix(base + "/"))
 
 
-def _of_list(path: Path) -> Iterator[SourceImage]:
+def _of_list(location: str, root: str) -> Iterator[SourceImage]:
+    """The images of a list at a path or URL."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for entry in _entries(file, path.suffix.lower()):
-                yield _entry(entry, path.parent)
-    except (ValueError, LookupError, csv.Error) as error:
-        raise NoImages(f"{path} is no list of images: {error}") from error
+        if location.lower().endswith(PARQUET):
+            images = list(parquet_images(location, root))
+        else:
+            images = list(_text_images(location, root))
+    except (ValueError, LookupError, csv.Error, pa.ArrowException, ImportError, OSError) as error:
+        raise NoImages(f"{location} is no list of images: {error}") from error
+    if not any(PARQUET + "#" in image.location for image in images[:1]):
+        none_is_there(location, images)
+    yield from images
 
 
-def _entries(file: TextIO, ending: str) -> Iterator[str]:
-    if ending == ".txt":
-        yield from (line.strip() for line in file if line.strip() and not line.startswith("#"))
-    elif ending == ".csv":
-        rows = csv.DictReader(file)
-        yield from (_image_of(row) for row in rows)
-    elif ending == ".jsonl":
-        yield from (_image_of(json.loads(line)) for line in file if line.strip())
-    else:
-        yield from (_image_of(row) for row in _coco_rows(json.load(file)))
+def _text_images(location: str, root: str) -> Iterator[SourceImage]:
+    import fsspec
 
-
-def _coco_rows(document: Any) -> list[Any]:
-    rows = document.get("images") if isinstance(document, dict) else None
-    if not isinstance(rows, list):
-        raise ValueError("it is not a COCO file, whose `images` is a list")
-    return rows
-
-
-def coco_images(path: Path) -> tuple[dict[str, Any], dict[int, SourceImage]]:
-    """A COCO file, and its images by their ids. Raises NoImages."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-        rows = _coco_rows(document)
-        return document, {int(row["id"]): _entry(_image_of(row), path.parent) for row in rows}
-    except (ValueError, LookupError, TypeError, OSError) as error:
-        raise NoImages(f"{path} is no COCO file: {error}") from error
-
-
-def _image_of(row: Any) -> str:
-    if isinstance(row, str):
-        return row
-    if not isinstance(row, dict):
-        raise ValueError(f"expected an object or a text, not {str(row)[:40]!r}")
-    for column in COLUMNS:
-        if isinstance(value := row.get(column), str) and value:
-            return value
-    raise ValueError(f"a row has none of the columns {', '.join(COLUMNS)}")
-
-
-def _entry(entry: str, folder: Path) -> SourceImage:
-    if "://" in entry:
-        parts = urlsplit(entry)
-        return SourceImage(entry, unquote(parts.path).lstrip("/") or parts.netloc)
-    path = absolute(folder / Path(entry).expanduser())
-    inside = path.is_relative_to(absolute(folder))
-    return _file(path, os.path.relpath(path, absolute(folder)) if inside else path.name)
+    entries = Entries(root)
+    with fsspec.open(location, "rt", encoding="utf-8-sig", newline="") as file:
+        ending = PurePosixPath(urlsplit(location).path if "://" in location else location).suffix.lower()
+        yield from map(entries.of, list_rows(file, ending))
 
 
 def _lies_in(location: str, folder: Path) -> bool:
     return "://" not in location and Path(location).is_relative_to(absolute(folder))
-
-
-def absolute(path: Path) -> Path:
-    """The path from the root, without `..`; a link stays what it is, for it may be the only place of a name."""
-    return Path(os.path.normpath(path.absolute()))

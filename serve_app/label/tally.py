@@ -1,4 +1,4 @@
-"""Counts what a run has found, and how fast."""
+"""Counts what a run has found, and how fast; tells a Prometheus where one watches."""
 
 import time
 from collections import Counter
@@ -7,30 +7,55 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deployments.observe.metrics import NAMES, LocalMetrics, Metrics
+
 
 class Tally:
-    """The progress of a run. total: images to label."""
+    """The progress of a run. total: images to label. metrics: told of each table."""
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, total: int, metrics: Metrics | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.total, self.images, self.errors = total, 0, 0
         self.objects: Counter[str] = Counter()
+        self._metrics = metrics or LocalMetrics()
         self._clock = clock
-        self._first: tuple[float, int] | None = None
+        self._worked = 0.0
+        self._first: tuple[float, int, float] | None = None
+        self._metrics.set(NAMES.label_left, total)
 
     def add(self, table: pa.Table) -> None:
         """Count a table of `rows.LABELLED`."""
+        errors = len(table) - table["error"].null_count
+        found = Counter(pc.struct_field(pc.list_flatten(table["objects"]), "class").to_pylist())
+        worked = pc.sum(table["model_s"]).as_py() or 0.0
         self.images += len(table)
-        self.errors += len(table) - table["error"].null_count
-        self.objects.update(pc.struct_field(pc.list_flatten(table["objects"]), "class").to_pylist())
+        self.errors += errors
+        self.objects.update(found)
+        self._worked += worked
         if self._first is None:  # the model was loaded before
-            self._first = (self._clock(), self.images)
+            self._first = (self._clock(), self.images, self._worked)
+        self._metrics.add(NAMES.label_images, len(table) - errors, outcome="labelled")
+        self._metrics.add(NAMES.label_images, errors, outcome="unreadable")
+        self._metrics.add(NAMES.label_model_seconds, worked)
+        self._metrics.set(NAMES.label_left, self.total - self.images)
+        for name, count in found.items():
+            self._metrics.add(NAMES.label_objects, count, class_name=name)
 
     @property
     def rate(self) -> float:
         """Images per second since the first ones; 0 while nothing is known."""
-        if self._first is None or self._clock() <= self._first[0]:
+        return self._since_first(1, self.images)
+
+    @property
+    def busy(self) -> float:
+        """How many models were at work, on average, since the first images; 0 while nothing is known."""
+        return self._since_first(2, self._worked)
+
+    def _since_first(self, place: int, now: float) -> float:
+        if self._first is None or (seconds := self._clock() - self._first[0]) <= 0:
             return 0.0
-        return (self.images - self._first[1]) / (self._clock() - self._first[0])
+        return (now - self._first[place]) / seconds
 
     def line(self) -> str:
         """The progress in one line."""
@@ -40,6 +65,8 @@ class Tally:
         if self.rate:
             left = (self.total - self.images) / self.rate
             parts.append(f"{self.rate:.1f} images/s, {duration(left)} left")
+        if self.busy:
+            parts.append(f"{self.busy:.1f} models busy")
         if found := ", ".join(f"{name} {count}" for name, count in self.objects.most_common(5)):
             parts.append(found + (", ..." if len(self.objects) > 5 else ""))
         if self.errors:

@@ -6,7 +6,7 @@
  *
  *   unknown -> asked -> known | failed;   asked -> unknown when no prompt needs it any more
  *
- * The answers about the last images are kept too, so that going back to one asks nothing.
+ * The answers about the last images are kept too, each model's by itself, so that going back to one asks nothing.
  */
 
 import { ApiError } from "./client.js";
@@ -22,6 +22,7 @@ export class Answers {
   #client;
   #changed;
   #image = null;
+  #key = null;
   #embedding = null;
   #notEncoded = null;
   #known = new Map();
@@ -44,8 +45,9 @@ export class Answers {
     for (const request of this.#requests) request.abort.abort();
     this.#stopEncoding();
     this.#keepEarlier();
-    const earlier = this.#earlier.get(image?.digest);
     this.#image = image;
+    this.#key = image && JSON.stringify([this.#client.model(), image.digest]);
+    const earlier = this.#earlier.get(this.#key);
     this.#embedding = earlier?.embedding ?? null;
     this.#known = earlier?.known ?? new Map();
     this.#notEncoded = null;
@@ -63,8 +65,8 @@ export class Answers {
 
   #keepEarlier() {
     if (!this.#image || !this.#embedding) return;
-    this.#earlier.delete(this.#image.digest);
-    this.#earlier.set(this.#image.digest, { embedding: this.#embedding, known: this.#known });
+    this.#earlier.delete(this.#key);
+    this.#earlier.set(this.#key, { embedding: this.#embedding, known: this.#known });
     if (this.#earlier.size > MOST_IMAGES) this.#earlier.delete(this.#earlier.keys().next().value);
   }
 
@@ -102,17 +104,18 @@ export class Answers {
     return this.#known.get(signatureOf(prompt));
   }
 
-  /** Why the image is not encoded; null when it is, or may become so. @returns {Error | null} */
+  /** The error that keeps the image from being encoded; null when it is encoded, or may become so. @returns {Error |
+  null} */
   get notEncoded() {
     return this.#notEncoded;
   }
 
-  /** Why there is no answer to a prompt. @returns {Error | undefined} */
+  /** The error that left a prompt without an answer. @returns {Error | undefined} */
   errorOf(prompt) {
     return this.#failed.get(signatureOf(prompt));
   }
 
-  /** What is waited for, and since when (performance.now()); null for nothing. */
+  /** The awaited encoding or answer, and the time since when (performance.now()); null for nothing. */
   get waiting() {
     if (this.#embedding && !this.#embedding.done) return { for: "encoding", since: this.#embedding.begun };
     const begun = [...this.#requests].map((request) => request.begun);

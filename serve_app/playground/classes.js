@@ -15,7 +15,7 @@ export function setClasses(names) {
   setPreference("classes", once(names));
 }
 
-/** The list with these names at its end, where they are new: what `idsOf` would make of it. @returns {string[]} */
+/** The list with these names at its end, where they are new, as `idsOf` would make it. @returns {string[]} */
 export function classesWith(names) {
   return once([...classes(), ...names]);
 }

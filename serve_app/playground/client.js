@@ -13,7 +13,7 @@ export class ApiError extends Error {
     this.status = status;
   }
 
-  /** Whether the same request may succeed later: no request of a wrong form, none that is too large. */
+  /** True if the same request may succeed later: no request of a wrong form, none that is too large. */
   get mayPass() {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
@@ -23,23 +23,27 @@ const NOT_OURS = "The answer is not one of this server: is a proxy or a sign-in 
 const OTHER_SHAPE = "The server's answer has a form that this page does not know. Reload the page: the server may be newer.";
 
 export class Client {
-  /** @param {string} root prefix of the routes @param {() => string} key the API key, or "" */
-  constructor(root, key, onTiming = (_timing) => {}) {
+  /**
+   * @param {string} root prefix of the routes @param {() => string} key the API key, or ""
+   * @param {() => string} model the model's name, or "" for the default
+   */
+  constructor(root, key, model, onTiming = (_timing) => {}) {
     this.root = root;
     this.key = key;
+    this.model = model;
     this.onTiming = onTiming;
   }
 
   /** Have an image encoded; returns the id under which the server keeps it. @param {AbortSignal} signal */
   async embed(source, signal) {
-    const { image_id: id } = await this.#post(ROUTES.embed, imageBody(source), signal);
+    const { image_id: id } = await this.#post(ROUTES.embed, imageBody(source, this.#chosen()), signal);
     if (typeof id !== "string") throw new ApiError(0, OTHER_SHAPE);
     return id;
   }
 
   /** The predictions for each prompt of a body, in order. @param {AbortSignal} signal */
   async ask(kind, body, signal) {
-    const answer = await this.#post(ROUTES[kind], json(body), signal);
+    const answer = await this.#post(ROUTES[kind], json({ ...body, ...this.#chosen() }), signal);
     const prompts = kind === "object" ? body.prompts.prompts : body.prompts;
     const results = prompts.map((_, index) => answer.prompt_results?.[index]?.predictions);
     if (!results.every((one) => Array.isArray(one) && one.every(isPrediction))) throw new ApiError(0, OTHER_SHAPE);
@@ -53,6 +57,17 @@ export class Client {
     const [width, height] = (response.headers.get("X-Image-Size") ?? "").split("x").map(Number);
     if (!width || !height) throw new ApiError(0, NOT_OURS);
     return { file: await response.blob(), width, height };
+  }
+
+  /** The server's models. @returns {Promise<{name: string, default: boolean, state: string}[]>} */
+  async models() {
+    const response = await this.#fetch(ROUTES.models, { method: "GET" }, new AbortController().signal);
+    if (!response.ok) throw new ApiError(response.status, await messageOf(response));
+    return (await response.json()).models;
+  }
+
+  #chosen() {
+    return this.model() ? { model_id: this.model() } : {};
   }
 
   async #post(route, options, signal) {
@@ -79,7 +94,7 @@ export class Client {
     const headers = { ...options.headers };
     if (this.key()) headers.Authorization = `Bearer ${this.key()}`;
     try {
-      return await fetch(this.root + route, { ...options, method: "POST", headers, signal });
+      return await fetch(this.root + route, { method: "POST", ...options, headers, signal });
     } catch (error) {
       if (signal.aborted) throw error;
       throw new ApiError(0, "No answer from the server. Is it still running?");
@@ -87,10 +102,11 @@ export class Client {
   }
 }
 
-function imageBody({ url, file }) {
-  if (url) return json({ image: { type: "url", value: url } });
+function imageBody({ url, file }, fields = {}) {
+  if (url) return json({ image: { type: "url", value: url }, ...fields });
   const form = new FormData();
   form.set("image", file, "image");
+  if (Object.keys(fields).length) form.set("request", JSON.stringify(fields));
   return { body: form };
 }
 

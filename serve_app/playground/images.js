@@ -5,7 +5,7 @@ import { digestOf } from "./sha256.js";
 /**
  * @typedef {{digest: string, name: string, width: number, height: number, bitmap: CanvasImageSource, readable: boolean,
  *   source: {file?: Blob, url?: string}, sample: string | null}} LoadedImage
- *   readable: whether the page may read its pixels, and so save an overlay. source: is sent to the server.
+ *   readable: the page may read its pixels, and so save an overlay. source: is sent to the server.
  */
 
 /** @param {Blob} file @returns {Promise<import("./album.js").Entry>} */

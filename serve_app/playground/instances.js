@@ -1,4 +1,4 @@
-/** The instances to show, list and export: those of the answers, without deleted ones and those below a threshold. */
+/** The instances to show, list and export: the answers' instances, without deleted ones and ones below a threshold. */
 
 import { Mask } from "./mask.js";
 import { meant, withoutDuplicates } from "./overlap.js";
@@ -37,7 +37,7 @@ export function instancesOf(state, answerTo, distinct = false) {
   return all.filter((instance) => kept.has(instance) || !shown.includes(instance));
 }
 
-/** How many instances of a concept are less sure than its threshold. */
+/** Number of instances of a concept that are less sure than its threshold. */
 export function countBelow(prompt, answer) {
   if (prompt.kind !== "concept" || !answer) return 0;
   return answer.instances.filter(({ score, mask }) => score < prompt.threshold && mask.area > 0).length;
@@ -49,7 +49,7 @@ export function instanceAt(instances, x, y) {
   return under.reduce((best, one) => (best && best.area <= one.area ? best : one), null);
 }
 
-/** Whether a mark of the state means this instance. @param {import("./state.js").Mark} mark */
+/** True if a mark of the state means this instance. @param {import("./state.js").Mark} mark */
 export function means(mark, { prompt, mask }) {
   return mark.prompt === prompt.id && meant([{ mask }], [maskOf(mark.rle)]).size > 0;
 }

@@ -7,6 +7,7 @@ import { byId, setText } from "./dom.js";
 import { cocoOf, download, masksOf, overlayOf } from "./exports.js";
 import { filmstrip } from "./filmstrip.js";
 import { listenToCursor, listenToEscape, listenToShortcuts, roam } from "./keyboard.js";
+import { chooseFrom, chosenModel } from "./models.js";
 import { announce, dismiss, listenToNotice, notify } from "./notice.js";
 import { Page } from "./page.js";
 import { instancesPanel } from "./panel_instances.js";
@@ -27,9 +28,9 @@ import { TOOLS } from "./tools.js";
 import { View } from "./view.js";
 import { actualSize, reveal, zoomAt } from "./viewport.js";
 
-const { root, assets, model, keys } = document.documentElement.dataset;
+const { root, assets, model, models, keys } = document.documentElement.dataset;
 const showTiming = timingPanel(byId("timing-latest"), byId("timing-rows"));
-const client = new Client(root, apiKey, (timing) => {
+const client = new Client(root, apiKey, chosenModel, (timing) => {
   showTiming(timing);
   setText(byId("status-timing"), summary(timing));
 });
@@ -74,7 +75,7 @@ function showSnippet(image, state) {
   if (byId("panel-code").hidden) return;
   const ready = image && state.prompts.some((prompt) => !prompt.hidden);
   const origin = location.origin + root;
-  const what = { origin, keys: keys === "asked", image, prompts: state.prompts, distinct: page.distinct };
+  const what = { origin, keys: keys === "asked", model: chosenModel(), image, prompts: state.prompts, distinct: page.distinct };
   setText(byId("code"), ready ? snippet(what) : "Ask for something: the request appears here.");
   byId("copy").disabled = !ready;
 }
@@ -287,7 +288,7 @@ async function copyCode() {
 }
 
 function coco(findings) {
-  return cocoOf(findings, model, byId("segmentation").value);
+  return cocoOf(findings, chosenModel() || model, byId("segmentation").value);
 }
 
 /** Save one COCO file of all images of the row. */
@@ -296,7 +297,7 @@ async function saveRow() {
   try {
     const entries = [...album.entries];
     const works = await Promise.all(entries.map(async (entry) => ({ entry, state: await stateOf(entry) })));
-    const findings = await findingsOf(works, new Client(root, apiKey), page.distinct, ({ name }, number, of) => {
+    const findings = await findingsOf(works, new Client(root, apiKey, chosenModel), page.distinct, ({ name }, number, of) => {
       notify(`Collecting image ${number} of ${of}: ${name}`, { kind: "hint" });
     });
     const without = entries.length - findings.length;
@@ -350,6 +351,7 @@ byId("key-dialog").addEventListener("close", () => {
   setApiKey(byId("key-input").value.trim());
   dismiss();
   byId("key-input").value = "";
+  showModels();
   afterKey();
 });
 
@@ -418,5 +420,18 @@ tabs(byId("languages"), (id) => {
   schedule();
 });
 listenToNotice();
+
+/** Fill the chooser of the model. Without a key, or an answer, the default model goes on answering. */
+async function showModels() {
+  if (models !== "several" || (keys === "asked" && !apiKey())) return;
+  try {
+    chooseFrom(await client.models(), byId("model-choice"), () => page.askAgain());
+    byId("one-model").hidden = true;
+    byId("models").hidden = false;
+  } catch (error) {
+    if (error.status !== 401) notify(error.message);
+  }
+}
+showModels();
 if (keys === "asked" && !apiKey()) notify("This server asks for an API key.", { label: "Enter key", run: showKeyDialog, kind: "hint" });
 restore();

@@ -32,7 +32,7 @@ export class Mask {
     return this.#area;
   }
 
-  /** Whether the pixel at (x, y), which may be fractions, belongs to the mask. */
+  /** True if the pixel at (x, y), which may be fractions, belongs to the mask. */
   contains(x, y) {
     if (x < 0 || y < 0 || x >= this.width || y >= this.height) return false;
     const position = Math.floor(x) * this.height + Math.floor(y);

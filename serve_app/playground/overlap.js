@@ -44,7 +44,7 @@ export function meant(items, marks) {
   return found;
 }
 
-/** The instances without those that cover a surer one: the server's rule for `nms_iou_threshold`. */
+/** The instances, without any that covers a surer one: the server's rule for `nms_iou_threshold`. */
 export function withoutDuplicates(instances) {
   const kept = [];
   for (const instance of [...instances].sort((one, other) => other.score - one.score)) {

@@ -60,7 +60,7 @@ export class Page {
     return this.history.value;
   }
 
-  /** Whether instances of concepts that cover surer ones are left out. */
+  /** True while instances of concepts that cover surer ones are left out. */
   get distinct() {
     return this.#distinct;
   }
@@ -70,7 +70,7 @@ export class Page {
     this.on.changed();
   }
 
-  /** What is found and not deleted; the same list until an answer or the state changes. */
+  /** The found instances that are not deleted; the same list until an answer or the state changes. */
   get instances() {
     if (!this.image) return [];
     const of = [this.state, this.answers.version, this.#distinct, ...this.state.prompts.map((prompt) => this.answers.isAsked(prompt))];
@@ -116,6 +116,15 @@ export class Page {
     this.answers.setImage(image);
     this.#stored = Boolean(work);
     this.history.restore(work ?? { value: State.forNextImage(this.state) });
+  }
+
+  /** Another model answers from now on: the work stays, and is asked again. */
+  askAgain() {
+    this.#last.clear();
+    this.#told.clear();
+    this.answers.setImage(this.image);
+    this.answers.want(this.state.prompts);
+    this.on.changed();
   }
 
   /** Show no image: the last one was taken out of the row. */

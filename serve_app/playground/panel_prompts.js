@@ -32,7 +32,7 @@ function create({ prompt }, on) {
   return row;
 }
 
-/** A text field for the class of what was shown by clicks or examples and has no words. */
+/** A text field for the class of an object that clicks or examples show without words. */
 function classField(prompt, on) {
   const field = element("input", {
     type: "text", class: "class-name", list: "class-names", maxlength: 200, placeholder: "Class, for the exports",

@@ -12,7 +12,7 @@ const LONG_PRESS_MS = 500;
 
 /**
  * on.tap(point, {negative}), on.drag(from, to), on.dragEnd(from, to), on.cancel(), on.hover(point | null), on.moved().
- * draws(): whether a drag draws a box; otherwise it moves the image. Points are in image pixels.
+ * draws(): true if a drag draws a box; otherwise it moves the image. Points are in image pixels.
  * @param {import("./stage.js").Stage} stage
  * @returns {() => boolean} cancels the gesture that is under way, if there is one
  */
@@ -134,7 +134,7 @@ export function listenToPointers(stage, draws, on) {
   return () => {
     const wasPressed = press !== null;
     clearTimeout(timer);
-    press = null; // its pointer is still down: what it does until it is lifted means nothing
+    press = null; // its pointer is still down: its moves until it is lifted mean nothing
     return wasPressed;
   };
 }

@@ -25,6 +25,7 @@ export function bodyOf(kind, wirePrompts) {
 
 export const ROUTES = {
   concept: "/sam3/concept_segment", object: "/sam3/visual_segment", embed: "/sam3/embed_image", picture: "/playground/picture",
+  models: "/models",
 };
 
 function wireConcept({ text, examples }) {

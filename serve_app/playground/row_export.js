@@ -1,4 +1,4 @@
-/** What is found on every image of the row, for one file: answers are asked for again, as those of other images go. */
+/** The instances on every image of the row, for one file. Answers are asked for again, as those of other images go. */
 
 import { Answers } from "./answers.js";
 import { load } from "./images.js";

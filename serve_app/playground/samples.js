@@ -5,6 +5,6 @@ export const SUGGESTIONS = {
   paper: ["orange circle", "blue square", "triangle"],
   mint: ["purple triangle", "yellow circle", "square"],
   stars: ["star", "orange star", "purple star"],
-  sky: ["red", "green circle", "red star"],
+  sky: ["red", "green circle", "green"],
   slate: ["blue circle", "orange triangle"],
 };

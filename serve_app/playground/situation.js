@@ -1,4 +1,4 @@
-/** What the page says where no instances are: the difference between waiting, failed and found nothing. */
+/** The page's text where no instances are: it tells waiting, failed and found nothing apart. */
 
 import { countBelow, nameOf } from "./instances.js";
 

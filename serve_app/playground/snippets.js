@@ -5,8 +5,8 @@ import { ROUTES, wirePrompt } from "./requests.js";
 
 /**
  * @param {{origin: string, keys: boolean, image: import("./images.js").LoadedImage,
- *   prompts: import("./state.js").Prompt[], distinct: boolean}} what keys: whether the server needs a key. origin: with
- *   the prefix. distinct: whether duplicates are left out
+ *   prompts: import("./state.js").Prompt[], distinct: boolean, model: string}} what keys: the server needs a key.
+ *   origin: with the prefix. distinct: duplicates are left out. model: the chosen one, or "" for the default
  */
 export function curl(what) {
   const { image } = what;
@@ -37,9 +37,10 @@ export function python(what) {
   for (const [kind, request] of requestsOf(what)) {
     const [call, result] = kind === "concept" ? ["sam3_concept_segment", "found"] : ["sam3_visual_segment", "masks"];
     const prompts = kind === "concept" ? request.prompts : request.prompts.prompts;
-    lines.push("", `${result} = client.${call}(`, "    image,", "    prompts=[");
+    const note = request.model_id && kind === "object" ? ["# inference-sdk names no model here: the server's default answers."] : [];
+    lines.push("", ...note, `${result} = client.${call}(`, "    image,", "    prompts=[");
     for (const prompt of prompts) lines.push(`        ${literal(prompt)},`);
-    lines.push("    ],", ...(request.nms_iou_threshold ? [`    nms_iou_threshold=${request.nms_iou_threshold},`] : []), ")");
+    lines.push("    ],", ...(request.model_id && kind === "concept" ? [`    model_id=${literal(request.model_id)},`] : []), ...(request.nms_iou_threshold ? [`    nms_iou_threshold=${request.nms_iou_threshold},`] : []), ")");
     lines.push(...(kind === "concept" ? PRINT_CONCEPTS : PRINT_OBJECTS));
   }
   return lines.join("\n");
@@ -63,16 +64,17 @@ function spread(request) {
 }
 
 /** One request for the shown concepts, with their thresholds, and one for the shown objects. */
-function requestsOf({ prompts, distinct }) {
+function requestsOf({ prompts, distinct, model }) {
   const shown = prompts.filter((prompt) => !prompt.hidden);
   const concepts = shown.filter((prompt) => prompt.kind === "concept");
   const objects = shown.filter((prompt) => prompt.kind === "object");
   const requests = [];
+  const chosen = model ? { model_id: model } : {};
   if (concepts.length) {
     const wire = concepts.map((one) => ({ ...wirePrompt(one), output_prob_thresh: one.threshold }));
-    requests.push(["concept", { prompts: wire, ...(distinct ? { nms_iou_threshold: SAME } : {}) }]);
+    requests.push(["concept", { prompts: wire, ...(distinct ? { nms_iou_threshold: SAME } : {}), ...chosen }]);
   }
-  if (objects.length) requests.push(["object", { prompts: { prompts: objects.map(wirePrompt) } }]);
+  if (objects.length) requests.push(["object", { prompts: { prompts: objects.map(wirePrompt) }, ...chosen }]);
   return requests;
 }
 

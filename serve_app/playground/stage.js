@@ -107,7 +107,7 @@ export class Stage {
     this.#drawMarks(this.#above, scale);
   }
 
-  /** Clear a canvas and set its transformation; whether there is an image to draw. */
+  /** Clear a canvas and set its transformation; returns true if there is an image to draw. */
   #begin(context) {
     const ratio = globalThis.devicePixelRatio || 1;
     const { scale, x, y } = this.view;

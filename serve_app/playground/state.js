@@ -32,7 +32,7 @@ export function promptOf(state, id) {
   return state.prompts.find((prompt) => prompt.id === id) ?? null;
 }
 
-/** The concept with this text, in whatever case. @param {State} state */
+/** The concept with this text, in upper or lower case. @param {State} state */
 export function conceptOf(state, text) {
   return state.prompts.find((prompt) => prompt.kind === "concept" && prompt.text && keyOf(prompt.text) === keyOf(text));
 }

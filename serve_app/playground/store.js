@@ -1,5 +1,5 @@
 /**
- * What the browser keeps: each image's prompts with undo and redo, under the image file's digest, and the files of the
+ * The browser's memory: each image's prompts with undo and redo, under the image file's digest, and the files of the
  * row. So a reload, a crash or another image loses nothing.
  *
  * Nothing here fails: where the browser keeps nothing (a private window, a full disk), `onProblem` is called once, and
@@ -27,7 +27,7 @@ export class Store {
     this.changed = changed;
   }
 
-  /** Whether something is not written yet. */
+  /** True while something is not written yet. */
   get busy() {
     return this.#writing > 0;
   }
@@ -95,6 +95,8 @@ export class Store {
       const transaction = database.transaction(store, "readwrite");
       if (last === undefined) transaction.objectStore(store).delete(key);
       else transaction.objectStore(store).put(last, key);
+      // Without it, the browser waits for the page once more, and a page that is left at this moment loses the write.
+      transaction.commit();
       await finished(transaction);
     } catch (error) {
       this.#waiting.delete(name);

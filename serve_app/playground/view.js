@@ -26,7 +26,8 @@ export class View {
     this.#ask("all");
   }
 
-  /** Show what a moving pointer changes at the next frame: the highlighted instance, the cursor, a box in the making. */
+  /** Show the effects of a moving pointer at the next frame: the highlighted instance, the cursor, a box in the making.
+  */
   schedulePointed() {
     this.#ask("pointed");
   }

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import requests
 
+from deployments.ingress.video.service import VideoSessions
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.fake_video import fake_video
 from tests.support.http_server import serving
 from tests.support.patience import PATIENCE_S
 
@@ -48,9 +50,13 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
-def own_server(segmenter: FakeSegmenter | None = None, **settings: Any) -> Iterator[str]:
+def own_server(
+    segmenter: FakeSegmenter | None = None, video: VideoSessions | None = None, **settings: Any
+) -> Iterator[str]:
     """A server of this process with settings of its own."""
-    app = create_app(segmenter or FakeSegmenter(), Settings(**settings))
+    chosen = Settings(**settings)
+    video = (video or fake_video()) if chosen.tracks_videos else None
+    app = create_app(segmenter or FakeSegmenter(), chosen, video=video)
     with serving(app) as url:
         yield url
 

@@ -5,10 +5,16 @@ from typing import Any
 import schemathesis
 from schemathesis.generation import GenerationMode
 
+from sam3_engine.image_ids import MAX_ID_CHARACTERS
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, scene
 
 PICTURE = encoded(scene())
+NAMED = "picture-"
+"""Begins the ids of valid requests: such an id never names another image, nor a digest."""
 SIDES = {"x": WIDTH, "x0": WIDTH, "x1": WIDTH, "y": HEIGHT, "y0": HEIGHT, "y1": HEIGHT}
+
+CLICK = {"points": [{"x": 44, "y": 48}]}
+CORNERS = {"x0", "y0", "x1", "y1"}
 
 
 @schemathesis.hook
@@ -17,6 +23,8 @@ def map_case(context: Any, case: Any) -> Any:
     valid = case.meta is None or case.meta.generation.mode == GenerationMode.POSITIVE
     if valid and isinstance(case.body, dict):
         case.body = _realistic(case.body)
+        if "/video/" in case.path:
+            case.body = _followed(case.body)
     return case
 
 
@@ -29,10 +37,20 @@ def _realistic(body: dict[str, Any]) -> dict[str, Any]:
         body["image"] = [as_json(PICTURE) for _ in image][:16]
         if len(image) > 1:
             body.pop("image_id", None)
+    if isinstance(body.get("image_id"), str) and body["image_id"]:
+        body["image_id"] = f"{NAMED}{body['image_id']}"[:MAX_ID_CHARACTERS]
     holder = body if "prompts" in body else body.get("request")
     if isinstance(holder, dict):
         holder["prompts"] = _consistent(holder.get("prompts"))
     return body
+
+
+def _followed(body: dict[str, Any]) -> dict[str, Any]:
+    """Prompts of a video each mark a place, and a request has one at least."""
+    if isinstance(body.get("prompts"), list):
+        marked = [one if one.get("points") or one.get("box") else {**one, **CLICK} for one in body["prompts"]]
+        body = {**body, "prompts": [{**one, "remove": False} for one in marked]}
+    return body if body.get("prompts") or body.get("texts") else {**body, "texts": [{"text": "red"}]}
 
 
 def _consistent(prompt: Any) -> Any:
@@ -52,12 +70,19 @@ def _consistent(prompt: Any) -> Any:
 
 
 def _inside(places: Any) -> Any:
-    """A place, or a list of them, moved into the image."""
+    """A place, or a list of them, moved into the image: the remainder of a tiny negative number is the side itself.
+
+    A box in one of the two forms loses further properties that are of the other one.
+    """
     if isinstance(places, list):
         return [_inside(place) for place in places]
     if not isinstance(places, dict):
         return places
+    others = CORNERS if places.keys() >= {"width", "height"} else {"width", "height"}
+    places = {name: value for name, value in places.items() if name not in others}
     return {
-        name: value % SIDES[name] if name in SIDES and isinstance(value, int | float) else value
+        name: min(value % SIDES[name], SIDES[name] - 1)
+        if name in SIDES and isinstance(value, int | float)
+        else value
         for name, value in places.items()
     }

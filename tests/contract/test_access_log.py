@@ -1,4 +1,4 @@
-"""One line of JSON per request: enough to see how it went, nothing of what it brought."""
+"""One line of JSON per request: enough to see how it went, and nothing of its contents."""
 
 import json
 import time
@@ -20,8 +20,8 @@ IMAGE = as_json(encoded(scene()))
 CONCEPT, VISUAL = "/sam3/concept_segment", "/sam3/visual_segment"
 TEXT, IMAGE_ID = "red circle of my secret project", "patient-4711"
 FIELDS = {
-    "time", "request_id", "tenant", "method", "route", "status", "seconds", "cache", "prompts", "images", "stages",
-    "bytes_in", "bytes_out",
+    "time", "request_id", "tenant", "method", "route", "status", "seconds", "model", "cache", "prompts", "images",
+    "stages", "bytes_in", "bytes_out",
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_one_line_says_how_a_request_went(
     assert line.keys() == FIELDS
     expected = {
         "request_id": "find-me", "tenant": "default", "method": "POST", "route": CONCEPT, "status": 200,
-        "cache": "miss", "prompts": 3, "images": [[WIDTH, HEIGHT]] * 2, "bytes_in": sent,
+        "model": "sam3/sam3_final", "cache": "miss", "prompts": 3, "images": [[WIDTH, HEIGHT]] * 2, "bytes_in": sent,
     }  # fmt: skip
     assert expected.items() <= line.items()
     assert line["stages"]["encode"] > 0

@@ -1,4 +1,4 @@
-"""`POST /sam3/concept_segment`: what is asked for is found, in the documented form."""
+"""`POST /sam3/concept_segment`: it finds the concepts of a request, in the documented form."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def test_predictions_have_box_and_area_and_are_sorted(client: Client) -> None:
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
 def test_the_box_and_the_area_are_those_of_the_mask(client: Client) -> None:
-    """With every query of the model, those at the borders included."""
+    """The answer has every query of the model, also at the borders."""
     prompt = {**RED, "output_prob_thresh": 0.0}
     answer = client.concept({"image": IMAGE, "prompts": [prompt], "format": "rle"})
     for one in answer["prompt_results"][0]["predictions"]:
@@ -196,7 +196,7 @@ def test_polygons_are_in_pixels_of_the_original(client: Client) -> None:
 
 
 def test_polygon_holes_carries_holes(start_server: ServerFactory) -> None:
-    """On the stand-in always: `tiny` was never shown a ring."""
+    """The stand-in always answers here: `tiny` was never shown a ring."""
     body = {
         "image": as_json(encoded(ring())),
         "prompts": [{"type": "text", "text": "red"}],

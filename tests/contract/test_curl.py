@@ -1,4 +1,4 @@
-"""What people type: curl, as the documents show it."""
+"""Requests as people type them: curl, as the documents show it."""
 
 import json
 import shutil

@@ -221,6 +221,7 @@ METHODS = {
     CONCEPT: "POST",
     VISUAL: "POST",
     EMBED: "POST",
+    "/models": "GET, HEAD",
     "/sam3/images": "GET, HEAD",
     "/sam3/images/scan": "DELETE",
     "/playground/picture": "GET, HEAD, POST",
@@ -330,7 +331,7 @@ def test_a_passed_deadline_is_504(start_server: ServerFactory) -> None:
 
 
 def test_every_answer_is_finite(client: Client) -> None:
-    """JSON has no NaN: what is answered can be read by any parser."""
+    """JSON has no NaN: any parser can read the answer."""
     answer = client.concept(concept())
     for one in answer["prompt_results"][0]["predictions"]:
         assert math.isfinite(one["confidence"])

@@ -1,4 +1,4 @@
-"""What every answer carries: ids, timings, the model; compression and CORS where asked for."""
+"""The headers of every answer: ids, timings, the model; compression and CORS where asked for."""
 
 import re
 from typing import Any
@@ -98,6 +98,15 @@ def test_model_id_is_the_answering_models(start_server: ServerFactory) -> None:
     with start_server(model_ids="sam3/sam3_final,sam3/mine") as url:
         body = {"image": IMAGE, "prompts": PROMPTS, "model_id": "sam3/mine"}
         assert Client(url).send("/sam3/concept_segment", body).headers["X-Model-Id"] == "sam3/mine"
+
+
+@pytest.mark.parametrize("given", [{}, {"model_id": None}, {"model_id": "sam3/sam3_final"}])
+def test_a_model_of_another_name_answers_requests_that_name_the_hosted_one_or_none(
+    start_server: ServerFactory, given: dict[str, str | None]
+) -> None:
+    with start_server(model_ids="acme/parts/3") as url:
+        body = {"image": IMAGE, "prompts": PROMPTS, **given}
+        assert Client(url).send("/sam3/concept_segment", body).headers["X-Model-Id"] == "acme/parts/3"
 
 
 def test_large_answers_are_compressed_when_asked_for(start_server: ServerFactory) -> None:

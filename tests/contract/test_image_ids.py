@@ -1,4 +1,4 @@
-"""`POST /sam3/embed_image`, and what an `image_id` means afterwards."""
+"""`POST /sam3/embed_image`, and the use of an `image_id` afterwards."""
 
 import hashlib
 from typing import Any

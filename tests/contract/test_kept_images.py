@@ -1,4 +1,4 @@
-"""`GET /sam3/images` and `DELETE /sam3/images/{image_id}`: what is kept of a tenant, and its end."""
+"""`GET /sam3/images` and `DELETE /sam3/images/{image_id}`: a tenant's kept images, and their end."""
 
 from pathlib import Path
 from typing import Any

@@ -25,7 +25,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 Guarded = tuple[str, str, FakeSegmenter]
-"""A URL, the key of the tenant acme, and what answers there."""
+"""A URL, the key of the tenant acme, and the server behind the URL."""
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_the_routes_are_there_only_where_they_are_switched_on(server: str, url: 
 
 
 def test_connecting_a_project(url: str) -> None:
-    """As `POST /api/ml` does: health, setup, versions."""
+    """The requests of Label Studio's `POST /api/ml`, in its order: health, setup, versions."""
     assert requests.get(f"{url}/label-studio/health", timeout=PATIENCE_S).json()["status"] == "UP"
     body = {
         "project": PROJECT,
@@ -335,7 +335,7 @@ def test_keys_are_basic_passwords(tmp_path: Path, start_server: ServerFactory) -
 
 
 class LabelStudio(http.server.BaseHTTPRequestHandler):
-    """Gives its images to whoever has the token, and redirects to another server."""
+    """Gives its images to clients with the token, and redirects to another server."""
 
     seen: ClassVar[list[tuple[str, str | None]]] = []
 

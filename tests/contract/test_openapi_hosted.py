@@ -1,4 +1,4 @@
-"""`/openapi.json` holds everything that the hosted API's document holds; what differs is listed here.
+"""`/openapi.json` holds everything that the hosted API's document holds; this file lists the differences.
 
 data/hosted-openapi-0.64.4.facts.json is the hosted document without its prose: names, types, defaults,
 required lists.
@@ -25,14 +25,15 @@ NEW_PATHS = {
     "/sam3/usage",
     "/",
     "/info",
+    "/models",
     "/readiness",
     "/healthz",
 }
 
 
-def of_workflows(path: str) -> bool:
-    """Whether a route is one of Workflows, which a server may have on; these have tests of their own."""
-    return "/workflows" in path
+def has_tests_of_its_own(path: str) -> bool:
+    """True for a route of Workflows or of videos, which a server may have on."""
+    return "/workflows" in path or path.startswith("/sam3/video")
 
 
 NEW_PARAMETERS = {"countinference", "service_secret", "source", "source_info", "disable_active_learning"}
@@ -52,7 +53,7 @@ NEW_PROPERTIES = {
     "Sam3SegmentationResponse": {"image_id", "width", "height"},
     "Sam3PromptResult": {"warnings"},
     "Sam3SegmentationPrediction": {"box", "area"},
-    "Sam2SegmentationRequest": {"api_key"},
+    "Sam2SegmentationRequest": {"api_key", "model_id"},
     "Sam2SegmentationResponse": {"image_id", "predictions", "width", "height"},
 }
 NEW_BOUNDS = {  # limits that the hosted document does not name
@@ -84,7 +85,7 @@ def branches(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def differences(hosted: dict[str, Any], mine: dict[str, Any], place: str) -> list[str]:
-    """What a value of the hosted schema would meet here: nothing, when some branch of ours takes it as it is."""
+    """Complaints about a value of the hosted schema; none when some branch of ours takes it as it is."""
     wanted = branches(hosted)
     return [
         f"{place}: {branch} is not allowed by {mine}"
@@ -94,7 +95,7 @@ def differences(hosted: dict[str, Any], mine: dict[str, Any], place: str) -> lis
 
 
 def takes(hosted: dict[str, Any], mine: dict[str, Any], place: str) -> bool:
-    """Whether one branch of ours is the hosted one, bounds that are listed above aside."""
+    """True if one branch of ours is the hosted one, bounds that are listed above aside."""
     if "$ref" in hosted or "$ref" in mine:
         return hosted.get("$ref") == mine.get("$ref")
     if hosted.get("type") != mine.get("type"):
@@ -115,7 +116,9 @@ def test_version(ours: dict[str, Any]) -> None:
 
 
 def test_paths(ours: dict[str, Any]) -> None:
-    assert {path for path in ours["paths"] if not of_workflows(path)} - NEW_PATHS == set(HOSTED["paths"])
+    assert {path for path in ours["paths"] if not has_tests_of_its_own(path)} - NEW_PATHS == set(
+        HOSTED["paths"]
+    )
     for path, operations in HOSTED["paths"].items():
         assert set(ours["paths"][path]) == set(operations)
 
@@ -182,7 +185,7 @@ def test_every_reference_is_defined(ours: dict[str, Any]) -> None:
 def test_every_route_has_an_example_that_works(ours: dict[str, Any], server: str) -> None:
     tried = 0
     for path, operations in ours["paths"].items():
-        if "delete" in operations or of_workflows(path):
+        if "delete" in operations or has_tests_of_its_own(path):
             continue
         if "post" not in operations:
             assert requests.get(server + path, timeout=PATIENCE_S).status_code == 200

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::inference_sdk.config.InferenceS
 
 @pytest.fixture
 def image() -> np.ndarray:
-    """As the SDK takes arrays: BGR."""
+    """The scene as the SDK takes arrays: BGR."""
     return np.ascontiguousarray(np.asarray(scene())[..., ::-1])
 
 
@@ -90,7 +90,7 @@ def test_embed_image(client: InferenceHTTPClient, image: Any, way: str) -> None:
 @both_ways
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_lists_of_images(client: InferenceHTTPClient, image: Any, way: str, batch: int) -> None:
-    """With max_batch_size above 1 the SDK posts JSON lists."""
+    """The SDK posts JSON lists where max_batch_size is above 1."""
     client.configure(InferenceConfiguration(max_batch_size=batch, max_concurrent_requests=2))
     answers = call(client, way, "sam3_concept_segment", [image, image[:, ::-1].copy(), image], RED)
     flat = [one for answer in answers for one in (answer if isinstance(answer, list) else [answer])]

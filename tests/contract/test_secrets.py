@@ -75,7 +75,7 @@ def test_nothing_secret_is_left_behind(
     statuses = {answer.status_code for answer in answers}
     assert statuses == ({500, 422, 404, 401} if known else {404, 401})
     left = logs.getvalue() + "".join(answer.text + str(answer.headers) for answer in answers)
-    assert "POST /sam3/concept_segment" in left  # the access log is among what was searched
+    assert "POST /sam3/concept_segment" in left  # the access log is among the searched files
     if known:
         assert "unforeseen error" in left
     for secret in (SECRET, SERVICE_SECRET, IMAGE["value"][:60]):

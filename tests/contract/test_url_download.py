@@ -1,4 +1,4 @@
-"""The downloads behind URL images: pinned addresses, names kept for TLS, one download for all who ask at once."""
+"""The downloads behind URL images: pinned addresses, names kept for TLS, one download for concurrent requests."""
 
 import asyncio
 import ssl
@@ -24,7 +24,7 @@ PICTURE = b"picture"
 
 
 class Site:
-    """A web server on loopback that notes what it was asked."""
+    """A web server on loopback that notes its requests."""
 
     def __init__(self) -> None:
         self.hosts: list[str] = []
@@ -305,7 +305,7 @@ async def test_a_look_up_that_hangs_holds_its_own_tenants_place_until_it_ends() 
 
 
 async def test_names_are_looked_up_without_waiting_for_others() -> None:
-    """As many threads wait in the system's resolver as there are downloads."""
+    """The system's resolver has a thread for each download, so that none waits for another's name."""
     assert DOWNLOADS + SPARE <= pinned.LOOKUPS
     began, go = threading.Semaphore(0), threading.Event()
 

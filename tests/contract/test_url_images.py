@@ -1,4 +1,4 @@
-"""Images by URL: what a client is told for each refusal. A local server plays the outside world."""
+"""Images by URL: the message of each refusal. A local server plays the outside world."""
 
 import asyncio
 import base64
@@ -89,7 +89,7 @@ class World(http.server.BaseHTTPRequestHandler):
         """Quiet."""
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # whoever fetches may hang up early
+        with contextlib.suppress(ConnectionError):  # the client may hang up early
             super().handle()
 
 
@@ -248,7 +248,7 @@ def test_malformed_urls_are_400(lenient: Client, url: str, say: str) -> None:
     ],
 )
 def test_addresses_that_are_not_public_are_refused(any_port: Client, world: str, host: str) -> None:
-    """By default, on https, whatever the port: nothing is connected to."""
+    """The server connects to nothing, by default, with https, on any port."""
     before = len(World.seen)
     port = world.rpartition(":")[2]
     for url in (f"https://{host}/a.png", f"https://{host}:{port}/picture.png"):

@@ -1,4 +1,4 @@
-"""`GET /sam3/usage` and the headers `RateLimit-*`: what a tenant uses, and what it may use."""
+"""`GET /sam3/usage` and the headers `RateLimit-*`: a tenant's use of the server, and its limits."""
 
 from pathlib import Path
 from typing import Any

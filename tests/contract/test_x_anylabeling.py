@@ -38,7 +38,7 @@ def url() -> Iterator[str]:
 
 
 def predict(url: str, model: str, expect: int = 200, options: Any = None, **params: Any) -> Any:
-    """What the client sends: its thresholds are always there."""
+    """Send a request as the client does: its thresholds are always there."""
     body = {
         "model": model,
         "image": PICTURE,
@@ -193,7 +193,7 @@ def test_a_click_on_nothing_has_no_shape(url: str) -> None:
 def test_errors_are_in_the_programs_form(
     url: str, model: str, params: Any, status: int, code: str, say: str
 ) -> None:
-    """With their statuses: the program shows these, and takes 200 for an answer without shapes."""
+    """Errors have their statuses: the program shows these, and takes 200 for an answer without shapes."""
     refused = predict(url, model, expect=status, **params)
     assert refused["success"] is False
     assert refused["error"]["code"] == code

@@ -62,7 +62,9 @@ def deployed() -> Iterator[Deployed]:
         head = cluster.start_head()
         nodes: dict[str, list[Node]] = {"ingress": [], "gpu": []}
         for group in groups(EXAMPLE):
-            limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+            resources = group["template"]["spec"]["containers"][0]["resources"]
+            # As the operator does: the requests count where there is no limit, as for an ingress's cores.
+            limits = {**resources["requests"], **resources["limits"]}
             spare = SPARE_CPUS if group["groupName"] == "ingress" else 0
             for _ in range(group["minReplicas"]):
                 node = cluster.start_worker(

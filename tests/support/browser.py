@@ -1,4 +1,4 @@
-"""Drives the playground in Debian's Chromium as a person would: by what is to be seen, clicked and typed."""
+"""Drives the playground in Debian's Chromium as a person would: it looks, clicks and types."""
 
 import io
 import json
@@ -25,7 +25,7 @@ CHROMIUM = "/usr/bin/chromium"
 EVIL = "evil.example"
 """A name that the browser resolves to loopback, as after DNS rebinding."""
 WAIT_MS = 180_000
-"""How long a condition is waited for: a busy machine is slow, and a failure waits once."""
+"""Milliseconds to wait for a condition: a busy machine is slow, and a failure waits once."""
 
 
 @contextmanager
@@ -48,7 +48,7 @@ class Playground:
         self.page.set_default_timeout(WAIT_MS)
         self.url = url
         self.complaints: list[str] = []
-        """What the console said: errors of scripts, violations of the content policy, failed loads."""
+        """The console's messages: errors of scripts, violations of the content policy, failed loads."""
         self.page.on("console", lambda message: self._note(message.type, message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
         self.page.goto(url)
@@ -73,7 +73,7 @@ class Playground:
         self.page.goto("about:blank")
 
     def reload(self) -> None:
-        """Load the page again, as after a crash: what was kept is there."""
+        """Load the page again, as after a crash: it shows the kept images and prompts."""
         self.page.reload()
         self.settle()
 
@@ -101,7 +101,7 @@ class Playground:
         return self.page.locator("#row:visible #row-images button").all_inner_texts()
 
     def shown_image(self) -> str:
-        """Which image of the row is shown."""
+        """The text of the image in the row that is shown."""
         return self.page.locator("#row-images [aria-current]").inner_text()
 
     def find(self, text: str) -> None:
@@ -120,7 +120,7 @@ class Playground:
         self.settle()
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where a pixel of the image is on the screen."""
+        """A pixel's place on the page, in CSS pixels. x, y: its place in the image."""
         view = json.loads(self.page.get_attribute("#stage", "data-view") or "")
         frame = self.page.locator("#stage").bounding_box()
         assert frame is not None
@@ -144,7 +144,7 @@ class Playground:
         self.settle()
 
     def prompts(self) -> dict[str, int]:
-        """The rows of the prompt list: what they say, and how many instances each has."""
+        """The rows of the prompt list: the number of instances by the row's text."""
         rows = self.page.locator("#prompts > li").all()
         return {
             row.locator(".prompt-text").inner_text(): int(row.locator(".count").inner_text()) for row in rows
@@ -154,7 +154,7 @@ class Playground:
         return self.page.locator("#instances .instance-label").all_inner_texts()
 
     def areas(self) -> list[int]:
-        """In pixels."""
+        """Areas of the listed instances, in pixels."""
         texts = self.page.locator("#instances .area").all_inner_texts()
         return [int(text.removesuffix(" px").replace(",", "")) for text in texts]
 
@@ -168,7 +168,7 @@ class Playground:
         self.settle()
 
     def notice(self) -> str:
-        """What the notice says; empty when none is shown."""
+        """The notice's text; empty when none is shown."""
         notice = self.page.locator("#notice")
         return self.page.locator("#notice-text").inner_text() if notice.is_visible() else ""
 
@@ -176,7 +176,7 @@ class Playground:
         self.page.get_by_role("alert").get_by_text(text).wait_for()
 
     def colour_at(self, x: float, y: float) -> tuple[int, int, int]:
-        """What the screen shows there."""
+        """The colour that the page shows at a pixel of the image: red, green, blue, 0 to 255."""
         left, top = self.place(x, y)
         with Image.open(io.BytesIO(self.page.screenshot())) as picture:
             red, green, blue = np.asarray(picture.convert("RGB"))[round(top), round(left)]

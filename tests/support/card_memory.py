@@ -1,4 +1,4 @@
-"""Whether encoders and decoders fit the smallest GPU that settings are written for."""
+"""A check that encoders and decoders fit the smallest GPU that settings are written for."""
 
 from deployments.model.memory import plan_memory
 from deployments.resources import NotEnough, Plan

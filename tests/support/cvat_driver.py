@@ -3,7 +3,7 @@
     python -m tests.support.cvat_driver [URL KEY]
 
 Only CVAT's server is played: the task's picture is a file, and the annotations that would be uploaded are looked at.
-Prints the IoU of each mask with what was drawn, as JSON.
+Prints the IoU of each mask with the drawn shape, as JSON.
 """
 
 import json
@@ -65,7 +65,7 @@ def iou(points: list[float], drawn: npt.NDArray[np.bool_]) -> float:
 
 
 def main(*where: str) -> dict[str, Any]:
-    """What the drivers make of both functions."""
+    """The results of CVAT's drivers with both functions, by name."""
     given = dict(zip(("url", "key"), where, strict=False))
     detection = load("detection", labels=LABELS, **given)
     masks = annotated(detection)

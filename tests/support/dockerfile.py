@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "Dockerfile"
 PREFIX = "/opt/sam3"
-"""Where the image has the server's environment."""
+"""The folder of the server's environment in the image."""
 
 
 @cache

@@ -43,4 +43,4 @@ def _run(*words: object, **options: Any) -> str:
         [str(word) for word in words], capture_output=True, text=True, check=False, **options
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+    return str(done.stdout)

@@ -68,7 +68,8 @@ class OnCuda(torch.Tensor):
 
 
 class FakeCuda(TorchDispatchMode):
-    """Within it, the device exists. waits: how often the host waited for it, by reason; kernels: what it ran."""
+    """A CUDA device exists within this mode. waits: number of the host's waits, by reason; kernels: number of
+    runs, by name."""
 
     def __init__(self) -> None:
         super().__init__()

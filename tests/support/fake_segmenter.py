@@ -1,12 +1,12 @@
 """A Segmenter without a model: it finds drawn shapes by their colour, so its answers can be checked.
 
-It keeps images by tenant and id as the real one does, counts what it encodes, and remembers what it was
-asked.
+It keeps images by tenant and id as the real one does, counts its encodes, and remembers its requests.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from deployments.protocol import (
     ConceptRequest,
     ImageReference,
     KeptImage,
+    ModelStatus,
     PromptRequest,
     Timings,
     UnknownImage,
@@ -52,9 +53,12 @@ class FakeSegmenter:
     """...so many times."""
     delay_s: float = 0.0
     hurried: bool = False
-    """Delays are over, those of requests under way included."""
+    """End all delays, also of requests under way."""
     asked: list[PromptRequest[Any] | None] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
+    asked_models: list[str | None] = field(default_factory=list)
+    states: dict[str, ModelStatus] = field(default_factory=dict)
+    """Of models; any other one is ready."""
     quotas: list[int | None] = field(default_factory=list)
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
     _images: dict[tuple[str, str], npt.NDArray[np.uint8]] = field(default_factory=dict)
@@ -70,12 +74,20 @@ class FakeSegmenter:
     async def ready(self) -> bool:
         return self.is_ready
 
+    def models(self) -> Mapping[str, ModelStatus]:
+        return defaultdict(lambda: ModelStatus("ready", 1), self.states)
+
     async def store_answers(self) -> bool:
         return not self.store_away
 
     async def answer(
-        self, image: ImageReference, request: PromptRequest[Any] | None, timings: Timings
+        self,
+        image: ImageReference,
+        request: PromptRequest[Any] | None,
+        timings: Timings,
+        model: str | None = None,
     ) -> Answer[Any]:
+        self.asked_models.append(model)
         image_id, pixels = await self._find(image, request, timings)
         results: Any
         match request:
@@ -166,7 +178,7 @@ def _concepts(pixels: npt.NDArray[np.uint8], request: ConceptRequest) -> list[Co
 
 
 def _warnings(prompt: ConceptPrompt) -> list[str]:
-    """As the model's, with a word for a token."""
+    """Warnings as the model gives them, with a word for a token."""
     words = len((prompt.text or "").split())
     return [f"the text has {words} tokens, and the model reads only the first 30"] if words > 30 else []
 

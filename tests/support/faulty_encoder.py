@@ -18,7 +18,7 @@ class FaultyEncoder(ImageEncoder):
     _failed: frozenset[bytes] = frozenset()
 
     async def encode(self, image: Square | Source) -> Embedding:
-        """As ImageEncoder does. Raises RuntimeError."""
+        """Encode as ImageEncoder does. Raises RuntimeError."""
         pixels = await self._pixels(image)
         middle = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]
         content = pixels.tobytes()

@@ -9,7 +9,7 @@ _deploy = up.deploy
 
 
 def deploy(*args: Any) -> bool:
-    """As `sam3-serve up` does it, but for the encoder. Ray must not be imported earlier."""
+    """Deploy as `sam3-serve up` does, but for the encoder. Ray must not be imported earlier."""
     from serve_app import builder
     from tests.support.faulty_encoder import FaultyEncoder
 

@@ -17,7 +17,7 @@ def written_by_serve(
     metrics: bool = False,
 ) -> Path:
     """The file. servers: their ports, all of one application; none is no application. stand_in: the port that is asked
-    where all servers are down. metrics: whether Serve counts requests by HAProxy's log."""
+    where all servers are down. metrics: Serve counts requests by HAProxy's log."""
     from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
     from ray.serve.config import HTTPOptions
 

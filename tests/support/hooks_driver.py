@@ -2,7 +2,7 @@
 
     python -m tests.support.hooks_driver [URL KEY]
 
-Prints what they make of the drawn scene, as JSON.
+Prints their results for the drawn scene, as JSON.
 """
 
 import json
@@ -25,7 +25,7 @@ PHRASES = ["red circle", "blue square"]
 
 
 def main(*where: str) -> dict[str, Any]:
-    """Counts, and the IoU of a mask of SAHI's with what was drawn."""
+    """Counts, and the IoU of a mask of SAHI's with the drawn shape."""
     model = model_of(*where)
     base = Sam3(CaptionOntology({"red circle": "ball", "blue square": "box"}), model)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What the chart gives for its examples, and the schemas of what it gives."""
+"""The manifests that the chart renders for its examples, and their schemas."""
 
 import os
 import sys
@@ -58,9 +58,15 @@ def groups(example: str) -> list[Manifest]:
 
 
 def fewest(example: str, group: Manifest) -> int:
-    """How many nodes of a group the replicas that always run need. An upgrade in steps writes 0 into the manifest, so
-    that a new cluster begins without nodes."""
+    """Number of nodes of a group that the always running replicas need. An upgrade in steps writes 0 into the manifest,
+    so that a new cluster begins without nodes."""
     return int(helm_chart.merged(helm_chart.example(example))["groups"][group["groupName"]]["nodes"]["min"])
+
+
+def label_job(example: str) -> Manifest:
+    """The job of `sam3-serve label`."""
+    (found,) = of_kind(example, "RayJob")
+    return found
 
 
 def group_with(example: str, label: str) -> Manifest:
@@ -70,12 +76,12 @@ def group_with(example: str, label: str) -> Manifest:
 
 
 def pod_templates(example: str) -> list[Manifest]:
-    """Of the head and of every group."""
+    """The pod templates of the head and of every group."""
     return [cluster(example)["headGroupSpec"]["template"], *(group["template"] for group in groups(example))]
 
 
 def all_pod_specs(example: str) -> list[Manifest]:
-    """Ray's pods, and those of Jobs and StatefulSets."""
+    """Pods of Ray, of Jobs and of StatefulSets."""
     others = [*of_kind(example, "Job"), *of_kind(example, "StatefulSet")]
     return [
         template["spec"] for template in [*pod_templates(example), *(o["spec"]["template"] for o in others)]
@@ -97,12 +103,24 @@ def quantity(text: str | int) -> float:
     return float(text)
 
 
+def check_ray_job(manifest: Manifest) -> None:
+    """Raises jsonschema.ValidationError. Its cluster has the schema of a RayService's."""
+    cluster = rayservice_schema()["properties"]["spec"]["properties"]["rayClusterConfig"]
+    jsonschema.Draft7Validator(cluster).validate(manifest["spec"]["rayClusterSpec"])
+    if (file := CRD.with_name("ray.io_rayjobs.yaml")).exists():
+        jsonschema.Draft7Validator(_schema(file)).validate(manifest)
+
+
 @cache
 def rayservice_schema() -> Manifest:
     """The RayService's CRD as a JSON schema: unknown fields are errors, as `kubectl apply` treats them."""
     if not CRD.exists():
         pytest.skip(f"KubeRay's CRD is not at {CRD}: set KUBERAY_CRD")
-    crd = yaml.safe_load(CRD.read_text(encoding="utf-8"))
+    return _schema(CRD)
+
+
+def _schema(file: Path) -> Manifest:
+    crd = yaml.safe_load(file.read_text(encoding="utf-8"))
     (version,) = [version for version in crd["spec"]["versions"] if version["storage"]]
     found: Manifest = _closed(version["schema"]["openAPIV3Schema"], root=True)
     return found

@@ -66,7 +66,7 @@ class LabelStudio:
         return found
 
     def draw(self, backend: int, task: int, *drawn: dict[str, Any]) -> Any:
-        """What a smart tool sends: the answer's data. Asserts that there is no error."""
+        """Send a request as a smart tool does; returns the answer's data. Asserts that there is no error."""
         body = {"task": task, "context": {"result": list(drawn)}}
         answer = self.ask("POST", f"/api/ml/{backend}/interactive-annotating", json=body)
         assert "errors" not in answer, answer

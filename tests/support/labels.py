@@ -37,7 +37,8 @@ def row(
     named = {"location": location, "name": name or location.rpartition("/")[2], "model": model}
     if error is not None:
         return {**named, "error": error}
-    return {**named, "height": size[0], "width": size[1], "digest": "d", "look": 0, "objects": list(objects)}
+    read = {"height": size[0], "width": size[1], "digest": "d", "look": 0, "model_s": 0.125}
+    return {**named, **read, "objects": list(objects)}
 
 
 def table(*rows: dict[str, Any]) -> pa.Table:

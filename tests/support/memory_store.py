@@ -1,4 +1,4 @@
-"""The store in this process's memory: the rules of the store's scripts in Python, for tests of what uses it."""
+"""The store in this process's memory: the rules of the store's scripts in Python, for tests of its callers."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -126,7 +126,7 @@ class MemoryStore:
         return not self.away
 
     def forget_everything(self) -> None:
-        """As a server that came back without its data."""
+        """Lose all data, as a server that came back without its files."""
         self._images.clear()
         self._ids.clear()
 

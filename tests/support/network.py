@@ -21,7 +21,7 @@ class Peer:
 def may_connect(
     policies: Iterable[Policy], source: Peer, target: Peer, port: int, protocol: str = "TCP"
 ) -> bool:
-    """Whether both sides allow it: the source's egress and the target's ingress."""
+    """True if both sides allow the connection: the source's egress and the target's ingress."""
     policies = list(policies)
     return _allows(policies, "Egress", source, target, port, protocol) and _allows(
         policies, "Ingress", target, source, port, protocol

@@ -27,7 +27,7 @@ class Span:
 
 @dataclass
 class Receiver:
-    """What has arrived so far."""
+    """The spans that have arrived so far, and the URL to send them to."""
 
     url: str = ""
     spans: list[Span] = field(default_factory=list)

@@ -18,7 +18,7 @@ def getsource(module: ModuleType) -> str:
 
 
 class Inspect(ModuleType):
-    """What `haproxy` needs of `inspect`."""
+    """The part of `inspect` that `haproxy` uses."""
 
     getsource = staticmethod(getsource)
 

@@ -17,7 +17,7 @@ def rows(document: str) -> list[list[str]]:
 
 
 def without_tests(cells: list[str]) -> list[str]:
-    """Those of the cells that name no test, or one that does not exist."""
+    """The cells that name no test, or one that does not exist."""
     return [
         cell for cell in cells if not (named := TEST.findall(cell)) or not all(_exists(*one) for one in named)
     ]

@@ -86,7 +86,7 @@ def client(picture: str) -> dict[str, Any]:
         "labels": [shape.label for shape in phrases.shapes],
         "phrases": [iou(phrases.shapes[:2], RED), iou(phrases.shapes[2:], BLUE)],
         "example": iou(example.shapes, RED),
-        "unlike": iou(unlike.shapes, FIRST),
+        "unlike": len(unlike.shapes),
         "click": iou(click.shapes, BLUE),
         "refined": iou(refined.shapes, BLUE),
         "box": iou(box.shapes, FIRST),

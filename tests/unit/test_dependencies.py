@@ -1,4 +1,4 @@
-"""What the code imports is declared in pyproject.toml; no module works by a transitive accident."""
+"""Every package that the code imports is declared in pyproject.toml; no module works by a transitive accident."""
 
 import ast
 import re
@@ -17,8 +17,9 @@ PARTS = {
     "gevent": "locust",
     "grpc": "ray",
 }  # of the declared one
-HOSTS = {"autodistill", "cvat_cli", "cvat_sdk", "sahi", "supervision"}
-"""Tools that load the modules of serve_app/hooks: they are there where their tool is."""
+HOSTS = {"anylabeling", "autodistill", "cvat_cli", "cvat_sdk", "PyQt6", "sahi", "supervision"}
+"""Tools that load the modules of serve_app/hooks, or that drivers in tests/support run: installed in environments of
+their own."""
 LOOKUPS = {"find_spec", "import_module"}  # modules that are found by a literal name
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

@@ -1,4 +1,4 @@
-"""The Dockerfile: what a linter and an operator of clusters would say. Its install steps run in tests/drill."""
+"""The Dockerfile as a linter and an operator of clusters would judge it. Its install steps run in tests/drill."""
 
 import re
 import shutil

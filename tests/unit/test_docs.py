@@ -16,7 +16,7 @@ def test_links_lead_to_files(document: Path) -> None:
 
 
 def test_architecture_names_modules_that_exist() -> None:
-    """In its table, a bare `module.py` lies beside the one named before it."""
+    """A bare `module.py` in its table lies beside the module named before it."""
     missing = []
     for row in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines():
         folder = ROOT

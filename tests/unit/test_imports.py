@@ -30,7 +30,7 @@ def imported_by(*modules: str) -> set[str]:
     ],
 )
 def test_light_processes_never_import_torch(modules: tuple[str, ...]) -> None:
-    """What the many small processes import is memory and start-up time of each."""
+    """Each import costs memory and start-up time in every one of the many small processes."""
     assert imported_by(*modules).isdisjoint(TORCH)
 
 

@@ -32,7 +32,7 @@ HOOKS = {
 
 
 def sources() -> list[Path]:
-    """What is installed, and the scripts that write its configuration."""
+    """The modules that are installed, and the scripts that write their configuration."""
     return [
         path
         for folder in ("sam3_engine", "deployments", "serve_app", "scripts")
@@ -41,7 +41,7 @@ def sources() -> list[Path]:
 
 
 def private_parts(source: str) -> Iterator[str]:
-    """What a module's text uses of Ray that Ray does not promise."""
+    """Names in a module's text that belong to Ray's private parts."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):

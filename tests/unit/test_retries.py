@@ -1,4 +1,4 @@
-"""docs/retries.md says what the code does: its numbers are those of the code, and its tests exist."""
+"""docs/retries.md is true: its numbers are those of the code, and its tests exist."""
 
 import re
 

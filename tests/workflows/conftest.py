@@ -1,5 +1,5 @@
 """Workflows as their clients see them: the real engine in its sandbox, the real client, and an HTTP server in this
-process. A stand-in finds the shapes, so that what is drawn and counted can be checked."""
+process. A stand-in finds the shapes, so that drawings and counts can be checked."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -54,7 +54,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def start_server(sandbox: Sandbox) -> ServerFactory:
-    """Starts servers with settings of their own. Those that a worker is born with are the session's."""
+    """Starts servers with settings of their own. The settings that a worker is born with are the session's."""
 
     @contextmanager
     def start(segmenter: FakeSegmenter | None = None, **settings: Any) -> Iterator[Server]:

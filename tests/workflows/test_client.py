@@ -1,4 +1,4 @@
-"""What `InferenceHTTPClient.run_workflow` may rely on."""
+"""The answers that `InferenceHTTPClient.run_workflow` relies on."""
 
 import asyncio
 import base64
@@ -42,7 +42,7 @@ def boxes(predictions: Any) -> list[tuple[float, float, float, float]]:
 
 
 def changed(picture: Any) -> Any:
-    """Where a picture differs from the scene by more than JPEG does."""
+    """The pixels of a picture that differ from the scene by more than JPEG changes them."""
     return np.abs(picture - np.asarray(scene()).astype(int)).max(axis=2) > 90
 
 

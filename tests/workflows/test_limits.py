@@ -38,7 +38,7 @@ QUICK = matching("a", "a")
 
 
 def count(server: Any) -> int:
-    """How many circles a run finds: 2."""
+    """Number of circles that a run finds: 2."""
     answer = server.run(FINDS, {"image": IMAGE})
     assert answer.status_code == 200, answer.text
     return len(answer.json()["outputs"][0]["found"]["predictions"])

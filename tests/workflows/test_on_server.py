@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import requests
 from inference_sdk import InferenceHTTPClient
@@ -117,28 +116,3 @@ def test_the_other_routes(server: ServerProcess) -> None:
     blocks = requests.get(f"{server.url}/workflows/blocks/describe", timeout=PATIENCE_S).json()["blocks"]
     assert "roboflow_core/sam3@v3" in [block["manifest_type_identifier"] for block in blocks]
     assert "/workflows/run" in requests.get(f"{server.url}/openapi.json", timeout=PATIENCE_S).json()["paths"]
-
-
-def test_a_runner_that_is_killed_fails_no_run(server: ServerProcess) -> None:
-    specification = workflow(sam3(), found="$steps.sam.predictions")
-    zygotes = [
-        one for one in server.descendants() if "deployments.workflows.zygote" in " ".join(command_of(one))
-    ]
-    runners = {
-        parent for one in zygotes if (parent := one.parent()) and "zygote" not in " ".join(command_of(parent))
-    }
-    with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(run, server, specification, numbered(0)) for _ in range(12)]
-        for runner in runners:
-            runner.kill()
-        answers += [pool.submit(run, server, specification, numbered(0)) for _ in range(4)]
-        assert {answer.result().status_code for answer in answers} == {200}
-    _, alive = psutil.wait_procs(zygotes, timeout=PATIENCE_S)
-    assert alive == [], "the engine's processes end with their runner"
-
-
-def command_of(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []

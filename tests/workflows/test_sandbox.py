@@ -1,4 +1,4 @@
-"""What is left when the runner's process ends, whichever way."""
+"""The remains of a runner whose process has ended, in any way."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Values at the edge of what the parts of a workflow can exchange, in and out."""
+"""Values at the limits of the exchange between the parts of a workflow, in and out."""
 
 import re
 from typing import Any

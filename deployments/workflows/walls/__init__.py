@@ -14,7 +14,7 @@ NAMES = ("Landlock for files", "seccomp for processes, signals and sockets", "an
 
 
 def raise_walls(writable: Path, readable: Sequence[Path]) -> tuple[str, ...]:
-    """Confine this process and its future threads for good. Returns those of NAMES that this kernel refuses.
+    """Confine this process and its future threads for good. Returns the walls of NAMES that this kernel refuses.
 
     writable: the only folder whose files may be made, changed and deleted. readable: the other folders and files that
     may be read. The process must have one thread.
@@ -23,7 +23,7 @@ def raise_walls(writable: Path, readable: Sequence[Path]) -> tuple[str, ...]:
     walls: tuple[tuple[str, Callable[[], None]], ...] = (
         (net, network.leave),
         (files, lambda: landlock.restrict(writable, readable)),
-        (calls, seccomp.restrict),  # last: it forbids what the others need
+        (calls, seccomp.restrict),  # last: it forbids calls that the others need
     )
     return tuple(name for name, wall in walls if not _stands(wall))
 

@@ -22,7 +22,7 @@ _READ = _READ_FILE | _READ_DIR
 _WRITE = _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _TRUNCATE
 _OF_FILES = _READ_FILE | _WRITE_FILE | _TRUNCATE
 _TCP = 0b11
-"""To bind and to connect."""
+"""The rights to bind and to connect."""
 _SCOPES = 0b11
 """Abstract Unix sockets and signals of other processes."""
 
@@ -33,7 +33,7 @@ def version() -> int:
 
 
 def restrict(writable: Path, readable: Sequence[Path]) -> None:
-    """Let this process read only below `readable` and `writable`, change only what is below `writable`, and execute
+    """Let this process read only below `readable` and `writable`, change only files below `writable`, and execute
     nothing. Raises OSError where the kernel has no Landlock."""
     has = version()
     handled = (1 << (13 + (has >= 2) + (has >= 3) + (has >= 5))) - 1

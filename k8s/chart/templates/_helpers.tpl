@@ -124,6 +124,11 @@ readOnlyRootFilesystem: true
 {{- $within := printf "%s.%s" $service .Release.Namespace }}
 {{- $_ := set $args "allowed_hosts" (list $service $within (printf "%s.svc" $within) (printf "%s.svc.cluster.local" $within)) }}
 {{- end }}
+{{- if .Values.settings.models }}
+{{- /* One of them has the chart's own weights, and so the deployments below; those of the others are not listed. */}}
+{{- $_ := set $args "encoder_nodes" "sam3/encoder=true" }}
+{{- $_ := set $args "decoder_nodes" "sam3/decoder=true" }}
+{{- end }}
 {{- if ne .Values.weights.from "none" }}
 {{- $_ := set $args "checkpoint" (include "sam3.weights" .) }}
 {{- end }}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def class_ids_of_the_system() -> Iterator[None]:
-    """In the block, classes that become actors get their ids from the system. Ray's library draws nothing else while
+    """Give classes that become actors in the block their ids from the system. Ray's library draws nothing else while
     modules are imported."""
     import ray.actor
     from ray._raylet import ActorClassID
@@ -32,7 +32,7 @@ def class_ids_of_the_system() -> Iterator[None]:
 
 
 def forks_draw_apart() -> bool:
-    """Whether two forks of this process draw different ids, which they try. True where Ray is not imported."""
+    """Fork this process twice, and return True if the two draw different ids. True, too, where Ray is not imported."""
     if "ray._raylet" not in sys.modules:
         return True
     first, second = _drawn_by_a_fork(), _drawn_by_a_fork()

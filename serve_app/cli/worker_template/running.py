@@ -25,8 +25,10 @@ ENVIRONMENT = {
 
 @contextmanager
 def worker_template(folder: Path) -> Iterator[None]:
-    """A template until the end of the block, with its socket and log in a folder, which is made. What is started in the
-    block finds it by this process's environment."""
+    """A template until the end of the block, with its socket and log in a folder, which is made.
+
+    Programs that are started in the block find it by this process's environment.
+    """
     folder.mkdir(mode=0o700)
     os.environ[SOCKET] = str(folder / SOCKET_NAME)
     with ExitStack() as stack:

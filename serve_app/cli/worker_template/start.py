@@ -23,12 +23,12 @@ ANSWER_S = 50.0
 """Seconds to wait for the template, which may be importing. Ray gives up a worker that has not come after 60 s."""
 CONTEXT = "--serialized-runtime-env-context="
 PASSED_ON = {"env_vars", "py_executable"}
-"""What a worker's context may hold; `py_executable` is then this interpreter."""
+"""Fields that the context of a forked worker may have. `py_executable` has to be this interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A worker to be started: its script with arguments, and what a process inherits."""
+    """A worker to be started: its script with arguments, and the state that a process inherits."""
 
     arguments: list[str]
     environment: dict[str, str]

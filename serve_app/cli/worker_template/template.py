@@ -1,7 +1,7 @@
-"""A process that has imported what workers need, and forks itself for each of them:
+"""A process that has imported the workers' modules, and forks itself for each of them:
 `python -m serve_app.cli.worker_template.template DESCRIPTOR`, with a listening socket.
 
-1. It imports what knows nothing of Ray, above all torch.
+1. It imports the modules that know nothing of Ray, above all torch.
 2. At the first request it takes over the request's variables for Ray, and imports Ray and the rest. Ray reads most of
    its variables when it is imported: among them the raylet's process id, which each worker has to know.
 3. It forks for this request, and for each one that has the same variables.
@@ -98,7 +98,7 @@ def close(descriptors: Iterable[int]) -> None:
 
 
 def has_left(connection: socket.socket) -> bool:
-    """Whether nobody waits for the answer any more."""
+    """True if the other end of the connection is closed: nobody waits for the answer any more."""
     connection.setblocking(False)
     try:
         return connection.recv(1, socket.MSG_PEEK) == b""
@@ -114,15 +114,15 @@ def rays(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def take_over(variables: Mapping[str, str]) -> None:
-    """Import Ray, and what needs it, with these variables."""
+    """Import Ray, and the modules that need it, with these variables."""
     os.environ.update(variables)
     with class_ids():
         imported(*WITH_RAY)
-    gc.freeze()  # what is there stays: looking through it would copy its pages
+    gc.freeze()  # the imported objects stay: looking through them would copy their pages
 
 
 def may_fork() -> bool:
-    """Whether a copy of this process would be whole."""
+    """True if a fork of this process would be whole: one thread, and no NVIDIA device open."""
     opened = (os.path.realpath(one) for one in Path("/proc/self/fd").iterdir())
     alone = len([*Path("/proc/self/task").iterdir()]) == 1
     return alone and not any(path.startswith("/dev/nvidia") for path in opened)

@@ -1,8 +1,8 @@
 """One line of JSON for each request.
 
     {"time": "2026-01-31T12:00:00.123Z", "request_id": "9f2c...", "tenant": "acme", "method": "POST",
-     "route": "/sam3/visual_segment", "status": 200, "seconds": 0.0175, "cache": "hot", "prompts": 1,
-     "images": [[640, 480]], "stages": {"queue": 0.0005, "prompt": 0.0041, "post": 0.0047},
+     "route": "/sam3/visual_segment", "status": 200, "seconds": 0.0175, "model": "sam3/sam3_final", "cache": "hot",
+     "prompts": 1, "images": [[640, 480]], "stages": {"queue": 0.0005, "prompt": 0.0041, "post": 0.0047},
      "bytes_in": 20764, "bytes_out": 3342}
 
 `images` holds width and height of each image. With tracing on there is a `trace_id`. A failed request has `error`, the
@@ -72,6 +72,7 @@ def record(seen: Observation, *, details: bool) -> dict[str, Any]:
         "route": seen.route,
         "status": seen.status,
         "seconds": round(seen.seconds, 6),
+        "model": exchange.model or None,
         "cache": exchange.timings.cache,
         "prompts": exchange.prompts,
         "images": [[size.width, size.height] for size in exchange.sizes],

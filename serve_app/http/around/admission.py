@@ -18,7 +18,7 @@ from deployments.protocol import Overloaded, Timings
 from serve_app.http.around.exchange import Exchange
 
 BATCH_PATIENCE = 20.0
-"""How many times as long as others a batch request may wait before its tenant's next ones are refused."""
+"""A batch request may wait so many times as long as others before its tenant's next ones are refused."""
 LONGEST_AFTER_S = 30.0
 """The longest `Retry-After`."""
 STAGE = "admission"

@@ -40,7 +40,7 @@ class Description:
         self._flights: SingleFlight[Kept | WorkflowAnswer] = SingleFlight()
 
     async def get(self, ask: Callable[[], Awaitable[WorkflowAnswer]]) -> Kept | WorkflowAnswer:
-        """What is kept, or `ask`'s answer, which is kept if it is one. Requests at the same time ask once."""
+        """The kept answer; else that of `ask`, which is kept if its status is 200. Concurrent requests ask once."""
         return self._kept or await self._flights.run("description", lambda: self._make(ask))
 
     async def _make(self, ask: Callable[[], Awaitable[WorkflowAnswer]]) -> Kept | WorkflowAnswer:
@@ -53,8 +53,10 @@ class Description:
 
 
 class KeptResponse(Response):
-    """Sends what is kept, as the client accepts it, or 304 when it has it. Raises Overloaded while clients without a
-    key have used up their share of bodies."""
+    """Sends the kept answer in an encoding that the client accepts, or 304 when the client has it already.
+
+    Raises Overloaded while clients without a key have used up their share of bodies.
+    """
 
     def __init__(self, kept: Kept, arrivals: Arrivals) -> None:
         super().__init__(media_type="application/json")

@@ -3,7 +3,7 @@
 import hashlib
 
 ASK_AGAIN = "no-cache"
-"""`Cache-Control` of what a client may keep, and has to ask about each time."""
+"""`Cache-Control` of an answer that a client may keep, and has to ask about each time."""
 
 
 def etag_of(content: bytes) -> str:
@@ -12,5 +12,5 @@ def etag_of(content: bytes) -> str:
 
 
 def is_known(etag: str, if_none_match: str) -> bool:
-    """Whether the header `If-None-Match` names the ETag."""
+    """True if the header `If-None-Match` names the ETag, weak or strong."""
     return etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

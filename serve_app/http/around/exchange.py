@@ -1,5 +1,6 @@
 """The record of one request and its answer, which all parts of the HTTP layer share, and the headers made from it."""
 
+import asyncio
 import re
 import time
 import uuid
@@ -34,6 +35,8 @@ class Exchange:
     """Its place, once it has one."""
     prompts: int = 0
     """Prompts for each image."""
+    model: str = ""
+    """The name of the model that it asks, once it is known to be one."""
     texts: list[str] = field(default_factory=list)
     sizes: list[ImageSize] = field(default_factory=list)
     """Sizes of the images in the answer."""
@@ -44,6 +47,13 @@ class Exchange:
     """The id of its OpenTelemetry trace, if one is recorded."""
     error: str = ""
     """The class of the error that the request failed with."""
+    timer: asyncio.Timeout | None = None
+    """Ends the request."""
+
+    def give(self, seconds: float) -> None:
+        """Let the request, whose answer is a stream, go on for so many seconds from now."""
+        if self.timer is not None:
+            self.timer.reschedule(asyncio.get_running_loop().time() + seconds)
 
     @property
     def seconds(self) -> float:

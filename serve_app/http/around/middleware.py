@@ -108,7 +108,7 @@ class LastResort:
 
         deadline = exchange.timings.deadline
         assert deadline is not None
-        timer = asyncio.timeout(deadline - time.time())
+        exchange.timer = timer = asyncio.timeout(deadline - time.time())
         try:
             async with timer:
                 await self._app(scope, receive_limited, send)

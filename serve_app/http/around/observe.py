@@ -111,6 +111,7 @@ def _attributes(exchange: Exchange, route: str, status: int) -> dict[str, str | 
     }
     optional = {
         "sam3.tenant": exchange.tenant,
+        "sam3.model": exchange.model,
         "sam3.cache": exchange.timings.cache,
         "error.type": exchange.error,
     }
@@ -128,8 +129,8 @@ class RequestMetrics:
     def __call__(self, seen: Observation) -> None:
         """Count one request."""
         metrics, exchange, status = self._metrics, seen.exchange, str(seen.status)
-        metrics.add(NAMES.requests, route=seen.route, status=status)
-        metrics.observe(NAMES.request_seconds, seen.seconds, route=seen.route)
+        metrics.add(NAMES.requests, route=seen.route, status=status, model=exchange.model)
+        metrics.observe(NAMES.request_seconds, seen.seconds, route=seen.route, model=exchange.model)
         metrics.add(NAMES.http_bytes, exchange.bytes_in, direction="in")
         metrics.add(NAMES.http_bytes, seen.bytes_out, direction="out")
         if exchange.tenant is not None:

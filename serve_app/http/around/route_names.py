@@ -33,7 +33,7 @@ class RouteNames:
 
     def _read(self) -> set[str]:
         plain = set()
-        for route in iter_route_contexts(self._routes()):  # those of included routers as well
+        for route in iter_route_contexts(self._routes()):  # routes of included routers as well
             if route.path is None:
                 continue
             if isinstance(route.original_route, Mount):

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Head:
-    """ASGI middleware that answers HEAD as GET without the body. Place it outside of what compresses answers."""
+    """ASGI middleware that answers HEAD as GET without the body. Place it outside of the compression of answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,7 +42,7 @@ class Gzip(GZipMiddleware):
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Whether `Accept-Encoding` allows gzip by its name, or else by `*`."""
+    """True if `Accept-Encoding` allows gzip by its name, or else by `*`."""
     weights: dict[str, float] = {}
     for item in ",".join(headers.getlist("accept-encoding")).split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))

@@ -1,8 +1,9 @@
-"""Who may use a server without keys from a browser: the pages that it serves itself, under its own names.
+"""A browser's access to a server without keys: only pages that the server serves itself, under its own names.
 
-Such a server trusts whoever can connect, and a browser connects for every page that its user opens. Two ways lead from
-a page of another site to a server on the same desk. The page posts to `localhost`; browsers tell so by `Sec-Fetch-Site`
-or `Origin`. Or the page's own name is made to resolve to loopback (DNS rebinding); then `Host` is that name.
+Such a server trusts every program that can connect, and a browser connects for every page that its user opens. Two ways
+lead from a page of another site to a server on the same desk. The page posts to `localhost`; browsers tell so by
+`Sec-Fetch-Site` or `Origin`. Or the page's own name is made to resolve to loopback (DNS rebinding); then `Host` is that
+name.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ ANY = "*"
 HARMLESS = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing and cost little. The answer to another site's page is one that it cannot read."""
 PROBES = ("/readiness", "/healthz")
-"""Paths for any `Host`: they tell nothing, and are asked by whatever name a cluster or a compose file has."""
+"""Paths for any `Host`: they tell no secret, and probes ask them under any name of a cluster or a compose file."""
 PORTS = {"http": 80, "https": 443}
 
 
@@ -87,7 +88,7 @@ class HostNames:
         self._any_address = not is_loopback(listens_on)
 
     def allow(self, host: str) -> bool:
-        """Whether the server answers by the value of a header `Host`."""
+        """True if the server answers by this value of the header `Host`."""
         if ANY in self._names:
             return True
         name = (split(f"//{host}").hostname or "").rstrip(".")
@@ -97,14 +98,14 @@ class HostNames:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name or address is this machine's alone. Names below `localhost` are, in every browser."""
+    """True for a name or address of this machine alone. Names below `localhost` are, in every browser."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     return _address(name) and ip_address(name).is_loopback
 
 
 def same_host(origin: str, host: str) -> bool:
-    """Whether an `Origin` is of the host and port in `Host`."""
+    """True if an `Origin` has the host and port in `Host`."""
     theirs = split(origin)
     ours = split(f"{theirs.scheme}://{host}")
     default = PORTS.get(theirs.scheme)

@@ -24,7 +24,7 @@ _NOT_PUBLIC_6 = [
 
 
 def is_public(address: str) -> bool:
-    """Whether a literal IPv4 or IPv6 address is public unicast; False for text that is no address."""
+    """True for a literal IPv4 or IPv6 address that is public unicast; False for text that is no address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

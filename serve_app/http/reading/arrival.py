@@ -28,7 +28,7 @@ class Arrivals:
     """The bodies on their way to one ingress replica. For one event loop."""
 
     def __init__(self, settings: Settings, *, alone: bool) -> None:
-        """alone: whether there is only one tenant, who may have the whole budget."""
+        """alone: there is only one tenant, which may have the whole budget."""
         self._most = settings.max_bodies
         self._most_bytes = int(settings.max_bodies_bytes)
         self._timeout_s = settings.body_timeout_s

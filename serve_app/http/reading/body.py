@@ -14,14 +14,13 @@ from serve_app.http.reading.structure import check_structure
 
 PARSED_IN_LINE_BYTES = 256 * 1024
 """JSON of more bytes than this is parsed in a thread."""
-PARTS = ("image", "request")
 Shorten = Callable[[bytes], bytes]
 UTF8_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(slots=True)
 class Body:
-    """A request's body. `files`: the `image` parts of a multipart request, None for JSON."""
+    """A request's body. `files`: the `image` parts (or `video`) of a multipart request, None for JSON."""
 
     document: dict[str, Any]
     files: list[bytes] | None = None
@@ -33,7 +32,7 @@ class _PartsInMemory(MultiPartParser):
     spool_max_size = 1 << 40
     max_file_size = spool_max_size  # its name in earlier versions
     complete = False
-    """Whether the last boundary has come."""
+    """True once the last boundary has come."""
 
     def on_end(self) -> None:
         """Called by the parser at the last boundary."""
@@ -51,15 +50,16 @@ async def read_body(
     max_images: int,
     max_values: int,
     shorten: Shorten | None = None,
+    part: str = "image",
 ) -> Body:
     """Read and parse a request's body. kind: its Content-Type. max_values: of one JSON document, see `structure`.
-    shorten: removes from the JSON what its route does not read.
+    shorten: removes parts of the JSON that its route does not read. part: the name of files in a multipart body.
 
     Raises InvalidRequest, TooLarge for more values, and the errors of `chunks`.
     """
     media_type = kind.partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        return await _read_multipart(kind, chunks, max_images, max_values)
+        return await _read_multipart(kind, chunks, max_images, max_values, part)
     # A page of another site can make a browser send text, a form, or bytes of no type without CORS's permission, but
     # not JSON.
     if media_type != "application/json" and not media_type.endswith("+json"):
@@ -102,7 +102,9 @@ def _parse(raw: bytes, max_values: int, shorten: Shorten | None) -> Any:
         raise InvalidRequest.one(f"JSON decode error: {error}", kind="json_invalid") from None
 
 
-async def _read_multipart(kind: str, chunks: AsyncGenerator[bytes], max_images: int, max_values: int) -> Body:
+async def _read_multipart(
+    kind: str, chunks: AsyncGenerator[bytes], max_images: int, max_values: int, part: str
+) -> Body:
     parser = _PartsInMemory(
         # Parts without a filename are decoded as text: by latin-1, which keeps every byte.
         Headers({"content-type": kind + "; charset=latin-1"}),
@@ -123,23 +125,23 @@ async def _read_multipart(kind: str, chunks: AsyncGenerator[bytes], max_images: 
                 "the multipart body ends before its last boundary: the upload was cut",
                 kind="multipart_invalid",
             )
-        _check_names(form)
-        files = [await _bytes(part) for part in form.getlist("image")]
+        _check_names(form, part)
+        files = [await _bytes(file) for file in form.getlist(part)]
         document = await _document(form, max_values)
     finally:
         await form.close()
-    if files and document.get("image") is not None:
-        raise InvalidRequest.one("the image is given twice: as a part and in the request", "image")
+    if files and document.get(part) is not None:
+        raise InvalidRequest.one(f"the {part} is given twice: as a part and in the request", part)
     return Body(document, files)
 
 
-def _check_names(form: FormData) -> None:
+def _check_names(form: FormData, part: str) -> None:
     """Raises InvalidRequest for parts that would have no effect."""
     for name in dict.fromkeys(form.keys()):
-        if name not in PARTS:
+        if name not in (part, "request"):
             raise InvalidRequest.one(
-                "there is no part of this name: send the files as parts `image`, and the JSON of all other fields as "
-                "one part `request`",
+                f"there is no part of this name: send the files as parts `{part}`, and the JSON of all other fields "
+                "as one part `request`",
                 name[:80],
                 kind="unknown_part",
             )

@@ -83,15 +83,18 @@ class ImageFetcher:
             False: _Session(partial(checked_session, public, lookup=lookup, tls=tls)),
             True: _Session(partial(checked_session, allow_any, lookup=lookup, tls=tls)),
         }
-        """By whether the server is a tool's, which the operator has named."""
+        """The sessions: True for the server of a tool, which the operator has named; False for any other server."""
         rules = Rules(MOST_WAITING, DOWNLOADS, OF_ONE_TENANT, SPARE)
         self._places = Places(FairQueue(rules, lambda: DOWNLOADS))
         self._flights: SingleFlight[FetchedImage] = SingleFlight()
         self._cache = UrlCache(settings.url_cache_bytes, settings.url_cache_s)
 
     async def fetch(self, tenant: str, url: str, access: Access | None = None) -> FetchedImage:
-        """The file behind a URL. access: for the images of an annotation tool; those of `SAM3_TOOL_ORIGINS` need not be
-        public. Raises BadImage; Overloaded where it had to wait too long for its tenant's turn."""
+        """The file behind a URL. access: for an annotation tool's images. Servers in `SAM3_TOOL_ORIGINS` need not be
+        public.
+
+        Raises BadImage; Overloaded where it had to wait too long for its tenant's turn.
+        """
         name = f"{access.mark} {url}" if access else url
         known = self._cache.get(tenant, name)
         if known is not None:
@@ -103,15 +106,28 @@ class ImageFetcher:
                 raise
             raise BadImage(f"{error}. {NAME_IT}") from None
 
+    async def fetch_video(self, tenant: str, url: str, most_bytes: int, seconds: float) -> bytes:
+        """The video file behind a URL, of `most_bytes` at most. It is not cached. Raises as `fetch`."""
+        wanted = Wanted("video/", most_bytes, seconds)
+        try:
+            return (await self._download(tenant, url, None, "", wanted)).content
+        except BadImage as error:
+            said = str(error).replace("image URL", "video URL").replace("not an image", "not a video")
+            raise BadImage(said) from None
+
     async def close(self) -> None:
         """Close the connections. A later fetch opens new ones."""
         for session in self._sessions.values():
             await session.close()
 
-    async def _download(self, tenant: str, url: str, access: Access | None, name: str) -> FetchedImage:
+    async def _download(
+        self, tenant: str, url: str, access: Access | None, name: str, wanted: "Wanted | None" = None
+    ) -> FetchedImage:
         if not self._settings.image_urls:
             raise BadImage("image URLs are switched off on this server: send the image itself")
-        seconds = self._settings.url_timeout_s
+        if wanted is None:
+            wanted = Wanted("image/", self._settings.url_max_bytes, self._settings.url_timeout_s)
+        seconds = wanted.seconds
         waited_until = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
@@ -119,7 +135,7 @@ class ImageFetcher:
                 waited_until = time.monotonic()
                 names = begun_lookups()
                 try:
-                    content, age = await self._follow(url, access)
+                    content, age = await self._follow(url, access, wanted)
                 finally:
                     # A look-up cannot be cancelled: its thread, and so this download's place, stays taken.
                     when_ended(names, partial(self._places.queue.leave, ticket))
@@ -135,11 +151,12 @@ class ImageFetcher:
             raise BadImage("image URL refused: its server's certificate is not valid") from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise BadImage("image URL: its server cannot be reached or does not speak HTTP") from None
-        image = FetchedImage(content, await content_digest_off_loop(content), age)
-        self._cache.keep(tenant, name, image)
-        return image
+        found = FetchedImage(content, await content_digest_off_loop(content), age)
+        if name:
+            self._cache.keep(tenant, name, found)
+        return found
 
-    async def _follow(self, url: str, access: Access | None) -> tuple[bytes, float]:
+    async def _follow(self, url: str, access: Access | None, wanted: "Wanted") -> tuple[bytes, float]:
         """The file's bytes and the seconds that they may be cached, after following redirects."""
         target = parse_url(url)
         for _ in range(self._settings.url_max_redirects + 1):
@@ -151,7 +168,9 @@ class ImageFetcher:
             session = self._sessions[named].opened()
             async with session.get(target, headers=headers, allow_redirects=False) as response:
                 if response.status not in REDIRECTS:
-                    return await self._read(response), max_age(response.headers.get("Cache-Control", ""))
+                    return await self._read(response, wanted), max_age(
+                        response.headers.get("Cache-Control", "")
+                    )
                 location = response.headers.get("Location", "")
                 target = target.join(parse_url(location))
         raise BadImage(f"image URL refused: more than {self._settings.url_max_redirects} redirects")
@@ -176,16 +195,16 @@ class ImageFetcher:
             ports = " or ".join(map(str, allowed))
             raise BadImage(f"image URL refused: its port must be {ports}")
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, wanted: "Wanted") -> bytes:
         if response.status != 200:
             raise BadImage(f"image URL: its server answered {response.status}")
         kind = response.content_type  # application/octet-stream where there is none
-        if not kind.startswith("image/") and kind not in BYTES_DECIDE:
+        if not kind.startswith(wanted.kind) and kind not in BYTES_DECIDE:
             named = kind if _MEDIA_TYPE.fullmatch(kind) else "something else"
             raise BadImage(f"image URL refused: its server says that it is {named}, and not an image")
         if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             raise BadImage("image URL refused: its server sent a compressed answer")
-        limit = self._settings.url_max_bytes
+        limit = wanted.most_bytes
         too_large = BadImage(f"image URL refused: the file is larger than {limit} bytes")
         if (response.content_length or 0) > limit:
             raise too_large
@@ -195,6 +214,15 @@ class ImageFetcher:
             if len(content) > limit:
                 raise too_large
         return bytes(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file to fetch. kind: how its media type begins. most_bytes, seconds: the limits."""
+
+    kind: str
+    most_bytes: int
+    seconds: float
 
 
 class _Session:
@@ -218,7 +246,7 @@ class _Session:
 
 
 def is_of(url: URL, origin: URL) -> bool:
-    """Whether a URL has this scheme, host and port."""
+    """True if a URL has the scheme, host and port of `origin`."""
     return (url.scheme, url.host, url.port) == (origin.scheme, origin.host, origin.port)
 
 

@@ -9,7 +9,7 @@ import re
 from serve_app.http.errors import TooLarge
 
 MOST_VALUES = 300_000
-"""Values of one document: above those of 256 prompts with 256 points each."""
+"""Most values of one document: more than 256 prompts with 256 points each have."""
 MOST_VALUES_OF_STRANGERS = 20_000
 """The same for a client that has shown no valid key."""
 FEW_VALUES = 20_000

@@ -1,5 +1,5 @@
-"""A cache of recently fetched files by tenant and URL, limited by bytes and by age. Tenants share the bytes as those of
-the hot tier.
+"""A cache of recently fetched files by tenant and URL, limited by bytes and by age. Tenants share its bytes as they
+share the hot tier's.
 
 The bytes are kept with their digest, never the digest alone: a URL may answer otherwise the next time, and a digest
 must always stand for the bytes that it was made from.

@@ -18,9 +18,11 @@ from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InList, InvalidRequest, row_of
 from serve_app.http.reading.body import Body
 from serve_app.http.reading.images import FileImage, UrlImage, check_count, sources_of
-from serve_app.http.schemas import RequestModel
+from serve_app.http.schemas import ModelFields
+from serve_app.model_file import DEFAULT_MODEL_ID
+from serve_app.models import ServedModel
 
-Fields = TypeVar("Fields", bound=RequestModel)
+Fields = TypeVar("Fields", bound=ModelFields)
 T = TypeVar("T")
 
 
@@ -46,8 +48,9 @@ class Call(Generic[Fields]):
     exchange: Exchange
     fields: Fields
     images: Sequence[ImageReference]
+    model: ServedModel
     listed: bool
-    """Whether the request has a list of images, which is answered by a list."""
+    """True for a request with a list of images, which is answered by a list."""
 
     async def ask(self, request: PromptRequest[Results] | None) -> list[Answer[Results]]:
         """Ask the segmenter about all images concurrently; returns answers in order. The first error ends all calls.
@@ -68,12 +71,12 @@ class Call(Generic[Fields]):
     async def _answers(self, request: PromptRequest[Results] | None) -> list[Answer[Results]]:
         segmenter, timings = self.context.segmenter(), self.exchange.timings
         if not self.listed:
-            return [await segmenter.answer(self.images[0], request, timings)]
+            return [await segmenter.answer(self.images[0], request, timings, self.model.name)]
         each = [Timings(timings.request_id, timings.deadline) for _ in self.images]
 
         async def one(index: int) -> Answer[Results]:
             try:
-                return await segmenter.answer(self.images[index], request, each[index])
+                return await segmenter.answer(self.images[index], request, each[index], self.model.name)
             except Exception as error:
                 if row_of(error) is None:
                     raise
@@ -106,14 +109,17 @@ async def all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
-    """Read a request, and wait for its tenant's turn. Raises the errors of the table about keys, the body and the
-    images' descriptions, and Overloaded."""
+    """Read a request, and wait for its tenant's turn. Raises the errors of the table about keys, the body, the
+    model and the images' descriptions, and Overloaded."""
     context = context_of(request)
     exchange = exchange_of(request)
     limit = context.settings.max_images
     tenant, body = await authenticated(request)
     share = context.keys.share(tenant)
     fields = _validated(forms, body)
+    model = context.models.find(fields.model_id)
+    exchange.model = model.name
+    exchange.model_id = model.name if fields.model_id in (None, DEFAULT_MODEL_ID) else fields.model_id
     image_id: str | None = getattr(fields, "image_id", None)
     given = getattr(fields, "image", None)
     sources: list[ImageFile]
@@ -126,7 +132,8 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
         listed = isinstance(given, list)
     else:
         await context.admission.enter(share, exchange)
-        return Call(context, exchange, fields, [ImageReference(tenant, None, image_id)], listed=False)
+        images = [ImageReference(tenant, None, image_id)]
+        return Call(context, exchange, fields, images, model, listed=False)
     if image_id is not None and len(sources) > 1:
         raise InvalidRequest.one("image_id can name one image, not a list of them", "image_id")
     await asyncio.gather(*(source.prefetch() for source in sources if isinstance(source, UrlImage)))
@@ -137,7 +144,7 @@ async def read_call(request: Request, forms: Forms[Fields]) -> Call[Fields]:
     images = [ImageReference(tenant, source, image_id, quota) for source in sources]
     if given is not None:
         fields = fields.model_copy(update={"image": None})  # only the sources keep the images' megabytes
-    return Call(context, exchange, fields, images, listed)
+    return Call(context, exchange, fields, images, model, listed)
 
 
 async def _check_reserved(image_id: str, source: ImageFile) -> None:

@@ -13,7 +13,6 @@ from deployments.protocol import Answer, ConceptRequest
 from sam3_engine.prompt_values import check_content, check_one_form
 from sam3_engine.types import Box as Corners
 from sam3_engine.types import ConceptPrompt, ConceptResult, MaskFormat
-from serve_app.http.models import check_model_id
 from serve_app.http.reading.image_fields import ImageOrImages
 from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
@@ -31,11 +30,11 @@ from serve_app.http.schemas import (
     MAX_PROMPTS,
     MAX_TEXT_CHARACTERS,
     NOT_BLANK,
-    AcceptedFields,
     Coordinate,
     ImageId,
     Label,
     Length,
+    ModelFields,
     RequestModel,
     ResponseModel,
     Threshold,
@@ -51,7 +50,6 @@ FORMATS: dict[str, MaskFormat] = {
     "json": "polygon",  # the name in the Python SDK's documentation
 }
 DEFAULT_THRESHOLD = 0.5
-DEFAULT_MODEL_ID = "sam3/sam3_final"
 
 
 class Box(RequestModel):
@@ -168,7 +166,7 @@ AnyPrompt = Annotated[
 ]
 
 
-class Sam3SegmentationFields(AcceptedFields):
+class Sam3SegmentationFields(ModelFields):
     """The fields of a concept request, without the image."""
 
     prompts: Annotated[list[AnyPrompt], Field(min_length=1, max_length=MAX_PROMPTS)]
@@ -179,14 +177,14 @@ class Sam3SegmentationFields(AcceptedFields):
     """A name for the image, for later requests. Without `image`: the name of an image that the server has."""
     output_prob_thresh: Threshold | None = DEFAULT_THRESHOLD
     """Score threshold: instances with a lower score are left out."""
-    model_id: str | None = DEFAULT_MODEL_ID
-    """The model to use."""
     nms_iou_threshold: Threshold | None = None
     """Mask IoU above which the weaker of two instances, of any prompts, is left out. Unset: none is."""
 
-    def to_request(self) -> ConceptRequest:
-        """The segmenter's form of this request. Raises UnsupportedFormat."""
-        threshold = DEFAULT_THRESHOLD if self.output_prob_thresh is None else self.output_prob_thresh
+    def to_request(self, default: float | None = None) -> ConceptRequest:
+        """The segmenter's form of this request. default: the model's own threshold, for requests that name none. Raises
+        UnsupportedFormat."""
+        named = self.output_prob_thresh if "output_prob_thresh" in self.model_fields_set else None
+        threshold = next((one for one in (named, default) if one is not None), DEFAULT_THRESHOLD)
         return ConceptRequest(
             prompts=[prompt.to_prompt(threshold) for prompt in self.prompts],
             mask_format=mask_format(FORMATS, "polygon" if self.format is None else self.format),
@@ -292,8 +290,7 @@ async def concept_segment(request: Request) -> Response:
     the pixels of the upright image.
     """
     call = await read_call(request, FORMS)
-    call.exchange.model_id = check_model_id(call.fields.model_id, call.context.settings)
-    asked = call.fields.to_request()
+    asked = call.fields.to_request(call.model.threshold)
     answers = await call.ask(asked)
     seconds = call.exchange.seconds
     bodies = [concept_body(call.fields, answer, asked.mask_format, seconds) for answer in answers]

@@ -10,12 +10,12 @@ from serve_app.http.sam3.call import Forms, read_call
 from serve_app.http.sam3.examples import IMAGE
 from serve_app.http.sam3.masks import ResponseOfImage, answer_json, of_image
 from serve_app.http.sam3.route import documented
-from serve_app.http.schemas import AcceptedFields, ImageId
+from serve_app.http.schemas import ImageId, ModelFields
 
 router = APIRouter(tags=["SAM 3"])
 
 
-class Sam3EmbedFields(AcceptedFields):
+class Sam3EmbedFields(ModelFields):
     """The fields of a request to encode an image, without the image."""
 
     image_id: ImageId | None = None

@@ -56,7 +56,8 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
-def _body(forms: Forms[Any], examples: dict[str, Any]) -> dict[str, Any]:
+def body_of(forms: Forms[Any], examples: dict[str, Any]) -> dict[str, Any]:
+    """The `requestBody` of a route for images."""
     whole = [_ref(form) for form in (forms.with_image, forms.with_id) if form is not None]
     needs_request = any(field.is_required() for field in forms.fields.model_fields.values())
     multipart = {
@@ -103,5 +104,5 @@ def documented(
         "summary": summary,
         "response_model": None,
         "responses": {200: success, **ERRORS},
-        "openapi_extra": {"parameters": PARAMETERS, "requestBody": _body(forms, examples)},
+        "openapi_extra": {"parameters": PARAMETERS, "requestBody": body_of(forms, examples)},
     }

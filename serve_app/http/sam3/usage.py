@@ -1,4 +1,4 @@
-"""What the caller's tenant uses, and what it may use: `GET /sam3/usage`."""
+"""The caller's tenant's use of the server, beside its limits: `GET /sam3/usage`."""
 
 from typing import Any, Literal
 
@@ -26,22 +26,22 @@ class RequestUsage(ResponseModel):
     per_second: float | None
     """Requests per second that the key file allows; null: any number."""
     remaining: int | None
-    """Requests that this allows now; null: any number."""
+    """Requests that the rate allows now; null: any number."""
 
 
 class TierUse(ResponseModel):
-    """What is kept of the tenant's images."""
+    """The tenant's images in one tier of the cache."""
 
     count: int
-    """Images of which it is kept."""
+    """Number of images in the tier."""
     bytes: int
-    """Bytes of all of them."""
+    """Bytes of all these images in the tier."""
     allowed_bytes: int | None
     """Most bytes that the key file allows; null: as many as the server has room for."""
 
 
 class Usage(ResponseModel):
-    """What one tenant uses and may use."""
+    """One tenant's use of the server, beside its limits."""
 
     tenant: str
     """The tenant's name."""
@@ -59,7 +59,7 @@ class Usage(ResponseModel):
 
 
 DOCUMENTED: dict[str, Any] = {
-    "summary": "What the caller uses and may use",
+    "summary": "The caller's use of the server, and its limits",
     "response_model": None,
     "responses": {
         200: {"model": Usage, "headers": ANSWER_HEADERS},
@@ -71,7 +71,7 @@ DOCUMENTED: dict[str, Any] = {
 
 @router.get("/sam3/usage", **DOCUMENTED)
 async def usage(request: Request) -> Response:
-    """What the caller's tenant uses of the server now, and what its limits are."""
+    """The requests, image files and embeddings of the caller's tenant now, beside the limits of its key file."""
     context = context_of(request)
     tenant = tenant_of(request, context.keys)
     images = await context.segmenter().images(tenant)

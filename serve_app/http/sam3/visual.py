@@ -29,11 +29,11 @@ from serve_app.http.sam3.route import documented
 from serve_app.http.schemas import (
     MAX_POINTS,
     MAX_VISUAL_PROMPTS,
-    AcceptedFields,
     Coordinate,
     ImageId,
     Label,
     Length,
+    ModelFields,
     RequestModel,
     ResponseModel,
 )
@@ -55,7 +55,7 @@ class Sam2Point(RequestModel):
     x: Coordinate
     y: Coordinate
     positive: Label = True
-    """Whether the pixel belongs to the object."""
+    """True: the pixel belongs to the object; false: it does not."""
 
 
 class CenteredBox(RequestModel):
@@ -114,7 +114,7 @@ PromptForms = Annotated[
 """A prompt set, a plain list of prompts, or a single prompt."""
 
 
-class Sam2SegmentationFields(AcceptedFields):
+class Sam2SegmentationFields(ModelFields):
     """The fields of a visual request, without the image."""
 
     image_id: ImageId | None = None
@@ -126,7 +126,7 @@ class Sam2SegmentationFields(AcceptedFields):
     sam2_version_id: str | None = "hiera_large"
     """Accepted and ignored: the model is SAM 3."""
     multimask_output: bool | None = True
-    """Whether the model proposes three masks per prompt, or one. The answer holds the best proposal."""
+    """True: the model proposes three masks per prompt; false: one. The answer holds the best proposal."""
     save_logits_to_cache: bool | None = False
     """Keep the low-resolution logits of the answer, so that a later click can refine them."""
     load_logits_from_cache: bool | None = False

@@ -29,10 +29,11 @@ async def start_page(request: Request) -> Response:
     context = context_of(request)
     page = playground().page(
         request.scope.get("root_path", "").rstrip("/"),
-        context.settings.model,
-        note_on(context.settings) or "",
+        context.models.default.architecture,
+        note_on(context.models.default.architecture) or "",
         request.app.version,
         not context.keys.open,
+        len(context.models.models) > 1,
     )
     return answer(request, page, {"Cache-Control": ASK_AGAIN, "Vary": "Accept", **SECURITY})
 
@@ -56,5 +57,5 @@ def answer(request: Request, file: StaticFile, headers: dict[str, str]) -> Respo
 
 
 def wants_json(accept: str) -> bool:
-    """Whether an Accept header names JSON and not HTML: API clients' headers do, browsers' do not."""
+    """True for an Accept header that names JSON and not HTML: API clients' headers do, browsers' do not."""
     return "application/json" in accept and "text/html" not in accept

@@ -61,8 +61,10 @@ class Playground:
         file = self.files.get(path.removeprefix(f"{self.version}/"))
         return None if file is None else (file, FOR_EVER if versioned else ASK_AGAIN)
 
-    def _page(self, root: str, model: str, note: str, version: str, asks_for_key: bool) -> StaticFile:
-        """The page of a server behind the path prefix `root`."""
+    def _page(
+        self, root: str, model: str, note: str, version: str, asks_for_key: bool, several: bool = False
+    ) -> StaticFile:
+        """The page of a server behind the path prefix `root`. several: it has more models than this one."""
         assets = f"{root}{PREFIX}/{self.version}"
         modules = [
             name for name in self.files if name.endswith(".js") and name not in ("main.js", "theme.js")
@@ -72,6 +74,7 @@ class Playground:
             "root": root,
             "assets": assets,
             "model": model,
+            "models": "several" if several else "one",
             "version": version,
             "keys": "asked" if asks_for_key else "open",
             "placeholder": "red circle, star" if note else "person, red car",

@@ -32,7 +32,7 @@ class ServerInfo(ResponseModel):
 
 
 class Status(ResponseModel):
-    """Whether the server works."""
+    """The server's state, in words."""
 
     status: str
     store: Literal["away"] | None = None
@@ -42,27 +42,28 @@ class Status(ResponseModel):
 
 @router.get("/info", summary="Name, version, model", response_model=ServerInfo)
 async def info(request: Request) -> dict[str, Any]:
-    """The server's name, version and model, as `InferenceHTTPClient.get_server_info` reads them."""
-    settings = context_of(request).settings
+    """The server's name, version and default model, as `InferenceHTTPClient.get_server_info` reads them."""
+    architecture = context_of(request).models.default.architecture
     return {
         "name": "sam3-serve",
         "version": request.app.version,
         "uuid": request.app.state.server_id,
-        "model": settings.model,
-        "note": note_on(settings),
+        "model": architecture,
+        "note": note_on(architecture),
     }
 
 
 @router.get(
     "/readiness",
-    summary="Whether requests sent now would be answered",
+    summary="Readiness: requests sent now would be answered",
     response_model=Status,
     response_model_exclude_none=True,
     responses={503: {"model": Status, "description": "Not now: models load, or replicas are missing."}},
 )
 async def readiness(request: Request) -> JSONResponse:
-    """200 once the model is loaded and all needed replicas run, else 503. A store that is away does not make the server
-    unready: what is known by its content would not be answered either."""
+    """200 once the default model and all pinned ones are loaded and all replicas that they need run, else 503. A store
+    that is away does not make the server unready: a server that counts as unready would not be asked about images known
+    by their content either."""
     ready = await _ask(request)
     store = {} if not ready or await context_of(request).segmenter().store_answers() else {"store": "away"}
     return JSONResponse({"status": "ready" if ready else "not ready", **store}, 200 if ready else 503)
@@ -70,7 +71,7 @@ async def readiness(request: Request) -> JSONResponse:
 
 @router.get(
     "/healthz",
-    summary="Whether the server works",
+    summary="Health: the server can reach its own processes",
     response_model=Status,
     responses={503: {"model": Status, "description": "The server cannot reach its own processes."}},
 )
@@ -81,7 +82,7 @@ async def healthz(request: Request) -> JSONResponse:
 
 
 async def _ask(request: Request) -> bool | None:
-    """Whether the segmenter is ready; None when it cannot be asked."""
+    """The segmenter's own word that it is ready, or is not; None when it cannot be asked."""
     try:
         async with asyncio.timeout(READY_WITHIN_S):
             return await context_of(request).segmenter().ready()

@@ -45,7 +45,7 @@ class KeyRing:
 
     @property
     def open(self) -> bool:
-        """Whether clients need no key."""
+        """True for a server without a key file: clients need no key."""
         return self._path is None
 
     def tenant(self, key: str | None) -> str:
@@ -79,7 +79,7 @@ class KeyRing:
         return UNLIMITED if found.cache_bytes is None else found.cache_bytes
 
     def bucket(self, tenant: str) -> Bucket | None:
-        """What a tenant's rate allows now, in this process; None for a tenant without a rate."""
+        """The token bucket of a tenant's rate, in this process; None for a tenant without a rate."""
         found = self._tenants.get(tenant)
         if found is None or found.requests_per_second is None:
             return None

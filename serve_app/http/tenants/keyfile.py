@@ -50,7 +50,7 @@ class StoredKey(BaseModel):
     expires: AwareDatetime | None = None
 
     def valid_at(self, now: datetime) -> bool:
-        """Whether the key may be used at `now`."""
+        """True if the key has not expired at `now`, a time with a zone."""
         return self.expires is None or now < self.expires
 
 
@@ -145,7 +145,7 @@ def change(
     weight: float | None = None,
     tenant_class: TenantClass | None = None,
 ) -> None:
-    """Change what is given of a tenant; its keys stay. Raises KeyFileError."""
+    """Change the given fields of a tenant; its keys stay. Raises KeyFileError."""
     given = {
         "requests_per_second": requests_per_second,
         "cache_bytes": cache_bytes,

@@ -15,7 +15,7 @@ class Bucket:
         self._at = clock()
 
     def headers(self) -> dict[str, str]:
-        """Limit, what is left of it and the seconds until all of it is there again, under the names of the IETF's draft
+        """The limit, its rest and the seconds until all of it is there again, under the names of the IETF's draft
         (draft-ietf-httpapi-ratelimit-headers-07)."""
         self._fill()
         return {

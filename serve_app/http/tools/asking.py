@@ -84,6 +84,7 @@ class Asking:
         self, image: ImageFile, request: PromptRequest[Results], timings: Timings
     ) -> Answer[Results]:
         exchange = self.exchange
+        exchange.model = self.context.models.default_name
         prompts = request.prompts if isinstance(request, ConceptRequest | VisualRequest) else ()
         exchange.prompts = max(exchange.prompts, len(prompts))
         if isinstance(request, ConceptRequest):

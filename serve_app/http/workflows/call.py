@@ -56,7 +56,7 @@ async def saved_definition(
 
 
 async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> WorkflowRun:
-    """A run with its image files; those given by URL are fetched. Raises InvalidRequest, BadImage."""
+    """A run with its image files. Images given by URL are fetched. Raises InvalidRequest, BadImage."""
     context = context_of(request)
     inputs = _object(document, "inputs")
     found = list(images_in(specification_of(document), inputs))

@@ -38,7 +38,7 @@ async def run(request: Request) -> Response:
 
 @router.post("/workflows/validate", summary="Check a workflow's definition", **VALIDATE)
 async def validate(request: Request) -> Response:
-    """Whether the definition in the request's body would run."""
+    """Check that the definition in the request's body would run, without running it."""
     _, document = await read_document(request)
     return await _ask(request, "validate", document)
 

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 from serve_app.label.catalogue import Catalogue, LabelledImage, LabelledObject
 from serve_app.label.formats.outlines import outlines
+from serve_app.label.parquet import is_row
+from serve_app.label.reading import local_file
 
 Segmentation = Callable[[LabelledObject], Any]
 
@@ -85,12 +87,14 @@ class _Instances:
 
     def add(self, image: LabelledImage) -> None:
         """Add an image."""
-        entry = {
+        entry: dict[str, Any] = {
             "id": image.number,
-            "file_name": image.file,
+            "file_name": image.listed,
             "height": image.size.height,
             "width": image.size.width,
         }
+        if local_file(image.location) is None and not is_row(image.location):
+            entry["coco_url"] = image.location
         self._append(0, entry)
 
     def annotate(self, annotation: dict[str, Any]) -> None:

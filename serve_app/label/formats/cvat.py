@@ -33,7 +33,7 @@ def write_cvat(catalogue: Catalogue, folder: Path) -> None:
 
 def _lines(image: LabelledImage) -> Iterator[str]:
     height, width = image.size
-    yield f'<image id="{image.number}" name={quoteattr(image.file)} width="{width}" height="{height}">\n'
+    yield f'<image id="{image.number}" name={quoteattr(image.listed)} width="{width}" height="{height}">\n'
     yield from map(_mask, image.objects)
     yield "</image>\n"
 

@@ -1,6 +1,7 @@
 """Label Studio: tasks.json, to be imported with the labels as predictions, and config.xml, the project's interface.
 
-A task names its image by location, which Label Studio must be able to read. Holes are left out.
+A task names its image by location, which Label Studio must be able to read. An image that is part of a Parquet file is
+written beside, in images/. Holes are left out.
 """
 
 import json
@@ -11,6 +12,8 @@ from xml.sax.saxutils import quoteattr
 
 from serve_app.label.catalogue import Catalogue, LabelledImage, LabelledObject
 from serve_app.label.formats.outlines import outlines
+from serve_app.label.formats.pictures import put
+from serve_app.label.parquet import is_row
 
 
 def write_label_studio(catalogue: Catalogue, folder: Path) -> None:
@@ -24,15 +27,18 @@ def write_label_studio(catalogue: Catalogue, folder: Path) -> None:
     with (folder / "tasks.json").open("w", encoding="utf-8") as file:
         file.write("[")
         for number, image in enumerate(catalogue):
-            file.write((",\n" if number else "\n") + json.dumps(_task(image), ensure_ascii=False))
+            location = image.location
+            if is_row(location):
+                location = put(image, folder / "images").relative_to(folder).as_posix()
+            file.write((",\n" if number else "\n") + json.dumps(_task(image, location), ensure_ascii=False))
         file.write("\n]\n")
 
 
-def _task(image: LabelledImage) -> dict[str, Any]:
+def _task(image: LabelledImage, location: str) -> dict[str, Any]:
     result = [shape for number, one in enumerate(image.objects) for shape in _shapes(image, one, number)]
     score = min((one.score for one in image.objects), default=0.0)
     return {
-        "data": {"image": image.location, "name": image.file, "split": image.split},
+        "data": {"image": location, "name": image.file, "split": image.split},
         "predictions": [{"model_version": "sam3-serve label", "score": score, "result": result}],
     }
 

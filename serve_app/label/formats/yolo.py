@@ -2,11 +2,16 @@
 
 A line is an object: the number of its class, and either its box or one closed outline, in shares of the image's sides.
 An object of several parts, or with holes, becomes one outline: bridges without width lead from part to part.
+
+Ultralytics finds the labels of an image by the last folder `images` of its path, so no folder below it has that name.
+It passes over endings that it does not know.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +21,8 @@ from serve_app.label.catalogue import Catalogue, LabelledImage, LabelledObject
 from serve_app.label.formats.pictures import put
 
 Points = npt.NDArray[np.float64]
+JPEG = (".jpe", ".jfif")
+"""Endings of JPEG files that Ultralytics does not know."""
 WITHIN = 0.25
 """Added to the number of a pixel: readers that cut the fraction off, and readers that round, find the same pixel."""
 
@@ -64,12 +71,21 @@ def _write(catalogue: Catalogue, folder: Path, numbers: Callable[[LabelledObject
     for split in catalogue.split.names:
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True)
-    for image in catalogue:
+    for found in catalogue:
+        image = replace(found, file=_file(found.file))
         put(image, folder / "images" / image.split)
         labels = folder / "labels" / image.split / f"{image.stem}.txt"
         labels.parent.mkdir(parents=True, exist_ok=True)
         labels.write_text("".join(_lines(image, numbers)), encoding="utf-8")
     (folder / "data.yaml").write_text(_data(catalogue), encoding="utf-8")
+
+
+def _file(name: str) -> str:
+    """The name as Ultralytics takes it; different names stay different."""
+    path = PurePosixPath(name)
+    folders = [re.sub("^(images_*)$", r"\1_", part) for part in path.parent.parts]
+    last = path.with_suffix(".jpg") if path.suffix.lower() in JPEG else path
+    return "/".join([*folders, last.name])
 
 
 def _lines(image: LabelledImage, numbers: Callable[[LabelledObject], Points]) -> Iterator[str]:
@@ -83,5 +99,7 @@ def _data(catalogue: Catalogue) -> str:
     first = splits[0]
     lines = [f"{name}: images/{name if name in splits else first}" for name in ("train", "val")]
     lines += ["test: images/test"] if "test" in splits else []
-    names = [f"  {number}: {json.dumps(name)}" for number, name in enumerate(catalogue.classes)]
+    names = [
+        f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(catalogue.classes)
+    ]
     return "\n".join([*lines, f"nc: {len(catalogue.classes)}", "names:", *names, ""])

@@ -19,7 +19,7 @@ from tests.support.http_server import serving
 
 Opener = Callable[..., Playground]
 UNTIL_CANCELLED_S = 600.0
-"""How long an answer takes that nobody waits for."""
+"""Seconds that an answer takes that nobody waits for."""
 DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},

@@ -1,4 +1,4 @@
-"""What goes wrong is said, with a way on; what is not needed any more is cancelled."""
+"""The page tells of each failure and of a way on, and cancels requests that are not needed any more."""
 
 from pathlib import Path
 

@@ -52,7 +52,7 @@ def test_an_image_is_pasted_while_the_focus_is_in_a_text_field(playground: Playg
 
 
 def test_an_image_is_turned_upright(playground: Playground) -> None:
-    """As the server does it: a click is on the pixel that is seen."""
+    """The page turns an image as the server does: a click is on the pixel that is seen."""
     turned = scene().transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # to be shown turned clockwise

@@ -61,7 +61,7 @@ def test_work_survives_another_image_and_undo_stays_with_its_image(playground: P
 
 
 def test_the_same_file_brings_its_work_back(playground: Playground) -> None:
-    """By its digest, whatever its name is, and after it was taken out of the row."""
+    """The browser finds it by its digest, under any name, also after it was taken out of the row."""
     work(playground)
     playground.page.get_by_role("button", name="Open images").click()
     playground.load(encoded(ring()), "ring.png")

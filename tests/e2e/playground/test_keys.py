@@ -1,4 +1,4 @@
-"""Keys while something else is under way: in a field, in a drag, at the edge of what is visible."""
+"""Keys while something else is under way: in a field, in a drag, at the edge of the visible part."""
 
 import json
 

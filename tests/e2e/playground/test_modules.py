@@ -68,7 +68,7 @@ def test_a_point_is_looked_up_in_the_runs(playground: Playground, masks: list[Ma
 
 
 def test_outlines_enclose_exactly_the_mask(playground: Playground, masks: list[Mask]) -> None:
-    """By the signed areas of the rings, and by filling them."""
+    """The test compares the signed areas of the rings, and the filled rings."""
     answers = playground.module(
         "mask.js",
         """async ({ Mask }, all) => {
@@ -94,7 +94,7 @@ def test_outlines_enclose_exactly_the_mask(playground: Playground, masks: list[M
 
 
 def test_long_runs(playground: Playground) -> None:
-    """As many pixels as the largest image that the server takes by default."""
+    """The mask has as many pixels as the largest image that the server takes by default."""
     rle = coco.frPyObjects({"size": [12_000, 10_000], "counts": [60_000_000, 5, 59_999_995]}, 12_000, 10_000)
     area = playground.module(
         "mask.js",
@@ -147,7 +147,7 @@ def test_server_timing(playground: Playground, header: str, expected: dict[str, 
 
 
 def test_views(open_page: Opener, server: str) -> None:
-    """What is under the pointer stays there while zooming; an image is never lost from sight."""
+    """The pixel under the pointer stays there while zooming; an image is never lost from sight."""
     found = open_page(server).module(
         "viewport.js",
         """(views) => {

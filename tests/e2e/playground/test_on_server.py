@@ -28,7 +28,7 @@ def sample(playground: Playground, name: str) -> None:
 
 
 def drawn(name: str, text: str) -> int:
-    """How many shapes of a sample a text names."""
+    """Number of a sample's shapes that a text names."""
     kinds = Counter(SCENES[name][2])
     return sum(count for kind, count in kinds.items() if set(text.split()) <= set(kind.split()))
 

@@ -1,4 +1,4 @@
-"""What was found: looked at, hidden, deleted, and taken along as files and as code."""
+"""Found instances: looked at, hidden, deleted, and taken along as files and as code."""
 
 import io
 import json
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_the_code_asks_what_the_page_asked(open_page: Opener, tmp_path: Path, wi
     from serve_app.http.tenants import keyfile
 
     key = keyfile.add(tmp_path / "keys.json", "acme") if with_key else ""
-    settings = {"api_keys_file": tmp_path / "keys.json"} if with_key else {}
+    settings: dict[str, Any] = {"api_keys_file": tmp_path / "keys.json"} if with_key else {}
     with own_server(FakeSegmenter(), **settings) as url:
         playground = open_page(url)
         if with_key:

@@ -1,4 +1,4 @@
-"""The page says what is going on: encoding, asking, failed, found nothing; each only when it is so."""
+"""The page tells its state: encoding, asking, failed, found nothing; each only when it is so."""
 
 import json
 
@@ -14,7 +14,7 @@ from tests.support.fake_segmenter import FakeSegmenter
 
 
 def told(playground: Playground) -> str:
-    """What stands where the instances would be."""
+    """The text in the place of the instances, where there are none."""
     return playground.page.locator("#no-instances").inner_text()
 
 

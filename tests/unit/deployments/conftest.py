@@ -1,4 +1,4 @@
-"""A store, a pool and decoders for the tests of what calls them."""
+"""A store, a pool and decoders for the tests of their callers."""
 
 import pytest
 

@@ -24,6 +24,7 @@ from deployments.messages import (
 )
 from deployments.observe.metrics import LocalMetrics
 from deployments.pool.embedding_pool import EmbeddingPool
+from deployments.protocol import ModelStatus
 from deployments.results import dump_results
 from sam3_engine.images import decode_image
 from sam3_engine.types import ImageSize, Instance
@@ -140,3 +141,6 @@ class FakeDecoders:
 
     async def ready(self) -> bool:
         return self.is_ready
+
+    def status(self) -> ModelStatus:
+        return ModelStatus("ready", 1)

@@ -11,9 +11,9 @@ from tests.support.autoscaling import RULES
 
 TICK_S = 0.1
 START_S = 4.0
-"""What a replica needs to start."""
+"""Seconds that a replica needs to start."""
 PER_SECOND = 10.0
-"""Items that one replica answers."""
+"""Items that one replica answers in a second."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Service:
 
 
 def turns(steps: list[int]) -> int:
-    """How often a series of steps changes its direction."""
+    """Number of times that a series of steps changes its direction."""
     return sum(a * b < 0 for a, b in pairwise(steps))
 
 

@@ -1,4 +1,4 @@
-"""The planner against what a load test of the real server found."""
+"""The planner against the figures of a load test of the real server."""
 
 import json
 from dataclasses import asdict

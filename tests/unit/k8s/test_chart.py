@@ -1,4 +1,4 @@
-"""The chart as its users meet it: what it refuses, what each value changes, what it says."""
+"""The chart as its users meet it: its refusals, the effect of each value, its notes."""
 
 import re
 import shutil

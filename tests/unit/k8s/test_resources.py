@@ -1,4 +1,4 @@
-"""What replicas ask for is what nodes have; what keeps running when nodes leave."""
+"""The nodes have the resources that replicas ask for, and enough pods keep running when nodes leave."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from deployments.resources import STORE_SHARE, Machine, plan
 from deployments.store.server import BESIDE_FILES
 from scripts import helm_chart
 from scripts.helm_chart import render
-from serve_app.builder import rules, wishes
+from serve_app.replica_numbers import rules, wishes
 from serve_app.settings import Settings
 from tests.support.card_memory import check_memory
 from tests.support.kubernetes import (
@@ -40,8 +40,8 @@ IN_STEPS = "incremental-upgrade"
 """Its groups begin without nodes: the replicas bring them."""
 PROCESS_BYTES = {INGRESS: 1.5e9, ENCODER: 8e9, DECODER: 7e9}
 TINY_PROCESS_BYTES = {INGRESS: 0.4e9, ENCODER: 0.9e9, DECODER: 0.9e9}
-"""Host memory of one replica: its libraries, and at full size the checkpoint (3.4 GB) while it is loaded. Those of
-`tiny` were measured (proportional set size): 0.14, 0.69 and 0.70e9."""
+"""Host memory of one replica: its libraries, and at full size the checkpoint (3.4 GB) while it is loaded. Measured
+for `tiny` (proportional set size): 0.14, 0.69 and 0.70e9."""
 NODE_BYTES = 1.0e9
 """Raylet, agents, HAProxy."""
 
@@ -62,7 +62,7 @@ def needs(example: str) -> dict[str, dict[str, Any]]:
 
 
 def replicas(example: str, most: bool) -> dict[str, int]:
-    """Of each deployment: those that are always there, or the most there can be."""
+    """Number of replicas of each deployment: the ones that are always there, or the most there can be."""
     found = settings(example)
     scaled = {ENCODER: rules(found, "encoder"), DECODER: rules(found, "decoder")}
     return {
@@ -135,7 +135,7 @@ def test_nothing_is_left_to_the_machine_that_happens_to_be_there(example: str) -
     undecided = {name for name in found.model_dump() if getattr(found, name) == "auto"}
     of_a_device = {"dtype", "hot_bytes", "ingress_threads", "encoder_threads", "decoder_threads"}
     of_one_machine = {"object_store_bytes"}
-    of_other_settings = {"encoder_max_replicas", "decoder_max_replicas", "shared_in_flight"}
+    of_other_settings = {"encoder_max_replicas", "decoder_max_replicas", "shared_in_flight", "video"}
     without_gpus = {"encoder_num_gpus", "decoder_num_gpus"} if found.device == "cpu" else set()
     assert undecided <= of_a_device | of_one_machine | of_other_settings | without_gpus
 
@@ -155,7 +155,7 @@ def test_replicas_fit_the_smallest_gpu(example: str) -> None:
 
 
 def test_pods_with_gpus_are_guaranteed_and_those_for_http_may_use_idle_cores(example: str) -> None:
-    """Kubernetes calls a pod Guaranteed when each container, init containers too, may use what it asks for."""
+    """Kubernetes calls a pod Guaranteed when the limits of each container, init containers too, equal its requests."""
     for group in groups(example):
         spec = group["template"]["spec"]
         every = [each["resources"] for each in [*spec.get("initContainers", []), *spec["containers"]]]
@@ -181,7 +181,7 @@ def test_demo_is_one_small_node() -> None:
 
 
 def test_the_autoscaler_brings_no_more_nodes_than_replicas_can_fill(example: str) -> None:
-    """Of GPUs; one more node for HTTP takes what a node that is drained has to give."""
+    """The GPU nodes are no more than replicas fill. One more node for HTTP takes the replicas of a drained node."""
     for group in groups(example):
         gpus = sum(
             math.ceil(count * needs(example)[name].get("num_gpus", 0))

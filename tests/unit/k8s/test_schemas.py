@@ -13,7 +13,7 @@ from deployments.config import DECODER, ENCODER
 from deployments.resources import Machine, plan
 from scripts.helm_chart import example, manifests
 from scripts.k8s_config import ENVIRONMENT, HEAD, K8S, RENDERED, environment
-from serve_app.builder import wishes
+from serve_app.replica_numbers import wishes
 from serve_app.settings import Settings
 from tests.support.kubernetes import (
     EXAMPLES,
@@ -26,7 +26,7 @@ from tests.support.kubernetes import (
     serve_config,
 )
 
-CUSTOM = {"RayService", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
+CUSTOM = {"RayService", "RayJob", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
 VERSIONS = ("1.35", "1.36", "1.37")
 
 

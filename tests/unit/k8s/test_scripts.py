@@ -1,4 +1,4 @@
-"""The scripts for clusters: what a linter says, and what they do, against fakes of the programs that they call."""
+"""The scripts for clusters: a linter's findings, and their actions against fakes of the programs that they call."""
 
 import json
 import os
@@ -119,7 +119,7 @@ def test_a_public_ci_runs_the_same() -> None:
 
 @contextmanager
 def server(busy: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A server that is overloaded for its first requests, and what it was asked."""
+    """A server that is overloaded for its first requests, and its notes of all requests."""
     asked: list[tuple[str, str]] = []
     lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""What an attacker finds: in a pod, on the network of the cluster, in the repository."""
+"""An attacker's view: in a pod, on the network of the cluster, in the repository."""
 
 from typing import Any
 
@@ -220,7 +220,7 @@ def test_the_keys_are_where_the_settings_look(example: str) -> None:
 
 
 def test_pods_get_what_tunes_serve_and_what_protects_it(example: str, tmp_path: Any) -> None:
-    """All that `sam3-serve up` sets, but for what belongs to one machine: its ports, its paths, its token."""
+    """All that `sam3-serve up` sets, but for the variables of one machine: its ports, its paths, its token."""
     (config,) = [
         found for found in of_kind(example, "ConfigMap") if "environment" in found["metadata"]["name"]
     ]

@@ -1,4 +1,4 @@
-"""What a load test reads of the server's metrics."""
+"""A load test's reading of the server's metrics."""
 
 import itertools
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from loadtest import run
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
-    """What the server says, one look after the other; the last one from then on."""
+    """The server's figures, one look after the other; the last one from then on."""
     looks: list[dict[str, float]] = []
     index = itertools.count()
     monkeypatch.setattr(run, "tiers", lambda url: looks[min(next(index), len(looks) - 1)])

@@ -1,4 +1,4 @@
-"""Mask logits and masks of many kinds, for the tests of what is made from them."""
+"""Mask logits and masks of many kinds, for the tests of regions, polygons and RLE."""
 
 import numpy as np
 import torch
@@ -21,6 +21,10 @@ SIZES = [
     (301, 1999),
 ]
 
+KINDS = 6
+"""Kinds of masks that `random_mask` draws."""
+MANY = 100_000
+
 
 def smooth_logits(seed: int, height: int, width: int, coarse: int = 4, scale: float = 8.0) -> torch.Tensor:
     """Logits as a model makes them: blobs with steep borders. float32 [height, width]."""
@@ -40,10 +44,15 @@ def full_resolution(logits: torch.Tensor, size: ImageSize) -> torch.Tensor:
     ]
 
 
+def seeds(size: tuple[int, int]) -> range:
+    """Seeds of `random_mask`: each of its kinds twice, or once where a mask has many pixels."""
+    return range(KINDS if size[0] * size[1] > MANY else 2 * KINDS)
+
+
 def random_mask(seed: int, size: tuple[int, int]) -> BoolArray:
     """A mask of blobs with holes and specks; sometimes all or nothing, sometimes touching every border."""
     rng = np.random.default_rng(seed)
-    kind = seed % 6
+    kind = seed % KINDS
     if kind == 0:
         return np.zeros(size, dtype=np.bool_)
     if kind == 1:

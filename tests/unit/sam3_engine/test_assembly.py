@@ -84,7 +84,7 @@ def test_tiny_is_the_same_architecture_and_small(without_memory: None) -> None:
 
 
 def test_the_compact_embedding_is_small_at_full_size(without_memory: None) -> None:
-    """What is kept of an image, against both pyramids as the package keeps them: bfloat16, shapes alone."""
+    """The tensors kept of an image, against both pyramids as the package keeps them: bfloat16, shapes alone."""
     model = build_model(SAM3).eval()
     with torch.no_grad():
         features = encode_images(model, torch.empty(1, 3, SAM3.image_size, SAM3.image_size))

@@ -66,7 +66,7 @@ def test_a_checkpoint_survives_reading_back(random_engine: Engine, tmp_path: Pat
 def test_a_fine_tune_reaches_the_engine_over_its_base(
     random_engine: Engine, tmp_path: Path, base: str | None
 ) -> None:
-    """Without another base it is laid over the bundled weights."""
+    """A fine-tune without another base is laid over the bundled weights."""
     state = random_engine.model.state_dict()
     torch.save(
         {key: value + 1 if value.is_floating_point() else value for key, value in state.items()},
@@ -83,7 +83,7 @@ def test_a_fine_tune_reaches_the_engine_over_its_base(
 
 
 def test_one_file_gives_one_version_in_every_process(random_engine: Engine, tmp_path: Path) -> None:
-    """What a file leaves out must not be random."""
+    """The weights that a file leaves out must not be random."""
     unused = ("geometry_encoder.points_", "backbone.vision_backbone.convs.3.", f"{INTERACTIVE}maskmem_")
     state = {
         key: value for key, value in random_engine.model.state_dict().items() if not key.startswith(unused)

@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits per channel can be seen, whatever their range, outliers and no-data values."""
+"""Pictures with more than 8 bits per channel can be seen, with any range, outliers and no-data values."""
 
 from io import BytesIO
 from typing import Any
@@ -20,7 +20,7 @@ Seen = npt.NDArray[np.int64]
 
 
 def tiff(values: npt.NDArray[Any]) -> bytes:
-    """By OpenCV, which writes every number that it reads."""
+    """A TIFF file of the values, by OpenCV, which writes every number that it reads."""
     stored = values[..., [2, 1, 0, 3][: values.shape[2]]] if values.ndim == 3 else values
     # Its own choice for float colours, SGILog, loses precision.
     done, content = cv2.imencode(

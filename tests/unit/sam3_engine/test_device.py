@@ -1,4 +1,4 @@
-"""Which number formats a model gets on which device."""
+"""The number formats that a model gets on each device."""
 
 from collections.abc import Iterator
 

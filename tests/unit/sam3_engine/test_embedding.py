@@ -14,7 +14,7 @@ SIZE = ImageSize(300, 400)
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_reading_an_embedding_from_shared_memory_copies_nothing(squares: list[Square], dtype: str) -> None:
-    """As Ray does it: pickle leaves the arrays' bytes where they are, and reads them from there."""
+    """Pickle leaves the arrays' bytes where they are, and reads them from there, as in Ray's object store."""
     embedding = Engine.random(TINY, device="cpu", dtype=dtype).encode([squares[0]])[0]
     wanted = np.uint16 if dtype == "bfloat16" else np.float32
     assert {array.dtype for array in embedding.arrays.values()} == {np.dtype(wanted)}
@@ -28,7 +28,7 @@ def test_reading_an_embedding_from_shared_memory_copies_nothing(squares: list[Sq
 
 
 def test_arrays_have_channels_last(random_engine: Engine, squares: list[Square]) -> None:
-    """As the model computes them: neither side transposes 21 MB."""
+    """The arrays are as the model computes them: neither side transposes 21 MB."""
     grid, width = TINY.grid, TINY.d_model
     shapes = {name: array.shape for name, array in random_engine.encode(squares)[0].arrays.items()}
     assert shapes == {

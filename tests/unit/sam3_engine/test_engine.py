@@ -174,7 +174,7 @@ def test_an_embedding_of_other_weights_is_refused(random_engine: Engine, squares
 
 
 def test_embeddings_of_other_large_matrices_are_refused(random_engine: Engine, squares: list[Square]) -> None:
-    """As of a fine-tune, which leaves the small tensors alone."""
+    """The other weights are like those of a fine-tune, which leaves the small tensors alone."""
     tuned = {
         name: value * 1.001 if value.numel() > 4096 else value
         for name, value in random_engine.model.state_dict().items()
@@ -196,7 +196,7 @@ def test_the_version_names_everything_that_an_embedding_depends_on(monkeypatch: 
         version(weights="01"),
         version(dtype=torch.bfloat16),
     }
-    assert "weights-00ff" in version()
+    assert "encoder-00ff" in version()
     monkeypatch.setattr("sam3_engine.engine.PREPROCESSING", 99)
     assert len(versions | {version()}) == 6
 
@@ -247,7 +247,7 @@ def test_warming_up_takes_every_path_with_every_size_that_matters(
 
     for name in called:
         noted(name)
-    # What it does for a GPU does not need one.
+    # The code for a GPU does not need one.
     monkeypatch.setattr(
         random_engine, "_batches", lambda most: range(1, (most if device == "cuda" else 1) + 1)
     )

@@ -1,4 +1,4 @@
-"""The pure functions give what the package's own stateful classes give, on the same weights."""
+"""The pure functions and the package's own stateful classes give the same, on the same weights."""
 
 from collections.abc import Sequence
 from typing import Any

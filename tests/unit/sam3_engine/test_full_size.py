@@ -55,7 +55,7 @@ def text(prompts: int) -> TextFeatures:
 
 
 def test_the_fusion_encoder_costs_its_products_alone(model: Sam3Image, image: FusedImages) -> None:
-    """Those of six layers, without the first one's self-attention, which is computed once an image."""
+    """The products of six layers, without the first layer's self-attention, which is computed once an image."""
     cells, tokens, layers = GRID**2, 33, SAM3.encoder_layers
     attending = 8 * cells * WIDTH**2 + 4 * cells**2 * WIDTH
     reading = 4 * (cells + tokens) * WIDTH**2 + 4 * cells * tokens * WIDTH

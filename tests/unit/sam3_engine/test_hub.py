@@ -25,8 +25,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Hub:
     """Answers as the real one does.
 
-    mode: open, gated (wants the token "granted"), forbidden, missing, broken, or foreign (no Hub at all). files: what
-    there is, by repository and name. cut: where the first downloads break off, once each. damage: is sent instead.
+    mode: open, gated (wants the token "granted"), forbidden, missing, broken, or foreign (no Hub at all). files: bytes
+    by repository and name. cut: where the first downloads break off, once each. damage: is sent instead.
     """
 
     mode: str = "open"
@@ -139,7 +139,7 @@ def test_a_gated_repository_opens_with_a_granted_token(hub: Hub, tmp_path: Path)
 
 
 def test_the_token_is_taken_from_the_environment(hub: Hub, tmp_path: Path) -> None:
-    """In a process of its own: the Hub's client reads its settings when it is imported."""
+    """The test uses a process of its own: the Hub's client reads its settings when it is imported."""
     hub.mode = "gated"
     script = "import sam3_engine.hub as hub; print(hub.resolve_checkpoint().read_bytes()[:11].decode())"
     environment = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "granted", "HF_HOME": str(tmp_path), "PYTHONPATH": "."}

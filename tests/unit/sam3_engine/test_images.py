@@ -305,7 +305,7 @@ def test_too_many_pixels_are_refused_by_the_header_alone(side: int) -> None:
 
 def test_a_process_may_open_more_than_pillow_does_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     content = png_header(20_000, 20_000)
-    # Pillow's own, whatever other tests of this process set; put back afterwards.
+    # Pillow's own limit: other tests of this process may have lifted it. Put back afterwards.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)
     with pytest.raises(ImageTooLarge):
         probe(content)

@@ -19,7 +19,7 @@ from tests.support.fake_cuda import CUDA, FakeCuda, fake_cuda
 
 SIZE = ImageSize(300, 400)
 DEEP = replace(TINY, encoder_layers=6, decoder_layers=6)
-"""As many layers as the official model has: waits and kernels are those of the full size."""
+"""A small model with as many layers as the official one: it waits and starts kernels as often as at full size."""
 STAR, ABSENT = ConceptPrompt("star", score_threshold=0.0), ConceptPrompt("star", score_threshold=1.0)
 SHOWN = ConceptPrompt(None, ((40.0, 50.0, 160.0, 170.0),), (True,), 0.0)
 
@@ -123,7 +123,7 @@ def test_masks_stay_on_the_device_in_its_dtype(on_cuda: OnCuda) -> None:
 
 
 def test_answers_are_those_of_the_cpu(on_cuda: OnCuda) -> None:
-    """In bfloat16 as there; values come from another build of the kernels at most."""
+    """Both compute in bfloat16; values come from another build of the kernels at most."""
     plain = Engine.from_state(weights(), DEEP, device="cpu", dtype="float32")
     features = plain.expand(plain.encode([squares(1)[0]])[0])
     theirs = plain.segment_concepts([ConceptItem(features, SIZE, [STAR])])[0][0]

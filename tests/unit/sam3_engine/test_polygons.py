@@ -7,7 +7,7 @@ from pycocotools import mask as coco
 
 from sam3_engine.polygons import to_polygons, to_polygons_with_holes
 from sam3_engine.regions import BoolArray, RegionMask
-from tests.unit.sam3_engine.mask_cases import SIZES, random_mask
+from tests.unit.sam3_engine.mask_cases import SIZES, random_mask, seeds
 
 
 def redraw(parts: list[list[list[list[int]]]], size: tuple[int, int]) -> BoolArray:
@@ -32,7 +32,7 @@ def rings_of(mask: BoolArray) -> list[list[list[int]]]:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
 def test_pycocotools_takes_every_polygon(size: tuple[int, int]) -> None:
-    for seed in range(12):
+    for seed in seeds(size):
         mask = random_mask(seed, size)
         rings = rings_of(mask)
         assert bool(rings) == mask.any()
@@ -65,7 +65,7 @@ def test_a_part_too_small_for_a_ring_repeats_a_point(
 
 def test_the_largest_polygon_comes_first() -> None:
     mask = np.zeros((60, 60), dtype=np.bool_)
-    mask[2, 2] = True  # OpenCV begins at the top or the bottom, whatever is there
+    mask[2, 2] = True  # OpenCV begins at the top or the bottom of any shape
     mask[10:50, 10:50] = True
     mask[12:16, 12:16] = mask[20:40, 20:40] = mask[45:47, 45:47] = False
     mask[55:59, 50:58] = True
@@ -82,7 +82,7 @@ def test_the_largest_polygon_comes_first() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_equals_opencv_on_the_full_mask(size: tuple[int, int]) -> None:
-    for seed in range(12):
+    for seed in seeds(size):
         mask = random_mask(seed, size)
         contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         found = to_polygons(RegionMask.from_full(mask))
@@ -101,7 +101,7 @@ def test_arrays_hold_the_same_points() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_with_holes_nothing_is_lost(size: tuple[int, int]) -> None:
-    for seed in range(12):
+    for seed in seeds(size):
         mask = random_mask(seed, size)
         parts = to_polygons_with_holes(RegionMask.from_full(mask))
         assert np.array_equal(redraw([[part["outer"], *part["holes"]] for part in parts], size), mask)

@@ -9,7 +9,8 @@ from sam3_engine.types import ConceptPrompt, Point, VisualPrompt
 
 ANY_PROMPT: Any = Sam3Prompt
 ANY_VISUAL: Any = VisualPrompt
-"""For values that their types do not have."""
+ANY_POINT: Any = Point
+"""Classes without their types, for values that these do not allow."""
 XYWH = {"x": 100, "y": 50, "width": 20, "height": 10}
 
 
@@ -155,8 +156,8 @@ def test_a_click_is_positive_unless_said_otherwise() -> None:
         ({"prompts": [CLICK], "points": []}, "a set of prompts is .* it has no 'points'"),
         ({"prompts": {"prompts": [CLICK]}}, "it has no 'prompts'"),
         (ANY_VISUAL((Point(float("nan"), 1),)), "a point's x is a finite number"),
-        (ANY_VISUAL((Point(1, 2, "false"),)), "a point's positive is .* not 'false'"),
-        (ANY_VISUAL((Point(1, 2, -1),)), "a point's positive is .* not -1"),
+        (ANY_VISUAL((ANY_POINT(1, 2, "false"),)), "a point's positive is .* not 'false'"),
+        (ANY_VISUAL((ANY_POINT(1, 2, -1),)), "a point's positive is .* not -1"),
         (ANY_VISUAL(((1, 2),)), r"a point of a VisualPrompt is a Point\(x, y, positive\), not \(1, 2\)"),
         (ANY_VISUAL(5), "points is a list, not 5"),
         (ANY_VISUAL((), (1, 2, 3)), r"a VisualPrompt's box is \(x0, y0, x1, y1\), not \(1, 2, 3\)"),
@@ -176,7 +177,7 @@ def test_visual_prompts_that_mean_nothing(prompts: Any, meant: str) -> None:
 
 
 def test_a_visual_prompt_of_any_numbers_has_the_values_of_its_types() -> None:
-    given = ANY_VISUAL([Point(np.float32(1), 2, 1)], np.array([1, 2, 3, 4]), np.zeros((8, 8)).tolist())
+    given = ANY_VISUAL([ANY_POINT(np.float32(1), 2, 1)], np.array([1, 2, 3, 4]), np.zeros((8, 8)).tolist())
     (prompt,) = visual_prompts(given, side=8)
     assert prompt.points == (Point(1.0, 2.0, True),)
     assert prompt.points[0].positive is True

@@ -29,6 +29,18 @@ def test_a_box_may_reach_over_the_edge_but_not_miss_the_image() -> None:
             check_inside([prompt], SIZE)
 
 
+@pytest.mark.parametrize("box", [(0, 0, 0, 0), (0, 5, 0, 20), (399, 299, 399, 299), (5, 0, 20, 0)])
+def test_a_box_without_a_size_lies_where_its_corner_does(box: tuple[float, float, float, float]) -> None:
+    for prompt in (VisualPrompt(box=box), ConceptPrompt(None, (box,), (True,))):
+        check_inside([prompt], SIZE)
+
+
+@pytest.mark.parametrize("box", [(400, 10, 400, 10), (-1, 5, -1, 20), (-5, 0, 0, 0)])
+def test_a_box_without_a_size_beside_the_image_is_refused(box: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ValueError, match="lies outside the image"):
+        check_inside([VisualPrompt(box=box)], SIZE)
+
+
 @pytest.mark.parametrize("box", [(-5, -5, -1, -1), (-5, -5, 0, 0), (400, 10, 401, 20), (10, 300, 20, 310)])
 def test_rounding_is_for_points_and_not_for_boxes(box: tuple[float, float, float, float]) -> None:
     for prompt in (VisualPrompt(box=box), ConceptPrompt(None, (box,), (True,))):

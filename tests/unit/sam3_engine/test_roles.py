@@ -5,17 +5,18 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from sam3_engine.assembly import parameter_count
+from sam3_engine.assembly import build_model, parameter_count
 from sam3_engine.device import Precision
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.loading import without_values
-from sam3_engine.roles import VIDEO_ONLY, Role
+from sam3_engine.roles import NO_MEMORY, TRACKER, VIDEO_ONLY, Role
 from sam3_engine.spec import SAM3, TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
+from sam3_engine.weights import COMPUTED, digests, encoder_digest, weights_digest
 
 HALF = Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16)
-"""As on a GPU."""
+"""The number formats on a GPU."""
 SIZE = ImageSize(300, 400)
 Square = npt.NDArray[np.uint8]
 
@@ -120,3 +121,74 @@ def test_a_loaded_model_does_not_change_with_the_tensors_that_it_was_loaded_from
         torch.equal(value, random_engine.model.state_dict()[name])
         for name, value in engine.model.state_dict().items()
     )
+
+
+def test_a_decoder_for_video_holds_the_memory_and_an_encoder_never_does() -> None:
+    def names(role: Role, video: bool) -> set[str]:
+        return {name for name, _ in without_values(SAM3, role, HALF, video=video).named_parameters()}
+
+    added = names("decoder", True) - names("decoder", False)
+    assert {name for name in added if name.startswith(VIDEO_ONLY)} == added - {NO_MEMORY}
+    assert names("encoder", True) == names("encoder", False)
+    assert names("all", True) - names("all", False) == added - {NO_MEMORY}
+
+
+def test_engines_with_and_without_video_share_embeddings(random_engine: Engine) -> None:
+    state = build_model(TINY, video=True).state_dict()
+    image, video = (Engine.from_state(state, TINY, device="cpu", video=video) for video in (False, True))
+    decoder = Engine.from_state(state, TINY, role="decoder", device="cpu", video=True)
+    encoder = Engine.from_state(state, TINY, role="encoder", device="cpu", video=True)
+    assert image.embedding_version == video.embedding_version == encoder.embedding_version
+    assert video.track_version == decoder.track_version != image.track_version
+    assert image.track_version is encoder.track_version is None
+
+
+def test_tracks_are_of_their_memorys_weights() -> None:
+    state = build_model(TINY, video=True).state_dict()
+    name = f"{TRACKER}.maskmem_tpos_enc"
+    one = Engine.from_state(state, TINY, device="cpu", video=True)
+    other = Engine.from_state(state | {name: state[name] + 1}, TINY, device="cpu", video=True)
+    assert one.embedding_version == other.embedding_version
+    assert one.track_version != other.track_version
+
+
+def test_a_checkpoint_without_a_memory_serves_images_only(random_engine: Engine) -> None:
+    state = random_engine.model.state_dict()
+    with pytest.raises(WrongCheckpoint, match=r"maskmem|transformer"):
+        Engine.from_state(state, TINY, device="cpu", video=True)
+
+
+def test_the_encoders_digest_is_of_the_weights_that_an_encoder_holds() -> None:
+    whole = build_model(TINY, video=True).state_dict()
+    held = {name for name in build_model(TINY, "encoder").state_dict() if not name.endswith(COMPUTED)}
+    for name, value in whole.items():
+        if name.endswith(COMPUTED):
+            continue
+        changed = whole | {name: value + 1}
+        assert (encoder_digest(changed) != encoder_digest(whole)) is (name in held), name
+
+
+def test_both_digests_of_a_checkpoint_are_made_in_one_reading(random_engine: Engine) -> None:
+    state = random_engine.model.state_dict()
+    found = digests(state)
+    assert (found.encoder, found.whole) == (encoder_digest(state), weights_digest(state))
+    assert found.encoder != found.whole
+
+
+def test_models_with_one_trunk_share_embeddings_and_answer_for_themselves(
+    random_engine: Engine, squares: list[Square]
+) -> None:
+    state = random_engine.model.state_dict()
+    name = "dot_prod_scoring.hs_proj.weight"
+    base = Engine.from_state(state, TINY, device="cpu")
+    tuned = Engine.from_state(state | {name: state[name] + 1}, TINY, device="cpu")
+    assert base.embedding_version == tuned.embedding_version
+    assert base.version != tuned.version
+    embedding = base.encode([squares[0]])[0]
+    prompts = [ConceptPrompt("star", score_threshold=0.0)]
+    scores = [
+        engine.segment_concepts([ConceptItem(engine.expand(one), SIZE, prompts)])[0][0].scores
+        for engine, one in ((base, embedding), (tuned, embedding), (tuned, tuned.encode([squares[0]])[0]))
+    ]
+    np.testing.assert_array_equal(scores[1], scores[2])
+    assert not np.array_equal(scores[0], scores[1])

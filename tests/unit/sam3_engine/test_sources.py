@@ -4,6 +4,7 @@ from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 import cv2
@@ -205,8 +206,10 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_url_that_gives_nothing(url: str) -> None:
-    with pytest.raises(UnreadableImage, match="cannot be fetched: HTTP Error 404"):
+    with pytest.raises(UnreadableImage, match="cannot be fetched: HTTP Error 404") as refused:
         read_content(f"{url}/other.png")
+    assert isinstance(refused.value.__cause__, HTTPError)
+    assert refused.value.__cause__.closed, "the answer holds a connection no longer"
     for nobody in (
         "http://127.0.0.1:1/x.png",
         "http://[::1",

@@ -149,3 +149,30 @@ def test_the_command_answers_in_json_too() -> None:
 def test_the_command_refuses_nonsense(wrong: list[str]) -> None:
     done = CliRunner().invoke(main, ["plan", *wrong])
     assert done.exit_code == 2
+
+
+@given(COSTS, DEMANDS, st.integers(1, 20), st.data())
+def test_every_model_that_is_awake_has_a_decoder_and_every_trunk_an_encoder(
+    costs: Costs, demand: Demand, models: int, data: st.DataObject
+) -> None:
+    trunks = data.draw(st.integers(1, models))
+    one, several = size(costs, demand), size(costs, demand, models, trunks)
+    assert several.decoder_replicas >= models
+    assert several.encoder_replicas >= trunks
+    assert several.devices >= one.devices
+    assert several.load.total <= several.devices * UTILISATION + 1e-6 or costs.device == "gpu"
+
+
+@pytest.mark.parametrize(("models", "trunks"), [(1, 2), (0, 0), (2, 0)])
+def test_trunks_without_models_are_refused(models: int, trunks: int) -> None:
+    with pytest.raises(ValueError, match="image encoder"):
+        size(TINY, Demand(1), models, trunks)
+
+
+def test_the_planner_counts_models() -> None:
+    asked = ["plan", "--rps", "1", "--hardware", "h200", "--json", "--models", "9", "--trunks", "2"]
+    found = json.loads(CliRunner().invoke(main, asked, catch_exceptions=False).output)["sizing"]
+    assert (found["encoder_replicas"], found["decoder_replicas"], found["devices"]) == (2, 12, 5)
+    refused = CliRunner().invoke(main, [*asked[:-1], "10"])
+    assert refused.exit_code == 2
+    assert "image encoder" in refused.output

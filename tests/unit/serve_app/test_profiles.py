@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.builder import rules
 from serve_app.cli.config import rows
 from serve_app.profiles import PROFILES
+from serve_app.replica_numbers import rules
 from serve_app.settings import Settings
 
 

@@ -1,4 +1,4 @@
-"""Drawn images with many hands, sizes and grounds: what they show is what their labels say."""
+"""Drawn images with many hands, sizes and grounds: they show the objects of their labels."""
 
 import ast
 import random

@@ -169,7 +169,7 @@ def test_the_table_shows_every_bar(name: str) -> None:
 
 
 def test_clicks_are_measured_on_the_masks_that_clients_get() -> None:
-    """With small holes filled."""
+    """Clients get masks with small holes filled."""
     logits = torch.full((56, 56), 4.0)
     logits[20:24, 20:24] = -4.0
     size = ImageSize(112, 112)

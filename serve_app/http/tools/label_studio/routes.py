@@ -95,7 +95,7 @@ def _projects(request: Request) -> Projects:
 
 
 def _version(request: Request) -> str:
-    return f"{NAME}/{context_of(request).settings.model}"
+    return f"{NAME}/{context_of(request).models.default.architecture}"
 
 
 @router.get(

@@ -46,7 +46,7 @@ class Reference:
 
 @dataclass
 class Pool:
-    """Answers lookups from a list; remembers what was reported lost."""
+    """Answers lookups from a list; remembers the embeddings reported lost."""
 
     answers: list[tuple[Warm, CacheTier] | None] = field(default_factory=list)
     reported: list[int] = field(default_factory=list)

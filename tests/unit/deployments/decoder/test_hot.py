@@ -14,7 +14,7 @@ def key(name: str, tenant: str = "t") -> ImageKey:
 
 
 def test_the_tenant_with_most_bytes_gives_first() -> None:
-    """However many images another tenant has, and whoever came last."""
+    """The number of another tenant's images makes no difference, nor does the order of the tenants."""
     cache: HotCache[ImageKey, Value] = HotCache(100)
     for name in "ab":
         cache.put(key(name, "small"), Value(10))

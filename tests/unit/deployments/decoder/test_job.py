@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from deployments.decoder.features import FeatureLoader, Found, HotImage
 from deployments.decoder.job import JobRunner
 from deployments.keys import ImageKey
-from deployments.messages import Answered, Expired, NeedImage, PromptJob, Warm
+from deployments.messages import Answered, Expired, NeedImage, OtherModel, PromptJob, Warm
 from deployments.protocol import DeadlineExceeded, PromptRequest, VisualRequest
 from deployments.results import dump_results, load_results
 from sam3_engine.types import ImageSize, Instance, VisualPrompt
@@ -158,3 +158,37 @@ async def test_a_request_that_an_image_is_deleted_under_is_answered_and_leaves_n
     world.loader.deleted_at = 0
     await world.runner.run(job())
     assert (world.loader.weighed, world.prompter.forgotten) == (["red"], ["red"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "refused"),
+    [
+        (("a", "w1"), ("a", "w1"), False),
+        (("a", "w2"), ("a", "w1"), False),
+        (("b", "w1"), ("a", "w1"), False),
+        (("b", "w2"), ("a", "w1"), True),
+        (None, ("a", "w1"), False),
+        (("a", "w1"), None, False),
+    ],
+)
+async def test_a_decoder_of_another_model_refuses(
+    world: World, asked: tuple[str, str] | None, own: tuple[str, str] | None, refused: bool
+) -> None:
+    """During an update a deployment may hold decoders of two models: those of newer weights, or under a new name, are
+    the same model."""
+    world.loader.hot_images = {"red"}
+    runner = replace(world.runner, name=own)
+    if refused:
+        with pytest.raises(OtherModel):
+            await runner.run(job(model=asked))
+        assert world.prompter.prompted == []
+    else:
+        assert prompted(await runner.run(job(model=asked))) == "red"
+
+
+async def test_the_encoders_that_a_new_image_needs_are_named(world: World) -> None:
+    reply = await replace(world.runner, encoder="ImageEncoder-b").run(job())
+    assert reply == NeedImage("m", 16, "ImageEncoder-b")
+    key = reply.key("t", "d")
+    assert key == ImageKey("t", "m", "d"), "a place is no part of the name"
+    assert key.encoder == "ImageEncoder-b"

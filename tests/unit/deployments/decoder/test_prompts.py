@@ -25,7 +25,7 @@ KEY = ImageKey("t", "m", "d")
 
 
 class FakeEngine:
-    """Every prompt finds the image's left half; remembers what it was asked."""
+    """Every prompt finds the image's left half; remembers its requests."""
 
     device = torch.device("cpu")
 

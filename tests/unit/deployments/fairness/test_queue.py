@@ -1,4 +1,4 @@
-"""Whose turn it is, by a virtual clock: a server with some processors works on the requests that are under way."""
+"""The order of tenants, by a virtual clock: a server with some processors works on the requests that are under way."""
 
 import heapq
 import itertools
@@ -137,7 +137,7 @@ def test_whoever_is_alone_has_all_places(share: Share) -> None:
     ],
 )
 def test_no_processor_is_idle_while_somebody_waits(loads: tuple[tuple[Share, int], ...]) -> None:
-    """With as many shared places as processors and one more, which batch tenants leave free."""
+    """There are as many shared places as processors and one more, which batch tenants leave free."""
     assert served(16, *loads, shared=3).idle_s == 0
 
 
@@ -280,7 +280,7 @@ def test_the_room_is_shared_by_weight() -> None:
                 queue.join(share)
             except QueueFull:
                 break
-    for _ in range(3):  # whoever came first had taken more
+    for _ in range(3):  # the tenants that came first had taken more
         for share in (heavy, A, B):
             try:
                 while True:

@@ -13,8 +13,10 @@ from deployments.observe.metrics import LocalMetrics
 from deployments.ray.replicas import Replicas
 
 AFTER_S = 0.01
-WON, LOST = (f'sam3_hedges_total{{outcome="{outcome}",part="decoder"}}' for outcome in ("won", "lost"))
-SILENT = 'sam3_silent_replicas{part="decoder"}'
+WON, LOST = (
+    f'sam3_hedges_total{{outcome="{outcome}",part="decoder",target=""}}' for outcome in ("won", "lost")
+)
+SILENT = 'sam3_silent_replicas{part="decoder",target=""}'
 
 
 class Deployment:
@@ -31,7 +33,7 @@ class Deployment:
         self.awake = asyncio.Event()
 
     async def ask(self, session: str) -> str:
-        """What a handle does: its router chooses, and the replica answers."""
+        """Act as a handle: its router chooses a replica, and the replica answers."""
         allowed = self.seen.allowed(session)
         name = next(name for name in self.replicas if allowed is None or name in allowed)
         self.seen.sent(session, name)

@@ -1,6 +1,6 @@
 import pytest
 
-from deployments.hedging.pace import FAR, FEWEST, MOST_TOKENS, RECENT, UNKNOWN_S, Budget, Pace
+from deployments.hedging.pace import FAR, FEWEST, LONG_S, MOST_TOKENS, RECENT, UNKNOWN_S, Budget, Pace
 
 
 def pace(*seconds: float, kind: str = "click") -> Pace:
@@ -21,25 +21,30 @@ def test_fast_calls_are_not_hedged_before_the_least_time() -> None:
 
 
 def test_patience_is_far_more_than_calls_of_the_kind_take() -> None:
-    assert pace(*[1.0] * FEWEST).patience_s("click") == pytest.approx(FAR)
+    assert pace(*[0.4] * FEWEST).patience_s("click") == pytest.approx(0.4 * FAR)
+
+
+def test_a_person_waits_for_a_call_that_hangs_no_longer_than_for_a_slow_one() -> None:
+    assert pace(*[1.2] * FEWEST).patience_s("click") == LONG_S
+    assert pace(*[4.0] * FEWEST).patience_s("click") == 4.0
 
 
 def test_a_few_calls_that_hang_teach_no_patience() -> None:
     slow = RECENT // 32
-    made = pace(*[1.0] * (RECENT - slow), *[60.0] * slow)
-    assert made.patience_s("click") == pytest.approx(FAR)
+    made = pace(*[0.4] * (RECENT - slow), *[60.0] * slow)
+    assert made.patience_s("click") == pytest.approx(0.4 * FAR)
 
 
 def test_patience_follows_what_calls_take_now() -> None:
     made = pace(*[0.3] * RECENT)
-    for seconds in (2.0, 0.4):
+    for seconds in (0.45, 0.2):
         for _ in range(RECENT):
             made.took("click", seconds)
         assert made.patience_s("click") == pytest.approx(FAR * seconds)
 
 
 def hedges(budget: Budget, calls: int) -> int:
-    """Of so many calls that would all be hedged."""
+    """Number of hedges among so many calls that would all be hedged."""
     found = 0
     for _ in range(calls):
         budget.earn()

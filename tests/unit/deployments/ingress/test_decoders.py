@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,8 +13,8 @@ from deployments.ingress.decoders import ServeDecoders, kind
 from deployments.keys import affinity
 from deployments.messages import Answered, NeedImage, PromptJob, Warm
 from deployments.observe.metrics import LocalMetrics
-from deployments.protocol import ConceptRequest, Overloaded, VisualRequest
-from deployments.ray.replicas import key_of
+from deployments.protocol import ConceptRequest, ModelStatus, Overloaded, VisualRequest
+from deployments.ray.replicas import key_of, replicas_of
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 JOB = PromptJob("t", "pet", None)
@@ -164,3 +165,38 @@ async def test_hot_images_are_those_of_the_replicas_that_answer() -> None:
     answers = [["a", "b"], GONE, ["b", "c"]]
     assert await decoders(Handle(answers)).hot_images("t") == {"a", "b", "c"}
     assert await decoders(Handle(TimeoutError())).hot_images("t") == set()
+
+
+async def test_a_models_state_is_known_without_waking_it() -> None:
+    class Waiting(Later):
+        def __await__(self) -> Any:
+            return asyncio.sleep(60).__await__()
+
+        def cancel(self) -> None:
+            pass
+
+    class Waits(Handle):
+        deployment_name = "PromptDecoder-sleeper"
+
+        def remote(self, *_args: Any) -> Any:
+            return Waiting(None)
+
+    handle = Waits()
+    client, other = decoders(handle, may_sleep=True), decoders(handle)
+    assert client.status() == ModelStatus("asleep", 0)
+    assert other.status() == ModelStatus("loading", 0), "it never sleeps, so it is on its way"
+    asking = asyncio.create_task(client.run(JOB))
+    await asyncio.sleep(0)
+    assert client.status() == ModelStatus("loading", 0)
+    replicas_of("sam3", "PromptDecoder-sleeper").update(["a", "b"])
+    assert client.status() == ModelStatus("ready", 2)
+    asking.cancel()
+    replicas_of("sam3", "PromptDecoder-sleeper").update([])
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert client.status() == ModelStatus("asleep", 0)
+
+
+async def test_a_model_that_cannot_start_is_busy_and_no_fault_of_the_request() -> None:
+    with pytest.raises(Overloaded):
+        await decoders(Handle(NO_REPLICA)).run(JOB)

@@ -1,4 +1,4 @@
-"""The way of a request while an update replaces decoders and encoders by those of another model."""
+"""The way of a request while an update replaces decoders and encoders by ones of another model."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def red(dispatcher: Dispatcher, reference: ImageReference, timings: Timings | None = None) -> bool:
-    """Whether a click on an image finds it red."""
+    """True if a click on the image finds it red."""
     _, answered = await dispatcher.answer(
         reference, VisualRequest([VisualPrompt()]), timings or Timings("request")
     )

@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from deployments.ingress.decoding import ImageDecoding
+from deployments.ingress.models import Models
 from deployments.ingress.service import SegmentationService
 from deployments.keys import content_digest, derived_id
 from deployments.messages import Answered, Ensured, Expired, PromptJob, Reply
@@ -27,9 +28,10 @@ from deployments.results import dump_results
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.types import ImageSize, VisualPrompt
 from serve_app.http.app import create_app
+from serve_app.model_file import DEFAULT_MODEL_ID
 from serve_app.settings import Settings
 from tests.support.memory_store import MemoryStore
-from tests.unit.deployments.fakes import FakeDecoders, FakePool, FileSource, image_file
+from tests.unit.deployments.fakes import MODEL, FakeDecoders, FakePool, FileSource, image_file
 
 CLICK = VisualRequest([VisualPrompt()])
 RED, BLUE = image_file("red"), image_file("blue", (20, 10))
@@ -45,7 +47,9 @@ def service(
     decoders: FakeDecoders, pool: FakePool, store: MemoryStore, metrics: LocalMetrics
 ) -> Iterator[SegmentationService]:
     decoding = ImageDecoding(2, 10_000)
-    yield SegmentationService(decoders, pool, store, metrics, decoding, idle_ttl_s=60)
+    yield SegmentationService(
+        Models.one(DEFAULT_MODEL_ID, decoders), pool, store, metrics, decoding, idle_ttl_s=60
+    )
     decoding.close()
 
 
@@ -427,8 +431,8 @@ async def test_the_deadline_travels_to_decoder_and_encoder(
 async def test_lookups_and_stages_are_counted(service: SegmentationService, metrics: LocalMetrics) -> None:
     await click(service, image(RED)[0])
     await click(service, image(RED)[0])
-    assert metrics.values['sam3_cache_lookups_total{tier="miss"}'] == 1
-    assert metrics.values['sam3_cache_lookups_total{tier="warm"}'] == 1
+    assert metrics.values['sam3_cache_lookups_total{model="sam3/sam3_final",tier="miss"}'] == 1
+    assert metrics.values['sam3_cache_lookups_total{model="sam3/sam3_final",tier="warm"}'] == 1
     assert metrics.values['sam3_stage_seconds_count{stage="prompt"}'] == 2
     assert metrics.values['sam3_stage_seconds_count{stage="encode"}'] == 1
 
@@ -498,3 +502,61 @@ async def test_a_tenants_quota_goes_with_its_images(service: SegmentationService
     reference = ImageReference("t", FileSource(RED), None, quota=123)
     await click(service, reference)
     assert pool.quotas == [123]
+
+
+@pytest.fixture
+def two(pool: FakePool, store: MemoryStore, metrics: LocalMetrics) -> Iterator[SegmentationService]:
+    """Two models, of which the second is not needed."""
+    decoding = ImageDecoding(2, 10_000)
+    clients = {"a": FakeDecoders(pool), "b": FakeDecoders(pool)}
+    models = Models(clients, "a", {"a": ("a", "w1"), "b": ("b", "w2")}, ("a",))
+    yield SegmentationService(models, pool, store, metrics, decoding, idle_ttl_s=60)
+    decoding.close()
+
+
+def decoders_of(service: SegmentationService, name: str) -> FakeDecoders:
+    found = service._models.decoders[name]
+    assert isinstance(found, FakeDecoders)
+    return found
+
+
+async def test_a_request_is_answered_by_the_model_that_it_names(
+    two: SegmentationService, metrics: LocalMetrics
+) -> None:
+    await two.answer(image(RED)[0], CLICK, Timings("1"), "b")
+    await two.answer(image(RED)[0], CLICK, Timings("2"))
+    assert {job.model for job in decoders_of(two, "a").jobs} == {("a", "w1")}
+    assert {job.model for job in decoders_of(two, "b").jobs} == {("b", "w2")}
+    assert metrics.values['sam3_cache_lookups_total{model="b",tier="miss"}'] == 1
+    assert metrics.values['sam3_cache_lookups_total{model="a",tier="warm"}'] == 1
+
+
+async def test_models_with_one_encoder_encode_an_image_once(two: SegmentationService, pool: FakePool) -> None:
+    for name in ("a", "b", "a"):
+        await two.answer(image(RED)[0], CLICK, Timings("1"), name)
+    assert len(pool.encoded) == 1
+
+
+async def test_models_with_different_encoders_encode_it_once_each(
+    two: SegmentationService, pool: FakePool
+) -> None:
+    for name in ("a", "b", "a", "b"):
+        pool.model = "other" if name == "b" else MODEL
+        decoders_of(two, name).models = (pool.model,)
+        await two.answer(image(RED)[0], CLICK, Timings("1"), name)
+    assert len(pool.encoded) == 2
+
+
+async def test_an_image_is_deleted_in_the_decoders_of_every_model(two: SegmentationService) -> None:
+    answer = await two.answer(image(RED)[0], CLICK, Timings("1"), "b")
+    await two.delete("t", answer.image_id)
+    for name in ("a", "b"):
+        assert decoders_of(two, name).forgotten == [content_digest(RED)]
+
+
+async def test_only_models_that_are_needed_count_for_readiness(two: SegmentationService) -> None:
+    decoders_of(two, "b").is_ready = False
+    assert await two.ready()
+    decoders_of(two, "a").is_ready = False
+    assert not await two.ready()
+    assert two.models().keys() == {"a", "b"}

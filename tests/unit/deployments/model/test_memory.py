@@ -1,4 +1,4 @@
-"""What a process on a GPU may hold fits its share of the card."""
+"""The memory that a process on a GPU may hold fits its share of the card."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ from deployments.resources import Machine, NotEnough, plan
 from sam3_engine.device import Precision
 from sam3_engine.loading import without_values
 from sam3_engine.spec import SPECS
-from serve_app.builder import wishes
 from serve_app.capacity import known_costs
+from serve_app.replica_numbers import wishes
 from serve_app.settings import Settings
 from tests.support.card_memory import SMALLEST_CARD, check_memory
 
@@ -28,6 +28,29 @@ def test_weights_are_planned_as_they_are(name: str, role: Role) -> None:
     assert planned - counted <= max(0.05 * planned, 10e6)
 
 
+@pytest.mark.parametrize("name", FOOTPRINTS)
+def test_weights_that_only_videos_need_are_planned_as_they_are(name: str) -> None:
+    with_them, without = (
+        sum(one.nbytes for one in without_values(SPECS[name], "decoder", HALF, video=video).parameters())
+        for video in (True, False)
+    )
+    planned = FOOTPRINTS[name].video
+    assert 0 < with_them - without <= planned
+    assert planned - (with_them - without) <= 10e6
+
+
+def test_videos_take_their_part_of_a_decoders_memory_and_nothing_of_an_encoders() -> None:
+    with_videos, without = (plan_memory("decoder", "sam3", 24 * GB, 0.5, video=one) for one in (True, False))
+    assert with_videos.tracks > 0 == without.tracks
+    assert with_videos.total <= 12 * GB
+    assert with_videos.weights - without.weights == FOOTPRINTS["sam3"].video
+    told = plan_memory("decoder", "sam3", 24 * GB, 0.5, hot=2 * GB, video=True)
+    assert (told.hot, told.total <= 12 * GB) == (2 * GB, True)
+    assert told.tracks > 0
+    one, other = (plan_memory("encoder", "sam3", 24 * GB, 0.5, video=video) for video in (True, False))
+    assert one == other
+
+
 @given(
     role=st.sampled_from(ROLES),
     card=st.floats(8, 141),
@@ -35,16 +58,17 @@ def test_weights_are_planned_as_they_are(name: str, role: Role) -> None:
     batch=st.integers(1, 64),
     hot=st.none() | st.floats(0, 20),
     exact=st.booleans(),
+    video=st.booleans(),
 )
 def test_a_plan_fits_its_share_or_there_is_none(
-    role: Role, card: float, share: float, batch: int, hot: float | None, exact: bool
+    role: Role, card: float, share: float, batch: int, hot: float | None, exact: bool, video: bool
 ) -> None:
     room = int(card * GB)
     kept = None if hot is None else int(hot * GB)
     try:
-        found = plan_memory(role, "sam3", room, share, batch=batch, hot=kept, exact=exact)
+        found = plan_memory(role, "sam3", room, share, batch=batch, hot=kept, exact=exact, video=video)
     except NotEnough:
-        assert share * card < 4 + (hot or 0)
+        assert share * card < 4 + (hot or 0) * (1.25 if video else 1)
     else:
         assert found.total <= share * room + 1
         assert 1 <= found.batch <= batch

@@ -33,7 +33,7 @@ ray_serve_deployment_queued_queries_of_somebody 5.0
 
 
 def exported(metrics: LocalMetrics, node: str, *workers: int) -> str:
-    """What a node exports when each of these processes has reported the same figures."""
+    """A node's exposition when each of these processes has reported the same figures."""
     processes = {worker: PROCESS.format(node=node, worker=worker) for worker in workers}
     serves = (SERVES.format(process=processes[worker], node=node, worker=worker) for worker in workers)
     return reported(metrics, *processes.values()) + "".join(serves)

@@ -49,12 +49,12 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Instruments:
 def test_calls_are_summed_up_before_ray_hears_of_them(ray: Instruments) -> None:
     metrics = ServeMetrics(interval_s=1000)
     for _ in range(50):
-        metrics.add(NAMES.cache_lookups, tier="hot")
+        metrics.add(NAMES.cache_lookups, tier="hot", model="m")
         metrics.observe(NAMES.stage_seconds, 0.5, stage="prompt")
     metrics.set(NAMES.processes, 1, part="decoder")
     assert ray.told == []
     metrics.report()
-    assert ("inc", "sam3_cache_lookups_total", 50, {"tier": "hot"}) in ray.told
+    assert ("inc", "sam3_cache_lookups_total", 50, {"tier": "hot", "model": "m"}) in ray.told
     assert ("inc", "sam3_stage_seconds_sum", 25, {"stage": "prompt"}) in ray.told
     assert ("inc", "sam3_stage_seconds_bucket", 50, {"stage": "prompt", "le": "0.5"}) in ray.told
     assert ("set", "sam3_processes", 1, {"part": "decoder"}) in ray.told

@@ -20,7 +20,7 @@ class Clock:
 
 
 class Recorded:
-    """A directory with its clock and what it reported."""
+    """A directory with its clock and its reports."""
 
     def __init__(self, warm: int = 100, idle: float = 60.0) -> None:
         self.evicted: Counter[Reason] = Counter()

@@ -297,7 +297,7 @@ async def test_an_image_deleted_while_it_is_encoded_answers_its_callers_and_stay
     encoder.go.set()
     warm = (await call).warm
     assert isinstance(warm, Warm)
-    # What the same request does next, to have its prompts answered.
+    # The same request does this next, to have its prompts answered.
     assert (await pool.ensure(KEY, SQUARE, born=5)).tier == "miss"
     assert pool.embeddings("t") == {}
     assert await pool.lookup(KEY) is None

@@ -1,6 +1,7 @@
 """The encoders as a shard calls them, when replicas die or have another model: handles of this process."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,7 +65,7 @@ class Handle:
 
 @pytest.fixture
 def handles(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What Serve says when it is asked for the encoders: handles, or errors."""
+    """Serve's answers when it is asked for the encoders, in turn: handles, or errors that are raised."""
     found: list[Any] = []
 
     def get(deployment: str, app: str) -> Any:
@@ -83,11 +84,11 @@ def handles(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def encoders_of_pool(after_s: float = 60.0, share: float = 0.02) -> Encoders:
-    return Encoders("sam3", 1, HedgeConfig(after_s, share), LocalMetrics())
+    return Encoders("sam3", 1, HedgeConfig(after_s, share), LocalMetrics(), (ENCODER,))
 
 
 async def encoded(handles: list[Any], *outcomes: Any) -> tuple[Any, int]:
-    """What an encode gives, and how many calls that took."""
+    """The result of an encode, and the number of calls that it took."""
     handle = Handle(*outcomes)
     handles.append(handle)
     return (await encoders_of_pool().encode(IMAGE))[0], handle.calls
@@ -172,3 +173,40 @@ async def test_without_hedges_an_encode_has_no_session(handles: list[Any]) -> No
     handles.append(handle)
     assert await encoders_of_pool(share=0.0).encode(IMAGE) == ("reference", 10)
     assert handle.sessions == []
+
+
+async def test_each_image_goes_to_the_encoders_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {"one": Handle("first"), "two": Handle("second")}
+    found = [both["one"], both["two"]]
+    asked: list[str] = []
+
+    def get(deployment: str, app: str) -> Handle:
+        asked.append(deployment)
+        return both[deployment]
+
+    async def settled(reference: str, waiters: object) -> int:
+        return 10
+
+    monkeypatch.setattr(module, "serve", SimpleNamespace(get_deployment_handle=get))
+    monkeypatch.setattr(module, "settled", settled)
+    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), LocalMetrics(), ("one", "two"))
+    assert await encoders.encode(replace(IMAGE, encoder="two")) == ("second", 10)
+    assert await encoders.encode(replace(IMAGE, encoder="one")) == ("first", 10)
+    assert asked == ["two", "one"]
+    assert [handle.calls for handle in found] == [1, 1]
+
+
+async def test_where_an_update_took_the_encoders_away_those_of_equal_weights_encode(
+    handles: list[Any],
+) -> None:
+    other, equal = Handle(*[OtherModel()] * 4), Handle("reference")
+    handles += [other, equal]
+    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), LocalMetrics(), ("one", "two"))
+    assert await encoders.encode(replace(IMAGE, encoder="gone")) == ("reference", 10)
+
+
+async def test_where_no_encoders_have_equal_weights_the_decoder_is_told(handles: list[Any]) -> None:
+    handles.append(Handle(*[OtherModel()] * 4))
+    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), LocalMetrics(), ("one",))
+    with pytest.raises(OtherModel):
+        await encoders.encode(replace(IMAGE, encoder="gone"))

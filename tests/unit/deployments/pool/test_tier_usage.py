@@ -13,7 +13,7 @@ def unlimited(tenant: str) -> int | None:
 def leave(
     usage: TierUsage[ImageKey], budget: int, quota: Quota = unlimited, keep: ImageKey | None = None
 ) -> list[str]:
-    """Take out what has to leave; in order."""
+    """Take out the keys that have to leave, in order."""
     gone = []
     while found := usage.next_to_leave(budget, quota, keep):
         usage.remove(found)

@@ -15,7 +15,7 @@ Reported = Mapping[str, Mapping[str, list[float]]]
 
 
 def context(reported: Reported | None, waiting: float, calls: float) -> AutoscalingContext:
-    """What the controller knows of a deployment with one replica. reported: values by figure and replica."""
+    """The controller's context of a deployment with one replica. reported: values by figure and replica."""
     known: dict[str, Any] = dict.fromkeys(
         ("deployment_id", "config", "aggregated_metrics", "last_scale_up_time", "last_scale_down_time")
     )

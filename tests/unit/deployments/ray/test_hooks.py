@@ -36,6 +36,6 @@ def test_serve_finds_the_application() -> None:
 def test_the_directory_of_logs_is_the_one_of_serves_processes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without Ray it is in the working directory."""
+    """The folder is in the working directory without Ray."""
     monkeypatch.chdir(tmp_path)
     assert hooks.logs_directory() == tmp_path / "serve"

@@ -1,4 +1,4 @@
-"""On a real gRPC server, bound as Serve's replica binds its own."""
+"""The check runs on a real gRPC server, bound as Serve's replica binds its own."""
 
 import inspect
 from importlib import import_module
@@ -14,7 +14,8 @@ grpc: Any = import_module("grpc")
 
 
 async def address_of_a_server(monkeypatch: pytest.MonkeyPatch, node: str) -> str:
-    """Where it listens when the constructor has run on a node with this address."""
+    """The address that a replica's gRPC server listens on, when `stay_on_loopback` has run on a node with this
+    address."""
     monkeypatch.setattr(
         replica, "add_port_to_grpc_server", replica.add_port_to_grpc_server
     )  # given back afterwards

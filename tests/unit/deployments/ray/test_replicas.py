@@ -33,7 +33,7 @@ def call(
 
 
 def allowed(replicas: Replicas, session: str = "") -> str:
-    """Where a router may send a call."""
+    """Names of the replicas that a router may send a call to, joined; "any" where all are allowed."""
     found = replicas.allowed(session)
     return "any" if found is None else "".join(sorted(found))
 

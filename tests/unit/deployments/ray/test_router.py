@@ -45,7 +45,7 @@ class Replica:
 
 @pytest.fixture(autouse=True)
 def seen(monkeypatch: pytest.MonkeyPatch) -> Replicas:
-    """What the caller and its router know of the replicas."""
+    """The view of the replicas that the caller and its router share."""
     made = Replicas()
     monkeypatch.setattr("deployments.ray.router.replicas_of", lambda *_: made)
     return made
@@ -58,7 +58,7 @@ def router() -> AffinityRouter:
 
 
 def owners(made: AffinityRouter, *replicas: Replica) -> dict[str, str]:
-    """Which of these replicas each key goes to."""
+    """The replica that each key goes to."""
     made.update_replicas(cast("Any", replicas))
     found = {key: made._lookup_ranked_replicas(key)[0].unique_id for key in KEYS}
     assert set(found.values()) == {replica.name for replica in replicas}

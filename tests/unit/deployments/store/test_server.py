@@ -77,7 +77,7 @@ async def test_a_full_memory_refuses_new_images_and_deletes_old_ones(socket_fold
     store = store_of(server)
     try:
         await store.put(image(1))
-        client: Any = store._client
+        client: Any = store._steps.client
         await client.config_set("maxmemory", 1)
         with pytest.raises(StoreAway):
             await store.put(image(2))

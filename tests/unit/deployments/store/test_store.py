@@ -1,4 +1,4 @@
-"""What the store promises: the same tests for the real one and for the one that other tests use."""
+"""The store's promises: the same tests for the real store and for the one that other tests use."""
 
 import asyncio
 

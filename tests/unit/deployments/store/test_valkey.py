@@ -27,7 +27,7 @@ IMAGE = NewImage("t", "d", b"file", ImageSize(1, 1), "pet")
 
 
 class Guarded(LocalServer):
-    """Has a user with a password, who may do what the store does, with its own keys alone."""
+    """Has a user with a password, who may run the store's commands, with its own keys alone."""
 
     def _command(self) -> list[str]:
         return [*super()._command(), "--user", "sam3", "on", ">hunter2", "~{ours}:*", "+@all", "-@dangerous"]
@@ -122,7 +122,7 @@ async def test_no_server_is_a_store_that_is_away(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def over_tls(server: LocalServer, certificate: trustme.LeafCert) -> AsyncIterator[int]:
-    """A port that passes on to the server's socket what comes by TLS: the bundled server is built without."""
+    """A port that takes TLS off and passes on to the server's socket: the bundled server is built without TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
 
@@ -191,7 +191,7 @@ async def test_a_full_disk_refuses_what_is_new_and_is_said(socket_folder: Path) 
     try:
         await store.put(IMAGE)
         images = [NewImage("t", str(number), bytes(20_000), ImageSize(1, 1)) for number in range(10)]
-        await asyncio.gather(*map(store.put, images), return_exceptions=True)  # what does not fit any more
+        await asyncio.gather(*map(store.put, images), return_exceptions=True)  # the last do not fit
         with pytest.raises(StoreAway):
             await store.put(IMAGE)
         assert await store.resolve("t", "pet") == "d"

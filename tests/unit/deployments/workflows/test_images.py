@@ -1,4 +1,4 @@
-"""Which images of a run are the files that came with it."""
+"""Recognising the images of a run that are the files that came with it."""
 
 from typing import Any
 

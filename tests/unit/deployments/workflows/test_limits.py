@@ -18,7 +18,7 @@ print("done")
 
 
 def inside(action: str, folder: Path) -> str:
-    """How a program ends that does `action` behind the walls: "done", or its last line."""
+    """The end of a program that does `action` behind the walls: "done", or its last line."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(action=action)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What a worker may ask of the models, and how it is answered."""
+"""A worker's questions to the models, and the answers."""
 
 import asyncio
 from typing import Any
@@ -139,3 +139,18 @@ def test_requests_are_the_routes_requests() -> None:
     )
     assert clicked.prompts[0].box == (40, 35, 60, 45)
     assert not clicked.multimask
+
+
+def test_each_step_asks_the_model_that_it_names() -> None:
+    segmenter = FakeSegmenter()
+    ids = {"base": "base", "sam3/sam3_final": "base", "cars": "acme/cars/3"}
+
+    async def run() -> list[Any]:
+        calls = ModelCalls(segmenter, "acme", [FILE], LIMITS, model_ids=ids)
+        headers = [concept(model="cars"), visual(model="sam3/sam3_final"), visual(), concept(model="cats")]
+        headers.append(concept(model={}))
+        return [await calls.answer(header, (), Timings("id")) for header in headers]
+
+    *_, unknown, malformed = asyncio.run(run())
+    assert segmenter.asked_models == ["acme/cars/3", "base", None]
+    assert unknown["status"] == malformed["status"] == 400

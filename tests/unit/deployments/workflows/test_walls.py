@@ -185,7 +185,7 @@ def test_nobody_is_on_the_network(action: str, missing: list[str], tmp_path: Pat
 
 
 def test_a_wall_does_not_fall(wall: str, tmp_path: Path) -> None:
-    """What one process has lost, its threads have lost too."""
+    """The rights that one process has given up, its threads have lost too."""
     action = {
         FILES: "open(outside / 'secret')",
         CALLS: "socket.socket()",

@@ -1,4 +1,4 @@
-"""Whether the zygote may fork: in processes of their own, because a test's has threads."""
+"""The zygote's check that it may fork: in processes of their own, because a test's has threads."""
 
 import subprocess
 import sys

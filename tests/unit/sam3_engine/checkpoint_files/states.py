@@ -1,4 +1,4 @@
-"""States by official name, and their comparison with what was loaded."""
+"""States by official name, and their comparison with a loaded model."""
 
 from collections.abc import Mapping
 

@@ -13,6 +13,8 @@ from sam3_engine.checkpoint_files.folders import PREFERRED, beside, checkpoint_i
             "model.safetensors.index.json",
         ),
         (["adapter_model.safetensors", "adapter_config.json", "optimizer.pt"], "adapter_model.safetensors"),
+        (["sam3.pt", "adapter_model.safetensors", "adapter_config.json"], None),
+        (["adapter_model.safetensors", "adapter_model.bin"], "adapter_model.safetensors"),
         (["checkpoint.pt", "log.txt"], "checkpoint.pt"),
         (["one.pt", "two.pt"], None),
         (["log.txt"], None),

@@ -10,10 +10,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sam3_engine.assembly import build_model
 from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
 from sam3_engine.checkpoint_files.fitting import Shapes, fit
+from sam3_engine.checkpoint_files.inspect import inspect
 from sam3_engine.checkpoint_files.names import part_of, used
+from sam3_engine.checkpoint_files.shapes import model_shapes
+from sam3_engine.checkpoint_files.tensors import unusable
+from sam3_engine.engine import Engine
 from sam3_engine.errors import WrongCheckpoint
+from sam3_engine.loading import read_checkpoint
+from sam3_engine.spec import TINY
+from scripts.random_checkpoint import official_names
 from tests.unit.sam3_engine.checkpoint_files.states import State, assert_equal
 
 CLICKS = ("sam_prompt_encoder.", "sam_mask_decoder.", "mask_downsample.", "obj_ptr_proj.")
@@ -40,7 +48,7 @@ def multiplex(official: State) -> State:
 
 
 def trained(official: State) -> State:
-    """What the package's trainer saves: the detector's weights without a prefix, and none for clicks."""
+    """The weights as the package's trainer saves them: the detector's without a prefix, and none for clicks."""
     return {
         name.removeprefix("detector."): value
         for name, value in official.items()
@@ -72,6 +80,20 @@ def test_sam3_1_multiplex_pt(official: State, shapes: Shapes, tmp_path: Path) ->
     )
 
 
+def test_the_video_weights_of_sam3_pt_are_read_and_those_of_sam3_1_are_refused(tmp_path: Path) -> None:
+    """Else the memory of the base would be joined to a model that it was not trained with."""
+    state = official_names(build_model(TINY, video=True).state_dict())
+    torch.save(state, tmp_path / "sam3.pt")
+    read = read_checkpoint(TINY, str(tmp_path / "sam3.pt"), video=True)
+    assert set(read) == set(model_shapes(TINY, video=True))
+    name = "tracker.maskmem_backbone.out_proj.weight"
+    assert torch.equal(read[name], state[name])
+    torch.save(multiplex(state), tmp_path / "sam3.1.pt")
+    read_checkpoint(TINY, str(tmp_path / "sam3.1.pt"))
+    with pytest.raises(WrongCheckpoint, match="images only"):
+        read_checkpoint(TINY, str(tmp_path / "sam3.1.pt"), video=True)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("change", [dict, multiplex])
 def test_repacks_in_half_precision(
@@ -92,7 +114,9 @@ def test_repacks_in_half_precision(
     assert_equal(weights, {name: value.to(dtype) for name, value in official.items()}, needed)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "model.", "detector."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "module._orig_mod.", "model.", "detector.", "base_model.model."]
+)
 def test_a_fine_tune_is_laid_over_the_base(
     official: State, shapes: Shapes, base: Checkpoint, tmp_path: Path, prefix: str
 ) -> None:
@@ -170,6 +194,70 @@ def test_names_of_which_none_fits_are_refused_although_there_is_a_base(
     torch.save({"transformer.of.another.kind": torch.ones(3)}, tmp_path / "checkpoint.pt")
     with pytest.raises(WrongCheckpoint, match=r"nothing in .* fits the model"):
         fit(open_checkpoint(tmp_path / "checkpoint.pt"), shapes, lambda: base)
+
+
+def detr(official: State) -> State:
+    """The weights of DETR: its transformer has names and shapes of SAM 3's, its backbone and heads have not."""
+    names = ("self_attn.", "linear1.", "linear2.", "norm1.", "norm2.")
+    own = {
+        name.removeprefix("detector."): value
+        for name, value in official.items()
+        if "transformer.encoder.layers." in name or "transformer.decoder.layers." in name
+        if name.split(".", 5)[5].startswith(names)
+    }
+    heads = ("class_embed.weight", "bbox_embed.layers.0.weight", "query_embed.weight", "input_proj.weight")
+    return own | dict.fromkeys(heads, torch.zeros(3, 3))
+
+
+def test_another_models_file_is_no_fine_tune_although_names_and_shapes_of_some_tensors_fit(
+    official: State, shapes: Shapes, base: Checkpoint, tmp_path: Path
+) -> None:
+    state = detr(official)
+    torch.save({"model": state}, tmp_path / "detr.pth")
+    with pytest.raises(WrongCheckpoint, match="a checkpoint of DETR"):
+        open_checkpoint(tmp_path / "detr.pth")
+    del state["class_embed.weight"]
+    own = sum(name.startswith("transformer.") for name in state)
+    state |= {f"backbone.0.body.layer{number}.conv.weight": torch.zeros(3) for number in range(own)}
+    torch.save({"model": state}, tmp_path / "other.pth")
+    with pytest.raises(
+        WrongCheckpoint, match=rf"another model: SAM 3 has {own} of its tensors, and lacks {own + 3}"
+    ):
+        fit(open_checkpoint(tmp_path / "other.pth"), shapes, lambda: base)
+
+
+def test_weights_that_no_request_uses_make_no_fine_tune(
+    official: State, shapes: Shapes, base: Checkpoint, tmp_path: Path
+) -> None:
+    unused = {name: value for name, value in official.items() if not used(name)}
+    torch.save({"model": unused}, tmp_path / "checkpoint.pt")
+    with pytest.raises(WrongCheckpoint, match=r"nothing in .* fits the model"):
+        fit(open_checkpoint(tmp_path / "checkpoint.pt"), shapes, lambda: base)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_weight_that_is_no_number_is_named(
+    official: State, tmp_path: Path, wrong: float, dtype: torch.dtype
+) -> None:
+    name = "detector.transformer.decoder.presence_token_head.layers.1.weight"
+    state = {key: value.to(dtype) for key, value in official.items()}
+    state[name] = state[name].clone()
+    state[name][3, 5] = wrong
+    torch.save({"model": state}, tmp_path / "sam3.pt")
+    with pytest.raises(WrongCheckpoint, match=rf"{re.escape(name)} holds NaN or infinity, 1 of 4,096 values"):
+        Engine.load("tiny", checkpoint=str(tmp_path / "sam3.pt"), device="cpu")
+    Engine.load("tiny", role="encoder", checkpoint=str(tmp_path / "sam3.pt"), device="cpu")
+    found = inspect(tmp_path / "sam3.pt")
+    assert not found.loads
+    assert found.error is not None
+    assert name in found.error
+
+
+def test_large_values_are_numbers() -> None:
+    """Their sum is none in float32."""
+    assert unusable("a", torch.full((10,), 3e38)) is None
+    assert unusable("a", torch.tensor([1, 2])) is None
 
 
 def test_other_shapes_are_named(official: State, shapes: Shapes, tmp_path: Path) -> None:

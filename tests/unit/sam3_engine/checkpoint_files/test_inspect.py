@@ -90,7 +90,7 @@ def test_without_digests_no_value_is_read(official: State, tmp_path: Path) -> No
 
 
 def test_the_full_size_is_recognised_by_its_shapes(tmp_path: Path) -> None:
-    """Of a full-size file only one small part is written here: what it lacks is inherited."""
+    """The test writes one small part of a full-size file: the other weights are inherited."""
     start = "detector.segmentation_head."
     part = {name: torch.zeros(shape) for name, shape in model_shapes(SAM3).items() if name.startswith(start)}
     save_file(part, tmp_path / "part.safetensors")

@@ -1,6 +1,7 @@
-"""Files that are no checkpoint of SAM 3 are named for what they are, and no code in them runs."""
+"""An error names the kind of a file that is no checkpoint of SAM 3, and no code in the file runs."""
 
 import json
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ SAM2 = ("image_encoder.trunk.pos_embed", "sam_mask_decoder.iou_token.weight", "m
 YOLO = tuple(f"model.{layer}.conv.weight" for layer in range(24))
 
 
+def header(text: str) -> bytes:
+    """A safetensors file of a header alone."""
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
 def refused(path: Path) -> str:
     with pytest.raises(WrongCheckpoint) as caught:
         open_checkpoint(path)
@@ -34,8 +40,12 @@ def refused(path: Path) -> str:
     ("names", "what"), [(SAM1, "SAM 1"), (SAM2, "SAM 2"), (YOLO, "YOLO"), (("fc.weight",), "holds fc.weight")]
 )
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_another_models_file(tmp_path: Path, names: tuple[str, ...], what: str, wrapped: bool) -> None:
-    state = dict.fromkeys(names, ONE)
+@pytest.mark.parametrize("prefix", ["", "module.", "model.module."])
+def test_another_models_file(
+    tmp_path: Path, names: tuple[str, ...], what: str, wrapped: bool, prefix: str
+) -> None:
+    state = {prefix + name: ONE for name in names}
+    what = what.replace("holds ", f"holds {prefix}")
     torch.save({"model": state} if wrapped else state, tmp_path / "file.pt")
     assert what in refused(tmp_path / "file.pt")
 
@@ -56,6 +66,16 @@ def test_another_model_of_transformers(tmp_path: Path) -> None:
         (b"GGUF\x03\0\0\0", "GGUF"),
         (b"\x1f\x8b\x08", "gzip"),
         (b"\x08\x07\x12\x07pytorch", "ONNX"),
+        (b"BZh91AY", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd\x24", "Zstandard"),
+        (b"%PDF-1.7", "PDF"),
+        (b"Entry not found", "an answer of the Hub"),
+        (b"Access to model facebook/sam3 is restricted.", "needs a login"),
+        (b'{"error": "Repository not found"}', "an error of a server"),
+        (header('{"a":' * 40_000 + "1" + "}" * 40_000), "header is broken"),
+        (header('{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, Infinity]}}'), "header is broken"),
+        (header('{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 8.5]}}'), "header is broken"),
         (b"x" * 257 + b"ustar", "tar archive"),
         (b"not weights", "no checkpoint"),
         (b"\0" * 5000, "no checkpoint"),
@@ -103,6 +123,26 @@ class Hostile:
         return print, ("this must never run",)
 
 
+def test_code_in_a_bare_pickle_is_told_without_the_advice_to_run_it(tmp_path: Path) -> None:
+    (tmp_path / "sam3.pt").write_bytes(pickle.dumps(Hostile()))
+    said = refused(tmp_path / "sam3.pt")
+    assert "code in a file is never run" in said
+    assert "weights_only" not in said
+
+
+@pytest.mark.parametrize("length", [0, 1, 2**63, 2**64 - 1])
+def test_a_length_that_no_header_has(tmp_path: Path, length: int) -> None:
+    (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + b'{"a": {}}')
+    assert "header is broken" in refused(tmp_path / "model.safetensors")
+
+
+def test_names_that_would_steer_a_terminal_are_escaped(tmp_path: Path) -> None:
+    save_file({"a\x1b[31m": ONE}, tmp_path / "model.safetensors")
+    assert "it holds a\\x1b[31m" in refused(tmp_path / "model.safetensors")
+    torch.save({"a\ud800": ONE}, tmp_path / "sam3.pt")
+    assert "it holds a\\ud800" in refused(tmp_path / "sam3.pt")
+
+
 @pytest.mark.parametrize("beside", [False, True])
 def test_code_never_runs(
     official: State, tmp_path: Path, capsys: pytest.CaptureFixture[str], beside: bool
@@ -133,6 +173,8 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
         ("{}", "no index"),
         ("[]", "no index"),
         ("nonsense", "no index"),
+        ("[" * 100_000, "no index"),
+        ('{"weight_map": {"a": "model.safetensors.index.json"}}', "files that hold no tensors"),
         ('{"weight_map": {"a": "absent.safetensors"}}', "these are not beside it: absent.safetensors"),
         ('{"weight_map": {"a": "../secret.safetensors"}}', "files in other folders"),
         ('{"weight_map": {"a": "/etc/passwd"}}', "files in other folders"),

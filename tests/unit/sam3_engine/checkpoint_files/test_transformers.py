@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from sam3_engine.assembly import vocabulary_path
 from sam3_engine.checkpoint_files.checkpoint import open_checkpoint
@@ -138,3 +139,18 @@ def test_the_detector_alone_lacks_clicks_and_inherits_them(
     weights = fit(opened, model_shapes(TINY), lambda: open_checkpoint(tmp_path / "base.pt"))
     assert len(weights.own) > 300
     assert "click neck, clicks" in str(weights)
+
+
+@pytest.mark.parametrize("wrapper", ["model.", "module.", "module._orig_mod.", "base_model.model."])
+def test_names_below_the_prefixes_of_wrappers_are_recognised(
+    folder: Path, tmp_path: Path, wrapper: str
+) -> None:
+    plain = open_checkpoint(folder / "model.safetensors")
+    state = load_file(folder / "model.safetensors")
+    save_file({wrapper + name: value for name, value in state.items()}, tmp_path / "wrapped.safetensors")
+    wrapped = open_checkpoint(tmp_path / "wrapped.safetensors")
+    assert wrapped.format == "transformers"
+    assert set(wrapped.tensors) == set(plain.tensors)
+    assert len(wrapped.unknown) == len(plain.unknown)
+    name = "detector.transformer.decoder.layers.0.self_attn.in_proj_weight"
+    assert torch.equal(wrapped.tensors[name].read(), plain.tensors[name].read())

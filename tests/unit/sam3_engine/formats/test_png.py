@@ -1,4 +1,4 @@
-"""A PNG whose picture is whole is read, whatever else is in its file."""
+"""A PNG whose picture is whole is read, with any other parts in its file."""
 
 import struct
 import zlib
@@ -28,7 +28,7 @@ def chunk(name: bytes, data: bytes, checksum: int | None = None) -> bytes:
 
 
 HEAD = len(SIGNATURE) + 25
-"""Where the header's chunk ends."""
+"""The offset in bytes at which the header's chunk ends."""
 TEXTS = {
     "compressed text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(LONG)),
     "international text": chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(LONG)),

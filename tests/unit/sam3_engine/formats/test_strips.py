@@ -81,7 +81,7 @@ def test_the_rows_of_a_png_are_its_picture(channels: int) -> None:
 @pytest.mark.parametrize("dtype", [np.uint16, np.float64])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_the_eight_bits_are_those_of_the_picture_at_once(channels: int, dtype: Any, tmp_path: Any) -> None:
-    """Whether its values are held, as 16 bits are, or read twice."""
+    """The values of 16 bits are held; values of other types are read twice. The result is the same."""
     values = CHANNELS[channels].astype(dtype)
     options = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
     contents = [tiff_file(values, tmp_path / "image.tif", rowsperstrip=7, **options)]

@@ -1,4 +1,4 @@
-"""The numbers of a TIFF file are shown as its tags mean them, whatever their type, byte order and layout."""
+"""The numbers of a TIFF file are shown as its tags mean them, in any type, byte order and layout."""
 
 import lzma
 from typing import Any

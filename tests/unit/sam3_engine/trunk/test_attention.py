@@ -1,4 +1,4 @@
-"""Which attention kernel runs where, and that each is right."""
+"""The choice of an attention kernel for each device, and each kernel's answers."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,7 @@ def test_long_attention_in_half_precision_is_done_in_chunks_on_a_cpu(monkeypatch
 
 @pytest.fixture
 def no_choice() -> Iterator[None]:
-    """Forget what was chosen for a GPU, before and after."""
+    """Forget the kernel chosen for a GPU, before and after."""
     attention.backends.cache_clear()
     yield
     attention.backends.cache_clear()

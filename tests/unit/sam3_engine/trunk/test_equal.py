@@ -1,4 +1,4 @@
-"""Our trunk gives what the package's gives, on the same weights."""
+"""Our trunk and the package's give the same, on the same weights."""
 
 from dataclasses import replace
 from typing import Any
@@ -76,7 +76,7 @@ def test_window_order_is_the_packages() -> None:
 @pytest.mark.parametrize("which", [0, SAM3.vit_global_blocks[0]], ids=["windowed", "global"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_block_of_the_official_size_equals_the_packages(which: int, dtype: torch.dtype) -> None:
-    """In bfloat16 only where the processor multiplies it: others take minutes."""
+    """The test runs in bfloat16 only where the processor multiplies it: other processors take minutes."""
     if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
         pytest.skip("this processor has no instructions for bfloat16")
     # The text encoder plays no part.

@@ -1,4 +1,4 @@
-"""What `sam3-serve drain` knows of Ray and Serve. It drains a node in tests/drill/test_kubernetes.py."""
+"""Names and calls of Ray and Serve that `sam3-serve drain` relies on. tests/drill/test_kubernetes.py drains a node."""
 
 from typing import Any
 

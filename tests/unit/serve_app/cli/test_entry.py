@@ -28,7 +28,7 @@ main()
 
 
 def started(script: str, ignored: bool = False) -> "subprocess.Popen[str]":
-    """As a terminal starts it; ignored: as a shell starts a job in the background."""
+    """The command as a terminal starts it; ignored: as a shell starts a job in the background."""
     handler = signal.SIG_IGN if ignored else signal.SIG_DFL
     return subprocess.Popen(
         [sys.executable, "-c", script],

@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> str:
 
 
 def connects(port: int) -> bool:
-    """Whether a connection is accepted, or waits in the queue."""
+    """True for a connection that is accepted, or waits in the queue."""
     try:
         socket.create_connection((LOOPBACK, port), PATIENCE_S).close()
     except ConnectionRefusedError:
@@ -165,7 +165,7 @@ def haproxy(folder: Path, port: int, *arguments: str) -> "Iterator[subprocess.Po
 
 
 def answers_as(folder: Path, pid: int) -> bool:
-    """Whether the admin socket belongs to a process by now."""
+    """True once the admin socket belongs to this process."""
     try:
         return f"\nPid: {pid}\n" in command(folder / ADMIN_SOCKET, "show info")
     except OSError:
@@ -205,7 +205,7 @@ def waiting(port: int) -> list[object]:
 
 
 def test_a_new_haproxy_takes_over_without_a_refusal(tmp_path: Path, port: int) -> None:
-    """As at each change of replicas: the old one ends once the new one has started."""
+    """The change is the one of each new set of replicas: the old HAProxy ends once the new one has started."""
     folder = tmp_path / "h"
     with installed(Settings(port=port), folder), ExitStack() as running:
         old = running.enter_context(haproxy(folder, port))
@@ -236,8 +236,8 @@ def test_once_it_is_drained_connections_are_refused(tmp_path: Path, port: int) -
 
 
 def test_an_old_haproxy_forgets_the_socket_before_it_closes_it(tmp_path: Path, port: int) -> None:
-    """With a connection open it lives on. Were the socket among those that it watches, it would be woken up for each
-    new connection, and without an end once nobody listens."""
+    """The old HAProxy lives on while a connection is open. If it still watched the socket, each new connection would
+    wake it up, and it would never sleep again once nobody listens."""
     folder = tmp_path / "h"
     with installed(Settings(port=port), folder), ExitStack() as running:
         old = running.enter_context(haproxy(folder, port))
@@ -248,12 +248,19 @@ def test_an_old_haproxy_forgets_the_socket_before_it_closes_it(tmp_path: Path, p
         running.enter_context(haproxy(folder, port, *take_over))
         wait_until(lambda: len(sockets_at(port, old.pid)) == 1)
         assert old.poll() is None
-        opened = {int(one.name) for one in Path(f"/proc/{old.pid}/fd").iterdir()}
-        assert watched(old.pid) <= opened
+        wait_until(lambda: watched(old.pid) <= opened(old.pid))
+
+
+def opened(pid: int) -> set[int]:
+    """The descriptors that a process has open."""
+    return {int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def watched(pid: int) -> set[int]:
     """The descriptors that a process waits for."""
-    texts = [one.read_text() for one in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    texts = []
+    for one in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            texts.append(one.read_text())
     lines = [line.split() for text in texts for line in text.splitlines() if line.startswith("tfd:")]
     return {int(line[1]) for line in lines}

@@ -15,7 +15,7 @@ PORT = 9001
 
 
 def run(folder: Path, config: Path, host: str = "127.0.0.1") -> "subprocess.CompletedProcess[str]":
-    """The program, before a HAProxy that says what it was given."""
+    """The program, before a HAProxy that prints its arguments."""
     binary, wrapper = folder / "it's real", folder / "haproxy"
     binary.write_text('#!/bin/sh\necho "$@"\n')
     wrapper.write_text(program(str(binary), host, Settings(port=PORT)))
@@ -130,7 +130,7 @@ def test_in_pods_the_front_end_stays_where_serve_has_put_it(tmp_path: Path, host
 
 
 def refused(folder: Path, change: Callable[[str], str]) -> str:
-    """What the program says of the configuration when something of it is different. The file stays as it was."""
+    """The program's message about a configuration that has been changed. The file stays as it was."""
     config = written_by_serve(folder, PORT, [30000])
     text = config.read_text()
     assert change(text) != text
@@ -152,7 +152,7 @@ DIFFERENT = {
     "an application that is not known yet is a 503": "    http-request return status 404 content-type text",
     "an answer that no server gave is JSON": "    errorfile 503 ",
 }
-"""By rule: a part of its line, which it does not find where that part is another one."""
+"""A part of each rule's line, by the rule's name. The rule does not find its line where this part is another one."""
 
 
 @pytest.mark.parametrize("rule", [name for name, _, _ in rules("127.0.0.1", "1", "1", "1", "", "1", "")])

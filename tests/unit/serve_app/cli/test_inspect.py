@@ -1,6 +1,7 @@
 """`sam3-serve inspect`, as typed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_the_base_is_an_option_or_a_setting(tmp_path: Path, monkeypatch: pytest.
     assert typed(part, "--no-digests", "--base-checkpoint", part).exit_code == 1
     monkeypatch.setenv("SAM3_BASE_CHECKPOINT", part)
     assert typed(part, "--no-digests").exit_code == 1
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_file_whose_name_is_no_utf_8(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / os.fsdecode(b"mine-\xff." + ending.encode())
+    path.symlink_to(BUNDLED_TINY)
+    done = typed(str(path), "--no-digests")
+    assert done.exit_code == 1
+    assert f"mine-\\udcff.{ending} cannot be read: its path holds bytes that are no UTF-8" in done.output
+
+
+def test_shards_without_their_index(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"model-0000{number}-of-00002.safetensors").touch()
+    assert "not their index" in typed(str(tmp_path)).output

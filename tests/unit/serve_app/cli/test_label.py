@@ -1,14 +1,18 @@
-"""The command without Ray: what it says before it starts, and labelling by a running service."""
+"""The command without Ray: its messages before it starts, and labelling by a running service."""
 
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from pycocotools.coco import COCO
 
+from serve_app.cli.label_model import labelling_of
+from serve_app.cli.label_options import Asked, label_options
 from serve_app.cli.main import main
 from serve_app.http.app import create_app
 from serve_app.label.classes import parse_classes
@@ -42,6 +46,39 @@ def url() -> Iterator[str]:
 def label(photos: Path, *arguments: str) -> Result:
     output = str(photos.parent / "set")
     return CliRunner().invoke(main, ["label", *arguments, "-o", output], catch_exceptions=False)
+
+
+def asked(*arguments: str) -> Asked:
+    """The options as click gives them."""
+    found: list[Asked] = []
+
+    @click.command()
+    @label_options
+    def command(
+        model: object, checkpoint: object, base_checkpoint: object, device: object, **options: Any
+    ) -> None:
+        found.append(Asked(**options))
+
+    command.main(list(arguments), standalone_mode=False)
+    return found[0]
+
+
+def test_the_base_of_a_fine_tune_is_an_option(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "tuned.pt").write_bytes(b"x")
+    weights = ("--checkpoint", str(tmp_path / "tuned.pt"), "--base-checkpoint", str(tmp_path / "nowhere.pt"))
+    done = label(photos, str(photos), *CLASSES, *weights)
+    assert done.exit_code == 1
+    assert "nowhere.pt" in done.output
+
+
+def test_weights_are_those_that_the_settings_name(tmp_path: Path) -> None:
+    tuned, base = tmp_path / "tuned.pt", tmp_path / "base.pt"
+    for path in (tuned, base):
+        path.write_bytes(b"x")
+    settings = Settings(checkpoint=str(tuned), base_checkpoint=str(base), compile=True, dtype="float32")
+    choice = labelling_of(settings, asked("photos", *CLASSES, "-o", str(tmp_path))).choice
+    assert (choice.checkpoint, choice.base) == (str(tuned), str(base))
+    assert (choice.compile, choice.dtype) == (True, "float32")
 
 
 def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(photos: Path) -> None:

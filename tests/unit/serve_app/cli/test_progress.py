@@ -17,6 +17,14 @@ def test_a_log_gets_a_line_for_each_step() -> None:
     ]
 
 
+def test_steps_too_soon_after_a_line_are_left_out_of_a_log() -> None:
+    file = io.StringIO()
+    with progress(Console(file=file, width=20), "loading", every_s=3600) as show:
+        for text in ("frame 1", "frame 2", "frame 3"):
+            show(text)
+    assert file.getvalue().splitlines() == ["loading", "frame 1"]
+
+
 def test_a_terminal_gets_one_line_that_changes_and_goes() -> None:
     file = io.StringIO()
     with progress(Console(file=file, force_terminal=True, width=60), "first") as show:

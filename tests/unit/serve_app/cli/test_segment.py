@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from sam3_engine.bundled import BUNDLED_TINY
+from sam3_engine.checkpoint_files.checkpoint import open_checkpoint
 from serve_app.cli.addresses import free_ports
 from serve_app.cli.main import main
 from serve_app.cli.question import Question
 from serve_app.http.app import create_app
+from serve_app.model_file import read_models
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
@@ -305,6 +309,29 @@ def test_prompts_that_mean_nothing_are_told_before_the_model_is_asked(
     assert meant in output
 
 
+def test_a_checkpoint_of_ones_own_is_loaded_in_this_process(picture: Path, tmp_path: Path) -> None:
+    tensors = open_checkpoint(BUNDLED_TINY).tensors
+    head = {
+        name: one.read() for name, one in tensors.items() if name.startswith("detector.segmentation_head.")
+    }
+    torch.save({"model": head}, tmp_path / "tuned.pt")
+    out = ("-o", str(picture.parent / "tuned.png"))
+    asked = ["segment", str(picture), "--text", "star", "--local", "--model", "tiny", "--device", "cpu", *out]
+    weights = ["--checkpoint", str(tmp_path / "tuned.pt"), "--base-checkpoint", str(BUNDLED_TINY)]
+    done = CliRunner().invoke(main, [*asked, *weights])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(main, [*asked, *weights[:3], str(tmp_path / "nowhere.pt"), "--force"])
+    assert done.exit_code == 1
+    assert "nowhere.pt" in done.output
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--base-checkpoint", "--device"])
+def test_a_server_has_its_own_models(picture: Path, option: str) -> None:
+    done = CliRunner().invoke(main, ["segment", str(picture), "--text", "star", option, "tiny"])
+    assert done.exit_code == 2
+    assert f"{option}: a server has its own models; pass --local" in done.output
+
+
 def test_a_device_that_is_not_there_is_one_line(picture: Path) -> None:
     done = CliRunner().invoke(
         main,
@@ -361,3 +388,19 @@ def test_questions_become_the_prompts_of_the_api() -> None:
             "box": {"x": 20, "y": 40, "width": 20, "height": 40},
         }
     ]
+
+
+def test_a_model_of_the_server_is_asked_by_its_name(picture: Path) -> None:
+    segmenter = FakeSegmenter()
+    models = read_models(
+        "base: {architecture: tiny, default: true}\ncars: {architecture: tiny, checkpoint: cars.pt}\n"
+    )
+    with serving(create_app(segmenter, Settings(models=models))) as url:
+        for chosen in (["--model", "cars"], []):
+            options = ["--text", "red circle", "--point", "70,80", "--force", "--url", url, *chosen]
+            status, said, _ = segment(picture, *options)
+            assert status == 0, said
+        assert segmenter.asked_models == ["cars", "cars", "base", "base"]
+        status, said, _ = segment(picture, "--text", "red", "--url", url, "--force", "--model", "cats")
+    assert status == 1
+    assert "it serves base, sam3/sam3_final, cars" in said

@@ -19,15 +19,15 @@ CLICKS = "/sam3/visual_segment"
 
 
 def exposition(clicks: int = 0, failed: int = 0, seconds: float = 0.003) -> str:
-    """What GET /metrics says after so many clicks, through the code that writes it."""
+    """The text of GET /metrics after so many clicks, made by the code that writes it."""
     metrics = LocalMetrics()
     for _ in range(clicks):
-        metrics.observe(NAMES.request_seconds, seconds, route=CLICKS)
+        metrics.observe(NAMES.request_seconds, seconds, route=CLICKS, model="m")
         metrics.observe(NAMES.stage_seconds, seconds / 2, stage="prompt")
-    metrics.add(NAMES.requests, clicks, route=CLICKS, status="200")
-    metrics.add(NAMES.requests, failed, route=CLICKS, status="503")
-    metrics.add(NAMES.cache_lookups, clicks * 0.75, tier="hot")
-    metrics.add(NAMES.cache_lookups, clicks * 0.25, tier="miss")
+    metrics.add(NAMES.requests, clicks, route=CLICKS, status="200", model="m")
+    metrics.add(NAMES.requests, failed, route=CLICKS, status="503", model="m")
+    metrics.add(NAMES.cache_lookups, clicks * 0.75, tier="hot", model="m")
+    metrics.add(NAMES.cache_lookups, clicks * 0.25, tier="miss", model="m")
     metrics.add(NAMES.images_encoded, clicks * 0.25, cause="new")
     for part, count in (("ingress", 1), ("encoder", 1), ("decoder", 2), ("pool", 1)):
         metrics.set(NAMES.processes, count, part=part)

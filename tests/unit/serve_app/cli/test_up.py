@@ -1,5 +1,6 @@
 import os
 import socket
+import zipfile
 from pathlib import Path
 
 import click
@@ -94,8 +95,9 @@ def test_weights_that_are_not_there_are_refused_with_what_to_do(tmp_path: Path) 
 
 
 def test_a_given_file_is_found_and_the_bundled_one_needs_no_path(tmp_path: Path) -> None:
-    (tmp_path / "sam3.pt").write_bytes(b"")
     file = str(tmp_path / "sam3.pt")
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("sam3/data.pkl", b"")
     assert weights(Settings(model="sam3", checkpoint=tmp_path)) == {"checkpoint": file}
     assert weights(Settings(base_checkpoint=file)) == {"base_checkpoint": file}
     assert weights(Settings()) == {}
@@ -128,3 +130,22 @@ def test_the_greeting_breaks_no_line_of_the_command(
     command = output[output.index("curl") :].strip()
     assert all(line.endswith("\\") for line in command.splitlines()[:-1])
     assert command.endswith("'")
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--base-checkpoint"])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        (b"PK\x03\x04" + bytes(900), "only a part of a download"),
+        (b"", "is an empty file"),
+    ],
+)
+def test_a_broken_file_is_told_before_anything_starts(
+    tmp_path: Path, option: str, content: bytes, what: str
+) -> None:
+    (tmp_path / "mine.pt").write_bytes(content)
+    code, output = run("up", option, str(tmp_path / "mine.pt"), "--port", str(free_ports(1)[0]))
+    assert code == 1
+    assert what in output
+    assert "Ray" not in output

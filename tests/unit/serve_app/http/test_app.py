@@ -35,9 +35,9 @@ def test_requests_reach_the_segmenter_with_tenant_and_deadline() -> None:
     seen: list[Any] = []
 
     class Noting(FakeSegmenter):
-        async def answer(self, image: Any, request: Any, timings: Any) -> Any:
+        async def answer(self, image: Any, request: Any, timings: Any, model: Any = None) -> Any:
             seen.append(timings)
-            return await super().answer(image, request, timings)
+            return await super().answer(image, request, timings, model)
 
     segmenter = Noting()
     with TestClient(

@@ -6,8 +6,17 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from deployments.protocol import DeadlineExceeded, Overloaded, UnknownImage
+from deployments.store.sessions import SessionsFull
+from deployments.video.protocol import NoFile, OutOfOrder, SessionConflict, UnknownSession
 from deployments.workflows.definitions import UnknownWorkflow
-from sam3_engine.errors import DeviceFull, ImageTooLarge, StaleEmbedding, UnreadableImage
+from sam3_engine.errors import (
+    DeviceFull,
+    ImageTooLarge,
+    StaleEmbedding,
+    UnreadableImage,
+    UnreadableVideo,
+    VideoTooLarge,
+)
 from serve_app.http.errors import (
     TABLE,
     BadImage,
@@ -18,6 +27,7 @@ from serve_app.http.errors import (
     MalformedModelId,
     NoSuchFunction,
     NotKept,
+    NoVideo,
     NoWorkflows,
     RateLimited,
     SlowBody,
@@ -42,6 +52,22 @@ CASES: list[tuple[Exception, int, str]] = [
     (UnknownModel("why"), 404, "why"),
     (UnknownWorkflow("why"), 404, "why"),
     (NoWorkflows("why"), 501, "why"),
+    (NoVideo(), 501, "videos are switched off on this server: start it with SAM3_VIDEO=true"),
+    (UnreadableVideo("why"), 400, "why"),
+    (
+        UnknownSession("x"),
+        404,
+        "there is no video session 'x': it was deleted, or nobody asked for it for too long",
+    ),
+    (NoFile(), 409, "this session has no video file: its frames are sent by .../frames"),
+    (OutOfOrder("why", 3), 409, "why"),
+    (SessionConflict("why"), 409, "why"),
+    (VideoTooLarge("why"), 413, "why"),
+    (
+        SessionsFull(),
+        429,
+        "there is no room for another video session: delete one, or wait until idle ones have ended",
+    ),
     (NoSuchFunction(["a", "b"]), 404, "there is no such function: the functions are a, b"),
     (MalformedHeaders(), 400, "the headers hold bytes that are not UTF-8"),
     (Forbidden("why"), 403, "why"),
@@ -68,7 +94,8 @@ def test_the_table(error: Exception, status: int, message: str) -> None:
     assert answer is not None
     assert answer.status_code == status
     assert body_of(error)["message"] == message
-    assert set(body_of(error)) == ({"message", "status"} if status == 401 else {"message"})
+    further = {Unauthorized: {"status"}, OutOfOrder: {"expected_frame"}}
+    assert set(body_of(error)) == {"message"} | further.get(type(error), set())
 
 
 def test_every_row_is_tested() -> None:
@@ -79,7 +106,7 @@ def test_a_subclass_is_answered_like_its_base() -> None:
     class Narrower(UnreadableImage):
         pass
 
-    class Both(RuntimeError, UnknownImage):  # as Ray wraps what a replica raises
+    class Both(RuntimeError, UnknownImage):  # as Ray wraps a replica's error
         pass
 
     assert body_of(Narrower("why")) == {"message": "why"}

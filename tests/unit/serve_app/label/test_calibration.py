@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from serve_app.label.calibration import Scored, choices, choose, read_truth, scored
-from serve_app.label.sources import NoImages
+from serve_app.label.calibration import Scored, choices, choose, scored
+from serve_app.label.lists import NoImages
+from serve_app.label.truth import read_truth
 from tests.support.labels import found, row, table
 
 # pycocotools with numpy 2.

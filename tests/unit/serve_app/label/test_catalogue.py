@@ -43,6 +43,23 @@ def test_names_differ_without_their_endings_on_every_file_system(tmp_path: Path)
     assert all(not file.startswith("/") and ".." not in file for file in found_files)
 
 
+def test_any_name_can_be_that_of_a_file_and_keeps_its_ending(tmp_path: Path) -> None:
+    names = {
+        "/1": "東" * 200 + ".jpg",
+        "/2": "東" * 201 + ".jpg",
+        "/3": "x" * 300 + "/" + "y." + "z" * 300,
+        "/4": "nul\x00 and line\n.png",
+    }
+    found_files = [file for _, file in files(tmp_path / "set", names).values()]
+    for file in found_files:
+        for ending in (".json", ".txt", ""):
+            path = tmp_path / (file.removesuffix(".jpg") + ending)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    assert len({file.rpartition(".")[0] for file in found_files[:2]}) == 2
+    assert [file[-4:] for file in found_files] == [".jpg", ".jpg", "zzzz", ".png"]
+
+
 def test_an_image_has_its_objects_with_the_numbers_of_the_classes(tmp_path: Path) -> None:
     mask = np.zeros((8, 10), dtype=np.bool_)
     mask[2:5, 3:7] = True

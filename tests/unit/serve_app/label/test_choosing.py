@@ -1,7 +1,7 @@
 import pytest
 
 from serve_app.label.choosing import Split, chosen
-from serve_app.label.sources import SourceImage
+from serve_app.label.lists import SourceImage
 
 IMAGES = [SourceImage(f"/{number:04d}.png", f"{number:04d}.png") for number in range(2000)]
 

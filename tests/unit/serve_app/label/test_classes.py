@@ -12,6 +12,7 @@ from serve_app.label.classes import LabelClass, parse_class, parse_classes
         ("dog: !toy dog", LabelClass("dog", ("dog",), ("toy dog",))),
         ("dog: dog | puppy | !toy dog @0.4", LabelClass("dog", ("dog", "puppy"), ("toy dog",), 0.4)),
         ("me@home", LabelClass("me@home", ("me@home",))),
+        ("میز\u200cها", LabelClass("میز\u200cها", ("میز\u200cها",))),  # Persian joins letters so
     ],
 )
 def test_a_line_names_a_class(line: str, expected: LabelClass) -> None:
@@ -20,7 +21,17 @@ def test_a_line_names_a_class(line: str, expected: LabelClass) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["cat @high", "cat @1.5", "cat @nan", ": cat", "cat: cat | cat", "cat: cat | !cat", "cat: |", "x" * 201],
+    [
+        "cat @high",
+        "cat @1.5",
+        "cat @nan",
+        ": cat",
+        "cat: cat | cat",
+        "cat: cat | !cat",
+        "cat: |",
+        "x" * 201,
+        "a\x1b[2Jcat",
+    ],
 )
 def test_a_line_that_names_no_class_is_refused(line: str) -> None:
     with pytest.raises(ValueError):

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from PIL import Image
 from serve_app.label.catalogue import Catalogue
 from serve_app.label.choosing import Split
 from serve_app.label.dataset import Dataset
-from serve_app.label.figures import SHOWN, figures
+from serve_app.label.figures import MOST, SHOWN, figures
 from serve_app.label.report import write_report
 from tests.support.labels import found, row, table
 
@@ -47,11 +48,13 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 
 def test_the_least_sure_images_come_first(catalogue: Catalogue) -> None:
-    shown = figures(catalogue).unsure
-    assert len(shown) == SHOWN
+    unsure = figures(catalogue).unsure
+    shown = unsure["cat"]
+    assert len(shown) == MOST
     scores = [min(one.score for one in image.objects) for image in shown]
     assert scores == sorted(scores)
-    assert [shown[0].file, shown[1].file] == ["gone.png", f"{SHOWN + 19:03d}.png"]
+    assert shown[0].file == f"{SHOWN + 19:03d}.png"
+    assert [image.file for image in unsure["<b>dog</b>"]] == ["gone.png"]
 
 
 def test_objects_are_counted_by_class_score_and_size(catalogue: Catalogue) -> None:
@@ -68,12 +71,18 @@ def test_images_that_look_alike_are_named(catalogue: Catalogue) -> None:
 
 
 def test_the_page_needs_no_other_file_and_says_what_is_there(catalogue: Catalogue, tmp_path: Path) -> None:
+    error = {"image": "/odd<.png", "error": "not an image"}
+    (tmp_path / "errors.jsonl").write_text(json.dumps(error) + "\n")
     write_report(catalogue, MANIFEST, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|url\(|@import|https?:""", page)
-    assert page.count("<img ") == SHOWN - 1
+    assert page.count("<img ") == MOST
+    assert "<li>/odd&lt;.png: not an image" in page
     assert "<b>dog" not in page
     assert "&lt;b&gt;dog" in page
     assert f"{SHOWN + 24} images, {SHOWN + 21} objects" in page
     assert "1.png and 2.png" in page
+    assert page.count("<table>") == page.count('class="wide"><table>'), (
+        "a phone scrolls the table, not the page"
+    )
     assert "--accent" in page

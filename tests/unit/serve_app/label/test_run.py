@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from serve_app.label.classes import parse_classes
 from serve_app.label.dataset import Dataset, OtherLabels
 from serve_app.label.labeller import ModelChoice
 from serve_app.label.labelling import Labelling
+from serve_app.label.lists import SourceImage
 from serve_app.label.objects import Rules
-from serve_app.label.run import Results, Run
-from serve_app.label.sources import Listing, SourceImage
+from serve_app.label.run import FAILED, NothingLabelled, Results, Run
+from serve_app.label.sources import Listing
 from tests.support.labels import found, row, table
 
 LABELLING = Labelling(parse_classes(["cat", "dog"], 0.5), ModelChoice(), Rules())
@@ -32,18 +34,25 @@ class Kill(BaseException):
 
 
 class Pipeline:
-    """Labels two images at a time, and notes which. dies_after: so many tables."""
+    """Labels two images at a time, and notes which. dies_after: so many tables. kills: an image that kills its process,
+    with whatever is beside it."""
 
-    def __init__(self, dies_after: int | None = None, model: str = "weights-1") -> None:
+    def __init__(
+        self, dies_after: int | None = None, model: str = "weights-1", kills: str | None = None
+    ) -> None:
         self.asked: list[str] = []
+        self._kills = kills
         self._dies_after = dies_after
         self._model = model
 
-    def __call__(self, images: Sequence[SourceImage]) -> Iterator[pa.Table]:
-        for number, start in enumerate(range(0, len(images), 2)):
+    def __call__(self, images: Sequence[SourceImage], one_by_one: bool) -> Iterator[pa.Table]:
+        size = 1 if one_by_one else 2
+        for number, start in enumerate(range(0, len(images), size)):
             if number == self._dies_after:
                 raise Kill
-            part = images[start : start + 2]
+            part = images[start : start + size]
+            if self._kills in [image.location for image in part]:
+                continue
             self.asked += [image.location for image in part]
             yield table(*(row(image.location, [CAT], model=self._model) for image in part))
 
@@ -133,7 +142,7 @@ def test_other_weights_are_noticed_before_anything_is_written(tmp_path: Path) ->
 
 
 def test_images_that_could_not_be_read_are_tried_again(tmp_path: Path) -> None:
-    def unreadable(images: Sequence[SourceImage]) -> Iterator[pa.Table]:
+    def unreadable(images: Sequence[SourceImage], one_by_one: bool) -> Iterator[pa.Table]:
         yield table(*(row(image.location, error="gone") for image in images))
 
     with Dataset.open(tmp_path) as dataset:
@@ -142,3 +151,18 @@ def test_images_that_could_not_be_read_are_tried_again(tmp_path: Path) -> None:
         assert one.finish(True, RESULTS, lambda _: None)["counts"]["errors"] == 1
     assert run(tmp_path, Pipeline(), images=ALL[:1])["counts"]["errors"] == 0
     assert (tmp_path / "errors.jsonl").read_text() == ""
+
+
+def test_an_image_that_kills_its_process_is_an_error_and_costs_no_other(tmp_path: Path) -> None:
+    manifest = run(tmp_path, Pipeline(kills="/c.png"))
+    assert sorted(locations(tmp_path)) == [image for image in ALL if image != "/c.png"]
+    assert manifest["state"] == "complete"
+    assert manifest["counts"]["errors"] == 1
+    (line,) = (tmp_path / "errors.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"image": "/c.png", "error": FAILED}
+
+
+def test_a_run_in_which_each_image_fails_blames_none(tmp_path: Path) -> None:
+    with pytest.raises(NothingLabelled):
+        run(tmp_path, Pipeline(kills="/a.png"), images=["/a.png"])
+    assert list((tmp_path / "parts").iterdir()) == []

@@ -11,10 +11,11 @@ from serve_app.label import service
 from serve_app.label.classes import parse_classes
 from serve_app.label.labeller import ModelChoice
 from serve_app.label.labelling import Labelling
+from serve_app.label.lists import SourceImage
 from serve_app.label.objects import Rules
 from serve_app.label.rows import LABELLED
 from serve_app.label.service import Service, ServiceLost
-from serve_app.label.sources import SourceImage
+from serve_app.model_file import read_models
 from serve_app.settings import Settings
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.http_server import serving
@@ -118,3 +119,13 @@ def test_a_wait_that_the_service_asks_for_is_kept(monkeypatch: pytest.MonkeyPatc
     slept: list[float] = []
     assert service._patiently(lambda: next(answers), slept.append).status_code == 200
     assert slept == [7.0]
+
+
+def test_the_model_that_is_named_labels(segmenter: FakeSegmenter, images: list[SourceImage]) -> None:
+    models = read_models(
+        "base: {architecture: tiny, default: true}\ncars: {architecture: tiny, checkpoint: cars.pt}\n"
+    )
+    with serving(create_app(segmenter, Settings(models=models))) as address:
+        found = rows(Service(address, model_id="cars"), images[:2], "red circle")
+    assert {row["model"] for row in found.values()} == {"service cars"}
+    assert set(segmenter.asked_models) == {"cars"}

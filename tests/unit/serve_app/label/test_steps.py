@@ -1,8 +1,11 @@
 """The three steps of the pipeline, one after the other in this process: no Ray."""
 
+import os
+from collections import Counter
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +14,13 @@ from PIL import Image
 
 from sam3_engine.rle import from_rle
 from sam3_engine.sdk import Sam3Prompt, SegmentAnything3
+from serve_app.label import reading
 from serve_app.label.classes import LabelClass, parse_classes
 from serve_app.label.labeller import LabelImages, ModelChoice
 from serve_app.label.objects import FindObjects, Rules
 from serve_app.label.reading import ReadImages
 from serve_app.label.rows import DECODED, FOUND, LABELLED, TO_READ
+from tests.support.plain_server import plain_server
 from tests.support.scenes import CIRCLE, SECOND_CIRCLE, SQUARE, box_iou, encoded, scene
 
 # pycocotools with numpy 2.
@@ -68,6 +73,7 @@ def test_every_readable_image_gets_the_objects_of_every_class(files: list[Path])
     assert [row["location"] for row in rows] == [str(path) for path in files]
     for row in (rows[0], rows[2], rows[4]):
         assert (row["width"], row["height"], row["error"]) == (320, 256, None)
+        assert row["model_s"] > 0
         boxes = {
             name: [one["box"] for one in row["objects"] if one["class"] == name]
             for name in ("red circle", "blue square", "star")
@@ -85,7 +91,7 @@ def test_an_image_that_cannot_be_read_has_a_reason_and_nothing_else(files: list[
     rows = label(files, parse_classes(["red circle"], 0.5))
     for row, reason in ((rows[1], "not an image"), (rows[3], "No such file")):
         assert reason in row["error"]
-        assert row["objects"] is row["width"] is row["digest"] is None
+        assert row["objects"] is row["width"] is row["digest"] is row["model_s"] is None
 
 
 def test_a_batch_without_any_readable_image_has_a_row_for_each(tmp_path: Path) -> None:
@@ -147,3 +153,50 @@ def test_small_objects_are_left_out(files: list[Path]) -> None:
     classes = parse_classes(["red circle", "blue square"], 0.5)
     (row,) = label(files[:1], classes, Rules(smallest=6000))
     assert [one["class"] for one in row["objects"]] == ["blue square"]
+
+
+def test_a_pipe_and_a_folder_are_no_files_and_a_giant_is_not_read(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("pipe.png", "folder.png", "giant.png")]
+    os.mkfifo(paths[0])
+    paths[1].mkdir()
+    with paths[2].open("wb") as file:
+        file.truncate(2**31)
+    rows = ReadImages(SIDE, MOST)(to_read(paths)).to_pylist()
+    assert [row["error"] for row in rows] == [
+        "it is no file",
+        "it is no file",
+        "the file has 2.0 GiB; at most 1 GiB is read",
+    ]
+
+
+class Flaky(BaseHTTPRequestHandler):
+    """Refuses the first so many requests for a path with its number."""
+
+    seen: ClassVar[Counter[str]] = Counter()
+
+    def do_GET(self) -> None:
+        self.seen[self.path] += 1
+        _, status, times = self.path.split("/")
+        refused = self.seen[self.path] <= int(times)
+        self.send_response(int(status) if refused else 200)
+        self.end_headers()
+        self.wfile.write(b"" if refused else encoded(scene()))
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "PAUSE_S", 0.0)
+    with plain_server(Flaky) as port:
+        wanted = {"503/2": 3, "429/1": 2, "503/9": 3, "404/9": 1}
+        rows = ReadImages(SIDE, MOST)(
+            pa.Table.from_pylist(
+                [{"location": f"http://127.0.0.1:{port}/{path}", "name": path} for path in wanted],
+                schema=TO_READ,
+            )
+        ).to_pylist()
+    assert [row["error"] is None for row in rows] == [True, True, False, False]
+    assert {path: Flaky.seen[f"/{path}"] for path in wanted} == wanted

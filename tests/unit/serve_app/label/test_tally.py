@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from deployments.observe.metrics import LocalMetrics
 from serve_app.label.tally import Tally, duration
 from tests.support.labels import found, row, table
 
@@ -20,7 +21,7 @@ def test_before_the_first_image_the_model_is_being_loaded() -> None:
 
 def test_the_rate_counts_from_the_first_images_on() -> None:
     clock = Clock()
-    tally = Tally(100, clock)
+    tally = Tally(100, clock=clock)
     tally.add(table(*(row(f"/{number}.png", [CAT]) for number in range(10))))
     assert tally.rate == 0
     clock.now += 4
@@ -28,7 +29,21 @@ def test_the_rate_counts_from_the_first_images_on() -> None:
         table(*(row(f"/{number}.png", [CAT, CAT]) for number in range(19)), row("/x.png", error="gone"))
     )
     assert tally.rate == pytest.approx(5.0)
-    assert tally.line() == "30 of 100 images; 5.0 images/s, 14 s left; cat 48; 1 could not be read"
+    told = "30 of 100 images; 5.0 images/s, 14 s left; 0.6 models busy; cat 48; 1 could not be read"
+    assert tally.line() == told
+
+
+def test_what_a_prometheus_sees_is_what_was_counted() -> None:
+    metrics = LocalMetrics()
+    tally = Tally(5, metrics)
+    tally.add(table(row("/a.png", [CAT, CAT]), row("/b.png", error="gone"), row("/c.png")))
+    assert metrics.values == {
+        'sam3_label_images_total{outcome="labelled"}': 2,
+        'sam3_label_images_total{outcome="unreadable"}': 1,
+        'sam3_label_objects_total{class_name="cat"}': 2,
+        "sam3_label_model_seconds_total": 0.25,
+        "sam3_label_left": 2,
+    }
 
 
 @pytest.mark.parametrize(

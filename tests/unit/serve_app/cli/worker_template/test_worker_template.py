@@ -44,7 +44,7 @@ RAYS = "import sys; print('in its own way', sys.argv[1:])"
 
 
 class Server:
-    """What a raylet has beside a template, and the way in which it starts workers."""
+    """A template with the scripts and variables that a raylet has, which starts workers as a raylet does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,7 +83,7 @@ class Server:
 
 @pytest.fixture
 def more() -> str:
-    """What the template's program does before it answers."""
+    """Code that the template's program runs before it answers."""
     return ""
 
 

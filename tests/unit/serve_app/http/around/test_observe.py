@@ -45,7 +45,7 @@ def test_routes_have_their_declared_names(path: str, name: str) -> None:
 
 
 async def observed(app: Any, **known: Any) -> tuple[list[Observation], LocalMetrics]:
-    """What is reported of one request to an ASGI app."""
+    """The observations and the figures reported of one request to an ASGI app."""
     metrics = LocalMetrics()
     seen: list[Observation] = []
     routes = RouteNames(lambda: an_app().routes)
@@ -142,8 +142,8 @@ def test_a_request_is_counted_by_route_status_and_tenant() -> None:
     seen.exchange.timings.add({"admission": 2.0, "queue": 0.5, "prompt": 0.25, "post": 0.5})
     RequestMetrics(metrics, by_tenant=True)(seen)
     assert metrics.values == {
-        'sam3_requests_total{route="/plain",status="200"}': 1,
-        'sam3_request_seconds_count{route="/plain"}': 1,
+        'sam3_requests_total{model="",route="/plain",status="200"}': 1,
+        'sam3_request_seconds_count{model="",route="/plain"}': 1,
         'sam3_http_bytes_total{direction="in"}': 10,
         'sam3_http_bytes_total{direction="out"}': 20,
         'sam3_tenant_requests_total{status="200",tenant="acme"}': 1,

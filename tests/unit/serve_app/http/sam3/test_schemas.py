@@ -1,4 +1,4 @@
-"""From JSON to what the segmenter is asked."""
+"""From JSON to the segmenter's requests."""
 
 import contextlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""How the playground is served: caching, headers, negotiation. What it does is tested in a browser (tests/e2e)."""
+"""Serving the playground: caching, headers, negotiation. tests/e2e tests its behaviour in a browser."""
 
 import re
 from collections.abc import Iterator

@@ -7,8 +7,11 @@ import supervision as sv
 from pycocotools.coco import COCO
 
 from serve_app.label.catalogue import Catalogue
+from serve_app.label.choosing import Split
+from serve_app.label.dataset import Dataset
 from serve_app.label.formats import export
-from tests.support.labels import shapes
+from serve_app.label.sources import list_images
+from tests.support.labels import row, shapes, table
 
 # pycocotools with numpy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -55,6 +58,24 @@ def test_every_image_is_in_one_split_with_or_without_objects(catalogue: Catalogu
     assert all(one.getImgIds() for one in read.values())
     annotations = [number for one in read.values() for number in one.getAnnIds()]
     assert len(set(annotations)) == len(annotations)
+
+
+def test_images_that_differ_by_their_endings_keep_the_names_of_their_files(tmp_path: Path) -> None:
+    names = {"/1": "x/a.jpg", "/2": "x/a.png", "/3": "x/A.png", "/4": "b.jpg", "/5": "b.jpg"}
+    with Dataset.open(tmp_path / "set") as dataset:
+        dataset.add(table(*(row(location, name=name) for location, name in names.items())))
+        folder = export(Catalogue(dataset, ["cat"], Split(val=0)), "coco", tmp_path / "set")
+    images = json.loads((folder / "annotations" / "instances_train.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == ["x/a.jpg", "x/a.png", "x/A.png", "b.jpg", "b_2.jpg"]
+
+
+def test_the_file_of_images_on_the_web_can_be_labelled_again(tmp_path: Path) -> None:
+    urls = ["https://a.example/x/1.jpg?size=2", "s3://bucket/x/1.jpg"]
+    with Dataset.open(tmp_path / "set") as dataset:
+        dataset.add(table(*(row(url, name="x/1.jpg") for url in urls)))
+        folder = export(Catalogue(dataset, ["cat"], Split(val=0)), "coco", tmp_path / "set")
+    again = list_images([str(folder / "annotations" / "instances_train.json")])
+    assert [image.location for image in again.images] == urls
 
 
 def test_categories_have_the_order_of_the_classes_in_every_split(

@@ -1,9 +1,12 @@
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import parse
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import supervision as sv
 from PIL import Image
@@ -11,8 +14,10 @@ from pycocotools import mask as coco
 
 from serve_app.cli import label_options
 from serve_app.label.catalogue import Catalogue
+from serve_app.label.choosing import Split
+from serve_app.label.dataset import Dataset
 from serve_app.label.formats import FORMATS, export
-from tests.support.labels import shapes
+from tests.support.labels import row, shapes, table
 
 # pycocotools with numpy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -31,12 +36,40 @@ def test_the_command_offers_every_format() -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_data_set_without_images_can_be_written(catalogue: Catalogue, tmp_path: Path, kind: str) -> None:
-    from serve_app.label.choosing import Split
-    from serve_app.label.dataset import Dataset
-
     with Dataset.open(tmp_path / "none") as dataset:
         empty = Catalogue(dataset, catalogue.classes, Split())
         assert export(empty, kind, tmp_path / "none").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["yolo-seg", "yolo-detect", "voc", "labelme"])
+def test_a_data_set_with_copies_can_be_moved_without_its_photos(
+    catalogue: Catalogue, tmp_path: Path, kind: str
+) -> None:
+    linked = export(catalogue, kind, tmp_path / "set")
+    assert all(path.is_symlink() for path in linked.rglob("*.png"))
+    copies = Catalogue(Dataset(tmp_path / "set"), catalogue.classes, catalogue.split, linked=False)
+    moved = export(copies, kind, tmp_path / "set").rename(tmp_path / "moved")
+    shutil.rmtree(tmp_path / "photos")
+    files = [path for path in moved.rglob("*.png") if not path.is_symlink()]
+    assert len(files) == 12
+    for path in files:
+        with Image.open(path) as image:
+            assert image.size == (80, 60)
+
+
+@pytest.mark.parametrize("kind", ["yolo-seg", "voc", "labelme", "label-studio"])
+def test_images_of_a_parquet_file_become_files(catalogue: Catalogue, tmp_path: Path, kind: str) -> None:
+    images = [path.read_bytes() for path in sorted((tmp_path / "photos").rglob("*.png"))]
+    pq.write_table(pa.table({"image": images}), tmp_path / "rows.parquet")
+    with Dataset.open(tmp_path / "rows") as dataset:
+        for number in range(12):
+            location = f"{tmp_path}/rows.parquet#{number:09d}"
+            dataset.add(table(row(location, name=f"rows/{number}.png", size=(60, 80))))
+        folder = export(Catalogue(dataset, catalogue.classes, Split()), kind, tmp_path / "rows")
+    assert sorted(path.read_bytes() for path in folder.rglob("*.png")) == sorted(images)
+    if kind == "label-studio":
+        tasks = json.loads((folder / "tasks.json").read_text())
+        assert all((folder / task["data"]["image"]).is_file() for task in tasks)
 
 
 def test_supervision_reads_the_boxes_of_voc(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -93,6 +126,14 @@ def test_label_studio_gets_a_task_for_each_image_in_percent(catalogue: Catalogue
             assert (shape["original_width"], shape["original_height"]) == (80, 60)
             assert set(shape["value"]["polygonlabels"]) <= set(labels)
         assert len(prediction["result"]) in (0, 6)
+
+
+def test_cvat_gets_the_names_of_the_files_that_are_sent_to_it(tmp_path: Path) -> None:
+    with Dataset.open(tmp_path / "set") as dataset:
+        dataset.add(table(*(row(f"/{name}", name=name) for name in ("a.jpg", "a.png"))))
+        folder = export(Catalogue(dataset, ["cat"], Split(val=0)), "cvat", tmp_path / "set")
+    root = parse(folder / "train" / "annotations.xml").getroot()
+    assert [image.attrib["name"] for image in root.iter("image")] == ["a.jpg", "a.png"]
 
 
 def test_cvat_gets_the_masks_as_they_were_found(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import supervision as sv
 import yaml
 
 from serve_app.label.catalogue import Catalogue, LabelledImage
+from serve_app.label.choosing import Split
+from serve_app.label.dataset import Dataset
 from serve_app.label.formats import export
 from serve_app.label.formats.yolo import outline
-from tests.support.labels import shapes
+from tests.support.labels import row, shapes, table
 
 # pycocotools with numpy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -50,6 +52,27 @@ def test_data_yaml_names_the_splits_and_the_classes(catalogue: Catalogue, tmp_pa
         "nc": 6,
         "names": dict(enumerate(catalogue.classes)),
     }
+
+
+def test_data_yaml_keeps_the_names_of_classes(tmp_path: Path) -> None:
+    names = ["\U0001f469\u200d\U0001f692", "yes", "12", "a: 'b' # c", 'say "no\\yes"', "میز\u200cها"]
+    with Dataset.open(tmp_path / "set") as dataset:
+        folder = export(Catalogue(dataset, names, Split()), "yolo-seg", tmp_path / "set")
+    data = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))
+    assert list(data["names"].values()) == names
+
+
+def test_ultralytics_finds_the_labels_whatever_the_folders_of_the_photos_are_called(tmp_path: Path) -> None:
+    names = ["images/a.jpg", "images_/a.jpg", "x/images/y/b.JFIF", "labels/c.jpe", "d.png"]
+    with Dataset.open(tmp_path / "set") as dataset:
+        dataset.add(table(*(row(f"/photos/{name}", name=name) for name in names)))
+        folder = export(Catalogue(dataset, ["cat"], Split(val=0)), "yolo-seg", tmp_path / "set")
+    known = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".mpo", ".avif"}
+    images = [str(path) for path in (folder / "images").rglob("*") if path.suffix.lower() in known]
+    assert len(images) == len(names)
+    # `img2label_paths` of ultralytics
+    labels = ["/labels/".join(path.rsplit("/images/", 1)).rsplit(".", 1)[0] + ".txt" for path in images]
+    assert {Path(label) for label in labels} == {*(folder / "labels").rglob("*.txt")}
 
 
 def test_every_image_lies_beside_its_labels(catalogue: Catalogue, tmp_path: Path) -> None:

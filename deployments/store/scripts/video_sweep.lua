@@ -1,0 +1,2 @@
+end_idle_sessions()
+return {redis.call('ZCARD', key('video:ends')), tonumber(redis.call('GET', key('video:total')) or '0')}

@@ -1,0 +1,1 @@
+"""Compares models on images whose objects people have marked: `sam3-serve evaluate`."""

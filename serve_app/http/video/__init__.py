@@ -1,0 +1,1 @@
+"""The routes of videos: sessions, their frames, and prompts about them."""

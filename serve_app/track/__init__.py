@@ -1,0 +1,1 @@
+"""Follows objects through a video file: `sam3-serve track`."""

@@ -1,0 +1,96 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from serve_app.model_file import ModelEntry, read_models
+from serve_app.settings import Settings
+
+TWO = "base: {architecture: tiny, default: true}\ncars: {checkpoint: cars.pt, aliases: [acme/cars/3]}\n"
+
+
+def test_models_are_read_from_yaml_json_and_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(TWO)
+    as_json = (
+        '{"base": {"architecture": "tiny", "default": true}, '
+        '"cars": {"checkpoint": "cars.pt", "aliases": ["acme/cars/3"]}}'
+    )
+    found = read_models(TWO)
+    assert found == {
+        "base": ModelEntry(architecture="tiny", default=True),
+        "cars": ModelEntry(checkpoint="cars.pt", aliases=("acme/cars/3",)),
+    }
+    assert read_models(str(file)) == read_models(file) == read_models(as_json) == read_models(found) == found
+    assert list(found) == ["base", "cars"], "in the file's order"
+    assert read_models("") == read_models("  ") == read_models("# nothing yet\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: {replicas: -1}", "model 'a', replicas: "),
+        ("a: {replica: 1}", "model 'a', replica: "),
+        ("a: {architecture: yolo}", "model 'a', architecture: "),
+        ("a: 1", "model 'a': "),
+        ("a/b/c/d: {}", "'a/b/c/d' is no name of a model"),
+        ("a b: {}", "'a b' is no name of a model"),
+        ("1: {}", "is no name of a model"),
+        ("[a: 1]", "must map names to models"),
+        ("{a", "is not YAML"),
+        ("a: !!python/object/apply:os.getcwd []", "is not YAML"),
+        ("a: {}\na: {}", "'a' is there twice"),
+        ("a: {default: true}\nb: {aliases: [a]}", "the name 'a' is there twice"),
+        ("a: {aliases: [x, x]}", "the name 'x' is there twice"),
+        ("a: {default: true}\nb: {default: true}", "more than one model is the default"),
+        ("a: {}\nb: {}", "no model is the default: mark one"),
+        ("a: {replicas: 0}", "the default model has at least 1"),
+        ("a: {default: true}\nb: {replicas: 0, pinned: true}", "model 'b', pinned"),
+        ("a: {sleep_after_s: 5, pinned: true}", "model 'a', pinned"),
+        ("a: {replicas: 3, max_replicas: 2}", "model 'a', max_replicas"),
+        ("a: {default: true}\nb: {trunk: c}", "model 'b', trunk: there is no other model 'c'"),
+        ("a: {trunk: a}", "model 'a', trunk: there is no other model 'a'"),
+        ("a: {default: true}\nb: {trunk: a}\nc: {trunk: b}", "model 'c', trunk: 'b' shares that of 'a'"),
+        (
+            "a: {default: true}\nb: {trunk: a, architecture: tiny}",
+            "model 'b', trunk: 'a' has another architecture",
+        ),
+        (
+            "a: {default: true}\nb: {aliases: [sam3/sam3_final]}",
+            "model 'b': 'sam3/sam3_final' is the default model's",
+        ),
+        ("a: {output_prob_thresh: 1.5}", "model 'a', output_prob_thresh"),
+        ("a: {sleep_after_s: .inf, pinned: true}", "model 'a'"),
+    ],
+)
+def test_mistakes_are_named_with_the_model_and_the_key(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="SAM3_MODELS") as raised:
+        read_models(f"{text}\n")
+    assert said in str(raised.value)
+    file = tmp_path / "models.yaml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=str(file)) as raised:
+        read_models(str(file))
+    assert said in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r"/no/models\.yaml cannot be read"):
+        read_models("/no/models.yaml")
+
+
+def test_the_setting_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM3_MODELS", TWO)
+    assert list(Settings().models) == ["base", "cars"]
+    monkeypatch.setenv("SAM3_MODELS", "a: {replica: 1}")
+    with pytest.raises(ValidationError, match="model 'a', replica"):
+        Settings()
+    monkeypatch.setenv("SAM3_MODELS", "")
+    assert Settings().models == {}
+
+
+@pytest.mark.parametrize("value", [5, [1], None])
+def test_other_types_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="must map names to models"):
+        read_models(value)

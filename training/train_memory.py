@@ -1,0 +1,188 @@
+"""Trains what follows objects through videos, over the bundled weights: `python -m training.train_memory`.
+
+The rest of the model stays as it is. A run that was interrupted goes on from its last state. `--out` writes a bundled
+checkpoint with the moving average of what was trained.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from sam3.model.sam3_image import Sam3Image
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from sam3_engine.assembly import build_model
+from sam3_engine.bundled import BUNDLED_TINY, load_bundled, save_bundled
+from sam3_engine.spec import TINY
+from sam3_engine.weights import apply
+from training.memory import clip_losses, trained
+from training.moving import Clip, draw_clip
+from training.schedule import Clock, Plan, learning_rate, progress
+from training.states import Average
+from training.tokens import known_token_ids
+
+SAVE_EVERY, LOG_EVERY = 50, 10
+PRESENCE = 0.5
+"""Weight of the loss "presence" beside that of masks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipStep:
+    """A step: clips of so many frames, and objects of each."""
+
+    clips: int = 3
+    frames: int = 8
+    objects: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Clips(IterableDataset[list[Clip]]):
+    """The clips of each step from `first` on; the same whatever the number of workers."""
+
+    size: ClipStep
+    first: int
+
+    def __iter__(self) -> Iterator[list[Clip]]:
+        worker: Any = get_worker_info()
+        step, stride = self.first, 1
+        if worker is not None:
+            cv2.setNumThreads(1)
+            step, stride = self.first + worker.id, worker.num_workers
+        while True:
+            yield self.of(step)
+            step += stride
+
+    def of(self, step: int) -> list[Clip]:
+        seeds = range(1 + step * self.size.clips, 1 + (step + 1) * self.size.clips)
+        return [draw_clip(seed, self.size.frames, TINY.image_size) for seed in seeds]
+
+
+def start(weights: Path) -> Sam3Image:
+    """The model with bundled weights; memories that the file has are gone on with."""
+    model = build_model(TINY, video=True)
+    apply(model, load_bundled(weights))
+    return model
+
+
+def run(plan: Plan, size: ClipStep, folder: Path, weights: Path, workers: int) -> Sam3Image:
+    """Train until the plan is done; returns the model with the moving average of its weights."""
+    torch.manual_seed(0)
+    model = start(weights)
+    parameters = trained(model)
+    learnt = nn.ParameterDict(
+        {name.replace(".", "/"): one for name, one in model.named_parameters() if one.requires_grad}
+    )
+    optimizer = torch.optim.AdamW(parameters, plan.learning_rate, plan.betas, weight_decay=plan.weight_decay)
+    average = Average(learnt)
+    path = folder / "state.pt"
+    step, earlier = 0, 0.0
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        learnt.load_state_dict(state["learnt"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.load(state["average"])
+        step, earlier = state["step"], state["seconds"]
+    clock, means = Clock(earlier), dict[str, float]()
+    stream = _stream(Clips(size, step), workers)
+    while (done := progress(plan, step, clock.seconds)) < 1:
+        losses = clip_losses(model, next(stream), size.objects, random.Random(step))
+        rate = learning_rate(plan, done)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        (losses["mask"] + PRESENCE * losses["presence"]).backward()
+        norm = nn.utils.clip_grad_norm_(parameters, plan.clip)
+        step += 1
+        if torch.isfinite(norm):
+            optimizer.step()
+            average.follow(min(plan.average, step / (step + 20)))
+        for name, value in losses.items():
+            means[name] = means.get(name, value.item()) * 0.95 + 0.05 * value.item()
+        if step % LOG_EVERY == 0:
+            _log(folder, step=step, seconds=round(clock.seconds, 1), rate=rate, **means)
+        if step % SAVE_EVERY == 0:
+            _save(path, step, clock.seconds, learnt, optimizer, average)
+    _save(path, step, clock.seconds, learnt, optimizer, average)
+    learnt.load_state_dict(average.state, strict=False)
+    return model
+
+
+def _stream(clips: Clips, workers: int) -> Iterator[list[Clip]]:
+    if workers == 0:
+        return iter(clips)
+    context = multiprocessing.get_context("forkserver")
+    return iter(
+        DataLoader(
+            clips, batch_size=None, num_workers=workers, prefetch_factor=3, multiprocessing_context=context
+        )
+    )
+
+
+def _log(folder: Path, **facts: float) -> None:
+    line = json.dumps({name: round(value, 5) for name, value in facts.items()})
+    print(line, flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(line + "\n")
+
+
+def _save(
+    path: Path,
+    step: int,
+    seconds: float,
+    learnt: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".part")
+    state = {
+        "step": step,
+        "seconds": seconds,
+        "learnt": learnt.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.state,
+    }
+    torch.save(state, fresh)
+    fresh.replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=120, help="train for this long, earlier runs included"
+    )
+    parser.add_argument("--rate", type=float, default=5e-4, help="highest learning rate")
+    parser.add_argument("--clips", type=int, default=ClipStep().clips, help="clips in a step")
+    parser.add_argument("--frames", type=int, default=ClipStep().frames, help="frames of a clip")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that draw clips; 0: none beside this one"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=Path("runs/memory"))
+    parser.add_argument("--weights", type=Path, default=BUNDLED_TINY, help="a bundled file to begin with")
+    parser.add_argument("--out", type=Path, help="the bundled file to write at the end")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(args.threads)
+    plan = Plan(minutes=args.minutes, learning_rate=args.rate, dense_share=0.0)
+    model = run(plan, ClipStep(args.clips, args.frames), args.folder, args.weights, args.workers)
+    if args.out:
+        save_bundled(model.state_dict(), known_token_ids(model), args.out)
+        print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {time.strftime('%H:%M')}")
+
+
+if __name__ == "__main__":
+    main()

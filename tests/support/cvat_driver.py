@@ -3,12 +3,14 @@
     python -m tests.support.cvat_driver [URL KEY]
 
 Only CVAT's server is played: the task's picture is a file, and the annotations that would be uploaded are looked at.
-Prints the IoU of each mask with the drawn shape, as JSON.
+Prints the IoU of each mask with the drawn shape, and the seconds of a first and a second click, as JSON.
 """
 
+import io
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +23,9 @@ from cvat_cli._internal import agent_driver_interaction as agent
 from cvat_cli._internal.common import FunctionLoader
 from cvat_sdk import models
 from cvat_sdk.masks import decode_mask
+from PIL import Image
 
-from tests.support.scenes import COLOURS, HEIGHT, SQUARE, WIDTH, scene
+from tests.support.scenes import HEIGHT, SQUARE, WIDTH, centre, drawn, mask_iou, numbered, scene
 
 LABELS = "ball=red circle,blue square"
 
@@ -55,13 +58,8 @@ def annotated(function: cvataa.DetectionFunction, **options: Any) -> list[Any]:
     return shapes
 
 
-def truth(colour: str) -> npt.NDArray[np.bool_]:
-    return np.asarray((np.asarray(scene()) == COLOURS[colour]).all(axis=2))
-
-
-def iou(points: list[float], drawn: npt.NDArray[np.bool_]) -> float:
-    mask = decode_mask(points, image_width=WIDTH, image_height=HEIGHT)
-    return float((mask & drawn).sum() / (mask | drawn).sum())
+def iou(points: list[float], truth: npt.NDArray[np.bool_]) -> float:
+    return mask_iou(decode_mask(points, image_width=WIDTH, image_height=HEIGHT), truth)
 
 
 def main(*where: str) -> dict[str, Any]:
@@ -74,25 +72,33 @@ def main(*where: str) -> dict[str, Any]:
     strict = annotated(detection, conf_threshold=1.0)
 
     interaction = load("interaction", **given)
-    centre = ((SQUARE[0] + SQUARE[2]) / 2, (SQUARE[1] + SQUARE[3]) / 2)
-    prompts = agent._InteractionPromptsImpl(
-        pos_points=(centre,), neg_points=((5.0, 5.0),), bounding_box=((190.0, 30.0), (270.0, 110.0))
-    )
+    click, box = (centre(SQUARE),), ((190.0, 30.0), (270.0, 110.0))
+    prompts = [
+        agent._InteractionPromptsImpl(pos_points=click, neg_points=beside, bounding_box=around)
+        for beside, around in (((), None), (((5.0, 5.0),), box))
+    ]
     agent.AgentInteractionFunctionDriver.init_worker(None)
     agent.worker_current_function = lambda: interaction  # the executor's process has one
-    (first,) = agent._worker_job_interact("key", scene(), prompts)
-    (again,) = agent._worker_job_interact_from_cache("key", prompts) or []
+    picture = Image.open(io.BytesIO(numbered(970)))
+    seconds = [time.perf_counter()]
+    (first,) = agent._worker_job_interact("key", picture, prompts[0])
+    seconds.append(time.perf_counter())
+    (refined,) = agent._worker_job_interact_from_cache("key", prompts[1]) or []
+    seconds.append(time.perf_counter())
+    (again,) = agent._worker_job_interact_from_cache("key", prompts[1]) or []
     return {
         "fields": agent.AgentInteractionFunctionDriver.get_remote_function_fields(interaction.spec),
         "labels": sorted(shape.label_id for shape in masks),
         "types": sorted(
             {shape.type.value if hasattr(shape.type, "value") else shape.type for shape in masks}
         ),
-        "square": iou(squares[0].points, truth("blue")),
+        "square": iou(squares[0].points, drawn("blue")),
         "polygons": [len(shape.points) for shape in polygons],
         "strict": len(strict),
-        "click": iou(first.points, truth("blue")),
-        "same": list(first.points) == list(again.points),
+        "click": iou(first.points, drawn("blue")),
+        "refined": iou(refined.points, drawn("blue")),
+        "same": list(refined.points) == list(again.points),
+        "seconds": np.diff(seconds).tolist(),
     }
 
 

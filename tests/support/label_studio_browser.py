@@ -1,5 +1,7 @@
 """Labels in Label Studio by Chromium, as an annotator would."""
 
+import re
+import time
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page
@@ -12,12 +14,15 @@ ANSWER = "interactive-annotating"
 SMART = ".lsf-toolbar__group > .lsf-tool_smart"
 """The button Auto-Detect: a tool at a time of those that its tooltip lists; a click takes the next one."""
 
+SCORE = re.compile(r"[01]\.\d\d")
+"""A listed region of the model has its score beside it; a click has none."""
+
 
 class Annotator:
     """One tab, signed in. Coordinates are pixels of the image."""
 
     def __init__(self, browser: Browser, url: str) -> None:
-        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
         self.url = url
         self.page: Page = context.new_page()
         self.page.set_default_timeout(WAIT_MS)
@@ -38,17 +43,19 @@ class Annotator:
         for _ in range(number):
             self.page.locator(SMART).click()
 
-    def click(self, label: int, x: float, y: float) -> None:
-        """Choose a label by its place, and click on the image; until the answer is drawn."""
+    def click(self, label: int, x: float, y: float) -> float:
+        """Choose a label by its place, and click on the image; the seconds until the answer is among the regions."""
         self.page.locator(".lsf-label").nth(label - 1).click()
-        regions = self.page.locator(".lsf-outliner-item")
+        regions = self.page.locator(".lsf-outliner-item").filter(has_text=SCORE)
         before = regions.count()
         frame = self.page.locator(".konvajs-content").first.bounding_box()
         assert frame is not None
         place = frame["x"] + frame["width"] * x / WIDTH, frame["y"] + frame["height"] * y / HEIGHT
+        began = time.perf_counter()
         with self.page.expect_response(lambda response: ANSWER in response.url and response.ok):
             self.page.mouse.click(*place)
         regions.nth(before).wait_for()
+        return time.perf_counter() - began
 
     def submit(self, picture: Path) -> None:
         """Take a picture, and submit the annotation."""

@@ -39,7 +39,11 @@ class LabelStudio:
     def project(self, label_config: str, pictures: dict[str, bytes]) -> tuple[int, dict[str, int]]:
         """A project with uploaded images: its id, and the id of each image's task by its file's name."""
         body = {"title": "shapes", "label_config": label_config}
-        project = self.ask("POST", "/api/projects", json=body)["id"]
+        project: int = self.ask("POST", "/api/projects", json=body)["id"]
+        return project, self.upload(project, pictures)
+
+    def upload(self, project: int, pictures: dict[str, bytes]) -> dict[str, int]:
+        """Upload images to a project: the id of each one's task by its file's name."""
         for name, content in pictures.items():
             self.ask("POST", f"/api/projects/{project}/import", files={name: (name, content, "image/png")})
         tasks = self.ask("GET", f"/api/tasks?project={project}&fields=all&page_size=100")["tasks"]
@@ -47,7 +51,7 @@ class LabelStudio:
             name: task["id"] for name in pictures for task in tasks if task["data"]["image"].endswith(name)
         }
         assert len(found) == len(pictures), tasks
-        return project, found
+        return found
 
     def connect(self, project: int, url: str, **options: Any) -> int:
         """Add an ML backend to a project: its id."""

@@ -1,25 +1,27 @@
-"""Draw what a server's CVAT functions answer, for docs/cvat.md.
+"""Draw what CVAT's own drivers get from a server, for docs/cvat.md: `make drill ONLY=tools` runs it.
 
-    SAM3_TOOLS=cvat SAM3_CVAT_LABELS="star=green star,orange square" make serve
-    python -m scripts.cvat_picture http://localhost:9001
+    python -m scripts.cvat_picture FILE URL [KEY]
 
-Masks are read as CVAT's server reads them: an interactor's is the image's, a detector's its box's.
+The Python is that of an environment with cvat-sdk and cvat-cli.
 """
 
-import base64
 import itertools
+import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import requests
+from cvat_sdk.masks import decode_mask
+from PIL import Image
 
-IMAGES = Path(__file__).resolve().parent.parent / "docs/images"
-STAR, BESIDE = (130, 250), (200, 390)
-BOX = ((288, 206), (441, 359))
+from tests.support.cvat_driver import FIRST_LABEL, Prompts, annotated, clicked, load
+
+IMAGE = Path(__file__).resolve().parent.parent / "docs/images/shapes.jpg"
+LABELS = {"star": "green star", "square": "orange square"}
+STAR, BESIDE = (130.0, 250.0), (200.0, 390.0)
+BOX = ((288.0, 206.0), (441.0, 359.0))
 WIDTH = 400
 """Width of each of the three parts, in pixels."""
 GREEN, RED, BLACK, WHITE = (60, 220, 60), (60, 60, 230), (0, 0, 0), (255, 255, 255)
@@ -28,61 +30,46 @@ COLOURS = ((255, 120, 40), (200, 60, 200), (60, 200, 230))
 Picture = npt.NDArray[np.uint8]
 
 
-def main() -> int:
-    url = sys.argv[1].rstrip("/")
-    content = (IMAGES / "shapes.jpg").read_bytes()
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None
+def main(file: str, *where: str) -> None:
+    """A click and a point beside, a box, and all instances of two labels; prints how many of these."""
+    given = dict(zip(("url", "key"), where, strict=False))
+    picture = Image.open(IMAGE).convert("RGB")
+    image = np.ascontiguousarray(np.asarray(picture)[..., ::-1])
 
-    def call(function: str, **payload: Any) -> Any:
-        answer = requests.post(
-            f"{url}/api/function_invocations",
-            json={"image": base64.b64encode(content).decode(), **payload},
-            headers={"x-nuclio-function-name": function},
-            timeout=120,
-        )
-        answer.raise_for_status()
-        return answer.json()
+    def mask(points: list[float]) -> npt.NDArray[np.bool_]:
+        return np.asarray(decode_mask(points, image_width=picture.width, image_height=picture.height))
 
-    click = call("sam3-interactor", pos_points=[STAR], neg_points=[BESIDE], obj_bbox=None)
-    clicked = over(image, np.array(click["mask"], dtype=bool), COLOURS[0])
-    for place, colour, sign in ((STAR, GREEN, "+"), (BESIDE, RED, "-")):
-        cv2.circle(clicked, place, 11, BLACK, -1, cv2.LINE_AA)
-        cv2.circle(clicked, place, 9, colour, -1, cv2.LINE_AA)
-        cv2.putText(clicked, sign, (place[0] - 8, place[1] + 6), cv2.FONT_HERSHEY_SIMPLEX, 0.7, BLACK, 2)
+    interaction = load("interaction", **given)
+    click = Prompts(pos_points=(STAR,), neg_points=(BESIDE,), bounding_box=None)
+    box = Prompts(pos_points=(), neg_points=(), bounding_box=BOX)
+    (star, circle), _ = clicked(interaction, picture, click, box)
+    left = over(image, mask(star.points), COLOURS[0])
+    for (x, y), colour, sign in ((STAR, GREEN, "+"), (BESIDE, RED, "-")):
+        cv2.circle(left, (int(x), int(y)), 11, BLACK, -1, cv2.LINE_AA)
+        cv2.circle(left, (int(x), int(y)), 9, colour, -1, cv2.LINE_AA)
+        cv2.putText(left, sign, (int(x) - 8, int(y) + 6), cv2.FONT_HERSHEY_SIMPLEX, 0.7, BLACK, 2)
+    middle = over(image, mask(circle.points), COLOURS[1])
+    dash(middle)
 
-    box = call("sam3-interactor", pos_points=[], neg_points=[], obj_bbox=BOX)
-    boxed = over(image, np.array(box["mask"], dtype=bool), COLOURS[1])
-    dash(boxed)
-
-    found = call("sam3-detector")
-    labels = sorted({shape["label"] for shape in found})
-    detected = image
-    for shape in found:
-        detected = over(detected, mask_of(shape, image.shape[:2]), COLOURS[labels.index(shape["label"])])
-    for shape in found:
-        left, _, _, bottom = shape["mask"][-4:]
-        text = f"{shape['label']} {float(shape['confidence']):.2f}"
-        place = (min(left, image.shape[1] - 150), bottom - 4)
+    labels = ",".join(f"{label}={phrase}" for label, phrase in LABELS.items())
+    shapes = annotated(load("detection", labels=labels, **given), picture)
+    right = image
+    for shape in shapes:
+        right = over(right, mask(shape.points), COLOURS[shape.label_id - FIRST_LABEL])
+    for shape in shapes:
+        ys, xs = np.nonzero(mask(shape.points))
+        text = list(LABELS)[shape.label_id - FIRST_LABEL]
+        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.7, 1)
+        place = int(np.median(xs)) - width // 2, int(np.median(ys)) + height // 2
         for colour, thickness in ((BLACK, 4), (WHITE, 1)):
-            cv2.putText(detected, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, thickness, cv2.LINE_AA)
+            cv2.putText(right, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, thickness, cv2.LINE_AA)
 
-    height = image.shape[0] * WIDTH // image.shape[1]
+    height = picture.height * WIDTH // picture.width
     parts = [
-        cv2.resize(part, (WIDTH, height), interpolation=cv2.INTER_AREA) for part in (clicked, boxed, detected)
+        cv2.resize(part, (WIDTH, height), interpolation=cv2.INTER_AREA) for part in (left, middle, right)
     ]
-    cv2.imwrite(str(IMAGES / "cvat.webp"), np.hstack(parts), [cv2.IMWRITE_WEBP_QUALITY, 80])
-    print(f"{len(found)} shapes of {', '.join(labels)}")
-    return 0
-
-
-def mask_of(shape: dict[str, Any], size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """A detection's mask [H, W]."""
-    left, top, right, bottom = shape["mask"][-4:]
-    mask = np.zeros(size, dtype=np.bool_)
-    crop = np.array(shape["mask"][:-4], dtype=np.bool_)
-    mask[top : bottom + 1, left : right + 1] = crop.reshape(bottom - top + 1, right - left + 1)
-    return mask
+    cv2.imwrite(file, np.hstack(parts), [cv2.IMWRITE_WEBP_QUALITY, 80])
+    print(json.dumps({"shapes": len(shapes)}))
 
 
 def over(image: Picture, mask: npt.NDArray[np.bool_], colour: tuple[int, int, int]) -> Picture:
@@ -100,10 +87,11 @@ def dash(image: Picture) -> None:
     corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
     for (ax, ay), (bx, by) in itertools.pairwise(corners):
         for part in np.linspace(0, 1, 10)[:-1]:
-            start = (round(ax + (bx - ax) * part), round(ay + (by - ay) * part))
-            end = (round(ax + (bx - ax) * (part + 0.06)), round(ay + (by - ay) * (part + 0.06)))
+            start, end = (
+                (round(ax + (bx - ax) * at), round(ay + (by - ay) * at)) for at in (part, part + 0.06)
+            )
             cv2.line(image, start, end, WHITE, 2, cv2.LINE_AA)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(*sys.argv[1:])

@@ -1,5 +1,6 @@
 """The ML backend of Label Studio, asked as version 1.23.2 asks it (recorded from its `ml/api_connector.py`)."""
 
+import asyncio
 import http.server
 import threading
 from collections.abc import Iterator
@@ -154,6 +155,19 @@ def test_connecting_a_project(url: str) -> None:
 
 def test_health_tells_that_the_model_is_not_ready(start_server: ServerFactory) -> None:
     with start_server(FakeSegmenter(is_ready=False), tools="label-studio") as address:
+        answer = requests.get(f"{address}/label-studio/health", timeout=PATIENCE_S)
+    assert (answer.status_code, set(answer.json())) == (503, {"error", "detail"})
+
+
+def test_health_answers_though_the_model_does_not(start_server: ServerFactory) -> None:
+    """Label Studio waits a second, and takes no answer for a server that is away."""
+
+    class Silent(FakeSegmenter):
+        async def ready(self) -> bool:
+            await asyncio.Event().wait()
+            return True
+
+    with start_server(Silent(), tools="label-studio") as address:
         answer = requests.get(f"{address}/label-studio/health", timeout=PATIENCE_S)
     assert (answer.status_code, set(answer.json())) == (503, {"error", "detail"})
 

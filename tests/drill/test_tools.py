@@ -1,11 +1,14 @@
 """Annotation tools themselves, from PyPI in environments of their own, against a server with the bundled model."""
 
+import io
+import json
 import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import requests
@@ -28,6 +31,7 @@ from tests.support.scenes import (
     SQUARE,
     WIDTH,
     as_json,
+    box_iou,
     centre,
     drawn,
     mask_iou,
@@ -196,6 +200,44 @@ def test_label_studio_suggests_and_answers_smart_tools(
     ious.append(mask_iou(region_mask(region), BELOW))
     assert min(ious) >= LEAST_IOU
     rows.append(Driven("Label Studio", VERSION, "its API: smart keypoints and rectangle", min(ious), seconds))
+
+
+def test_label_studios_own_converter_reads_the_regions(
+    studio: LabelStudio, server: ServerProcess, key: str, rows: list[Driven]
+) -> None:
+    """Predictions are submitted as they are, and exported."""
+
+    def exported(kind: str, *tags: str) -> dict[str, bytes]:
+        tools = "".join(f'<{tag} name="{tag.lower()}" toName="image">{LABELS}</{tag}>' for tag in tags)
+        config = f'<View><Image name="image" value="$image"/>{tools}</View>'
+        project, tasks = studio.project(config, {"scene.png": numbered(930)})
+        studio.connect(project, f"{server.url}/label-studio", **basic(key))
+        studio.suggest(project)
+        studio.accept(tasks["scene.png"])
+        return studio.export(project, kind)
+
+    brushes = {
+        name: np.load(io.BytesIO(content)) > 0
+        for name, content in exported("BRUSH_TO_NUMPY", "BrushLabels").items()
+    }
+    balls = [mask for name, mask in brushes.items() if "Ball" in name]
+    (square,) = [mask for name, mask in brushes.items() if "blue square" in name]
+    ious = [mask_iou(square, BLUE), mask_iou(np.logical_or.reduce(balls), RED)]
+
+    coco = json.loads(exported("COCO", "PolygonLabels", "RectangleLabels")["result.json"])
+    assert [kind["name"] for kind in coco["categories"]] == ["Ball", "blue square"]
+    of_label = [[one for one in coco["annotations"] if one["category_id"] == label] for label in (0, 1)]
+    for found, truth in zip(of_label, (RED, BLUE), strict=True):
+        polygons = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+        for one in found:
+            for part in one["segmentation"]:
+                corners = np.round(np.array(part).reshape(-1, 2) - 0.5).astype(np.int32)
+                cv2.fillPoly(polygons, [corners], 1)
+        ious.append(mask_iou(polygons > 0, truth))
+    (box,) = [one["bbox"] for one in of_label[1] if not one["segmentation"]]
+    ious.append(box_iou((box[0], box[1], box[0] + box[2], box[1] + box[3]), SQUARE))
+    assert min(ious) >= LEAST_IOU
+    rows.append(Driven("Label Studio", VERSION, "its converter: brushes, polygons, boxes", min(ious)))
 
 
 def test_a_smart_keypoint_in_the_browser_brings_its_region(

@@ -60,7 +60,7 @@ def annotated(function: Any, picture: Image.Image, **options: Any) -> list[Any]:
     return shapes
 
 
-def clicked(function: Any, picture: Image.Image, *prompts: Prompts) -> tuple[list[Any], list[float]]:
+def clicked(function: Any, picture: Image.Image, *prompts: Any) -> tuple[list[Any], list[float]]:
     """The shapes that CVAT's agent answers to prompts about one picture, and the seconds of each."""
     agent.AgentInteractionFunctionDriver.init_worker(None)
     agent.worker_current_function = lambda: function  # the executor's process has one

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,13 @@ PROMPTS = f"""<KeyPointLabels name="click" toName="image" smart="true">{LABELS}<
   <RectangleLabels name="box" toName="image" smart="true">{LABELS}</RectangleLabels>"""
 CONFIG = f"""<View>
   <Image name="image" value="$image"/>
-  <BrushLabels name="mask" toName="image">{LABELS}</BrushLabels>
+  <BrushLabels name="mask" toName="image" sam3_model="sam3/sam3_final">{LABELS}</BrushLabels>
   <PolygonLabels name="outline" toName="image">{LABELS}</PolygonLabels>
   {PROMPTS}
 </View>"""
 SMALL_CONFIG = f"""<View>
   <Image name="image" value="$image"/>
-  <BrushLabels name="mask" toName="image">{LABELS}</BrushLabels>
+  <BrushLabels name="mask" toName="image" sam3_model="sam3/sam3_final">{LABELS}</BrushLabels>
   {PROMPTS}
 </View>"""
 
@@ -291,15 +292,18 @@ def test_clicks_over_http_are_measured_beside_the_tools(
 
     once = [(*centre(SQUARE), True)]
     ours(as_json(numbered(920)), once)  # the first request of a server is slow
-    routes = {"/sam3/visual_segment": ours, "CVAT's dashboard routes": cvats}
-    for number, (what, route) in enumerate(routes.items(), 921):
+    routes = (
+        ("sam3-serve", version("sam3-serve"), "/sam3/visual_segment over HTTP", ours),
+        ("CVAT", "2.x", "no tool: its server's calls over HTTP", cvats),
+    )
+    for number, (tool, release, what, route) in enumerate(routes, 921):
         content = as_json(numbered(number))
         (first, took), (second, again) = [
             timed(partial(route, content, clicks)) for clicks in (once, [*once, (5.0, 5.0, False)])
         ]
         found = min(mask_iou(first, BLUE), mask_iou(second, BLUE))
         assert found >= LEAST_IOU
-        rows.append(Driven("HTTP", "", what, found, (took, again)))
+        rows.append(Driven(tool, release, what, found, (took, again)))
 
 
 def test_an_image_is_encoded_once_in_a_session_and_between_the_tools(

@@ -22,7 +22,7 @@ from serve_app.cli.addresses import free_ports
 from serve_app.http.tenants import keyfile
 from tests.support.browser import chromium
 from tests.support.environments import driven, environment_with
-from tests.support.label_studio import region_mask
+from tests.support.label_studio import click, rectangle, region_mask
 from tests.support.label_studio_browser import Annotator
 from tests.support.label_studio_server import VERSION, LabelStudio, label_studio
 from tests.support.patience import PATIENCE_S
@@ -131,34 +131,9 @@ def pictures() -> Path:
     return folder
 
 
-def prompted(kind: str, label: str, **value: float) -> dict[str, Any]:
-    """A region of a smart tool, in percent."""
-    return {
-        "id": "one",
-        "from_name": "click" if kind == "keypointlabels" else "box",
-        "to_name": "image",
-        "type": kind,
-        "original_width": WIDTH,
-        "original_height": HEIGHT,
-        "image_rotation": 0,
-        "is_positive": True,
-        "value": {**value, kind: [label], "labels": [label]},
-    }
-
-
 def basic(key: str) -> dict[str, str]:
     """A connection's fields for a key."""
     return {"auth_method": "BASIC_AUTH", "basic_auth_user": "any", "basic_auth_pass": key}
-
-
-def percent(box: tuple[float, float, float, float]) -> dict[str, float]:
-    x0, y0, x1, y1 = box
-    return {
-        "x": 100 * x0 / WIDTH,
-        "y": 100 * y0 / HEIGHT,
-        "width": 100 * (x1 - x0) / WIDTH,
-        "height": 100 * (y1 - y0) / HEIGHT,
-    }
 
 
 def test_label_studio_suggests_and_answers_smart_tools(
@@ -185,9 +160,8 @@ def test_label_studio_suggests_and_answers_smart_tools(
     assert min(ious) >= LEAST_IOU
     rows.append(Driven("Label Studio", VERSION, "its API: predictions of uploaded images", min(ious)))
     (task,) = studio.upload(project, {"fresh.png": numbered(910)}).values()
-    x, y = centre(SQUARE)
-    on = prompted("keypointlabels", "blue square", x=100 * x / WIDTH, y=100 * y / HEIGHT, width=0.4)
-    beside = prompted("keypointlabels", "blue square", x=2.0, y=2.0, width=0.4) | {"is_positive": False}
+    on = click(*centre(SQUARE), "blue square")
+    beside = click(5, 5, "blue square", is_positive=False)
     seconds, ious = [], []
     for clicks in ([on], [on, beside]):
         answer, took = timed(partial(studio.draw, backend, task, *clicks))
@@ -195,9 +169,7 @@ def test_label_studio_suggests_and_answers_smart_tools(
         assert region["value"]["brushlabels"] == ["blue square"]
         ious.append(mask_iou(region_mask(region), BLUE))
         seconds.append(took)
-    (region,) = studio.draw(backend, task, prompted("rectanglelabels", "Ball", **percent(SECOND_CIRCLE)))[
-        "result"
-    ]
+    (region,) = studio.draw(backend, task, rectangle(SECOND_CIRCLE))["result"]
     ious.append(mask_iou(region_mask(region), BELOW))
     assert min(ious) >= LEAST_IOU
     rows.append(Driven("Label Studio", VERSION, "its API: smart keypoints and rectangle", min(ious), seconds))
@@ -320,10 +292,10 @@ def test_an_image_is_encoded_once_in_a_session_and_between_the_tools(
         return settled(look, QUIET_S, PATIENCE_S, lambda found: found > more_than)
 
     x, y = centre(SQUARE)
-    click = prompted("keypointlabels", "blue square", x=100 * x / WIDTH, y=100 * y / HEIGHT, width=0.4)
-    studio.draw(backend, tasks["other.png"], click)
+    on, beside = click(x, y, "blue square"), click(5, 5, "blue square", is_positive=False)
+    studio.draw(backend, tasks["other.png"], on)
     before = encoded(0)
-    for clicks in ([click], [click, {**click, "is_positive": False, "value": {**click["value"], "x": 2.0}}]):
+    for clicks in ([on], [on, beside]):
         studio.draw(backend, tasks["scene.png"], *clicks)
     image = as_json(content)
     mark = {"type": "point", "data": [x, y], "label": 1}

@@ -50,11 +50,13 @@ def _shapes(label: int, found: Found, *, polygons: bool) -> Iterator[models.Labe
         yield cvataa.mask(label, encode_mask(found.mask))
 
 
-def create(labels: str, url: str = "", key: str = "", model: str = "tiny") -> DetectionFunction:
-    """Make the function for cvat-cli. labels: separated by commas, `label` or `label=phrase`. url, key, model: see
+def create(
+    labels: str, url: str = "", key: str = "", model: str = "tiny", model_id: str = ""
+) -> DetectionFunction:
+    """Make the function for cvat-cli. labels: separated by commas, `label` or `label=phrase`. The others: see
     `model_of`."""
     pairs = (entry.partition("=") for entry in labels.split(",") if entry.strip())
     phrases = {label.strip(): (phrase or label).strip() for label, _, phrase in pairs}
     if not phrases or not all(phrases) or not all(phrases.values()):
         raise ValueError("labels: name at least one, as label or label=phrase, separated by commas")
-    return DetectionFunction(model_of(url, key, model), phrases)
+    return DetectionFunction(model_of(url, key, model, model_id), phrases)

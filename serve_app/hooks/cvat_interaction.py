@@ -40,6 +40,6 @@ class InteractionFunction:
         return [cvataa.InteractionResultShape(type="mask", points=encode_mask(found.mask))]
 
 
-def create(url: str = "", key: str = "", model: str = "tiny") -> InteractionFunction:
-    """Make the function for cvat-cli. url, key, model: see `model_of`."""
-    return InteractionFunction(model_of(url, key, model))
+def create(url: str = "", key: str = "", model: str = "tiny", model_id: str = "") -> InteractionFunction:
+    """Make the function for cvat-cli. The parameters: see `model_of`."""
+    return InteractionFunction(model_of(url, key, model, model_id))

@@ -74,11 +74,16 @@ class Model:
         return _found(one)
 
 
-def model_of(url: str = "", key: str = "", model: str = "tiny") -> Model:
-    """The server at a URL; without one, a model of this name (`tiny`, `sam3`) in this process. Raises ModelError."""
+def model_of(url: str = "", key: str = "", model: str = "tiny", model_id: str = "") -> Model:
+    """The server at a URL; without one, a model of this name (`tiny`, `sam3`) in this process. Raises ModelError.
+
+    model_id: which one of the server's models is asked; empty: its default.
+    """
+    if model_id and not url:
+        raise ModelError("model_id chooses a model of a server: give its url too")
     try:
         if url:
-            return Model(Server(url.rstrip("/"), key or None))
+            return Model(Server(url.rstrip("/"), key or None, model_id or None))
         return Model(Local(Settings(model=cast("Any", model))))
     except (click.ClickException, EngineError, ValueError) as error:
         raise _as_model_error(error) from error

@@ -17,7 +17,7 @@ from serve_app.http.tenants import keyfile
 from tests.contract.conftest import Client, ServerFactory, own_server
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.patience import PATIENCE_S
-from tests.support.scenes import HEIGHT, SQUARE, WIDTH, as_json, encoded, ring, scene
+from tests.support.scenes import HEIGHT, SQUARE, WIDTH, as_json, drawn, encoded, ring, scene
 
 # pycocotools.mask.decode knows no numpy 2 yet.
 pytestmark = pytest.mark.filterwarnings(
@@ -89,11 +89,7 @@ def parse(shape: dict[str, Any]) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def coloured(colour: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    return np.asarray((np.asarray(scene()) == colour).all(axis=2))
-
-
-RED, BLUE = coloured((214, 40, 40)), coloured((40, 80, 210))
+RED, BLUE = drawn("red"), drawn("blue")
 FIRST = RED & (np.arange(HEIGHT)[:, None] < 130)
 
 

@@ -1,5 +1,6 @@
 """The ML backend of Label Studio, asked as version 1.23.2 asks it (recorded from its `ml/api_connector.py`)."""
 
+import asyncio
 import http.server
 import threading
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import requests
 
 from serve_app.http.tenants import keyfile
 from tests.contract.conftest import Client, ServerFactory, own_server
+from tests.support import scenes
 from tests.support.fake_segmenter import FakeSegmenter
-from tests.support.label_studio import region_mask
+from tests.support.label_studio import click, rectangle, region_mask
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import (
     CIRCLE,
@@ -23,6 +25,7 @@ from tests.support.scenes import (
     WIDTH,
     as_json,
     encoded,
+    mask_iou,
     numbered,
     scene,
 )
@@ -69,56 +72,14 @@ def asked(
     }
 
 
-def click(x: float, y: float, label: str = "Ball", **fields: Any) -> dict[str, Any]:
-    """A smart keypoint at a pixel."""
-    return {
-        "id": "abc",
-        "from_name": "click",
-        "to_name": "image",
-        "type": "keypointlabels",
-        "original_width": WIDTH,
-        "original_height": HEIGHT,
-        "image_rotation": 0,
-        "is_positive": True,
-        "value": {
-            "x": x / WIDTH * 100,
-            "y": y / HEIGHT * 100,
-            "width": 0.4,
-            "labels": [label],
-            "keypointlabels": [label],
-        },
-        **fields,
-    }
-
-
-def rectangle(box: tuple[float, float, float, float], label: str = "Ball") -> dict[str, Any]:
-    """A smart rectangle around a pixel's box."""
-    x0, y0, x1, y1 = box
-    value = {"x": x0 / WIDTH, "y": y0 / HEIGHT, "width": (x1 - x0) / WIDTH, "height": (y1 - y0) / HEIGHT}
-    value = {name: 100 * part for name, part in value.items()}
-    return {
-        **click(0, 0),
-        "type": "rectanglelabels",
-        "value": {**value, "rotation": 0, "rectanglelabels": [label]},
-    }
-
-
 def predict(url: str, body: dict[str, Any], **options: Any) -> Any:
     return Client(url).post("/label-studio/predict", body, **options)
 
 
-def drawn_masks() -> dict[str, Any]:
-    """The pixels of the scene's shapes."""
-    pixels = np.asarray(scene()).astype(int)
-    red = np.abs(pixels - (214, 40, 40)).max(axis=2) == 0
-    blue = np.abs(pixels - (40, 80, 210)).max(axis=2) == 0
-    first = red.copy()
-    first[int(SECOND_CIRCLE[1]) :] = False
-    return {"first": first, "second": red & ~first, "square": blue}
-
-
-def iou(one: Any, other: Any) -> float:
-    return float((one & other).sum() / (one | other).sum())
+RED, BLUE = scenes.drawn("red"), scenes.drawn("blue")
+TOP = np.arange(HEIGHT)[:, None] < SECOND_CIRCLE[1]
+MASKS = {"first": RED & TOP, "second": RED & ~TOP, "square": BLUE}
+"""The pixels of the scene's shapes."""
 
 
 @pytest.fixture(scope="module")
@@ -158,20 +119,33 @@ def test_health_tells_that_the_model_is_not_ready(start_server: ServerFactory) -
     assert (answer.status_code, set(answer.json())) == (503, {"error", "detail"})
 
 
+def test_health_answers_though_the_model_does_not(start_server: ServerFactory) -> None:
+    """Label Studio waits a second, and takes no answer for a server that is away."""
+
+    class Silent(FakeSegmenter):
+        async def ready(self) -> bool:
+            await asyncio.Event().wait()
+            return True
+
+    with start_server(Silent(), tools="label-studio") as address:
+        answer = requests.get(f"{address}/label-studio/health", timeout=PATIENCE_S)
+    assert (answer.status_code, set(answer.json())) == (503, {"error", "detail"})
+
+
 @pytest.mark.parametrize(
     ("tag", "least"), [("BrushLabels", 1.0), ("PolygonLabels", 0.97), ("RectangleLabels", 0.7)]
 )
 def test_suggestions_are_every_instance_of_every_label(url: str, tag: str, least: float) -> None:
     answer = predict(url, asked(data_url(PICTURE), label_config=config(tag)))
     (prediction,) = answer["results"]
-    masks, kind = drawn_masks(), tag.lower()
+    kind = tag.lower()
     expected = [("Ball", "first"), ("Ball", "second"), ("blue square", "square")]
     assert len(prediction["result"]) == len(expected)
     for region, (label, name) in zip(prediction["result"], expected, strict=True):
         assert (region["from_name"], region["to_name"], region["type"]) == (kind, "image", kind)
         assert (region["original_width"], region["original_height"]) == (WIDTH, HEIGHT)
         assert region["value"][kind] == [label]
-        assert iou(region_mask(region), masks[name]) >= least
+        assert mask_iou(region_mask(region), MASKS[name]) >= least
     assert 0 < prediction["score"] <= 1
     assert prediction["model_version"] == answer["model_version"] == "sam3-serve/tiny"
 
@@ -214,7 +188,7 @@ def test_a_click_is_answered_by_the_shape_under_it(url: str) -> None:
     (region,) = prediction["result"]
     assert region["from_name"] == "brushlabels"
     assert region["value"]["brushlabels"] == ["Ball"]
-    assert iou(region_mask(region), drawn_masks()["square"]) == 1
+    assert mask_iou(region_mask(region), MASKS["square"]) == 1
 
 
 def test_clicks_refine_one_object() -> None:
@@ -228,7 +202,7 @@ def test_clicks_refine_one_object() -> None:
         (70, 80, True),
         (150, 190, False),
     ]
-    assert iou(region_mask(prediction["result"][0]), drawn_masks()["first"]) == 1
+    assert mask_iou(region_mask(prediction["result"][0]), MASKS["first"]) == 1
     assert segmenter.encoded == 1
 
 
@@ -236,8 +210,7 @@ def test_rectangles_are_an_object_each_and_one_beside_clicks_belongs_to_them(url
     drawn = [rectangle(CIRCLE), rectangle(SQUARE)]
     (prediction,) = predict(url, asked(data_url(PICTURE), drawn=drawn))["results"]
     found = [region_mask(region) for region in prediction["result"]]
-    masks = drawn_masks()
-    assert [iou(found[0], masks["first"]), iou(found[1], masks["square"])] == [1, 1]
+    assert [mask_iou(found[0], MASKS["first"]), mask_iou(found[1], MASKS["square"])] == [1, 1]
     (both,) = predict(url, asked(data_url(PICTURE), drawn=[*drawn, click(230, 70)]))["results"]
     assert len(both["result"]) == 1
 
@@ -250,7 +223,7 @@ def test_a_text_or_a_label_alone_is_a_concept(url: str) -> None:
         "value": {"text": ["blue", "square"]},
     }
     (prediction,) = predict(url, asked(data_url(PICTURE), drawn=[words]))["results"]
-    assert [iou(region_mask(one), drawn_masks()["square"]) for one in prediction["result"]] == [1]
+    assert [mask_iou(region_mask(one), MASKS["square"]) for one in prediction["result"]] == [1]
     label = {"type": "brushlabels", "to_name": "image", "value": {"brushlabels": ["Ball"]}}
     (prediction,) = predict(url, asked(data_url(PICTURE), drawn=[label]))["results"]
     assert [one["value"]["brushlabels"] for one in prediction["result"]] == [["Ball"], ["Ball"]]

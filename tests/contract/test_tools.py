@@ -12,7 +12,7 @@ from serve_app.http.tools.rooms import ROUTERS
 from tests.contract.conftest import ServerFactory, own_server
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.patience import PATIENCE_S
-from tests.support.scenes import as_json, encoded, scene
+from tests.support.scenes import HEIGHT, WIDTH, as_json, encoded, scene
 
 # pycocotools.mask.decode knows no numpy 2 yet.
 pytestmark = pytest.mark.filterwarnings(
@@ -145,6 +145,48 @@ def test_whichever_part_of_the_server_refuses_the_form_is_the_tools(
         refused(ask("POST", data=b"x", headers=squeezed), 422, "gzip")
         refused(ask("POST", json={}, headers={"X-Name": b"\xff"}), 400, "not UTF-8")
         refused(ask("POST", json={}, headers={"Host": "labels.example"}), 403, "SAM3_ALLOWED_HOSTS")
+
+
+WRONG: tuple[Any, ...] = (None, True, -1, 1e308, 10**30, "", "x", "\0", [], [None], {}, {"a": 1})
+LABEL_STUDIO_CLICK = {
+    "type": "keypointlabels",
+    "to_name": "i",
+    "original_width": WIDTH,
+    "original_height": HEIGHT,
+    "is_positive": True,
+    "value": {"x": 50.0, "y": 50.0, "width": 1.0, "height": 1.0, "keypointlabels": ["blue"]},
+}
+
+
+def spoiled(value: Any) -> Iterator[Any]:
+    """The value with each of its parts, at any depth, replaced by each wrong one or left out."""
+    yield from WRONG
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        left = {**value} if isinstance(value, dict) else [*value]
+        del left[name]
+        yield left
+        for wrong in spoiled(part):
+            changed = {**value} if isinstance(value, dict) else [*value]
+            changed[name] = wrong
+            yield changed
+
+
+@pytest.mark.parametrize("path", CLICKS)
+def test_no_wrong_part_of_a_request_is_an_error_of_the_server(url: str, path: str) -> None:
+    body, headers = CLICKS[path]
+    if path.startswith("/label-studio"):
+        body = {**body, "project": "1.1", "params": {"context": {"result": [LABEL_STUDIO_CLICK]}}}
+    elif path.startswith("/api"):
+        body = {**body, "neg_points": [[5, 5]], "obj_bbox": [[190, 30], [270, 110]]}
+    session, statuses = requests.Session(), set()
+    for wrong in [body, *spoiled(body)]:
+        answer = session.post(url + path, json=wrong, headers=headers, timeout=PATIENCE_S)
+        statuses.add(answer.status_code)
+        if answer.status_code != 200:
+            assert answer.status_code < 500, (wrong, answer.text)
+            refused(answer, answer.status_code, "")
+    assert {200, 400, 422} <= statuses
 
 
 @pytest.mark.parametrize("path", CLICKS)

@@ -14,7 +14,18 @@ from serve_app.http.tenants import keyfile
 from tests.contract.conftest import Client, ServerFactory, own_server
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.patience import PATIENCE_S
-from tests.support.scenes import CIRCLE, HEIGHT, SECOND_CIRCLE, SQUARE, WIDTH, as_json, encoded, scene
+from tests.support.scenes import (
+    CIRCLE,
+    HEIGHT,
+    SECOND_CIRCLE,
+    SQUARE,
+    WIDTH,
+    as_json,
+    drawn,
+    encoded,
+    mask_iou,
+    scene,
+)
 
 # pycocotools.mask.decode knows no numpy 2 yet.
 pytestmark = pytest.mark.filterwarnings(
@@ -69,12 +80,10 @@ def filled(shape: dict[str, Any]) -> npt.NDArray[np.bool_]:
 
 
 def iou(shape: dict[str, Any], truth: npt.NDArray[np.bool_]) -> float:
-    mask = filled(shape)
-    return float((mask & truth).sum() / (mask | truth).sum())
+    return mask_iou(filled(shape), truth)
 
 
-PIXELS = np.asarray(scene())
-RED, BLUE = (np.all(np.array(colour) == PIXELS, axis=2) for colour in ((214, 40, 40), (40, 80, 210)))
+RED, BLUE = drawn("red"), drawn("blue")
 FIRST = RED & (np.arange(HEIGHT)[:, None] < 130)
 
 

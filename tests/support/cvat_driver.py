@@ -3,17 +3,18 @@
     python -m tests.support.cvat_driver [URL KEY]
 
 Only CVAT's server is played: the task's picture is a file, and the annotations that would be uploaded are looked at.
-Prints the IoU of each mask with the drawn shape, as JSON.
+Prints the IoU of each mask with the drawn shape, and the seconds of a first and a second click, as JSON.
 """
 
+import io
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cvat_sdk.auto_annotation as cvataa
 import cvat_sdk.auto_annotation.driver as driver
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +22,13 @@ from cvat_cli._internal import agent_driver_interaction as agent
 from cvat_cli._internal.common import FunctionLoader
 from cvat_sdk import models
 from cvat_sdk.masks import decode_mask
+from PIL import Image
 
-from tests.support.scenes import COLOURS, HEIGHT, SQUARE, WIDTH, scene
+from tests.support.scenes import HEIGHT, SQUARE, WIDTH, centre, drawn, mask_iou, numbered, scene
 
 LABELS = "ball=red circle,blue square"
+FIRST_LABEL = 70
+Prompts = agent._InteractionPromptsImpl
 
 
 def load(kind: str, **parameters: str) -> Any:
@@ -33,13 +37,14 @@ def load(kind: str, **parameters: str) -> Any:
     return FunctionLoader(function_module=module, function_file=None, function_parameters=parameters).load()
 
 
-def annotated(function: cvataa.DetectionFunction, **options: Any) -> list[Any]:
-    """The shapes that `cvat-cli task auto-annotate` would upload."""
+def annotated(function: Any, picture: Image.Image, **options: Any) -> list[Any]:
+    """The shapes that `cvat-cli task auto-annotate` would upload for a picture. Label ids count from FIRST_LABEL."""
     labels = [
-        SimpleNamespace(id=70 + number, name=name, type="any", attributes=[], sublabels=[])
-        for number, name in enumerate(("ball", "blue square"))
+        SimpleNamespace(id=FIRST_LABEL + number, name=label.name, type="any", attributes=[], sublabels=[])
+        for number, label in enumerate(function.spec.labels)
     ]
-    sample = SimpleNamespace(frame_name="scene.png", frame_index=4, media=SimpleNamespace(load_image=scene))
+    media = SimpleNamespace(load_image=lambda: picture)
+    sample = SimpleNamespace(frame_name="scene.png", frame_index=4, media=media)
     uploaded: list[models.PatchedLabeledDataRequest] = []
     api = SimpleNamespace(
         partial_update_annotations=lambda *_, patched_labeled_data_request: uploaded.append(
@@ -55,44 +60,54 @@ def annotated(function: cvataa.DetectionFunction, **options: Any) -> list[Any]:
     return shapes
 
 
-def truth(colour: str) -> npt.NDArray[np.bool_]:
-    return np.asarray((np.asarray(scene()) == COLOURS[colour]).all(axis=2))
+def clicked(function: Any, picture: Image.Image, *prompts: Any) -> tuple[list[Any], list[float]]:
+    """The shapes that CVAT's agent answers to prompts about one picture, and the seconds of each."""
+    agent.AgentInteractionFunctionDriver.init_worker(None)
+    agent.worker_current_function = lambda: function  # the executor's process has one
+    shapes, seconds = [], [time.perf_counter()]
+    for number, prompt in enumerate(prompts):
+        if number:
+            found = agent._worker_job_interact_from_cache("key", prompt)
+        else:
+            found = agent._worker_job_interact("key", picture, prompt)
+        (shape,) = found or []
+        shapes.append(shape)
+        seconds.append(time.perf_counter())
+    return shapes, np.diff(seconds).tolist()
 
 
-def iou(points: list[float], drawn: npt.NDArray[np.bool_]) -> float:
-    mask = decode_mask(points, image_width=WIDTH, image_height=HEIGHT)
-    return float((mask & drawn).sum() / (mask | drawn).sum())
+def iou(points: list[float], truth: npt.NDArray[np.bool_]) -> float:
+    return mask_iou(decode_mask(points, image_width=WIDTH, image_height=HEIGHT), truth)
 
 
 def main(*where: str) -> dict[str, Any]:
     """The results of CVAT's drivers with both functions, by name."""
     given = dict(zip(("url", "key"), where, strict=False))
     detection = load("detection", labels=LABELS, **given)
-    masks = annotated(detection)
+    masks = annotated(detection, scene())
     squares = [shape for shape in masks if shape.label_id == 71]
-    polygons = annotated(detection, conv_mask_to_poly=True)
-    strict = annotated(detection, conf_threshold=1.0)
+    polygons = annotated(detection, scene(), conv_mask_to_poly=True)
+    strict = annotated(detection, scene(), conf_threshold=1.0)
 
     interaction = load("interaction", **given)
-    centre = ((SQUARE[0] + SQUARE[2]) / 2, (SQUARE[1] + SQUARE[3]) / 2)
-    prompts = agent._InteractionPromptsImpl(
-        pos_points=(centre,), neg_points=((5.0, 5.0),), bounding_box=((190.0, 30.0), (270.0, 110.0))
-    )
-    agent.AgentInteractionFunctionDriver.init_worker(None)
-    agent.worker_current_function = lambda: interaction  # the executor's process has one
-    (first,) = agent._worker_job_interact("key", scene(), prompts)
-    (again,) = agent._worker_job_interact_from_cache("key", prompts) or []
+    click, box = (centre(SQUARE),), ((190.0, 30.0), (270.0, 110.0))
+    once = Prompts(pos_points=click, neg_points=(), bounding_box=None)
+    refine = Prompts(pos_points=click, neg_points=((5.0, 5.0),), bounding_box=box)
+    picture = Image.open(io.BytesIO(numbered(970)))
+    (first, refined, again), seconds = clicked(interaction, picture, once, refine, refine)
     return {
         "fields": agent.AgentInteractionFunctionDriver.get_remote_function_fields(interaction.spec),
         "labels": sorted(shape.label_id for shape in masks),
         "types": sorted(
             {shape.type.value if hasattr(shape.type, "value") else shape.type for shape in masks}
         ),
-        "square": iou(squares[0].points, truth("blue")),
+        "square": iou(squares[0].points, drawn("blue")),
         "polygons": [len(shape.points) for shape in polygons],
         "strict": len(strict),
-        "click": iou(first.points, truth("blue")),
-        "same": list(first.points) == list(again.points),
+        "click": iou(first.points, drawn("blue")),
+        "refined": iou(refined.points, drawn("blue")),
+        "same": list(refined.points) == list(again.points),
+        "seconds": seconds[:2],
     }
 
 

@@ -31,10 +31,10 @@ def environment_with(folder: Path, *packages: str, beside: bool = False) -> Path
     return made / "bin"
 
 
-def driven(programs: Path, driver: str, *words: object) -> Any:
-    """The JSON in the last line that a driver of `tests/support` prints."""
+def driven(programs: Path, module: str, *words: object) -> Any:
+    """The JSON in the last line that a module prints, run by the Python of an environment."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    output = _run(programs / "python", "-m", f"tests.support.{driver}", *words, cwd=ROOT, env=environment)
+    output = _run(programs / "python", "-m", module, *words, cwd=ROOT, env=environment)
     return json.loads(output.splitlines()[-1])
 
 

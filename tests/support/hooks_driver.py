@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from autodistill.detection import CaptionOntology
 from PIL import Image
 from sahi.predict import get_prediction, get_sliced_prediction
@@ -19,7 +18,7 @@ from sahi.predict import get_prediction, get_sliced_prediction
 from serve_app.hooks.autodistill import Sam3
 from serve_app.hooks.model import model_of
 from serve_app.hooks.sahi import Sam3DetectionModel
-from tests.support.scenes import COLOURS, scene
+from tests.support.scenes import drawn, mask_iou, scene
 
 PHRASES = ["red circle", "blue square"]
 
@@ -36,8 +35,6 @@ def main(*where: str) -> dict[str, Any]:
         classes, images = list(labelled.classes), len(labelled)
     whole = get_prediction(scene(), Sam3DetectionModel(PHRASES, model))
     square = next(one for one in whole.object_prediction_list if one.category.name == "blue square")
-    drawn = (np.asarray(scene()) == COLOURS["blue"]).all(axis=2)
-    mask = square.mask.bool_mask
     wide = Image.new("RGB", (640, 256), (226, 224, 220))
     wide.paste(scene(), (0, 0))
     wide.paste(scene(), (320, 0))
@@ -56,7 +53,7 @@ def main(*where: str) -> dict[str, Any]:
         "predicted": sorted(found.class_id.tolist()),
         "classes": classes,
         "labelled": images,
-        "iou": float((mask & drawn).sum() / (mask | drawn).sum()),
+        "iou": mask_iou(square.mask.bool_mask, drawn("blue")),
         "sliced": sorted(round(one.bbox.minx) for one in sliced.object_prediction_list),
     }
 

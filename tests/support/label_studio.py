@@ -1,9 +1,47 @@
-"""Reads what Label Studio reads: masks in its run lengths, written anew from the description of rle-pack."""
+"""Draws what an annotator draws in Label Studio, and reads what it reads: masks in its run lengths, written anew from
+the description of rle-pack."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tests.support.scenes import HEIGHT, WIDTH
+
+
+def click(x: float, y: float, label: str = "Ball", **fields: Any) -> dict[str, Any]:
+    """A smart keypoint at a pixel."""
+    return {
+        "id": "abc",
+        "from_name": "click",
+        "to_name": "image",
+        "type": "keypointlabels",
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "image_rotation": 0,
+        "is_positive": True,
+        "value": {
+            "x": x / WIDTH * 100,
+            "y": y / HEIGHT * 100,
+            "width": 0.4,
+            "labels": [label],
+            "keypointlabels": [label],
+        },
+        **fields,
+    }
+
+
+def rectangle(box: tuple[float, float, float, float], label: str = "Ball") -> dict[str, Any]:
+    """A smart rectangle around a pixel's box."""
+    x0, y0, x1, y1 = box
+    value = {"x": x0 / WIDTH, "y": y0 / HEIGHT, "width": (x1 - x0) / WIDTH, "height": (y1 - y0) / HEIGHT}
+    value = {name: 100 * part for name, part in value.items()}
+    return {
+        **click(0, 0),
+        "from_name": "box",
+        "type": "rectanglelabels",
+        "value": {**value, "rotation": 0, "rectanglelabels": [label]},
+    }
 
 
 def brush_mask(rle: list[int], width: int, height: int) -> npt.NDArray[np.bool_]:

@@ -1,8 +1,10 @@
 """A real Label Studio, from PyPI in an environment of its own, on SQLite, and its API."""
 
+import io
 import os
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,17 +31,25 @@ class LabelStudio:
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """The JSON of a request that must succeed."""
+        answer = self._send(method, path, **options)
+        return answer.json() if answer.content else None
+
+    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"Authorization": f"Token {TOKEN}"}
         answer = requests.request(
             method, self.url + path, headers=headers, timeout=PATIENCE_S * 10, **options
         )
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
-        return answer.json() if answer.content else None
+        return answer
 
     def project(self, label_config: str, pictures: dict[str, bytes]) -> tuple[int, dict[str, int]]:
         """A project with uploaded images: its id, and the id of each image's task by its file's name."""
         body = {"title": "shapes", "label_config": label_config}
-        project = self.ask("POST", "/api/projects", json=body)["id"]
+        project: int = self.ask("POST", "/api/projects", json=body)["id"]
+        return project, self.upload(project, pictures)
+
+    def upload(self, project: int, pictures: dict[str, bytes]) -> dict[str, int]:
+        """Upload images to a project: the id of each one's task by its file's name."""
         for name, content in pictures.items():
             self.ask("POST", f"/api/projects/{project}/import", files={name: (name, content, "image/png")})
         tasks = self.ask("GET", f"/api/tasks?project={project}&fields=all&page_size=100")["tasks"]
@@ -47,7 +57,7 @@ class LabelStudio:
             name: task["id"] for name in pictures for task in tasks if task["data"]["image"].endswith(name)
         }
         assert len(found) == len(pictures), tasks
-        return project, found
+        return found
 
     def connect(self, project: int, url: str, **options: Any) -> int:
         """Add an ML backend to a project: its id."""
@@ -64,6 +74,17 @@ class LabelStudio:
         """The predictions that it keeps of a task."""
         found: list[dict[str, Any]] = self.ask("GET", f"/api/predictions?task={task}")
         return found
+
+    def accept(self, task: int) -> None:
+        """Submit the task's prediction as an annotation, unchanged."""
+        (prediction,) = self.predictions(task)
+        self.ask("POST", f"/api/tasks/{task}/annotations/", json={"result": prediction["result"]})
+
+    def export(self, project: int, kind: str) -> dict[str, bytes]:
+        """The files that its converter makes of a project's annotations, by name."""
+        answer = self._send("GET", f"/api/projects/{project}/export?exportType={kind}")
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as files:
+            return {name: files.read(name) for name in files.namelist() if not name.endswith("/")}
 
     def draw(self, backend: int, task: int, *drawn: dict[str, Any]) -> Any:
         """Send a request as a smart tool does; returns the answer's data. Asserts that there is no error."""

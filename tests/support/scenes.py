@@ -71,6 +71,21 @@ def numbered(number: int) -> bytes:
     return encoded(image)
 
 
+def drawn(colour: str) -> npt.NDArray[np.bool_]:
+    """The pixels of the scene's shapes of this colour, [H, W]. Numbered scenes differ in two pixels of the ground."""
+    return np.asarray((np.asarray(scene()) == COLOURS[colour]).all(axis=2))
+
+
+def centre(box: tuple[float, float, float, float]) -> tuple[float, float]:
+    """The middle of a box: x and y."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def mask_iou(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks of one size."""
+    return float((one & other).sum() / (one | other).sum())
+
+
 def box_iou(one: Any, other: Any) -> float:
     """Intersection over union of two boxes (x0, y0, x1, y1)."""
     width = min(one[2], other[2]) - max(one[0], other[0])

@@ -4,7 +4,8 @@
 
 Its window is worked as a person would: the address and the key are typed into its dialog, a phrase is sent, a click is
 made on the picture. Then its client class asks for phrases, example rectangles, clicks and boxes. FOLDER is
-the program's home; a picture of the window is left there. Prints the IoU of shapes with what was drawn, as JSON.
+the program's home; a picture of the window is left there. Prints the IoU of shapes with what was drawn, and the seconds
+of a first and a second click, as JSON.
 """
 
 import json
@@ -20,22 +21,25 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.support.patience import PATIENCE_S
-from tests.support.scenes import CIRCLE, COLOURS, HEIGHT, SECOND_CIRCLE, SQUARE, WIDTH, scene
+from tests.support.scenes import (
+    CIRCLE,
+    HEIGHT,
+    SECOND_CIRCLE,
+    SQUARE,
+    WIDTH,
+    centre,
+    drawn,
+    mask_iou,
+    numbered,
+    scene,
+)
 
 CONCEPTS, CLICKS = "segment_anything_3", "segment_anything_3_clicks"
 Mask = npt.NDArray[np.bool_]
 
 
-def truth(colour: str) -> Mask:
-    return np.asarray((np.asarray(scene()) == COLOURS[colour]).all(axis=2))
-
-
-RED, BLUE = truth("red"), truth("blue")
+RED, BLUE = drawn("red"), drawn("blue")
 FIRST = RED & (np.arange(HEIGHT)[:, None] < SECOND_CIRCLE[1])
-
-
-def centre(box: tuple[float, float, float, float]) -> list[int]:
-    return [int(box[0] + box[2]) // 2, int(box[1] + box[3]) // 2]
 
 
 def filled(shapes: Any) -> Mask:
@@ -47,36 +51,40 @@ def filled(shapes: Any) -> Mask:
     return mask.astype(np.bool_)
 
 
-def iou(shapes: Any, drawn: Mask) -> float:
-    mask = filled(shapes)
-    return float((mask & drawn).sum() / (mask | drawn).sum())
+def iou(shapes: Any, truth: Mask) -> float:
+    return mask_iou(filled(shapes), truth)
 
 
 def mark(kind: str, data: Any, label: int = 1) -> dict[str, Any]:
     return {"type": kind, "data": list(data), "label": label}
 
 
-def client(picture: str) -> dict[str, Any]:
-    """What its `RemoteServer` makes of the server's answers, with the address and key that the window has kept."""
+def client(picture: str, fresh: str) -> dict[str, Any]:
+    """What its `RemoteServer` makes of the server's answers, with the address and key that the window has kept.
+
+    fresh: an image file that the server does not know yet.
+    """
     from anylabeling.services.auto_labeling.remote_server import RemoteServer
     from PyQt6.QtGui import QImage
 
     said: list[str] = []
-    image = QImage(picture)
     one = RemoteServer({"type": "remote_server", "display_name": "remote", "timeout": 180}, said.append)
     models = list(one.get_available_models())
 
-    def ask(model: str, *marks: dict[str, Any], text: str | None = None) -> Any:
+    def ask(model: str, *marks: dict[str, Any], text: str | None = None, path: str = picture) -> Any:
         one.set_model_id(model)
         one.set_auto_labeling_conf(0.5)
         one.set_auto_labeling_marks(list(marks))
-        return one.predict_shapes(image, picture, text_prompt=text)
+        return one.predict_shapes(QImage(path), path, text_prompt=text)
 
     phrases = ask(CONCEPTS, text="red circle, blue square.")
     example = ask(CONCEPTS, mark("rectangle", CIRCLE))
     unlike = ask(CONCEPTS, mark("rectangle", CIRCLE), mark("rectangle", SECOND_CIRCLE, 0))
-    click = ask(CLICKS, mark("point", centre(SQUARE)))
-    refined = ask(CLICKS, mark("point", centre(SQUARE)), mark("point", (5, 5), 0))
+    seconds = [time.perf_counter()]
+    click = ask(CLICKS, mark("point", centre(SQUARE)), path=fresh)
+    seconds.append(time.perf_counter())
+    refined = ask(CLICKS, mark("point", centre(SQUARE)), mark("point", (5, 5), 0), path=fresh)
+    seconds.append(time.perf_counter())
     box = ask(CLICKS, mark("rectangle", CIRCLE))
     assert said == [], said
     one.headers["Token"] = "wrong"
@@ -90,6 +98,7 @@ def client(picture: str) -> dict[str, Any]:
         "click": iou(click.shapes, BLUE),
         "refined": iou(refined.shapes, BLUE),
         "box": iou(box.shapes, FIRST),
+        "seconds": np.diff(seconds).tolist(),
         "replace": [phrases.replace, click.replace],
         "stranger": [one.get_available_models(), of_a_stranger, said],
     }
@@ -183,9 +192,11 @@ def main(home: str, url: str, key: str = "") -> None:
     config.current_config_file = str(folder / ".xanylabelingrc")
     QtCore.QCoreApplication.setAttribute(QtCore.Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
     app = QtWidgets.QApplication([])
-    picture = str(folder / "scene.png")
+    picture, fresh = folder / "scene.png", folder / "fresh.png"
     scene().save(picture)
-    print(json.dumps({**window(app, url, key, picture, folder), **client(picture)}), flush=True)
+    fresh.write_bytes(numbered(980))
+    found = window(app, url, key, str(picture), folder) | client(str(picture), str(fresh))
+    print(json.dumps(found), flush=True)
     os._exit(0)  # its threads end with it
 
 

@@ -27,10 +27,13 @@ from serve_app.http.errors import BadImage, InvalidRequest
 from serve_app.http.reading.body import Shorten
 from serve_app.http.reading.images import UrlImage
 from serve_app.http.sam3.call import all_or_none
+from serve_app.http.sam3.concept import DEFAULT_THRESHOLD
 from serve_app.http.schemas import RequestModel
+from serve_app.models import ServedModel
 
 T = TypeVar("T")
 Fields = TypeVar("Fields", bound=RequestModel)
+Question = tuple[ImageFile, PromptRequest[Any], ServedModel]
 OF_THE_IMAGE = (BadImage, UnreadableImage, ImageTooLarge)
 """Errors of one image, which say nothing about others."""
 
@@ -58,40 +61,39 @@ class Asking:
             return
         await self.context.admission.enter(self.context.keys.share(self.tenant), self.exchange)
 
-    async def ask(self, image: ImageFile, request: PromptRequest[Results]) -> Answer[Results]:
+    async def ask(
+        self, image: ImageFile, request: PromptRequest[Results], model: ServedModel
+    ) -> Answer[Results]:
         """The model's answer about one image. Raises the errors of the table."""
-        (answer,) = await self.ask_all([(image, request)])
+        (answer,) = await self.ask_all([(image, request, model)])
         return answer
 
-    async def ask_all(self, questions: Sequence[tuple[ImageFile, PromptRequest[Any]]]) -> list[Answer[Any]]:
-        """The model's answers, in order, asked for at once. The first error ends all."""
+    async def ask_all(self, questions: Sequence[Question]) -> list[Answer[Any]]:
+        """The models' answers, in order, asked for at once. The first error ends all."""
         timings = self.exchange.timings
         before = timings.cache
         each = [Timings(timings.request_id, timings.deadline) for _ in questions]
         try:
             return await all_or_none(
-                [
-                    self._answer(image, request, own)
-                    for (image, request), own in zip(questions, each, strict=True)
-                ]
+                [self._answer(question, own) for question, own in zip(questions, each, strict=True)]
             )
         finally:
             timings.merge(each)
             if before is not None and before not in HITS:  # of the request's earlier questions
                 timings.cache = before
 
-    async def _answer(
-        self, image: ImageFile, request: PromptRequest[Results], timings: Timings
-    ) -> Answer[Results]:
+    async def _answer(self, question: Question, timings: Timings) -> Answer[Any]:
+        image, request, model = question
         exchange = self.exchange
-        exchange.model = self.context.models.default_name
+        exchange.model = model.name
+        exchange.model_id = model.name
         prompts = request.prompts if isinstance(request, ConceptRequest | VisualRequest) else ()
         exchange.prompts = max(exchange.prompts, len(prompts))
         if isinstance(request, ConceptRequest):
             exchange.texts += [prompt.text for prompt in request.prompts if prompt.text]
         quota = self.context.keys.quota(self.tenant)
         reference = ImageReference(self.tenant, image, quota=quota)
-        answer = await self.context.segmenter().answer(reference, request, timings)
+        answer = await self.context.segmenter().answer(reference, request, timings, model.name)
         exchange.sizes.append(answer.size)
         exchange.image_ids.append(answer.image_id)
         try:
@@ -107,6 +109,11 @@ async def read_asking(request: Request, shorten: Shorten | None = None) -> Askin
     if body.files is not None:
         raise InvalidRequest.one("send application/json", kind="content_type")
     return Asking(context_of(request), exchange_of(request), tenant, body.document)
+
+
+def threshold_of(model: ServedModel, asked: float | None = None) -> float:
+    """The least score of instances: the request's, else the model's, else that of all routes."""
+    return next((one for one in (asked, model.threshold) if one is not None), DEFAULT_THRESHOLD)
 
 
 def in_parts(items: Sequence[T], most: int) -> list[Sequence[T]]:

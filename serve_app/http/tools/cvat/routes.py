@@ -16,7 +16,7 @@ from serve_app.http.reading.images import Base64Image
 from serve_app.http.sam3.examples import CIRCLE_PNG
 from serve_app.http.sam3.masks import dump
 from serve_app.http.schemas import MAX_PROMPTS
-from serve_app.http.tools.asking import Asking, in_parts, read_asking
+from serve_app.http.tools.asking import Asking, in_parts, read_asking, threshold_of
 from serve_app.http.tools.cvat.functions import DETECTOR, INTERACTOR, functions, phrases
 from serve_app.http.tools.cvat.schemas import (
     CvatDetected,
@@ -29,8 +29,8 @@ from serve_app.http.tools.cvat.schemas import (
 from serve_app.http.tools.cvat.shapes import detected, interaction
 from serve_app.http.tools.documented import documented
 from serve_app.http.tools.route import tool_router
+from serve_app.models import ServedModel
 
-DEFAULT_THRESHOLD = 0.5
 EXAMPLES: dict[str, Any] = {
     "click": {
         "summary": "A click, for x-nuclio-function-name: sam3-interactor",
@@ -45,8 +45,8 @@ NAME_HEADER: dict[str, Any] = {
     "name": "x-nuclio-function-name",
     "in": "header",
     "required": True,
-    "schema": {"type": "string", "enum": [INTERACTOR, DETECTOR]},
-    "description": "The function to call.",
+    "schema": {"type": "string"},
+    "description": f"The function to call: `{INTERACTOR}`, `{DETECTOR}`, or another one of `/api/functions`.",
 }
 
 
@@ -63,7 +63,8 @@ async def list_functions(request: Request) -> Response:
     """The functions that CVAT may call."""
     context = context_of(request)
     tenant_of(request, context.keys)
-    return JSONResponse(functions(context.settings))
+    there = functions(context.settings, context.models)
+    return JSONResponse({name: function.item for name, function in there.items()})
 
 
 @router.get("/api/functions/{name}", **documented("CVAT: one function", CvatFunction, CvatError))
@@ -71,10 +72,10 @@ async def get_function(request: Request, name: str) -> Response:
     """A function that CVAT may call."""
     context = context_of(request)
     tenant_of(request, context.keys)
-    found = functions(context.settings)
-    if name not in found:
-        raise NoSuchFunction(list(found))
-    return JSONResponse(found[name])
+    there = functions(context.settings, context.models)
+    if name not in there:
+        raise NoSuchFunction(list(there))
+    return JSONResponse(there[name].item)
 
 
 @router.post(
@@ -92,15 +93,16 @@ async def get_function(request: Request, name: str) -> Response:
 async def invoke(request: Request) -> Response:
     """Call the function that the header `x-nuclio-function-name` names."""
     asking = await read_asking(request)
-    there = functions(asking.context.settings)
+    there = functions(asking.context.settings, asking.context.models)
     name = request.headers.get("x-nuclio-function-name", "")
     if name not in there:
         raise NoSuchFunction(list(there))
-    body: Any = await _interact(asking) if name == INTERACTOR else await _detect(asking)
+    answer = _interact if there[name].kind == "interactor" else _detect
+    body: Any = await answer(asking, there[name].model)
     return Response(await asyncio.to_thread(dump, body), media_type="application/json")
 
 
-async def _interact(asking: Asking) -> dict[str, Any]:
+async def _interact(asking: Asking, model: ServedModel) -> dict[str, Any]:
     fields = asking.fields(CvatInteraction)
     points = [Point(x, y, True) for x, y in fields.pos_points or ()]
     points += [Point(x, y, False) for x, y in fields.neg_points or ()]
@@ -113,13 +115,13 @@ async def _interact(asking: Asking) -> dict[str, Any]:
     image = Base64Image(fields.image)
     await asking.enter([image])
     request = VisualRequest(prompts=[VisualPrompt(tuple(points), box)], mask_format="rle")
-    answer = await asking.ask(image, request)
+    answer = await asking.ask(image, request, model)
     return await asyncio.to_thread(interaction, answer.results[0])
 
 
-async def _detect(asking: Asking) -> list[dict[str, Any]]:
+async def _detect(asking: Asking, model: ServedModel) -> list[dict[str, Any]]:
     fields = asking.fields(CvatDetection)
-    threshold = DEFAULT_THRESHOLD if fields.threshold is None else fields.threshold
+    threshold = threshold_of(model, fields.threshold)
     image = Base64Image(fields.image)
     await asking.enter([image])
     wanted = phrases(asking.context.settings)
@@ -129,7 +131,7 @@ async def _detect(asking: Asking) -> list[dict[str, Any]]:
         )
         for part in in_parts(list(wanted.values()), MAX_PROMPTS)
     ]
-    answers = await asking.ask_all([(image, request) for request in requests])
+    answers = await asking.ask_all([(image, request, model) for request in requests])
     return await asyncio.to_thread(_shapes, list(wanted), answers)
 
 

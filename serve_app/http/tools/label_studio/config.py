@@ -4,6 +4,7 @@
   <Label value="Car"/>                                the model looks for "Car"
   <Label value="Pole" sam3_phrase="lamp post"/>       ... for "lamp post"
 </BrushLabels>
+<PolygonLabels name="outline" toName="image" sam3_model="pets">...    another model than the default one
 <KeyPointLabels name="click" toName="image" smart="true">...
 """
 
@@ -22,21 +23,22 @@ KINDS: dict[str, Kind] = {
     "RectangleLabels": "rectanglelabels",
 }
 """Tools whose regions the model can make, by their tag."""
-DEFAULT_THRESHOLD = 0.5
 MOST_CHARACTERS = 1_000_000
 MOST_LABELS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A tool that makes regions. labels: the phrase to look for, by the name that a region carries."""
+    """A tool that makes regions. labels: the phrase to look for, by the name that a region carries. threshold: the
+    least score of suggestions; None: the model's. model: the `model_id` to ask; None: the default."""
 
     kind: Kind
     name: str
     to_name: str
     smart: bool
     labels: dict[str, str]
-    threshold: float
+    threshold: float | None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,15 @@ def _controls(root: ET.Element, images: dict[str, str]) -> Iterator[Control]:
             phrase = child.get("sam3_phrase") or label
             if phrase.strip():
                 labels[label] = phrase.strip()[:MAX_TEXT_CHARACTERS]
-        yield Control(kind, name, to_name, tag.get("smart") == "true", labels, _threshold(tag))
+        smart, model = tag.get("smart") == "true", tag.get("sam3_model") or None
+        yield Control(kind, name, to_name, smart, labels, _threshold(tag), model)
 
 
-def _threshold(tag: ET.Element) -> float:
+def _threshold(tag: ET.Element) -> float | None:
     """The attribute that Label Studio's own back ends read."""
-    text = tag.get("model_score_threshold", str(DEFAULT_THRESHOLD))
+    text = tag.get("model_score_threshold")
+    if text is None:
+        return None
     try:
         threshold = float(text)
     except ValueError:

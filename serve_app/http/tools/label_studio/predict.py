@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from deployments.protocol import Answer, ConceptRequest, ImageFile, VisualRequest
@@ -9,8 +10,8 @@ from sam3_engine.types import ImageSize
 from serve_app.http.errors import InvalidRequest
 from serve_app.http.sam3.call import all_or_none
 from serve_app.http.schemas import MAX_PROMPTS
-from serve_app.http.tools.asking import OF_THE_IMAGE, Asking, in_parts
-from serve_app.http.tools.label_studio.config import Control, LabelConfig, parse_config
+from serve_app.http.tools.asking import OF_THE_IMAGE, Asking, Question, in_parts, threshold_of
+from serve_app.http.tools.label_studio.config import Control, LabelConfig
 from serve_app.http.tools.label_studio.prompts import concept, prompts_of
 from serve_app.http.tools.label_studio.regions import Found, regions_of, score_of
 from serve_app.http.tools.label_studio.schemas import LabelStudioDrawn, LabelStudioPredict, LabelStudioTask
@@ -20,10 +21,11 @@ Regions = list[dict[str, Any]]
 Wanted = tuple[Control, str]
 
 
-async def predict(asking: Asking, fields: LabelStudioPredict, server: Server | None) -> list[Regions | None]:
+async def predict(
+    asking: Asking, config: LabelConfig, fields: LabelStudioPredict, server: Server | None
+) -> list[Regions | None]:
     """The regions of each task, in order; None for a task whose image cannot be read, if others can. Raises the errors
     of the table."""
-    config = parse_config(fields.label_config)
     predictor = _Predictor(asking, config, server)
     context = fields.params.context if fields.params else None
     if context is not None and context.result:
@@ -38,6 +40,8 @@ class _Predictor:
         self._asking = asking
         self._config = config
         self._server = server
+        find = asking.context.models.find
+        self._models = {control.model: find(control.model) for control in config.controls}
 
     def _image(self, task: LabelStudioTask, name: str) -> ImageFile:
         asking = self._asking
@@ -48,9 +52,11 @@ class _Predictor:
         prompts = prompts_of(drawn)
         control, label = self._config.maker(prompts.label, prompts.image)
         image = self._image(task, control.to_name)
+        model = self._models[control.model]
         await self._asking.enter([image])
         if prompts.objects:
-            answer = await self._asking.ask(image, VisualRequest(prompts=prompts.objects, mask_format="rle"))
+            clicks = VisualRequest(prompts=prompts.objects, mask_format="rle")
+            answer = await self._asking.ask(image, clicks, model)
             if answer.size != prompts.size:
                 raise InvalidRequest.one(
                     f"the image has {answer.size.width} x {answer.size.height} pixels, and not original_width x "
@@ -62,8 +68,9 @@ class _Predictor:
             instances, size = answer.results, answer.size
         else:
             phrase = prompts.phrase or control.labels[label]
-            request = ConceptRequest(prompts=[concept(phrase, control.threshold)], mask_format="rle")
-            found = await self._asking.ask(image, request)
+            least = threshold_of(model, control.threshold)
+            request = ConceptRequest(prompts=[concept(phrase, least)], mask_format="rle")
+            found = await self._asking.ask(image, request, model)
             instances, size = found.results[0].instances, found.size
         return await asyncio.to_thread(
             regions_of, [(control, label, instance) for instance in instances], size
@@ -101,20 +108,26 @@ class _Predictor:
             return images
         questions = [(images[name], wanted) for name in images for wanted in self._wanted(name)]
         try:
-            answers = await self._asking.ask_all([(image, _request(wanted)) for image, wanted in questions])
+            answers = await self._asking.ask_all(
+                [self._question(image, wanted) for image, wanted in questions]
+            )
         except OF_THE_IMAGE as error:
             return error
         return await asyncio.to_thread(_regions, [wanted for _, wanted in questions], answers)
 
     def _wanted(self, name: str) -> list[Sequence[Wanted]]:
-        """The tools and labels of an image, as many at a time as one request may hold prompts."""
+        """The tools and labels of an image: those of one model, as many at a time as one request may hold prompts."""
         wanted = [one for one in self._config.makers() if one[0].to_name == name]
-        return in_parts(wanted, MAX_PROMPTS)
+        of_models = groupby(wanted, key=lambda one: self._models[one[0].model].name)
+        return [part for _, some in of_models for part in in_parts(list(some), MAX_PROMPTS)]
 
-
-def _request(wanted: Sequence[Wanted]) -> ConceptRequest:
-    prompts = [concept(control.labels[label], control.threshold) for control, label in wanted]
-    return ConceptRequest(prompts=prompts, mask_format="rle")
+    def _question(self, image: ImageFile, wanted: Sequence[Wanted]) -> Question:
+        model = self._models[wanted[0][0].model]
+        prompts = [
+            concept(control.labels[label], threshold_of(model, control.threshold))
+            for control, label in wanted
+        ]
+        return image, ConceptRequest(prompts=prompts, mask_format="rle"), model
 
 
 def _regions(asked: Sequence[Sequence[Wanted]], answers: Sequence[Answer[Any]]) -> Regions:

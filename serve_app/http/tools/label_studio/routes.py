@@ -10,11 +10,13 @@ from fastapi.responses import JSONResponse
 from serve_app.http.around.exchange import exchange_of
 from serve_app.http.caller import prober_of, tenant_of
 from serve_app.http.context import context_of
+from serve_app.http.errors import InvalidRequest
 from serve_app.http.sam3.examples import IMAGE
 from serve_app.http.sam3.masks import dump
 from serve_app.http.tools.asking import read_asking
 from serve_app.http.tools.documented import documented
 from serve_app.http.tools.label_studio.brush import without_masks
+from serve_app.http.tools.label_studio.config import LabelConfig, parse_config
 from serve_app.http.tools.label_studio.predict import predict, prediction
 from serve_app.http.tools.label_studio.schemas import (
     LabelStudioError,
@@ -28,6 +30,7 @@ from serve_app.http.tools.label_studio.schemas import (
 )
 from serve_app.http.tools.label_studio.tasks import Projects, server_of
 from serve_app.http.tools.route import tool_router
+from serve_app.models import Registry, ServedModel
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +97,15 @@ def _projects(request: Request) -> Projects:
     return found
 
 
-def _version(request: Request) -> str:
-    return f"{NAME}/{context_of(request).models.default.architecture}"
+def _version(models: Registry, model: ServedModel) -> str:
+    """A model as Label Studio lists it: by its name where there are several."""
+    return f"{NAME}/{model.name if len(models.models) > 1 else model.architecture}"
+
+
+def _version_for(models: Registry, config: LabelConfig) -> str:
+    """The version of a project's predictions: the models that its tools name. Raises UnknownModel."""
+    chosen = {model.name: model for model in (models.find(one.model) for one in config.controls)}
+    return "+".join(_version(models, model) for model in chosen.values() or [models.default])
 
 
 @router.get(
@@ -119,9 +129,10 @@ async def health(request: Request) -> JSONResponse:
     "/versions", **documented("Label Studio: versions of the model", LabelStudioVersions, LabelStudioError)
 )
 async def versions(request: Request) -> Response:
-    """The model's versions, one."""
-    tenant_of(request, context_of(request).keys)
-    return JSONResponse({"versions": [_version(request)]})
+    """The versions: one for each model."""
+    context = context_of(request)
+    tenant_of(request, context.keys)
+    return JSONResponse({"versions": [_version(context.models, model) for model in context.models.models]})
 
 
 @router.post(
@@ -139,7 +150,12 @@ async def setup(request: Request) -> Response:
     asking = await read_asking(request)
     fields = asking.fields(LabelStudioSetup)
     _projects(request).keep(asking.tenant, fields.project, server_of(fields))
-    return JSONResponse({"model_version": _version(request)})
+    models = asking.context.models
+    try:
+        version = _version_for(models, parse_config(fields.label_schema))
+    except InvalidRequest:  # a new project may be connected before it is configured
+        version = _version(models, models.default)
+    return JSONResponse({"model_version": version})
 
 
 @router.post(
@@ -155,14 +171,15 @@ async def setup(request: Request) -> Response:
 async def predictions(request: Request) -> Response:
     """Regions of each task. Without a context: every instance of every label. With one: of what was drawn.
 
-    Labels are phrases for the model; `sam3_phrase="..."` in a Label gives another. A task whose image cannot be read
-    has no prediction: an empty list.
+    Labels are phrases for the model; `sam3_phrase="..."` in a Label gives another, and `sam3_model="..."` in its tool
+    another model. A task whose image cannot be read has no prediction: an empty list.
     """
     asking = await read_asking(request, without_masks)
     fields = asking.fields(LabelStudioPredict)
+    config = parse_config(fields.label_config)
+    version = _version_for(asking.context.models, config)
     server = _projects(request).server(asking.tenant, fields.project)
-    found = await predict(asking, fields, server)
-    version = _version(request)
+    found = await predict(asking, config, fields, server)
     results = [[] if regions is None else prediction(regions, version) for regions in found]
     return Response(dump({"results": results, "model_version": version}), media_type="application/json")
 

@@ -1,20 +1,48 @@
-"""The models: one for phrases and examples, one for clicks. The program shows the controls that a model names."""
+"""The models that the program lists: of each served model, one for phrases and examples and one for clicks. The program
+shows the controls that a listed model names."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from serve_app.http.tools.asking import threshold_of
+from serve_app.models import Registry, ServedModel
+
 CONCEPTS, CLICKS = "segment_anything_3", "segment_anything_3_clicks"
-DEFAULT_THRESHOLD = 0.5
+NAME = "Segment Anything 3"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model of the list. clicks: it is for clicks and boxes."""
+
+    title: str
+    model: ServedModel
+    clicks: bool
+
+    def described(self) -> dict[str, Any]:
+        """Its entry as the program reads it."""
+        controls = _clicks() if self.clicks else _concepts(threshold_of(self.model))
+        return {"display_name": self.title, **controls}
+
+
+def listed(models: Registry) -> dict[str, Listed]:
+    """The list by the ids that requests carry. The default comes first, under ids of its own."""
+    found = {}
+    for model in sorted(models.models, key=lambda one: one is not models.default):
+        title, end = (NAME, "") if model is models.default else (model.name, f"@{model.name}")
+        found[f"{CONCEPTS}{end}"] = Listed(f"{title}: phrases and examples", model, clicks=False)
+        found[f"{CLICKS}{end}"] = Listed(f"{title}: clicks and boxes", model, clicks=True)
+    return found
 
 
 def _widgets(*names: str, **values: Any) -> list[dict[str, Any]]:
     return [{"name": name, "value": values.get(name)} for name in (*names, *values)]
 
 
-MODELS: dict[str, dict[str, Any]] = {
-    CONCEPTS: {
-        "display_name": "Segment Anything 3: phrases and examples",
+def _concepts(threshold: float) -> dict[str, Any]:
+    return {
         "batch_processing_mode": "text_prompt",
-        "params": {"conf_threshold": DEFAULT_THRESHOLD},
+        "params": {"conf_threshold": threshold},
         "widgets": _widgets(
             "edit_text",
             "button_send",
@@ -25,13 +53,15 @@ MODELS: dict[str, dict[str, Any]] = {
             "button_finish_object",
             "input_conf",
             "mask_fineness_value_label",
-            edit_conf=DEFAULT_THRESHOLD,
+            edit_conf=threshold,
             mask_fineness_slider=10,
             toggle_preserve_existing_annotations=False,
         ),
-    },
-    CLICKS: {
-        "display_name": "Segment Anything 3: clicks and boxes",
+    }
+
+
+def _clicks() -> dict[str, Any]:
+    return {
         "batch_processing_mode": None,
         "params": {},
         "widgets": _widgets(
@@ -43,5 +73,4 @@ MODELS: dict[str, dict[str, Any]] = {
             "mask_fineness_value_label",
             mask_fineness_slider=10,
         ),
-    },
-}
+    }

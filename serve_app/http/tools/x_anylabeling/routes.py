@@ -17,10 +17,10 @@ from serve_app.http.reading.images import Base64Image
 from serve_app.http.sam3.examples import CIRCLE_PNG
 from serve_app.http.sam3.masks import dump
 from serve_app.http.schemas import MAX_PROMPTS
-from serve_app.http.tools.asking import Asking, in_parts, read_asking
+from serve_app.http.tools.asking import Asking, in_parts, read_asking, threshold_of
 from serve_app.http.tools.documented import documented
 from serve_app.http.tools.route import tool_router
-from serve_app.http.tools.x_anylabeling.models import CLICKS, CONCEPTS, DEFAULT_THRESHOLD, MODELS
+from serve_app.http.tools.x_anylabeling.models import CLICKS, CONCEPTS, listed
 from serve_app.http.tools.x_anylabeling.schemas import (
     XAnyLabelingAnswer,
     XAnyLabelingError,
@@ -30,6 +30,7 @@ from serve_app.http.tools.x_anylabeling.schemas import (
     XAnyLabelingPredict,
 )
 from serve_app.http.tools.x_anylabeling.shapes import UNNAMED, shapes_of
+from serve_app.models import ServedModel
 
 CODES = {401: "UNAUTHORIZED", 404: "MODEL_NOT_FOUND", 400: "INVALID_IMAGE", 503: "QUEUE_FULL"}
 MOST_PHRASES = 64
@@ -63,8 +64,10 @@ router = tool_router("X-AnyLabeling")
 @router.get("/v1/models", **documented("X-AnyLabeling: the models", XAnyLabelingModels, XAnyLabelingError))
 async def models(request: Request) -> Response:
     """The models, with the controls that the program shows."""
-    tenant_of(request, context_of(request).keys)
-    return JSONResponse({"success": True, "data": MODELS})
+    context = context_of(request)
+    tenant_of(request, context.keys)
+    data = {name: one.described() for name, one in listed(context.models).items()}
+    return JSONResponse({"success": True, "data": data})
 
 
 @router.post(
@@ -81,20 +84,22 @@ async def predict(request: Request) -> Response:
     """Shapes for phrases, for example rectangles, or for clicks and a box, by the model that is asked."""
     asking = await read_asking(request)
     fields = asking.fields(XAnyLabelingPredict)
-    if fields.model not in MODELS:
-        raise UnknownModel(f"there is no such model: the models are {', '.join(MODELS)}")
+    there = listed(asking.context.models)
+    if fields.model not in there:
+        raise UnknownModel(f"there is no such model: the models are {', '.join(there)}")
+    clicks, model = there[fields.model].clicks, there[fields.model].model
     image = Base64Image(fields.image)
     params = fields.params
     marks = params.marks or []
-    if fields.model == CLICKS:
-        found = await _object(asking, image, _one_object(marks))
+    if clicks:
+        found = await _object(asking, image, _one_object(marks), model)
     elif marks:
-        found = await _like(asking, image, marks, params)
+        found = await _like(asking, image, marks, params, model)
     else:
-        found = await _phrases(asking, image, params)
+        found = await _phrases(asking, image, params, model)
     shapes = await asyncio.to_thread(shapes_of, found, params)
     data: dict[str, Any] = {"shapes": shapes, "description": ""}
-    if fields.model == CLICKS:
+    if clicks:
         data["replace"] = False  # the mask of the last clicks alone, not the image's other shapes
     return Response(dump({"success": True, "data": data}), media_type="application/json")
 
@@ -107,14 +112,18 @@ def _one_object(marks: Sequence[XAnyLabelingMark]) -> VisualPrompt:
     return VisualPrompt(points, boxes[-1] if boxes else None)
 
 
-async def _object(asking: Asking, image: Base64Image, prompt: VisualPrompt) -> Found:
+async def _object(asking: Asking, image: Base64Image, prompt: VisualPrompt, model: ServedModel) -> Found:
     await asking.enter([image])
-    answer = await asking.ask(image, VisualRequest(prompts=[prompt], mask_format="rle"))
+    answer = await asking.ask(image, VisualRequest(prompts=[prompt], mask_format="rle"), model)
     return [(UNNAMED, instance) for instance in answer.results]
 
 
 async def _like(
-    asking: Asking, image: Base64Image, marks: Sequence[XAnyLabelingMark], params: XAnyLabelingParams
+    asking: Asking,
+    image: Base64Image,
+    marks: Sequence[XAnyLabelingMark],
+    params: XAnyLabelingParams,
+    model: ServedModel,
 ) -> Found:
     """Every instance like the rectangles of label 1 and unlike those of label 0; a text beside them counts too."""
     rectangles = [mark for mark in marks if mark.type == "rectangle"]
@@ -127,32 +136,35 @@ async def _like(
         text,
         tuple(_box(mark) for mark in rectangles),
         tuple(mark.label for mark in rectangles),
-        _threshold(params),
+        threshold_of(model, params.conf_threshold),
     )
     await asking.enter([image])
     request = ConceptRequest(
         prompts=[prompt], mask_format="rle", nms_iou_threshold=params.iou_threshold or None
     )
-    answer = await asking.ask(image, request)
+    answer = await asking.ask(image, request, model)
     return [(text or UNNAMED, instance) for instance in answer.results[0].instances]
 
 
-async def _phrases(asking: Asking, image: Base64Image, params: XAnyLabelingParams) -> Found:
+async def _phrases(
+    asking: Asking, image: Base64Image, params: XAnyLabelingParams, model: ServedModel
+) -> Found:
     phrases = phrases_in(params.text_prompt or "")
     if not phrases:
         raise InvalidRequest.one("a phrase, or a rectangle in marks, is needed", "params", "text_prompt")
     if len(phrases) > MOST_PHRASES:
         raise InvalidRequest.one(f"it has more than {MOST_PHRASES} phrases", "params", "text_prompt")
     await asking.enter([image])
+    threshold = threshold_of(model, params.conf_threshold)
     requests = [
         ConceptRequest(
-            prompts=[ConceptPrompt(phrase, score_threshold=_threshold(params)) for phrase in part],
+            prompts=[ConceptPrompt(phrase, score_threshold=threshold) for phrase in part],
             mask_format="rle",
             nms_iou_threshold=params.iou_threshold or None,
         )
         for part in in_parts(phrases, MAX_PROMPTS)
     ]
-    answers = await asking.ask_all([(image, request) for request in requests])
+    answers = await asking.ask_all([(image, request, model) for request in requests])
     results = [result for answer in answers for result in answer.results]
     return [
         (phrase, instance)
@@ -164,10 +176,6 @@ async def _phrases(asking: Asking, image: Base64Image, params: XAnyLabelingParam
 def phrases_in(text: str) -> list[str]:
     """The phrases of a text, each once, in their order."""
     return list(dict.fromkeys(part.strip() for part in re.split(r"[,.]", text) if part.strip()))
-
-
-def _threshold(params: XAnyLabelingParams) -> float:
-    return DEFAULT_THRESHOLD if params.conf_threshold is None else params.conf_threshold
 
 
 def _numbers(mark: XAnyLabelingMark, count: int) -> list[float]:

@@ -47,7 +47,8 @@ class XAnyLabelingParams(RequestModel):
 class XAnyLabelingPredict(RequestModel):
     """A prediction is asked for."""
 
-    model: Annotated[str, Field(max_length=200)]
+    model: Annotated[str, Field(max_length=400)]
+    """An id of the list."""
     image: str
     """The image file in base64, with or without `data:image/png;base64,`."""
     params: XAnyLabelingParams = Field(default_factory=XAnyLabelingParams)

@@ -96,3 +96,8 @@ def test_a_mask_without_pixels_has_an_empty_box() -> None:
     from serve_app.hooks.model import Found
 
     assert Found(0.5, np.zeros((3, 3), dtype=np.bool_)).box() == (0, 0, 0, 0)
+
+
+def test_a_model_id_is_for_a_server() -> None:
+    with pytest.raises(ModelError, match="url"):
+        model_of(model_id="pets")

@@ -21,7 +21,7 @@ def test_labels_are_phrases_and_may_have_others() -> None:
     )
     assert found.images == {"image": "picture"}
     assert found.controls[0].labels == {"Car": "Car", "pole": "pole", "lamp": "street lamp"}
-    assert found.controls[0].threshold == 0.5
+    assert (found.controls[0].threshold, found.controls[0].model) == (None, None)
 
 
 def test_smart_tools_are_for_prompts_where_another_tool_has_the_label() -> None:

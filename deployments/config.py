@@ -34,6 +34,8 @@ class EngineConfig:
     compile_cache: str | None = None
     """Folder of compiled code; None: torch's own."""
     cuda_graphs: GraphUse = "decoders"
+    float8: bool = False
+    """The trunk's linear layers compute in float8: of encoders and their decoders alike."""
     base: str | None = None
     """Weights that a fine-tune or an adapter is laid over; None: the model's own."""
     video: bool = False

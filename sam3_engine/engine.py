@@ -33,6 +33,7 @@ from sam3_engine.phrases import PhraseCache
 from sam3_engine.roles import Role, check_role
 from sam3_engine.spec import SPECS, GraphUse, ModelSpec
 from sam3_engine.transfer import Transfer
+from sam3_engine.trunk.float8 import check_float8
 from sam3_engine.trunk.vit import Trunk
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 from sam3_engine.weights import Digests, digests, weights_digest
@@ -43,6 +44,8 @@ MAX_PROMPTS_AT_ONCE = 16
 """Concept prompts in one decoder pass. This bounds a batch's memory (about 0.2 GB per prompt at full size)."""
 REFINING_CLICKS = 3
 """Most points of a refining click that a warm-up knows: a longer one runs without a CUDA graph."""
+FLOAT8 = "float8"
+"""Ends the version of embeddings whose trunk computes in float8."""
 LOGIT_LIMIT = 32.0
 """Low-resolution logits are clamped to this before they are handed out for refinement, as SAM does."""
 
@@ -246,6 +249,23 @@ class Engine:
         self.graph_use = use
         for graphs in self.graphs:
             graphs.forget(forever=use == "none")
+
+    def use_float8(self) -> None:
+        """Compute the image trunk's linear layers in float8, an experiment for GPUs that have it. Embeddings get a
+        version of their own, so decoders of such encoders need the same call. Call it before anything runs.
+
+        Raises ValueError where the trunk's device does not multiply float8, and for an engine in float32.
+        """
+        if self.trunk is not None:
+            check_float8(self.device, self.precision.trunk)
+            self.trunk.use_float8()
+            self.model.backbone.vision_backbone.trunk.blocks.to(
+                "meta"
+            )  # it shared the weights that were replaced
+        self.embedding_version = f"{self.embedding_version}-{FLOAT8}"
+        self.version = f"{self.version}-{FLOAT8}"
+        if self.track_version is not None:
+            self.track_version = f"{self.track_version}-{FLOAT8}"
 
     @contextlib.contextmanager
     def _inference(self, dtype: torch.dtype) -> Iterator[None]:

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     """Passes of the model that run as CUDA graphs on a GPU: `decoders`, `all` (also encodes of one or two images, which
     nobody has measured yet), or `none`. Graphs save time in each call. They make starts longer, and keep memory."""
 
+    float8: bool = Field(False, json_schema_extra=_in("model"))
+    """An experiment: compute the image encoder's linear layers in float8, on GPUs of compute capability 8.9 or later.
+    It changes answers a little, and nobody has timed it yet. `make gpu-check` measures both."""
+
     # --- http --------------------------------------------------------------------------------------------
     host: str = Field("127.0.0.1", json_schema_extra=_in("http"))
     """Address to listen on. A public one needs API keys, or `SAM3_ALLOW_OPEN=true`."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from bench.gpu import memory, profiling, right, speed, trunk
+from bench.gpu import float8, memory, profiling, right, speed, trunk
 from bench.gpu.right import Verdict
 from bench.gpu.setting import Machine, Setting, machine, setting
 from bench.gpu.speed import Figure, Roofline
@@ -195,6 +195,8 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
         "prompts": measure(prompts),
         "profile": profile,
         "trunk takes": measure(lambda: trunk.takes(asked, COMPILED if asked.on_gpu else (1,), roof())),
+        "float8": check(lambda: float8.agrees(asked, SCENES if asked.on_gpu else 2)),
+        "float8 takes": measure(lambda: float8.takes(asked, COMPILED, roof())),
         "package": measure(lambda: speed.package(asked, roof())),
         "memory": check(lambda: memory.where_memory_is_short(asked)),
         "compiled": measure(compiled),
@@ -205,7 +207,7 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
         "service": measure(lambda: served(report)),
     }
     if not asked.on_gpu:
-        for name in ("graphed encodes", "memory", "compiled", "marked tests", "service"):
+        for name in ("graphed encodes", "float8 takes", "memory", "compiled", "marked tests", "service"):
             del found[name]
             report.left_out.append(f"{name}: on a GPU alone")
     return found

@@ -87,6 +87,8 @@ def load_engine(
             video=config.video,
         )
     check_encoder(config, engine)
+    if config.float8:
+        engine.use_float8()
     engine.use_graphs(config.cuda_graphs)
     engine.on_out_of_memory = lambda: metrics.add(NAMES.out_of_memory, part=role)
     if plan is not None and role == "encoder":

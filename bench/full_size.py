@@ -11,6 +11,7 @@ from functools import partial
 from itertools import chain
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 
@@ -109,6 +110,22 @@ def rows(spec: ModelSpec, dtype: str, rounds: int, encodes: int) -> Iterator[tup
     yield "features to an embedding, by layouts 2 and 1", now, before, ""
 
 
+Rows = list[tuple[str, str, str, str]]
+HEAD = ("ours", "sam3 package, float32", "faster")
+NEEDED = 14 * 10**9
+"""Bytes of memory that two engines of full size in float32 take, beside what they compute."""
+
+
+def section(spec: ModelSpec, measured: Rows) -> Iterator[str]:
+    """The part of `make bench`'s report about the full size on a CPU. measured: gets the lines of its table."""
+    yield "## The full-size model on a CPU"
+    if spec is SAM3 and psutil.virtual_memory().available < NEEDED:
+        yield f"Not measured: it takes {NEEDED / 1e9:.0f} GB of memory."
+        return
+    measured += rows(spec, cpu_dtype(), rounds=2, encodes=1)
+    yield table((f"CPU time, ours in {cpu_dtype()}", *HEAD), measured)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -125,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in rows(SAM3, asked.dtype, asked.rounds, asked.encodes):
         print(*row, sep=" | ", flush=True)
         done.append(row)
-    print(table((f"CPU time, ours in {asked.dtype}", "ours", "sam3 package, float32", "faster"), done))
+    print(table((f"CPU time, ours in {asked.dtype}", *HEAD), done))
 
 
 if __name__ == "__main__":

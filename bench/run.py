@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from bench import labelling
+from bench import full_size, labelling
 from bench.device import DeviceFigures, device_figures
 from bench.engine import INSTANCES, MEGAPIXELS, PROMPTS, Row, mask_rows, model_rows
 from bench.growth import Growth, engine_growth, processes
@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folders = labelling.parse([])
         rates, memory = labelling.measure(folders)
         tell(labelling.texts(rates, memory, folders))
+    full: full_size.Rows = []
+    tell(full_size.section(TINY if asked.small else SAM3, full))
     device = _device(asked)
     tell(_device_text(device))
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rows": [{**asdict(row), "ratio": row.ratio} for row in [*rows, *masks]],
         "labelling": {name: asdict(one) for name, one in rates.items()},
         "growth": [{**asdict(one), "exponent": one.exponent} for one in grown],
+        "full size on a CPU": full,
         "device": asdict(device) if device else "not measured: no GPU",
     }
     (asked.out / "bench.json").write_text(json.dumps(written, indent=1))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from deployments.observe.tracing import TracingConfig
+from sam3_engine.spec import GraphUse
 
 ENCODER = "ImageEncoder"
 DECODER = "PromptDecoder"
@@ -32,6 +33,9 @@ class EngineConfig:
     """Part of its GPU that this process may use."""
     compile_cache: str | None = None
     """Folder of compiled code; None: torch's own."""
+    cuda_graphs: GraphUse = "decoders"
+    float8: bool = False
+    """The trunk's linear layers compute in float8: of encoders and their decoders alike."""
     base: str | None = None
     """Weights that a fine-tune or an adapter is laid over; None: the model's own."""
     video: bool = False

@@ -30,7 +30,7 @@ from sam3_engine.detection import DetectionDecoder, DetectionLayer
 from sam3_engine.geometry import GeometryEncoder
 from sam3_engine.roles import Role, keep_parts
 from sam3_engine.spec import ModelSpec
-from sam3_engine.tokens import Tokenizer
+from sam3_engine.tokens import LazyTokenizer
 
 
 class InteractiveHead(nn.Module):
@@ -154,7 +154,7 @@ def _neck(spec: ModelSpec, trunk: nn.Module, interactive: bool) -> Sam3DualViTDe
 
 def _text(spec: ModelSpec) -> VETextEncoder:
     encoder = VETextEncoder(
-        tokenizer=Tokenizer(vocabulary_path()),
+        tokenizer=LazyTokenizer(vocabulary_path()),
         d_model=spec.d_model,
         width=spec.text_dim,
         heads=spec.text_heads,

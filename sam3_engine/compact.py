@@ -4,6 +4,7 @@ The model computes with channels last, and so are the arrays: the device convert
 them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +34,19 @@ def pack(
     features: ImageFeatures, version: str, dtype: torch.dtype, transfer: Transfer
 ) -> list[PendingEmbedding]:
     """One compact embedding per image of the batch, in `dtype` (float32 or bfloat16)."""
-    parts = [part.permute(0, 2, 3, 1).to(dtype).contiguous() for part in (features.trunk, *features.pvs)]
-    return [PendingEmbedding(version, row) for row in transfer.to_host(parts)]
+    return [PendingEmbedding(version, row) for row in transfer.to_host(arrays(features, dtype))]
+
+
+def arrays(features: ImageFeatures, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    """The embedding's arrays [B, h, w, C] of a batch, on its device."""
+    parts = (features.trunk, *features.pvs)
+    return tuple(part.permute(0, 2, 3, 1).to(dtype).contiguous() for part in parts)
+
+
+def features_of(given: Sequence[torch.Tensor]) -> ImageFeatures:
+    """The inverse of `arrays`, without a copy."""
+    trunk, fine, middle, coarse = (part.permute(0, 3, 1, 2) for part in given)
+    return ImageFeatures(trunk, (fine, middle, coarse))
 
 
 def unpack(embedding: Embedding, version: str, transfer: Transfer) -> Features:
@@ -44,5 +56,4 @@ def unpack(embedding: Embedding, version: str, transfer: Transfer) -> Features:
     """
     if embedding.version != version:
         raise StaleEmbedding(f"embedding of {embedding.version!r} cannot be used by {version!r}")
-    trunk, *pvs = (transfer.to_device([embedding.arrays[name]]).permute(0, 3, 1, 2) for name in _NAMES)
-    return Features(ImageFeatures(trunk, (pvs[0], pvs[1], pvs[2])))
+    return Features(features_of([transfer.to_device([embedding.arrays[name]]) for name in _NAMES]))

@@ -24,14 +24,16 @@ from sam3_engine.compact import PendingEmbedding, pack, unpack
 from sam3_engine.concept_pass import Asked, ConceptPass
 from sam3_engine.device import Precision, choose_device, choose_precision, set_tf32
 from sam3_engine.embedding import Embedding
-from sam3_engine.features import Features, ImageFeatures, encode_images, normalise
+from sam3_engine.encode_pass import EncodePass
+from sam3_engine.features import Features, ImageFeatures
 from sam3_engine.graphs import Graphs
 from sam3_engine.images import PREPROCESSING
 from sam3_engine.out_of_memory import Item, Result, in_halves
 from sam3_engine.phrases import PhraseCache
 from sam3_engine.roles import Role, check_role
-from sam3_engine.spec import SPECS, ModelSpec
+from sam3_engine.spec import SPECS, GraphUse, ModelSpec
 from sam3_engine.transfer import Transfer
+from sam3_engine.trunk.float8 import check_float8
 from sam3_engine.trunk.vit import Trunk
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 from sam3_engine.weights import Digests, digests, weights_digest
@@ -42,6 +44,8 @@ MAX_PROMPTS_AT_ONCE = 16
 """Concept prompts in one decoder pass. This bounds a batch's memory (about 0.2 GB per prompt at full size)."""
 REFINING_CLICKS = 3
 """Most points of a refining click that a warm-up knows: a longer one runs without a CUDA graph."""
+FLOAT8 = "float8"
+"""Ends the version of embeddings whose trunk computes in float8."""
 LOGIT_LIMIT = 32.0
 """Low-resolution logits are clamped to this before they are handed out for refinement, as SAM does."""
 
@@ -131,11 +135,15 @@ class Engine:
         self._transfer = Transfer(device)
         self._concepts = ConceptPass(model, device)
         self._clicks = ClickPass(model, spec.image_size, device)
+        self.graph_use: GraphUse = "decoders"
+        """The passes that `warm_up` makes CUDA graphs of."""
         self.trunk: Trunk | None = None
         """Runs instead of the model's own; None on a decoder."""
+        self._encodes: EncodePass | None = None
         if role != "decoder":
             state = model.backbone.vision_backbone.trunk.state_dict()
             self.trunk = Trunk.of(spec, state, precision.trunk)
+            self._encodes = EncodePass(model, self.trunk, precision.embedding, device)
         self.weights = weights
         self.embedding_version = embedding_version(spec, weights.encoder, precision.embedding)
         self.version = _version(spec, f"weights-{weights.whole}", precision.embedding)
@@ -231,8 +239,33 @@ class Engine:
 
     @property
     def graphs(self) -> Sequence[Graphs]:
-        """The CUDA graphs of the decoders' passes; empty until `warm_up`, and on a CPU."""
-        return *self._concepts.graphs, *self._clicks.graphs
+        """The CUDA graphs of all passes; empty until `warm_up`, and on a CPU."""
+        encodes = (self._encodes.graphs,) if self._encodes else ()
+        return *self._concepts.graphs, *self._clicks.graphs, *encodes
+
+    def use_graphs(self, use: GraphUse) -> None:
+        """Choose the passes that the next `warm_up` makes CUDA graphs of, and drop those that were made. "none" holds
+        for the engine's whole life."""
+        self.graph_use = use
+        for graphs in self.graphs:
+            graphs.forget(forever=use == "none")
+
+    def use_float8(self) -> None:
+        """Compute the image trunk's linear layers in float8, an experiment for GPUs that have it. Embeddings get a
+        version of their own, so decoders of such encoders need the same call. Call it before anything runs.
+
+        Raises ValueError where the trunk's device does not multiply float8, and for an engine in float32.
+        """
+        if self.trunk is not None:
+            check_float8(self.device, self.precision.trunk)
+            self.trunk.use_float8()
+            self.model.backbone.vision_backbone.trunk.blocks.to(
+                "meta"
+            )  # it shared the weights that were replaced
+        self.embedding_version = f"{self.embedding_version}-{FLOAT8}"
+        self.version = f"{self.version}-{FLOAT8}"
+        if self.track_version is not None:
+            self.track_version = f"{self.track_version}-{FLOAT8}"
 
     @contextlib.contextmanager
     def _inference(self, dtype: torch.dtype) -> Iterator[None]:
@@ -268,10 +301,10 @@ class Engine:
         return in_halves(self._encode, images, self.on_out_of_memory)
 
     def _encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[PendingEmbedding]:
+        assert self._encodes is not None  # `needs` has refused a decoder
         with self._inference(self.precision.trunk):
             self._transfer.wait_for_room()
-            pixels = normalise(self._transfer.to_device(images))
-            return self._pack(encode_images(self.model, pixels, self.trunk))
+            return self._pack(self._encodes(self._transfer.to_device(images)))
 
     def _pack(self, features: ImageFeatures) -> list[PendingEmbedding]:
         return pack(features, self.embedding_version, self.precision.embedding, self._transfer)
@@ -386,8 +419,11 @@ class Engine:
 
     def _warm_up_images(self, images: int) -> None:
         side = self.spec.image_size
-        for count in self._batches(images):
-            self.encode([np.zeros((side, side, 3), dtype=np.uint8)] * count)
+        assert self._encodes is not None
+        wanted = self.graph_use == "all"
+        with self._encodes.graphs.capturing() if wanted else contextlib.nullcontext():
+            for count in self._batches(images):
+                self.encode([np.zeros((side, side, 3), dtype=np.uint8)] * count)
 
     def _warm_up_prompts(self, prompts: int) -> None:
         features = [self.expand(self.sample())]

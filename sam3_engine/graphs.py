@@ -42,6 +42,10 @@ class Pool(Protocol):
         """A graph of the function for these inputs' shapes. Raises RuntimeError where there can be none."""
         ...
 
+    def empty(self) -> "Pool":
+        """Another pool like this one, that holds nothing."""
+        ...
+
 
 class CudaPool:
     """The memory of CUDA graphs of one function: of their inputs, by place and shape, and of all that they compute."""
@@ -60,6 +64,10 @@ class CudaPool:
     def capture(self, function: Function, inputs: Sequence[torch.Tensor]) -> "CudaGraph":
         """Capture a function. Raises RuntimeError where it does what no graph can hold, or memory is short."""
         return CudaGraph(self, function, inputs)
+
+    def empty(self) -> "CudaPool":
+        """A pool with memory of its own on the same device."""
+        return CudaPool(self.device)
 
     def copies(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The inputs, copied to where graphs read them, once no earlier work does."""
@@ -137,6 +145,15 @@ class Graphs:
         """Number of shapes whose capture failed."""
         return len(self._graphs) - len(self)
 
+    def forget(self, *, forever: bool = False) -> None:
+        """Drop what was captured, and its memory. forever: run everything as it is from now on, without padding."""
+        with self._lock:
+            self._graphs.clear()
+            if forever:
+                self._pool = None
+            elif self._pool is not None:
+                self._pool = self._pool.empty()
+
     @contextmanager
     def capturing(self) -> Iterator[None]:
         """Let a call with new shapes capture a graph within the block."""
@@ -156,11 +173,12 @@ class Graphs:
     def run(self, *inputs: torch.Tensor, count: int) -> Iterator[Tensors]:
         """The function's outputs for a batch of `count`. Read or copy them within the block: the next call may
         overwrite them."""
-        if self._pool is None or count > self._largest:
+        pool = self._pool
+        if pool is None or count > self._largest:
             yield self._function(*inputs)
             return
         with self._lock:
-            graph = self._graph(self._pool, inputs)
+            graph = self._graph(pool, inputs)
             if graph is None:
                 yield self._function(*inputs)
                 return
@@ -169,6 +187,13 @@ class Graphs:
                 yield outputs
             finally:
                 graph.release()
+
+    def copied(self, *inputs: torch.Tensor, count: int) -> Tensors:
+        """The function's outputs for a batch of `count`, which no later call overwrites."""
+        if self._pool is None or count > self._largest:
+            return self._function(*inputs)
+        with self.run(*inputs, count=count) as outputs:
+            return tuple(one.clone() for one in outputs)
 
     def _graph(self, pool: Pool, inputs: Tensors) -> Graph | None:
         key = tuple((one.shape, one.dtype) for one in inputs)

@@ -92,6 +92,12 @@ SPECS = {spec.name: spec for spec in (SAM3, TINY)}
 
 EmbeddingDtype = Literal["float32", "bfloat16"]
 
+GraphUse = Literal["none", "decoders", "all"]
+"""The passes that run as CUDA graphs on a GPU: none, the decoders', or also encodes of few images."""
+GRAPHED_IMAGES = 2
+"""Most images of an encode that may be a graph. The device takes longer for more than the host takes to start their
+kernels, and a graph holds the memory of its whole pass."""
+
 
 def embedding_dtype(name: str, spec: ModelSpec, *, encode_on_gpu: bool) -> EmbeddingDtype:
     """The number format of a model's embeddings. It is part of the embeddings' version, so encoders and decoders must

@@ -117,6 +117,8 @@ def _engine(
         compile=settings.compile,
         threads=share.threads,
         compile_cache=str(settings.compile_cache) if settings.compile_cache else None,
+        cuda_graphs=settings.cuda_graphs,
+        float8=settings.float8,
         gpu_share=share.num_gpus,
         video=video,
     )

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ByteSize, Field, SecretStr, field_validato
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sam3_engine.spec import GraphUse
 from serve_app.model_file import DEFAULT_MODEL_ID, ModelEntry, read_models
 from serve_app.profiles import Profile, ProfileSource
 
@@ -99,6 +100,13 @@ class Settings(BaseSettings):
     compile_cache: Path | None = Field(None, json_schema_extra=_in("model"))
     """Folder for compiled code, which makes later starts fast. It should survive restarts, and no one else should be
     able to write to it. Empty: torch's own, in the folder for temporary files."""
+    cuda_graphs: GraphUse = Field("decoders", json_schema_extra=_in("model"))
+    """Passes of the model that run as CUDA graphs on a GPU: `decoders`, `all` (also encodes of one or two images, which
+    nobody has measured yet), or `none`. Graphs save time in each call. They make starts longer, and keep memory."""
+
+    float8: bool = Field(False, json_schema_extra=_in("model"))
+    """An experiment: compute the image encoder's linear layers in float8, on GPUs of compute capability 8.9 or later.
+    It changes answers a little, and nobody has timed it yet. `make gpu-check` measures both."""
 
     # --- http --------------------------------------------------------------------------------------------
     host: str = Field("127.0.0.1", json_schema_extra=_in("http"))

@@ -12,7 +12,7 @@ PAD = 0
 def known_token_ids(model: Sam3Image) -> list[int]:
     """Ids of padding, start, end and of every token in a known phrase, ascending."""
     tokenizer = model.backbone.language_backbone.tokenizer
-    ids = {PAD, tokenizer.sot_token_id, tokenizer.eot_token_id}
+    ids = {PAD, *tokenizer.control}
     for text in known_phrases():
         ids.update(tokenizer.encode(text))
     return sorted(ids)

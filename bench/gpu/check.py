@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from bench.gpu import memory, profiling, right, speed, trunk
+from bench.gpu import float8, memory, profiling, right, speed, trunk
 from bench.gpu.right import Verdict
 from bench.gpu.setting import Machine, Setting, machine, setting
 from bench.gpu.speed import Figure, Roofline
@@ -167,6 +167,8 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
         yield Figure(f"matrix product of {side}", 1, 2 * side**3 / roof().rate, 1.0)
 
     def prompts() -> Iterable[Figure]:
+        if asked.on_gpu:
+            yield from speed.prompts(asked, (1, 4), "single kernels: ")
         yield speed.warm_up(asked, max(COUNTS) if asked.on_gpu else 1)
         yield from speed.prompts(asked, COUNTS)
 
@@ -176,20 +178,25 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
     def compiled() -> Iterable[Figure]:
         at_once = roof()
         yield from speed.encodes(asked, at_once, COMPILED, compiled=True)
+        yield from speed.graphed_encodes(asked, at_once, "compiled, ")
         for count in COMPILED:
             report.profiles |= profiling.encode(asked, count, "a compiled encode")
 
     found: dict[str, Callable[[], None]] = {
         "graphs": check(lambda: right.with_graphs_as_without(asked)),
+        "encode graphs": check(lambda: right.encodes_with_graphs_as_without(asked)),
         "waits": check(lambda: right.without_waiting(asked)),
         "threads": check(lambda: right.in_several_threads(asked)),
         "bundled weights against the CPU": check(lambda: right.as_on_the_cpu(asked, TINY, trained=True)),
         "load": measure(load),
         "encodes": measure(lambda: speed.encodes(asked, roof(), speed.batches(asked))),
+        "graphed encodes": measure(lambda: speed.graphed_encodes(asked, roof())),
         "trunk agrees": check(lambda: trunk.agrees(asked, SCENES if asked.on_gpu else 2)),
         "prompts": measure(prompts),
         "profile": profile,
         "trunk takes": measure(lambda: trunk.takes(asked, COMPILED if asked.on_gpu else (1,), roof())),
+        "float8": check(lambda: float8.agrees(asked, SCENES if asked.on_gpu else 2)),
+        "float8 takes": measure(lambda: float8.takes(asked, COMPILED, roof())),
         "package": measure(lambda: speed.package(asked, roof())),
         "memory": check(lambda: memory.where_memory_is_short(asked)),
         "compiled": measure(compiled),
@@ -200,7 +207,7 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
         "service": measure(lambda: served(report)),
     }
     if not asked.on_gpu:
-        for name in ("memory", "compiled", "marked tests", "service"):
+        for name in ("graphed encodes", "float8 takes", "memory", "compiled", "marked tests", "service"):
             del found[name]
             report.left_out.append(f"{name}: on a GPU alone")
     return found

@@ -1,7 +1,7 @@
 """Checks of the answers on the device: as on the CPU, the same with graphs as without, and without waiting."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import torch
 from bench.gpu.setting import Setting, concepts, features, square
 from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem, VisualMask
 from sam3_engine.features import Features
-from sam3_engine.spec import TINY, ModelSpec
+from sam3_engine.spec import GRAPHED_IMAGES, TINY, ModelSpec
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 
 SIZE = ImageSize(480, 640)
@@ -98,6 +98,31 @@ def with_graphs_as_without(asked: Setting) -> list[Verdict]:
     return [
         Verdict("graphs and single kernels agree", held, f"{worst:.1e}; {captured} graphs, {failed} failed")
     ]
+
+
+def encodes_with_graphs_as_without(asked: Setting) -> Iterator[Verdict]:
+    """Graphs of encodes of one and of two images, not compiled and compiled, against single kernels."""
+    plain = asked.another(TINY, trained=True)
+    images = [square(TINY, seed) for seed in (1, 2, 3)]
+    for compiled in (False, True) if asked.on_gpu else (False,):
+        warm = asked.another(TINY, trained=True)
+        for engine in (plain, warm) if compiled else ():
+            assert engine.trunk is not None
+            engine.trunk.compile_blocks()
+        warm.use_graphs("all")
+        warm.warm_up(images=2, prompts=0)
+        worst = 0.0
+        for batch in (images[:1], images[1:2], images[1:3], images):
+            for one, other in zip(warm.encode(batch), plain.encode(batch), strict=True):
+                mine, theirs = plain.expand(one).image, plain.expand(other).image
+                pairs = zip((mine.trunk, *mine.pvs), (theirs.trunk, *theirs.pvs), strict=True)
+                worst = max(worst, *(relative(a.float(), b.float()) for a, b in pairs))
+        graphs = warm.graphs[-1]
+        held = worst < 1e-2 and len(graphs) == (GRAPHED_IMAGES if asked.on_gpu else 0)
+        shown = f"{worst:.1e}; {len(graphs)} graphs, {graphs.failed} failed"
+        yield Verdict(
+            f"graphs of encodes and single kernels agree{', compiled' if compiled else ''}", held, shown
+        )
 
 
 def without_waiting(asked: Setting) -> list[Verdict]:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -20,6 +20,7 @@ from bench.gpu.setting import Setting, Square, concepts, features, square
 from bench.timing import Call, side_by_side
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
 from sam3_engine.features import encode_images, normalise
+from sam3_engine.spec import GRAPHED_IMAGES
 from sam3_engine.transfer import IN_FLIGHT
 
 MASKS_OFF = 1.0
@@ -105,6 +106,23 @@ def encodes(
             yield measured(asked, f"{name}, a stream of batches", STREAM * count, stream, roof.image_s)
 
 
+def graphed_encodes(asked: Setting, roof: Roofline, name: str = "") -> Iterator[Figure]:
+    """Encodes of one and of two images, end to end, with a graph each. Needs a GPU."""
+    engine = asked.engine()
+    before, use = _allocated(asked), engine.graph_use
+    engine.use_graphs("all")
+    engine.warm_up(images=GRAPHED_IMAGES, prompts=0)
+    held = _allocated(asked) - before
+    for count in range(1, GRAPHED_IMAGES + 1):
+        images = [square(engine.spec, seed) for seed in range(1, count + 1)]
+        what = f"encode, {name}one graph"
+        found = measured(asked, what, count, partial(engine.encode, images), roof.image_s)
+        yield replace(found, gib=held)
+        stream = partial(_stream, engine, images)
+        yield measured(asked, f"{what}, a stream of batches", STREAM * count, stream, roof.image_s)
+    engine.use_graphs(use)
+
+
 def _alone(engine: Engine, pixels: torch.Tensor) -> object:
     with engine._inference(engine.precision.trunk):
         return encode_images(engine.model, normalise(pixels), engine.trunk)
@@ -138,7 +156,7 @@ def _allocated(asked: Setting) -> float:
     return torch.cuda.memory_allocated(asked.device) / 2**30 if asked.on_gpu else 0.0
 
 
-def prompts(asked: Setting, counts: Sequence[int]) -> Iterator[Figure]:
+def prompts(asked: Setting, counts: Sequence[int], prefix: str = "") -> Iterator[Figure]:
     """Concepts of an image that is known, with ten masks each and with none; clicks; an image's first concept."""
     engine = asked.engine()
     image = features(engine)
@@ -164,7 +182,7 @@ def prompts(asked: Setting, counts: Sequence[int]) -> Iterator[Figure]:
         lambda: engine.segment_concepts([ConceptItem(engine.expand(embedding), SIZE, concepts(1, ten))]),
     )
     for what, (count, call) in calls.items():
-        yield measured(asked, what, count, call)
+        yield measured(asked, f"{prefix}{what}", count, call)
 
 
 @contextmanager

@@ -81,14 +81,14 @@ def differences(engine: Engine, scenes: int) -> dict[str, Differences]:
     trunks: list[Run] = [in_half_precision(engine), PackagesTrunk(engine, half=True), engine.trunk]
     found = {"package": Differences(), "float32": Differences(), "rounding": Differences()}
     for seed in range(FIRST_SEED, FIRST_SEED + scenes):
-        ours, packages, exact = _answers(engine, trunks, seed)
+        ours, packages, exact = answers(engine, trunks, seed)
         found["package"].add(packages, ours)
         found["float32"].add(exact, ours)
         found["rounding"].add(exact, packages)
     return found
 
 
-def _answers(engine: Engine, trunks: Sequence[Run], seed: int) -> list[Answers]:
+def answers(engine: Engine, trunks: Sequence[Run], seed: int) -> list[Answers]:
     """Each trunk's answers: all candidates for two concepts of one scene, and the mask of one click."""
     rng, scene = random.Random(seed), draw_scene(seed, SIZE)
     present = [str(concept) for concept in ALL_CONCEPTS if matching(scene, concept)]
@@ -108,7 +108,7 @@ def agrees(asked: Setting, scenes: int) -> Iterator[Verdict]:
     """Features of the measured model with random weights, and answers of the bundled one."""
     engine = asked.engine(dtype="float32")
     assert engine.trunk is not None
-    pixels = _pixels(asked, 1)
+    pixels = pixels_of(asked, 1)
     with torch.inference_mode():
         wanted = PackagesTrunk(engine, half=False)(pixels)[-1]
         error = relative(engine.trunk(pixels)[-1], wanted)
@@ -144,11 +144,11 @@ def takes(asked: Setting, batches: Sequence[int], roof: Roofline) -> Iterator[Fi
     }
     with torch.inference_mode(), asked.as_the_package_leaves_it():
         for count in batches:
-            pixels = _pixels(asked, count)
+            pixels = pixels_of(asked, count)
             for what, trunk in trunks.items():
                 yield measured(asked, what, count, partial(trunk, pixels), roof.image_s)
 
 
-def _pixels(asked: Setting, count: int) -> torch.Tensor:
+def pixels_of(asked: Setting, count: int) -> torch.Tensor:
     images = [torch.from_numpy(square(asked.spec, seed)) for seed in range(1, count + 1)]
     return normalise(torch.stack(images).to(asked.device))

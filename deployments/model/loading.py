@@ -87,6 +87,9 @@ def load_engine(
             video=config.video,
         )
     check_encoder(config, engine)
+    if config.float8:
+        engine.use_float8()
+    engine.use_graphs(config.cuda_graphs)
     engine.on_out_of_memory = lambda: metrics.add(NAMES.out_of_memory, part=role)
     if plan is not None and role == "encoder":
         batch = plan.batch
@@ -98,6 +101,8 @@ def load_engine(
     thread.submit(engine.warm_up, images, batch).result()
     ready = time.monotonic()
     metrics.set(NAMES.model_load_seconds, ready - started)
+    metrics.set(NAMES.cuda_graphs, sum(map(len, engine.graphs)), part=role, state="made")
+    metrics.set(NAMES.cuda_graphs, sum(one.failed for one in engine.graphs), part=role, state="failed")
     logger.info(STARTED, process_s, started - began, loaded - started, ready - loaded)
     if plan is not None:
         return Loaded(engine, batch, plan.hot, plan.tracks)
@@ -135,7 +140,17 @@ def _limit_memory(config: EngineConfig, role: Role, batch: int, hot: int | None)
     card = torch.cuda.get_device_properties(config.device).total_memory
     share = config.gpu_share or 1.0
     exact = config.dtype == "float32"
-    plan = plan_memory(role, config.model, card, share, batch=batch, hot=hot, exact=exact, video=config.video)
+    plan = plan_memory(
+        role,
+        config.model,
+        card,
+        share,
+        batch=batch,
+        hot=hot,
+        exact=exact,
+        video=config.video,
+        graphs=config.cuda_graphs,
+    )
     most = min(1.0, (min(share, 1.0) * card - CONTEXT) / card)
     torch.cuda.set_per_process_memory_fraction(most, torch.device(config.device))
     return plan

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployments.resources import NotEnough
+from sam3_engine.spec import GRAPHED_IMAGES, GraphUse
 
 MB, GB = 10**6, 10**9
 
@@ -86,12 +87,14 @@ def plan_memory(
     hot: int | None = None,
     exact: bool = False,
     video: bool = False,
+    graphs: GraphUse = "decoders",
 ) -> MemoryPlan:
     """The plan for a process with `share` of a card of `card` bytes.
 
     batch: images that an encoder should take at once, or prompts in a decoder's pass; fewer where they do not fit. hot:
     bytes of images to keep; None: most of what work leaves. exact: computes in float32. video: a decoder that tracks
-    videos too. Raises NotEnough where weights, kept images and a single image or prompt do not fit.
+    videos too. graphs: of encodes they keep the memory of the largest one; those of decoders are part of each prompt's.
+    Raises NotEnough where weights, kept images and a single image or prompt do not fit.
     """
     of = FOOTPRINTS[model.removesuffix("-random")]
     factor = 2 if exact else 1
@@ -105,17 +108,18 @@ def plan_memory(
         states = int((hot or 0) * TRACKS_SHARE) if tracks else 0
         for_work = int(room * WORK_SHARE) if hot is None else room - hot - states
         batch = min(batch, PASS_PROMPTS)
-    fitting = min(batch, for_work // each)
+    graphed = min(batch, GRAPHED_IMAGES) if role == "encoder" and graphs == "all" else 0
+    fitting = min(batch, for_work // each - graphed)
     if role == "decoder" and fitting > 0:
         fitting = 1 << (fitting.bit_length() - 1)  # a pass may be filled up to the next power of two
     if fitting < 1:
-        needed = CONTEXT + weights + each + (hot or 0)
+        needed = CONTEXT + weights + (1 + graphed) * each + (hot or 0)
         raise NotEnough(
             f"{share:g} of a GPU with {card / GB:.3g} GB is too little for a {role} of {model}, which takes "
             f"{needed / GB:.3g} GB at least: raise SAM3_{role.upper()}_NUM_GPUS"
             + (" or lower SAM3_HOT_BYTES" if hot else "")
         )
-    work = fitting * each
+    work = (fitting + graphed) * each
     if role == "encoder":
         return MemoryPlan(weights, work, 0, fitting)
     if hot is not None:

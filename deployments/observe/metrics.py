@@ -111,6 +111,11 @@ class _Names:
         "Batches that a GPU had too little memory for: encoder, decoder.",
         ("part",),
     )
+    cuda_graphs: Metric = Metric(
+        "sam3_cuda_graphs",
+        "CUDA graphs of the model's passes: made, failed (their shapes run without one).",
+        ("part", "state"),
+    )
     queue_age: Metric = Metric(
         "sam3_queue_age_seconds",
         "Seconds that the oldest image or prompt has waited for the model by now: encode, prompt.",

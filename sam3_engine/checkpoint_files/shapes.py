@@ -44,13 +44,22 @@ def closest_model(opened: Sequence[Checkpoint]) -> ModelSpec:
     return best if counts[best] else SAM3
 
 
+FILLS = {
+    getattr(torch.Tensor, name)
+    for name in ("uniform_", "normal_", "zero_", "fill_", "mul_", "add_", "erfinv_", "clamp_")
+}
+"""The methods by which modules fill their parameters."""
+
+
 class EmptyIsMeta(TorchFunctionMode):
-    """Makes `torch.empty` give tensors on the meta device: modules create their parameters with it, and filling these
-    with random values then costs nothing. Other tensors get their values."""
+    """Makes `torch.empty` give tensors on the meta device, which modules create their parameters with, and leaves out
+    the filling of these, as torch takes a second for the shapes of that alone. Other tensors get their values."""
 
     def __torch_function__(
         self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func in FILLS and args[0].is_meta:
+            return args[0]
         if func is torch.empty:
             return func(*args, **{**(kwargs or {}), "device": "meta"})
         return func(*args, **(kwargs or {}))

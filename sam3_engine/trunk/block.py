@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sam3_engine.trunk.attention import attend
+from sam3_engine.trunk.float8 import Float8Linear
 from sam3_engine.trunk.rope import Table, rotate
 
 
@@ -53,5 +54,8 @@ class GlobalBlock(Block):
 
 
 def _product(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    if isinstance(layer, Float8Linear):
+        product: torch.Tensor = layer(x)
+        return product
     assert isinstance(layer, nn.Linear)
     return F.linear(x.to(layer.weight.dtype), layer.weight, layer.bias)

@@ -12,6 +12,7 @@ from torch import nn
 from sam3_engine.spec import ModelSpec
 from sam3_engine.trunk.attention import kernels
 from sam3_engine.trunk.block import GlobalBlock, WindowedBlock
+from sam3_engine.trunk.float8 import in_float8
 from sam3_engine.trunk.rope import Table, table, window_order
 from sam3_engine.weights import COMPUTED
 
@@ -68,6 +69,11 @@ class Trunk(nn.Module):
                 for tensor in module.parameters():
                     tensor.data = tensor.data.to(dtype)
         return trunk
+
+    def use_float8(self) -> None:
+        """Compute the blocks' linear layers in float8 from now on: see `float8.check_float8`. Call it before the blocks
+        are first run, where they are to be compiled."""
+        in_float8(self.blocks)
 
     def compile_blocks(
         self, backend: str | Callable[..., Any] = "inductor", cache: str | None = None

@@ -36,7 +36,10 @@ def test_the_engine_benchmark(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "bench.json").read_text())
     assert all(row["ours"]["calls"] >= 5 for row in report["rows"])
     assert len(report["growth"]) > 5
-    assert "exponent" in (tmp_path / "bench.md").read_text()
+    assert len(report["full size on a CPU"]) == 4
+    text = (tmp_path / "bench.md").read_text()
+    assert "exponent" in text
+    assert "features to an embedding" in text
 
 
 def test_the_benchmark_of_labelling(tmp_path: Path) -> None:

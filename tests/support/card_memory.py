@@ -14,7 +14,9 @@ def check_memory(settings: Settings, parts: Plan, card: int = SMALLEST_CARD) -> 
     exact = settings.dtype == "float32"
     if share := parts.encoder.num_gpus:
         batch = settings.encoder_batch_size
-        found = plan_memory("encoder", settings.model, card, share, batch=batch, exact=exact)
+        found = plan_memory(
+            "encoder", settings.model, card, share, batch=batch, exact=exact, graphs=settings.cuda_graphs
+        )
         if found.batch < batch:
             raise NotEnough(f"{share:g} of a GPU takes {found.batch} images at once, fewer than {batch}")
     if share := parts.decoder.num_gpus:

@@ -27,10 +27,16 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize(
-    "run", [right.with_graphs_as_without, right.without_waiting, right.in_several_threads]
+    "run",
+    [
+        right.with_graphs_as_without,
+        right.encodes_with_graphs_as_without,
+        right.without_waiting,
+        right.in_several_threads,
+    ],
 )
 def test_answers_hold_on_a_gpu(run: type) -> None:
-    verdicts = run(setting("cuda", "tiny", 0.1))
+    verdicts = list(run(setting("cuda", "tiny", 0.1)))
     assert all(verdict.held for verdict in verdicts), verdicts
 
 

@@ -1,12 +1,15 @@
 """The comparison of the trunk with the package's, on a few scenes: tests/drill has 200."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from bench.gpu import trunk
+from bench.gpu import float8, trunk
+from bench.gpu.setting import setting
+from bench.gpu.speed import Roofline
 from bench.gpu.trunk import MASKS, SCORES, Differences, differences
 from sam3_engine.engine import Engine
 
@@ -35,3 +38,18 @@ def test_another_trunk_is_found_out(engine: Engine, monkeypatch: pytest.MonkeyPa
     found = differences(engine, 2)["package"]
     assert max(found.scores["concept"]) > SCORES
     assert np.mean(found.ious["concept"]) < MASKS
+
+
+def test_float8_is_compared_with_float32_and_bfloat16() -> None:
+    """The scenes' masks, and a relative error of the features."""
+    found = list(float8.agrees(setting("cpu", "tiny", 0.01), 2))
+    assert [one.what.rpartition(": ")[2] for one in found] == ["concept", "click", "relative error"]
+    assert all(one.held for one in found), found
+
+
+def test_a_gpu_without_float8_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    asked = replace(setting("cpu", "tiny", 0.01), device=torch.device("cuda:0"))
+    (verdict,) = float8.agrees(asked, 2)
+    assert "8.9 (Ada, Hopper) or later" in verdict.figures
+    assert not list(float8.takes(asked, (1,), Roofline(1.0, 1.0)))

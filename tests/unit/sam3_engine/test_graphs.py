@@ -10,47 +10,12 @@ import torch
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
 from sam3_engine.features import Features
 from sam3_engine.graphs import Function, Graph, Graphs, Tensors
-from sam3_engine.spec import TINY
+from sam3_engine.spec import GRAPHED_IMAGES, TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
+from tests.support.host_graphs import HostPool
 
 SIZE = ImageSize(300, 400)
 Square = npt.NDArray[np.uint8]
-
-
-class Replayed:
-    """A graph as CUDA has them: it reads memory of its own, and writes its outputs always to the same memory."""
-
-    def __init__(self, function: Function, inputs: Sequence[torch.Tensor]) -> None:
-        self.function = function
-        self.inputs = [one.clone() for one in inputs]
-        self.outputs = function(*self.inputs)
-        self.replays = 0
-        self.held = False
-
-    def replay(self, inputs: Sequence[torch.Tensor]) -> Tensors:
-        assert not self.held, "somebody still reads the outputs"
-        self.held = True
-        self.replays += 1
-        for own, given in zip(self.inputs, inputs, strict=True):
-            assert own.shape == given.shape
-            own.copy_(given)
-        for own, made in zip(self.outputs, self.function(*self.inputs), strict=True):
-            own.copy_(made)
-        return self.outputs
-
-    def release(self) -> None:
-        self.held = False
-
-
-class HostPool:
-    """Captures on the CPU."""
-
-    def __init__(self) -> None:
-        self.captured: list[Replayed] = []
-
-    def capture(self, function: Function, inputs: Sequence[torch.Tensor]) -> Graph:
-        self.captured.append(Replayed(function, inputs))
-        return self.captured[-1]
 
 
 class FullPool:
@@ -58,6 +23,9 @@ class FullPool:
 
     def capture(self, function: Function, inputs: Sequence[torch.Tensor]) -> Graph:
         raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def empty(self) -> "FullPool":
+        return self
 
 
 def double(values: torch.Tensor) -> Tensors:
@@ -118,9 +86,35 @@ def test_batches_are_padded_where_there_are_graphs_alone() -> None:
     assert [Graphs.on(double, torch.device("cpu")).padded(size) for size in sizes] == sizes
 
 
+def test_copied_outputs_are_not_overwritten() -> None:
+    graphs = Graphs(double, HostPool(), largest=2)
+    with graphs.capturing():
+        first = graphs.copied(torch.ones(2), count=2)
+    second = graphs.copied(torch.zeros(2), count=2)
+    assert (first[0].tolist(), second[0].tolist()) == ([2, 2], [0, 0])
+    assert graphs.copied(torch.ones(3), count=3)[0].tolist() == [2, 2, 2]
+
+
+def test_graphs_are_forgotten_and_may_be_captured_again() -> None:
+    graphs = Graphs(double, HostPool())
+    for _ in range(2):
+        with graphs.capturing(), graphs.run(torch.ones(2), count=1) as (out,):
+            assert out.tolist() == [2, 2]
+        assert len(graphs) == 1
+        graphs.forget()
+        assert (len(graphs), graphs.padded(3)) == (0, 4)
+    graphs.forget(forever=True)
+    with graphs.capturing(), graphs.run(torch.ones(2), count=1) as (out,):
+        assert out.tolist() == [2, 2]
+    assert (len(graphs), graphs.padded(3)) == (0, 3)
+
+
+Graphed = tuple[Engine, list[HostPool]]
+
+
 @pytest.fixture
-def graphed(monkeypatch: pytest.MonkeyPatch) -> tuple[Engine, list[HostPool]]:
-    """An engine with graphs on the CPU, warmed up."""
+def cold(monkeypatch: pytest.MonkeyPatch) -> Graphed:
+    """An engine whose warm-up makes graphs on the CPU."""
     pools: list[HostPool] = []
 
     def on(function: Function, device: torch.device, largest: int = 16) -> Graphs:
@@ -130,16 +124,24 @@ def graphed(monkeypatch: pytest.MonkeyPatch) -> tuple[Engine, list[HostPool]]:
     monkeypatch.setattr(Graphs, "on", on)
     engine = Engine.random(TINY, device="cpu", dtype="float32")
     monkeypatch.setattr(engine, "_batches", lambda most: range(1, most + 1))
-    engine.warm_up(prompts=4)
     return engine, pools
 
 
+@pytest.fixture
+def graphed(cold: Graphed) -> Graphed:
+    """It, warmed up."""
+    cold[0].warm_up(prompts=4)
+    return cold
+
+
 def test_an_engine_with_graphs_answers_as_one_without(
-    graphed: tuple[Engine, list[HostPool]], random_engine: Engine, squares: list[Square]
+    graphed: Graphed, random_engine: Engine, squares: list[Square]
 ) -> None:
     """Batches of three are padded to four; outputs are overwritten by the next call."""
     engine, pools = graphed
-    assert all(pool.captured for pool in pools)
+    *decoders, encodes = pools
+    assert all(pool.captured for pool in decoders)
+    assert not encodes.captured, "by default decoders alone have graphs"
     captured = sum(len(pool.captured) for pool in pools)
     box = (40.0, 50.0, 160.0, 170.0)
     concepts = [
@@ -169,3 +171,44 @@ def test_an_engine_with_graphs_answers_as_one_without(
                 )
     assert sum(len(pool.captured) for pool in pools) == captured, "no request waits for a capture"
     assert all(one.replays for pool in pools for one in pool.captured[:1])
+
+
+def test_encodes_of_few_images_are_graphs_where_they_are_asked_for(
+    cold: Graphed, random_engine: Engine, squares: list[Square]
+) -> None:
+    """An embedding stays what it was while later encodes overwrite the graph's memory."""
+    engine, _ = cold
+    engine.use_graphs("all")
+    engine.warm_up(images=4, prompts=1)
+    encodes = engine.graphs[-1]
+    assert len(encodes) == GRAPHED_IMAGES
+    batches = [squares[:1], squares[1:2], squares[:2], squares[:3]]
+    mine = [engine.start_encode(batch) for batch in batches]
+    for batch, pending in zip(batches, mine, strict=True):
+        for one, theirs in zip(pending, random_engine.encode(batch), strict=True):
+            for name, array in one.result().arrays.items():
+                ours, wanted = array.astype(np.float32), theirs.arrays[name].astype(np.float32)
+                np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4, err_msg=name)
+    assert len(encodes) == GRAPHED_IMAGES, "no request waits for a capture"
+
+
+def test_no_graphs_are_made_where_none_are_wanted(graphed: Graphed, squares: list[Square]) -> None:
+    """And batches are not padded."""
+    engine, _ = graphed
+    assert sum(map(len, engine.graphs)) > 0
+    features = engine.expand(engine.encode(squares[:1])[0])
+    engine.use_graphs("none")
+    engine.warm_up(images=2, prompts=3)
+    assert sum(map(len, engine.graphs)) == 0
+    assert {graphs.padded(3) for graphs in engine.graphs} == {3}
+    prompts = [ConceptPrompt("star", score_threshold=0.0)] * 3
+    assert len(engine.segment_concepts([ConceptItem(features, SIZE, prompts)])[0]) == 3
+
+
+def test_an_engine_that_tracks_has_the_same_graphs(cold: Graphed, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, _ = cold
+    tracks = Engine.random(TINY, device="cpu", dtype="float32", video=True)
+    monkeypatch.setattr(tracks, "_batches", lambda most: range(1, most + 1))
+    for one in (engine, tracks):
+        one.warm_up(prompts=2)
+    assert list(map(len, tracks.graphs)) == list(map(len, engine.graphs))

@@ -13,9 +13,11 @@ from sam3_engine.assembly import build_model
 from sam3_engine.device import Precision
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
 from sam3_engine.features import Features
+from sam3_engine.graphs import Function, Graphs
 from sam3_engine.spec import TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 from tests.support.fake_cuda import CUDA, FakeCuda, fake_cuda
+from tests.support.host_graphs import HostPool
 
 SIZE = ImageSize(300, 400)
 DEEP = replace(TINY, encoder_layers=6, decoder_layers=6)
@@ -92,6 +94,32 @@ def test_the_host_waits_once_in_a_click_and_in_its_refinement(on_cuda: OnCuda, m
 
 def test_a_warm_up_runs_on_the_device(on_cuda: OnCuda) -> None:
     on_cuda.engine.warm_up(images=2, prompts=2)
+
+
+def test_passes_by_graphs_wait_no_more(on_cuda: OnCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies into a graph's memory and out of it stay on the device."""
+
+    def on(function: Function, device: torch.device, largest: int = 16) -> Graphs:
+        return Graphs(function, HostPool(), largest)
+
+    monkeypatch.setattr("sam3_engine.engine.choose_device", lambda _: CUDA)
+    monkeypatch.setattr(Graphs, "on", on)
+    engine = Engine.from_state(weights(), DEEP, device="cuda")
+    engine.use_graphs("all")
+    engine.warm_up(images=2, prompts=2)
+    assert all(len(graphs) for graphs in engine.graphs)
+    features, made = engine.expand(engine.encode(list(squares(1)))[0]), list(map(len, engine.graphs))
+    engine._transfer._under_way.clear()
+    concept = ConceptItem(features, SIZE, [STAR])
+    click = VisualItem(features, SIZE, [VisualPrompt((Point(5, 6),))])
+    engine.segment_concepts([concept])  # an image's pyramid is computed once
+    waits = [
+        on_cuda.waits(lambda: engine.start_encode(list(squares(2)))),
+        on_cuda.waits(lambda: engine.segment_concepts([concept])),
+        on_cuda.waits(lambda: engine.segment_visual([click])),
+    ]
+    assert waits == [0, 1, 1], on_cuda.device.waits
+    assert list(map(len, engine.graphs)) == made
 
 
 def test_the_host_prepares_two_batches_before_it_waits_for_the_first(on_cuda: OnCuda) -> None:

@@ -5,10 +5,12 @@ import numpy.typing as npt
 import pytest
 from sam3.model.tokenizer_ve import SimpleTokenizer
 
-from sam3_engine.assembly import vocabulary_path
+from sam3_engine import tokens
+from sam3_engine.assembly import build_model, vocabulary_path
 from sam3_engine.engine import ConceptDetections, ConceptItem, Engine
 from sam3_engine.features import Features
 from sam3_engine.sdk import SegmentAnything3
+from sam3_engine.spec import TINY
 from sam3_engine.tokens import Tokenizer, cut_warning
 from sam3_engine.types import ConceptPrompt, ImageSize
 
@@ -29,6 +31,28 @@ def ours() -> Tokenizer:
 def test_other_texts_have_the_packages_tokens(official: SimpleTokenizer, ours: Tokenizer, text: str) -> None:
     assert ours.encode(text) == official.encode(text)
     assert (ours([text], 32) == official([text], 32)).all()
+
+
+def test_a_vocabulary_is_read_with_the_first_text_and_once(
+    ours: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def reading(vocabulary: str) -> Tokenizer:
+        read.append(vocabulary)
+        return ours
+
+    monkeypatch.setattr(tokens, "Tokenizer", reading)
+    tokens._read.cache_clear()
+    try:
+        model = build_model(TINY)
+        assert not read
+        tokenizer = model.backbone.language_backbone.tokenizer
+        assert tokenizer.encode("red circle") == ours.encode("red circle")
+        assert (tokenizer(["a", "b"], context_length=32) == ours(["a", "b"], 32)).all()
+        assert read == [str(vocabulary_path())]
+    finally:
+        tokens._read.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,19 @@ def test_batches_beyond_the_memory_are_counted() -> None:
     assert metrics.values[f'{NAMES.out_of_memory.name}{{part="encoder"}}'] == 1
 
 
+def test_graphs_are_used_as_configured_and_counted() -> None:
+    metrics = LocalMetrics()
+    config = EngineConfig("tiny-random", None, "cpu", "float32", compile=False, threads=1, cuda_graphs="all")
+    with ModelThread("model") as thread:
+        engine = load_engine(config, "encoder", metrics, thread, batch=8).engine
+    assert engine.graph_use == "all"
+    counts = {
+        state: metrics.values[f'{NAMES.cuda_graphs.name}{{part="encoder",state="{state}"}}']
+        for state in ("made", "failed")
+    }
+    assert counts == {"made": 0, "failed": 0}, "a CPU has none"
+
+
 def start(**config: Any) -> None:
     with ModelThread("model") as thread:
         engine = EngineConfig(

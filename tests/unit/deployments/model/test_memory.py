@@ -1,5 +1,7 @@
 """The memory that a process on a GPU may hold fits its share of the card."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +11,7 @@ from deployments.model.memory import CONTEXT, FOOTPRINTS, GB, PASS_PROMPTS, Role
 from deployments.resources import Machine, NotEnough, plan
 from sam3_engine.device import Precision
 from sam3_engine.loading import without_values
-from sam3_engine.spec import SPECS
+from sam3_engine.spec import GRAPHED_IMAGES, SPECS, GraphUse
 from serve_app.capacity import known_costs
 from serve_app.replica_numbers import wishes
 from serve_app.settings import Settings
@@ -59,14 +61,24 @@ def test_videos_take_their_part_of_a_decoders_memory_and_nothing_of_an_encoders(
     hot=st.none() | st.floats(0, 20),
     exact=st.booleans(),
     video=st.booleans(),
+    graphs=st.sampled_from(get_args(GraphUse)),
 )
 def test_a_plan_fits_its_share_or_there_is_none(
-    role: Role, card: float, share: float, batch: int, hot: float | None, exact: bool, video: bool
+    role: Role,
+    card: float,
+    share: float,
+    batch: int,
+    hot: float | None,
+    exact: bool,
+    video: bool,
+    graphs: GraphUse,
 ) -> None:
     room = int(card * GB)
     kept = None if hot is None else int(hot * GB)
     try:
-        found = plan_memory(role, "sam3", room, share, batch=batch, hot=kept, exact=exact, video=video)
+        found = plan_memory(
+            role, "sam3", room, share, batch=batch, hot=kept, exact=exact, video=video, graphs=graphs
+        )
     except NotEnough:
         assert share * card < 4 + (hot or 0) * (1.25 if video else 1)
     else:
@@ -75,6 +87,14 @@ def test_a_plan_fits_its_share_or_there_is_none(
         assert found.hot == (0 if role == "encoder" else found.hot if kept is None else kept)
         if role == "decoder":
             assert found.batch in {1, 2, 4, 8, 16}
+
+
+def test_graphs_of_encodes_take_the_place_of_images_in_a_batch() -> None:
+    card = 3 * GB
+    plain, graphed = (plan_memory("encoder", "sam3", card, 1, graphs=use) for use in ("decoders", "all"))
+    assert (plain.batch - graphed.batch, plain.total) == (GRAPHED_IMAGES, graphed.total)
+    one, other = (plan_memory("decoder", "sam3", 24 * GB, 1, graphs=use) for use in ("decoders", "all"))
+    assert one == other
 
 
 def test_more_memory_means_larger_passes_and_more_hot_images() -> None:
@@ -92,7 +112,7 @@ def test_a_card_that_is_too_small_is_refused_with_what_to_change() -> None:
 
 
 def test_a_gpu_node_with_one_card_of_24_gb_holds_all_its_processes() -> None:
-    settings = Settings(profile="gpu-node", model="sam3")
+    settings = Settings(profile="gpu-node", model="sam3", cuda_graphs="all")
     parts = plan(wishes(settings), Machine((16.0,), 1.0, 2**33))
     check_memory(settings, parts)
     encoder = plan_memory("encoder", "sam3", SMALLEST_CARD, parts.encoder.num_gpus, batch=16)

@@ -38,9 +38,11 @@ capabilities: {drop: [ALL]}
 readOnlyRootFilesystem: true
 {{- end }}
 
-{{- /* The environment of Ray and Serve. Its object's name ends in a digest: a change makes a new cluster. */}}
+{{- /* The environment of Ray and Serve, as variables of a container. They are no ConfigMap: Helm would delete the old one at once,
+       and pods of the cluster that an upgrade replaces could not start any more. Takes the scope, and further variables. */}}
 {{- define "sam3.environment" -}}
-{{- $all := dict }}
+{{- $all := deepCopy (index . 1) }}
+{{- with index . 0 }}
 {{- range .Files.Lines "files/environment.env" }}
 {{- if and . (not (hasPrefix "#" .)) }}
 {{- $parts := splitn "=" 2 . }}
@@ -48,13 +50,12 @@ readOnlyRootFilesystem: true
 {{- end }}
 {{- end }}
 {{- range $name, $value := .Values.env }}
-{{- $_ := set $all $name (toString $value) }}
+{{- $_ := set $all $name $value }}
 {{- end }}
-{{- toYaml $all }}
 {{- end }}
-
-{{- define "sam3.environmentName" -}}
-{{ .Release.Name }}-environment-{{ include "sam3.environment" . | sha256sum | trunc 8 }}
+{{- range $name, $value := $all }}
+- {name: {{ $name }}, value: {{ include "sam3.number" $value | quote }}}
+{{- end }}
 {{- end }}
 
 {{- define "sam3.onGpus" -}}
@@ -87,6 +88,11 @@ readOnlyRootFilesystem: true
 
 {{- define "sam3.weights" -}}
 /weights/{{ .Values.weights.file }}
+{{- end }}
+
+{{- /* A value as text. Helm reads every number as a floating point one, and writes a million as 1e+06. */}}
+{{- define "sam3.number" -}}
+{{- if and (kindIs "float64" .) (eq . (float64 (int64 .))) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}
 {{- end }}
 
 {{- /* Whole numbers of settings as such: Helm reads every number as a floating point one. */}}

@@ -174,15 +174,20 @@ def test_embeddings_get_more_room_with_more_nodes() -> None:
     assert warm(6) == pytest.approx(3 * warm(2), abs=3)
 
 
-def test_a_change_of_the_environment_makes_another_cluster() -> None:
-    def name(**env: str) -> str:
-        (config,) = [
-            each for each in of(rendered({"env": env}), "ConfigMap") if "environment" in str(each["metadata"])
-        ]
-        assert config["data"].items() >= env.items()
-        return str(config["metadata"]["name"])
-
-    assert name() != name(SAM3_CORS_ORIGINS="https://app.example") != name(SAM3_CORS_ORIGINS="*")
+def test_a_variable_of_ones_own_reaches_every_container_of_ray_once_and_goes_before_the_charts() -> None:
+    given = {
+        "SAM3_MAX_BODY_BYTES": 134217728,
+        "SAM3_IMAGE_URLS": False,
+        "SAM3_CORS_ORIGINS": "*",
+        "RAY_health_check_period_ms": 500,
+        "RAY_gcs_rpc_server_reconnect_timeout_s": 900,
+    }
+    expected = {**{key: str(value) for key, value in given.items()}, "SAM3_IMAGE_URLS": "false"}
+    for name, spec in pods(rendered({"env": given})).items():
+        if name != "store":
+            variables = [(each["name"], each["value"]) for each in spec["containers"][0]["env"]]
+            assert len(dict(variables)) == len(variables)
+            assert expected.items() <= dict(variables).items()
 
 
 @pytest.mark.parametrize("way", ["claim", "local", "image"])

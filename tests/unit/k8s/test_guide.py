@@ -6,11 +6,12 @@ import textwrap
 from pathlib import Path
 
 import click
+import pytest
 import yaml
 
 from scripts.helm_chart import CHART, EXAMPLES, example, render, values
 from serve_app.cli.main import main
-from tests.support.kubernetes import ROOT, all_pod_specs, of_kind, read
+from tests.support.kubernetes import ROOT, all_pod_specs, build, of_kind, quantity, read
 
 GUIDE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^( *)```(\w+)\n(.*?)^ *```", GUIDE, re.MULTILINE | re.DOTALL)
@@ -134,3 +135,35 @@ def test_every_secret_can_be_applied_again() -> None:
     for words in starting("kubectl create secret"):
         assert "--dry-run=client" in words
         assert words[-4:] == ["kubectl", "apply", "--filename", "-"]
+
+
+CHANGEABLE = {
+    "StatefulSet": {"replicas", "template"},
+    "PersistentVolumeClaim": {"resources"},
+    "Job": set[str](),
+}
+"""Fields of `spec` that Kubernetes lets change once the object is there, and that these objects have."""
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"demo", "air-gapped"}))
+def test_an_example_can_take_the_place_of_the_demo(name: str) -> None:
+    """As the guide goes on. `air-gapped` has a volume that was filled elsewhere."""
+    before = {
+        (each["kind"], each["metadata"]["name"]): each["spec"] for each in build("demo") if "spec" in each
+    }
+    found = set()
+    for manifest in build(name):
+        kind = manifest["kind"]
+        if kind in CHANGEABLE and (old := before.get((kind, manifest["metadata"]["name"]))):
+            found.add(kind)
+            fixed = {key: value for key, value in manifest["spec"].items() if key not in CHANGEABLE[kind]}
+            assert fixed == {key: value for key, value in old.items() if key not in CHANGEABLE[kind]}
+            if kind == "PersistentVolumeClaim":
+                room = [
+                    quantity(spec["resources"]["requests"]["storage"]) for spec in (old, manifest["spec"])
+                ]
+                assert room[1] >= room[0], "a volume may grow and never shrinks"
+                assert name == "eight-gpus" or room[0] == room[1], (
+                    "and not every class of storage lets it grow"
+                )
+    assert found == {"StatefulSet", "PersistentVolumeClaim"}

@@ -14,7 +14,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- /* An image of the registry by its digest, else by its tag. */}}
 {{- define "sam3.image" -}}
 {{- $image := index . 1 -}}
-{{ with (index . 0).Values.images.registry }}{{ . }}/{{ end }}{{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag }}{{ end }}
+{{ with (index . 0).Values.images.registry }}{{ . }}/{{ end }}{{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ required "images: a tag or a digest" $image.tag }}{{ end }}
 {{- end }}
 
 {{- define "sam3.pull" -}}

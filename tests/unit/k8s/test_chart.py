@@ -69,11 +69,45 @@ def test_the_defaults_run_the_demo() -> None:
         ("monitoring.label", {}, "label"),
         ("upgrade.stepPercent", 0, "stepPercent"),
         ("env.a-b", "1", "a-b"),
+        ("settings.modell", "sam3", "modell"),
+        ("settings.SAM3_MODEL", "sam3", "SAM3_MODEL"),
+        ("groups.decoder.memory", "500m", "memory"),
+        ("groups.decoder.memory", "48", "memory"),
+        ("groups.decoder.cpu", "6Gi", "cpu"),
+        ("encoder.replicas", 0, "replicas"),
+        ("weights.local", {"env": [{"nme": "AWS_REGION", "value": "eu"}]}, "env"),
     ],
 )
 def test_a_typo_is_refused_and_named(path: str, value: Any, said: str) -> None:
     with pytest.raises(helm.HelmValuesError, match=said):
         rendered({path: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"store.bundled": False}, r"store\.external\.cidrs"),
+        ({"store": {"bundled": False, "external": {"cidrs": ["10.1.2.3/32"]}}}, r"gcs\.address"),
+        ({"gcs.address": "rediss://store.example:6379"}, r"store\.external\.cidrs"),
+        ({"groups.decoder.nodes": {"min": 5, "max": 2}}, r"groups\.decoder\.nodes"),
+        ({"groups.decoder.image": "http"}, r"groups\.decoder\.image"),
+        ({"groups.decoder": None}, "role decoder"),
+        ({"groups.ingress.roles": ["pool"]}, "role ingress"),
+        ({"groups.decoder.gpus": 0}, r"groups\.decoder\.gpus"),
+        ({"settings.device": "cpu"}, r"settings\.device"),
+        ({"decoder.replicas": 17}, r"decoder\.maxReplicas"),
+        ({"weights.from": "none"}, r"weights\.from"),
+        ({"budgets.ingress": 3}, r"budgets\.ingress"),
+        ({"upgrade": {"incremental": True, "stepPercent": 50}}, r"upgrade\.stepPercent"),
+        ({"images.model.tag": ""}, "a tag or a digest"),
+        ({"label": {"sources": ["/data"], "nodes": {"min": 2, "max": 1}}}, r"label\.nodes"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused_with_the_one_to_change(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(helm.HelmRenderError, match=said):
+        rendered(changes)
 
 
 def test_a_new_group_must_say_everything_that_a_group_needs() -> None:
@@ -140,11 +174,6 @@ def test_a_server_of_ones_own_takes_the_place_of_the_bundled_one() -> None:
         assert rule["ports"] == [{"port": 6380, "protocol": "TCP"}]
 
 
-def test_a_server_of_ones_own_must_be_let_through_the_network_policies() -> None:
-    with pytest.raises(helm.HelmRenderError, match=r"store\.external\.cidrs"):
-        rendered({"store.bundled": False})
-
-
 def test_rendered_manifests_are_a_base_for_kustomize_with_two_images(tmp_path: Path) -> None:
     shutil.copy(ROOT / "k8s" / "rendered" / "gpu.yaml", tmp_path)
     digest = f"sha256:{'b' * 64}"
@@ -159,9 +188,9 @@ def test_rendered_manifests_are_a_base_for_kustomize_with_two_images(tmp_path: P
 
 
 def test_settings_and_budgets_reach_the_application_as_they_are_written() -> None:
-    (service,) = of(rendered({"settings.max_pending": 1000000, "settings.warm_bytes": "10GiB"}), "RayService")
+    (service,) = of(rendered({"settings.max_queued": 1000000, "settings.warm_bytes": "10GiB"}), "RayService")
     arguments = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]["args"]
-    assert arguments["max_pending"] == 1000000
+    assert arguments["max_queued"] == 1000000
     assert arguments["warm_bytes"] == "10GiB", "before what the chart works out"
 
 

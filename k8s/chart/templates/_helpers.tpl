@@ -3,6 +3,11 @@ app.kubernetes.io/part-of: sam3-serve
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* Priority classes belong to no namespace: another release of the same name has its own. */}}
+{{- define "sam3.priority" -}}
+{{ printf "%s-%s-serving" .Release.Namespace .Release.Name | trimPrefix "-" }}
+{{- end }}
+
 {{- define "sam3.ray" -}}
 {app.kubernetes.io/part-of: sam3-serve, app.kubernetes.io/instance: {{ .Release.Name }}, ray.io/is-ray-node: "yes"}
 {{- end }}

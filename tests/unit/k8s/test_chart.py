@@ -11,7 +11,7 @@ import helm_python as helm
 import pytest
 import yaml
 
-from scripts.helm_chart import CHART, EXAMPLES, example, merged, notes, render, values
+from scripts.helm_chart import CHART, EXAMPLES, NAME, NAMESPACE, example, merged, notes, render, values
 from tests.support.kubernetes import ROOT, Manifest, check_ray_service, kubectl, read
 
 
@@ -307,6 +307,15 @@ def test_values_of_several_files_go_one_over_the_other(tmp_path: Path) -> None:
     found = values([CHART / "examples" / "ha.yaml", mine])["groups"]["decoder"]
     assert found["nodes"] == {"min": 2, "max": 9}
     assert found["gpus"] == 1
+
+
+def test_a_release_of_the_same_name_in_another_namespace_shares_no_object() -> None:
+    """Helm refuses to install over an object of another release."""
+    found = rendered({})
+    (priority,) = of(found, "PriorityClass")  # the one kind here that belongs to no namespace
+    assert priority["metadata"]["name"] == f"{NAMESPACE}-{NAME}-serving"
+    for spec in pods(found).values():
+        assert spec["priorityClassName"] == priority["metadata"]["name"]
 
 
 def test_the_chart_has_the_versions_of_the_project() -> None:

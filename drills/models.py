@@ -78,17 +78,18 @@ def first_answer_s(running: Cluster, model: str, number: int) -> float:
 def updates(folder: Path) -> Results:
     """The drill."""
     base = ModelEntry(architecture="tiny")
+    default = base.model_copy(update={"default": True})
     head = ModelEntry(architecture="tiny", checkpoint=str(model_of_one_trunk(folder / "head.safetensors")))
     trunk = str(model_of_another_trunk(folder / "trunk.safetensors"))
     other = ModelEntry(architecture="tiny", checkpoint=trunk, replicas=0, sleep_after_s=SLEEP_AFTER_S)
     sets: dict[str, dict[str, ModelEntry]] = {
-        "one to two": {"base": base, "head": head},
+        "one to two": {"base": default, "head": head},
         "two to three, another default": {
             "base": base,
             "head": head.model_copy(update={"default": True}),
             "other": other,
         },
-        "three to two": {"base": base, "head": head},
+        "three to two": {"base": default, "head": head},
     }
     results = Results()
     asked: list[str | None] = [None]

@@ -77,7 +77,7 @@ class Cluster:
         from serve_app.builder import build_app
         from serve_app.replica_configs import APP_NAME
 
-        self.settings = self.settings.model_copy(update=changes)
+        self.settings = settings_of(**{**self.settings.model_dump(exclude_unset=True), **changes})
         serve.run_many(
             [serve.RunTarget(build_app(self.settings), name=APP_NAME, route_prefix="/")],
             wait_for_ingress_deployment_creation=False,

@@ -37,8 +37,9 @@ from deployments.store.protocol import NewImage, Store
 ATTEMPTS = 3
 """Most times that an image is encoded because its embedding was lost between the pool and the decoder."""
 MOST_MET = 100_000
-UPDATE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Pauses between attempts to find a decoder and an encoder with the same model, while an update replaces them."""
+UPDATE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, *(1.6,) * 36)
+"""Pauses between attempts to find a decoder and an encoder with the same model, while an update replaces them. Serve
+replaces encoders and decoders independently: one of them may lag for as long as a replica takes to load its model."""
 WORK = {"transfer", "prompt", "post"}
 """The decoder's stages that work on the request; in the rest of the decoder's time, the request waits."""
 

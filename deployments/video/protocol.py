@@ -121,7 +121,7 @@ class BadPrompt(Exception):
 
 
 class SessionConflict(Exception):
-    """The session cannot do with a prompt as it is now: it has no such object, or no room for another one."""
+    """The session cannot do with a request as it is now: it has no such object, no room for another one, or a file."""
 
 
 Place = Callable[[], AbstractAsyncContextManager[Timings]]

@@ -15,6 +15,7 @@ SIDES = {"x": WIDTH, "x0": WIDTH, "x1": WIDTH, "y": HEIGHT, "y0": HEIGHT, "y1": 
 
 CLICK = {"points": [{"x": 44, "y": 48}]}
 CORNERS = {"x0", "y0", "x1", "y1"}
+CENTRE = {"x", "y", "width", "height"}
 
 
 @schemathesis.hook
@@ -78,7 +79,7 @@ def _inside(places: Any) -> Any:
         return [_inside(place) for place in places]
     if not isinstance(places, dict):
         return places
-    others = CORNERS if places.keys() >= {"width", "height"} else {"width", "height"}
+    others = CENTRE if places.keys() >= CORNERS else CORNERS
     places = {name: value for name, value in places.items() if name not in others}
     return {
         name: min(value % SIDES[name], SIDES[name] - 1)

@@ -130,6 +130,12 @@ def test_a_frame_that_is_not_next_is_refused(client: Client, film: bytes) -> Non
     assert refused(client, "0" * 32, 404)["message"]
 
 
+def test_a_session_with_a_file_takes_no_other_frames(client: Client, film: bytes) -> None:
+    session = begin(client, film)["session_id"]
+    refused = client.post(f"{SESSIONS}/{session}/frames", {"image": as_json(picture(0))}, 409)
+    assert ".../propagate" in refused["message"]
+
+
 def test_a_session_without_a_file_has_nothing_to_propagate(client: Client) -> None:
     session = client.post(SESSIONS, {"texts": RED})["session_id"]
     assert ".../frames" in refused(client, session, 409)["message"]

@@ -161,14 +161,15 @@ def test_a_cluster_that_loses_a_node_misses_no_image_and_labels_none_twice(photo
 
 
 def test_an_image_that_kills_its_reader_stops_nothing(photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
+    site = str(tmp_path / "site")
+    Path(site).mkdir()
+    Path(site, "sitecustomize.py").write_text(KILLER)
     for photo in sorted(photos.glob("0*.png"))[10:]:
         photo.unlink()
     (photos / "killer.png").write_bytes(numbered(0))
     done = subprocess.run(
         command(photos, "--format", "coco"),
-        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [site, os.environ.get("PYTHONPATH")]))},
         capture_output=True,
         text=True,
         timeout=WAIT_S,

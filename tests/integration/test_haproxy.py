@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -58,7 +58,7 @@ class Server(ThreadingHTTPServer):
                 return
             if self.server.dying:
                 if self.server.for_good:
-                    self.server.socket.close()
+                    self.server.stop_listening()
                 self.close_connection = True
                 return
             self.send_response(200)
@@ -82,6 +82,13 @@ class Server(ThreadingHTTPServer):
         self.request_ids: list[str] = []
         self.headers_seen: set[str] = set()
         Thread(target=self.serve_forever, daemon=True).start()
+
+    def stop_listening(self) -> None:
+        """Refuse connections from now on, those that wait to be taken included, as the kernel does when a process is
+        killed."""
+        with suppress(OSError):  # it does not listen any more
+            self.socket.shutdown(socket.SHUT_RDWR)
+        Thread(target=self.shutdown, daemon=True).start()
 
 
 @contextmanager

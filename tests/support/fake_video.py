@@ -22,7 +22,7 @@ from deployments.video.messages import EncodedFrame, Tracked, TrackJob, TrackRep
 from deployments.video.record import KeptObject, Record, deflated
 from sam3_engine.encode_masks import encode
 from sam3_engine.regions import RegionMask
-from sam3_engine.types import ImageSize
+from sam3_engine.types import ImageSize, VisualPrompt
 from sam3_engine.video_files.reading import Limits
 from tests.support.memory_sessions import MemorySessions
 from tests.support.scenes import COLOURS
@@ -132,8 +132,7 @@ def _one_frame(
         number = prompt.object_id or next_id
         if prompt.object_id is None:
             next_id, labels[number] = next_id + 1, prompt.label
-        point = prompt.prompt.points[0]
-        colours[number] = _colour_at(frame, point.x, point.y)
+        colours[number] = _colour_at(frame, *_place(prompt.prompt))
     rules = record.rules
     due = record.detected is None or (rules.every and frame.number - record.detected >= rules.every)
     if rules.concepts and due:
@@ -189,6 +188,15 @@ def _part(frame: EncodedFrame, colour: str) -> Mask:
     pixels = frame.reference[0].astype(np.int16)
     near = np.abs(pixels - np.array(COLOURS[colour], dtype=np.int16)).max(axis=2) < 40
     return near if near.sum() >= MIN_AREA else np.zeros_like(near)
+
+
+def _place(prompt: VisualPrompt) -> tuple[float, float]:
+    """The first click, or the middle of the box."""
+    if prompt.points:
+        return prompt.points[0].x, prompt.points[0].y
+    assert prompt.box is not None
+    x0, y0, x1, y1 = prompt.box
+    return (x0 + x1) / 2, (y0 + y1) / 2
 
 
 def _colour_at(frame: EncodedFrame, x: float, y: float) -> str:

@@ -30,6 +30,7 @@ from deployments.video.protocol import (
     FramePrompts,
     Place,
     SessionCall,
+    SessionConflict,
     SessionInfo,
     SessionRules,
     UnknownSession,
@@ -94,6 +95,8 @@ class VideoSessions:
 
         async def attempt() -> list[bytes] | None:
             base = await self._changes.load(call.tenant, call.session_id)
+            if base.record.video is not None:
+                raise SessionConflict("this session has a video file: its frames come by .../propagate")
             start = base.record.next_frame if first is None else first
             before = await known(self._store, call, base.record, start, digests)
             done = len(before)

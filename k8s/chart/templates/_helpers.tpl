@@ -191,17 +191,54 @@ applications:
 {{- end }}
 
 {{- define "sam3.weightsMount" -}}
-{name: weights, mountPath: /weights, readOnly: true{{ with .Values.weights.image.subPath }}, subPath: {{ . }}{{ end }}}
+{{- $path := "" }}
+{{- if eq .Values.weights.from "image" }}{{ $path = .Values.weights.image.subPath }}{{ end -}}
+{name: weights, mountPath: /weights, readOnly: true{{ with $path }}, subPath: {{ . }}{{ end }}}
 {{- end }}
 
 {{- /* How a download from the Hub is told where and with which token. */}}
-{{- define "sam3.fetch" -}}
-command: [hf, download, {{ .Values.weights.hub.repository }}, {{ .Values.weights.file }}, --local-dir, /weights]
-env:
-  - name: HF_TOKEN
-    valueFrom: {secretKeyRef: {name: {{ .Values.weights.hub.secret }}, key: token}}
-  - {name: HF_HOME, value: /tmp/hf}
-  - {name: HF_HUB_OFFLINE, value: "0"}
+{{- define "sam3.fetchCommand" -}}
+{{ list "hf" "download" .Values.weights.hub.repository .Values.weights.file "--local-dir" "/weights" | toJson }}
+{{- end }}
+
+{{- define "sam3.fetchEnv" -}}
+- name: HF_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ .Values.weights.hub.secret }}, key: token}}
+- {name: HF_HOME, value: /tmp/hf}
+- {name: HF_HUB_OFFLINE, value: "0"}
+{{- end }}
+
+{{- /* An init container that fetches the checkpoint to its node's disk. KubeRay deletes a pod whose init container failed at once,
+       and its log with it: so a failure is held for five minutes. */}}
+{{- define "sam3.fetchLocal" -}}
+{{- $local := .Values.weights.local }}
+{{- $ours := include "sam3.image" (list . .Values.images.model) }}
+- name: fetch-weights
+  image: {{ ternary ($local.image | default $ours) $ours (gt (len $local.command) 0) }}
+  imagePullPolicy: {{ .Values.images.pullPolicy }}
+  command:
+    - sh
+    - -c
+    - '"$@" && exit; status=$?; echo "fetch-weights: $1 ended with $status (docs/kubernetes.md#a-pod-is-stuck)" >&2; sleep 300; exit "$status"'
+    - fetch-weights
+    {{- range $local.command | default (include "sam3.fetchCommand" . | fromJsonArray) }}
+    - {{ . | quote }}
+    {{- end }}
+  env:
+    {{- if $local.command }}
+    {{- toYaml $local.env | nindent 4 }}
+    {{- else }}
+    {{- include "sam3.fetchEnv" . | nindent 4 }}
+    {{- end }}
+  securityContext:
+    {{- include "sam3.unprivileged" . | nindent 4 }}
+  # As much as it may use, so that the pod's class is Guaranteed.
+  resources:
+    requests: {cpu: 500m, memory: 1Gi}
+    limits: {cpu: 500m, memory: 1Gi}
+  volumeMounts:
+    - {name: tmp, mountPath: /tmp}
+    - {name: weights, mountPath: /weights}
 {{- end }}
 
 {{- /* Peers: names, and public addresses on 443. */}}

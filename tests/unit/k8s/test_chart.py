@@ -1,5 +1,6 @@
 """The chart as its users meet it: its refusals, the effect of each value, its notes."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -243,15 +244,80 @@ def test_weights_come_without_a_volume_that_many_nodes_write(way: str) -> None:
     assert tokens == [], "serving containers never see the Hub's token"
 
 
+LOCAL: dict[str, Any] = {"weights.from": "local", "weights.image": {"subPath": "models"}}
+OF_ONES_OWN = {
+    "image": "registry.example/aws:2",
+    "command": ["aws", "s3", "cp", "s3://my bucket/sam3.pt", "/weights/sam3.pt"],
+    "env": [{"name": "AWS_REGION", "value": "eu"}],
+}
+
+
+def fetching(changes: dict[str, Any], name: str = "label") -> list[Manifest]:
+    """The init containers that fetch the checkpoint: of the service's pods, and of the label job's."""
+    found = rendered(changes, name)
+    (job,) = of(found, "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    specs = [*pods(found).values(), cluster["headGroupSpec"]["template"]["spec"]]
+    specs += [group["template"]["spec"] for group in cluster["workerGroupSpecs"]]
+    every = [each for spec in specs for each in spec.get("initContainers", [])]
+    return [each for each in every if each["name"] == "fetch-weights"]
+
+
 def test_weights_come_from_object_storage_by_a_command_of_ones_own() -> None:
-    command = ["aws", "s3", "cp", "s3://bucket/sam3.pt", "/weights/sam3.pt"]
-    changes = {
-        "weights.from": "local",
-        "weights.local": {"image": "registry.example/aws:2", "command": command},
-    }
-    fetch = pods(rendered(changes))["encoder"]["initContainers"][0]
-    assert (fetch["image"], fetch["command"]) == ("registry.example/aws:2", command)
-    assert "sam3-hub" not in str(fetch)
+    found = fetching({**LOCAL, "weights.local": OF_ONES_OWN})
+    assert len(found) == 3
+    for fetch in found:
+        assert fetch["image"] == OF_ONES_OWN["image"]
+        assert fetch["command"][-5:] == OF_ONES_OWN["command"]
+        assert fetch["env"] == OF_ONES_OWN["env"]
+        assert "sam3-hub" not in str(fetch)
+
+
+def test_weights_come_from_the_hub_to_each_nodes_disk_without_a_command_of_ones_own() -> None:
+    for fetch in fetching(LOCAL):
+        assert fetch["image"] == "registry.example/sam3-serve-cuda:0.1.0"
+        assert fetch["command"][-4:] == ["facebook/sam3", "sam3.pt", "--local-dir", "/weights"]
+        assert "sam3-hub" in str(fetch["env"])
+
+
+@pytest.mark.parametrize("status", [0, 7])
+@pytest.mark.parametrize("local", [{}, OF_ONES_OWN])
+def test_a_failed_fetch_can_be_read_for_minutes_and_a_good_one_ends_at_once(
+    tmp_path: Path, status: int, local: dict[str, Any]
+) -> None:
+    """KubeRay deletes a pod whose init container failed at once. The fakes note what they were asked."""
+    fetch = fetching({**LOCAL, "weights.local": local})[0]
+    for name, ends in {"hf": status, "aws": status, "sleep": 0}.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\nfor w in "{name}" "$@"; do echo "$w"; done\nexit {ends}\n')
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(fetch["command"], env=environment, capture_output=True, text=True)
+    program = local.get("command", ["hf"])[0]
+    ran = done.stdout.splitlines()
+    asked = local.get("command") or ["hf", "download", "facebook/sam3", "sam3.pt", "--local-dir", "/weights"]
+    assert done.returncode == status
+    assert ran == asked + (["sleep", "300"] if status else [])
+    assert (f"fetch-weights: {program} ended with 7" in done.stderr) == bool(status)
+
+
+@pytest.mark.parametrize("policy", ["Always", "IfNotPresent"])
+def test_every_container_of_our_pods_is_pulled_as_the_values_say(policy: str) -> None:
+    found = rendered({**LOCAL, "images.pullPolicy": policy}, "label")
+    text = yaml.safe_dump_all(found)
+    containers = text.count("image: registry.example")
+    assert containers == text.count(f"imagePullPolicy: {policy}") > 8
+
+
+def test_a_folder_of_the_image_of_weights_is_mounted_for_that_kind_of_weights_alone() -> None:
+    image = {"reference": "registry.example/sam3-weights:1", "subPath": "models"}
+    for way in ("fetch", "claim", "local", "image"):
+        spec = pods(rendered({"weights.from": way, "weights.image": image}))["decoder"]
+        readers = [
+            each for each in (*spec["initContainers"], *spec["containers"]) if each["name"] != "fetch-weights"
+        ]
+        for each in readers:
+            (mount,) = [mount for mount in each["volumeMounts"] if mount["name"] == "weights"]
+            assert mount.get("subPath") == ("models" if way == "image" else None)
 
 
 def test_clients_outside_come_by_an_ingress_with_tls_and_the_applications_limits() -> None:

@@ -87,8 +87,10 @@ readOnlyRootFilesystem: true
 {{- mulf $gib 1073741824.0 0.6 | int64 }}
 {{- end }}
 
+{{- /* A claim that is filled elsewhere is another one than the claim that the Job fills: fields of a claim cannot be changed, and
+       going over to `from: claim` leaves the old one alone. */}}
 {{- define "sam3.claimName" -}}
-{{ .Values.weights.claim.name | default (printf "%s-weights" .Release.Name) }}
+{{ .Values.weights.claim.name | default (printf "%s-%s" .Release.Name (ternary "filled-weights" "weights" (eq .Values.weights.from "claim"))) }}
 {{- end }}
 
 {{- define "sam3.weights" -}}

@@ -52,3 +52,14 @@
 {{- fail "upgrade.stepPercent is above upgrade.surgePercent, which the operator refuses" }}
 {{- end }}
 {{- end }}
+
+{{- /* Settings that the chart writes go before the environment: a variable of that name would do nothing. */}}
+{{- define "sam3.checkEnv" -}}
+{{- $written := (first (include "sam3.serve" . | fromYaml).applications).args }}
+{{- range $name, $value := .Values.env }}
+{{- $setting := trimPrefix "sam3_" (lower $name) }}
+{{- if and (hasPrefix "sam3_" (lower $name)) (hasKey $written $setting) }}
+{{- fail (printf "env.%s: the chart writes this setting itself, and goes before it; set settings.%s" $name $setting) }}
+{{- end }}
+{{- end }}
+{{- end }}

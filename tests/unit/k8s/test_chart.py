@@ -101,6 +101,10 @@ def test_a_typo_is_refused_and_named(path: str, value: Any, said: str) -> None:
         ({"budgets.ingress": 3}, r"budgets\.ingress"),
         ({"upgrade": {"incremental": True, "stepPercent": 50}}, r"upgrade\.stepPercent"),
         ({"images.model.tag": ""}, "a tag or a digest"),
+        ({"env": {"SAM3_ENCODER_REPLICAS": 3}}, r"env\.SAM3_ENCODER_REPLICAS.*settings\.encoder_replicas"),
+        ({"env": {"sam3_device": "cpu"}}, r"env\.sam3_device.*settings\.device"),
+        ({"env": {"SAM3_CHECKPOINT": "/weights/mine.pt"}}, r"env\.SAM3_CHECKPOINT.*settings\.checkpoint"),
+        ({"env": {"SAM3_MAX_QUEUED": 9}, "settings.max_queued": 8}, r"env\.SAM3_MAX_QUEUED"),
         ({"label": {"sources": ["/data"], "nodes": {"min": 2, "max": 1}}}, r"label\.nodes"),
     ],
 )

@@ -71,6 +71,11 @@ def test_the_command_is_one_that_the_program_takes() -> None:
     assert options.batch == 16
 
 
+def test_a_variable_of_a_setting_that_the_chart_writes_is_refused() -> None:
+    with pytest.raises(helm.HelmRenderError, match=r"env\.SAM3_DEVICE"):
+        rendered(serve=False, top={"env": {"SAM3_DEVICE": "cpu"}})
+
+
 def test_the_classes_are_mounted_where_the_command_looks() -> None:
     (config,) = [each for each in of_kind(JOB, "ConfigMap") if "classes.txt" in each["data"]]
     classes = parse_classes(config["data"]["classes.txt"].splitlines(), 0.5)

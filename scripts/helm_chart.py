@@ -42,12 +42,12 @@ def merged(given: Mapping[str, Any]) -> dict[str, Any]:
         return chart.merge_values(dict(given))
 
 
-def render(given: Mapping[str, Any]) -> dict[str, str]:
+def render(given: Mapping[str, Any], name: str = NAME, namespace: str = NAMESPACE) -> dict[str, str]:
     """Manifests by their template's path. Raises helm.HelmValuesError for values that the schema refuses, and
     helm.HelmRenderError."""
     with helm.Chart.load(CHART) as chart:
         chart.validate_schema(dict(given))
-        every = chart.render(dict(given), name=NAME, namespace=NAMESPACE)
+        every = chart.render(dict(given), name=name, namespace=namespace)
     return {path: text for path, text in sorted(every.items()) if text.strip() and path.endswith(".yaml")}
 
 

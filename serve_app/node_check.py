@@ -87,6 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--driver", action="store_true", help="compare the NVIDIA driver with torch's CUDA")
     parser.add_argument("--weights", type=Path, help="a file to wait for")
+    parser.add_argument(
+        "--hold", type=float, default=0.0, help="seconds that a failure waits, so that somebody can read it"
+    )
     parser.add_argument("--within", type=float, default=1800.0, help="seconds to wait for it")
     options = parser.parse_args(arguments)
     try:
@@ -96,6 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(wait_for(options.weights, options.within), flush=True)  # noqa: T201 - the pod's log
     except NotReady as error:
         print(f"not ready: {error}", file=sys.stderr)  # noqa: T201 - the pod's log
+        # KubeRay deletes a pod whose init container failed at once, and its log with it.
+        sys.stderr.flush()
+        time.sleep(options.hold)
         return 1
     return 0
 

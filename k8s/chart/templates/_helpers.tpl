@@ -3,6 +3,11 @@ app.kubernetes.io/part-of: sam3-serve
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* Priority classes belong to no namespace: another release of the same name has its own. */}}
+{{- define "sam3.priority" -}}
+{{ printf "%s-%s-serving" .Release.Namespace .Release.Name | trimPrefix "-" }}
+{{- end }}
+
 {{- define "sam3.ray" -}}
 {app.kubernetes.io/part-of: sam3-serve, app.kubernetes.io/instance: {{ .Release.Name }}, ray.io/is-ray-node: "yes"}
 {{- end }}
@@ -14,7 +19,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- /* An image of the registry by its digest, else by its tag. */}}
 {{- define "sam3.image" -}}
 {{- $image := index . 1 -}}
-{{ with (index . 0).Values.images.registry }}{{ . }}/{{ end }}{{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag }}{{ end }}
+{{ with (index . 0).Values.images.registry }}{{ . }}/{{ end }}{{ $image.repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ required "images: a tag or a digest" $image.tag }}{{ end }}
 {{- end }}
 
 {{- define "sam3.pull" -}}
@@ -38,9 +43,11 @@ capabilities: {drop: [ALL]}
 readOnlyRootFilesystem: true
 {{- end }}
 
-{{- /* The environment of Ray and Serve. Its object's name ends in a digest: a change makes a new cluster. */}}
+{{- /* The environment of Ray and Serve, as variables of a container. They are no ConfigMap: Helm would delete the old one at once,
+       and pods of the cluster that an upgrade replaces could not start any more. Takes the scope, and further variables. */}}
 {{- define "sam3.environment" -}}
-{{- $all := dict }}
+{{- $all := deepCopy (index . 1) }}
+{{- with index . 0 }}
 {{- range .Files.Lines "files/environment.env" }}
 {{- if and . (not (hasPrefix "#" .)) }}
 {{- $parts := splitn "=" 2 . }}
@@ -48,13 +55,12 @@ readOnlyRootFilesystem: true
 {{- end }}
 {{- end }}
 {{- range $name, $value := .Values.env }}
-{{- $_ := set $all $name (toString $value) }}
+{{- $_ := set $all $name $value }}
 {{- end }}
-{{- toYaml $all }}
 {{- end }}
-
-{{- define "sam3.environmentName" -}}
-{{ .Release.Name }}-environment-{{ include "sam3.environment" . | sha256sum | trunc 8 }}
+{{- range $name, $value := $all }}
+- {name: {{ $name }}, value: {{ include "sam3.number" $value | quote }}}
+{{- end }}
 {{- end }}
 
 {{- define "sam3.onGpus" -}}
@@ -81,12 +87,19 @@ readOnlyRootFilesystem: true
 {{- mulf $gib 1073741824.0 0.6 | int64 }}
 {{- end }}
 
+{{- /* A claim that is filled elsewhere is another one than the claim that the Job fills: fields of a claim cannot be changed, and
+       going over to `from: claim` leaves the old one alone. */}}
 {{- define "sam3.claimName" -}}
-{{ .Values.weights.claim.name | default (printf "%s-weights" .Release.Name) }}
+{{ .Values.weights.claim.name | default (printf "%s-%s" .Release.Name (ternary "filled-weights" "weights" (eq .Values.weights.from "claim"))) }}
 {{- end }}
 
 {{- define "sam3.weights" -}}
 /weights/{{ .Values.weights.file }}
+{{- end }}
+
+{{- /* A value as text. Helm reads every number as a floating point one, and writes a million as 1e+06. */}}
+{{- define "sam3.number" -}}
+{{- if and (kindIs "float64" .) (eq . (float64 (int64 .))) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}
 {{- end }}
 
 {{- /* Whole numbers of settings as such: Helm reads every number as a floating point one. */}}
@@ -180,17 +193,54 @@ applications:
 {{- end }}
 
 {{- define "sam3.weightsMount" -}}
-{name: weights, mountPath: /weights, readOnly: true{{ with .Values.weights.image.subPath }}, subPath: {{ . }}{{ end }}}
+{{- $path := "" }}
+{{- if eq .Values.weights.from "image" }}{{ $path = .Values.weights.image.subPath }}{{ end -}}
+{name: weights, mountPath: /weights, readOnly: true{{ with $path }}, subPath: {{ . }}{{ end }}}
 {{- end }}
 
 {{- /* How a download from the Hub is told where and with which token. */}}
-{{- define "sam3.fetch" -}}
-command: [hf, download, {{ .Values.weights.hub.repository }}, {{ .Values.weights.file }}, --local-dir, /weights]
-env:
-  - name: HF_TOKEN
-    valueFrom: {secretKeyRef: {name: {{ .Values.weights.hub.secret }}, key: token}}
-  - {name: HF_HOME, value: /tmp/hf}
-  - {name: HF_HUB_OFFLINE, value: "0"}
+{{- define "sam3.fetchCommand" -}}
+{{ list "hf" "download" .Values.weights.hub.repository .Values.weights.file "--local-dir" "/weights" | toJson }}
+{{- end }}
+
+{{- define "sam3.fetchEnv" -}}
+- name: HF_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ .Values.weights.hub.secret }}, key: token}}
+- {name: HF_HOME, value: /tmp/hf}
+- {name: HF_HUB_OFFLINE, value: "0"}
+{{- end }}
+
+{{- /* An init container that fetches the checkpoint to its node's disk. KubeRay deletes a pod whose init container failed at once,
+       and its log with it: so a failure is held for five minutes. */}}
+{{- define "sam3.fetchLocal" -}}
+{{- $local := .Values.weights.local }}
+{{- $ours := include "sam3.image" (list . .Values.images.model) }}
+- name: fetch-weights
+  image: {{ ternary ($local.image | default $ours) $ours (gt (len $local.command) 0) }}
+  imagePullPolicy: {{ .Values.images.pullPolicy }}
+  command:
+    - sh
+    - -c
+    - '"$@" && exit; status=$?; echo "fetch-weights: $1 ended with $status (docs/kubernetes.md#a-pod-is-stuck)" >&2; sleep 300; exit "$status"'
+    - fetch-weights
+    {{- range $local.command | default (include "sam3.fetchCommand" . | fromJsonArray) }}
+    - {{ . | quote }}
+    {{- end }}
+  env:
+    {{- if $local.command }}
+    {{- toYaml $local.env | nindent 4 }}
+    {{- else }}
+    {{- include "sam3.fetchEnv" . | nindent 4 }}
+    {{- end }}
+  securityContext:
+    {{- include "sam3.unprivileged" . | nindent 4 }}
+  # As much as it may use, so that the pod's class is Guaranteed.
+  resources:
+    requests: {cpu: 500m, memory: 1Gi}
+    limits: {cpu: 500m, memory: 1Gi}
+  volumeMounts:
+    - {name: tmp, mountPath: /tmp}
+    - {name: weights, mountPath: /weights}
 {{- end }}
 
 {{- /* Peers: names, and public addresses on 443. */}}

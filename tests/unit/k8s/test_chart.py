@@ -1,5 +1,6 @@
 """The chart as its users meet it: its refusals, the effect of each value, its notes."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import helm_python as helm
 import pytest
 import yaml
 
-from scripts.helm_chart import CHART, EXAMPLES, example, merged, notes, render, values
+from scripts.helm_chart import CHART, EXAMPLES, NAME, NAMESPACE, example, merged, notes, render, values
 from tests.support.kubernetes import ROOT, Manifest, check_ray_service, kubectl, read
 
 
@@ -69,11 +70,49 @@ def test_the_defaults_run_the_demo() -> None:
         ("monitoring.label", {}, "label"),
         ("upgrade.stepPercent", 0, "stepPercent"),
         ("env.a-b", "1", "a-b"),
+        ("settings.modell", "sam3", "modell"),
+        ("settings.SAM3_MODEL", "sam3", "SAM3_MODEL"),
+        ("groups.decoder.memory", "500m", "memory"),
+        ("groups.decoder.memory", "48", "memory"),
+        ("groups.decoder.cpu", "6Gi", "cpu"),
+        ("encoder.replicas", 0, "replicas"),
+        ("weights.local", {"env": [{"nme": "AWS_REGION", "value": "eu"}]}, "env"),
     ],
 )
 def test_a_typo_is_refused_and_named(path: str, value: Any, said: str) -> None:
     with pytest.raises(helm.HelmValuesError, match=said):
         rendered({path: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"store.bundled": False}, r"store\.external\.cidrs"),
+        ({"store": {"bundled": False, "external": {"cidrs": ["10.1.2.3/32"]}}}, r"gcs\.address"),
+        ({"gcs.address": "rediss://store.example:6379"}, r"store\.external\.cidrs"),
+        ({"groups.decoder.nodes": {"min": 5, "max": 2}}, r"groups\.decoder\.nodes"),
+        ({"groups.decoder.image": "http"}, r"groups\.decoder\.image"),
+        ({"groups.decoder": None}, "role decoder"),
+        ({"groups.ingress.roles": ["pool"]}, "role ingress"),
+        ({"groups.decoder.gpus": 0}, r"groups\.decoder\.gpus"),
+        ({"settings.device": "cpu"}, r"settings\.device"),
+        ({"decoder.replicas": 17}, r"decoder\.maxReplicas"),
+        ({"weights.from": "none"}, r"weights\.from"),
+        ({"budgets.ingress": 3}, r"budgets\.ingress"),
+        ({"upgrade": {"incremental": True, "stepPercent": 50}}, r"upgrade\.stepPercent"),
+        ({"images.model.tag": ""}, "a tag or a digest"),
+        ({"env": {"SAM3_ENCODER_REPLICAS": 3}}, r"env\.SAM3_ENCODER_REPLICAS.*settings\.encoder_replicas"),
+        ({"env": {"sam3_device": "cpu"}}, r"env\.sam3_device.*settings\.device"),
+        ({"env": {"SAM3_CHECKPOINT": "/weights/mine.pt"}}, r"env\.SAM3_CHECKPOINT.*settings\.checkpoint"),
+        ({"env": {"SAM3_MAX_QUEUED": 9}, "settings.max_queued": 8}, r"env\.SAM3_MAX_QUEUED"),
+        ({"label": {"sources": ["/data"], "nodes": {"min": 2, "max": 1}}}, r"label\.nodes"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused_with_the_one_to_change(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(helm.HelmRenderError, match=said):
+        rendered(changes)
 
 
 def test_a_new_group_must_say_everything_that_a_group_needs() -> None:
@@ -140,11 +179,6 @@ def test_a_server_of_ones_own_takes_the_place_of_the_bundled_one() -> None:
         assert rule["ports"] == [{"port": 6380, "protocol": "TCP"}]
 
 
-def test_a_server_of_ones_own_must_be_let_through_the_network_policies() -> None:
-    with pytest.raises(helm.HelmRenderError, match=r"store\.external\.cidrs"):
-        rendered({"store.bundled": False})
-
-
 def test_rendered_manifests_are_a_base_for_kustomize_with_two_images(tmp_path: Path) -> None:
     shutil.copy(ROOT / "k8s" / "rendered" / "gpu.yaml", tmp_path)
     digest = f"sha256:{'b' * 64}"
@@ -159,9 +193,9 @@ def test_rendered_manifests_are_a_base_for_kustomize_with_two_images(tmp_path: P
 
 
 def test_settings_and_budgets_reach_the_application_as_they_are_written() -> None:
-    (service,) = of(rendered({"settings.max_pending": 1000000, "settings.warm_bytes": "10GiB"}), "RayService")
+    (service,) = of(rendered({"settings.max_queued": 1000000, "settings.warm_bytes": "10GiB"}), "RayService")
     arguments = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]["args"]
-    assert arguments["max_pending"] == 1000000
+    assert arguments["max_queued"] == 1000000
     assert arguments["warm_bytes"] == "10GiB", "before what the chart works out"
 
 
@@ -174,15 +208,20 @@ def test_embeddings_get_more_room_with_more_nodes() -> None:
     assert warm(6) == pytest.approx(3 * warm(2), abs=3)
 
 
-def test_a_change_of_the_environment_makes_another_cluster() -> None:
-    def name(**env: str) -> str:
-        (config,) = [
-            each for each in of(rendered({"env": env}), "ConfigMap") if "environment" in str(each["metadata"])
-        ]
-        assert config["data"].items() >= env.items()
-        return str(config["metadata"]["name"])
-
-    assert name() != name(SAM3_CORS_ORIGINS="https://app.example") != name(SAM3_CORS_ORIGINS="*")
+def test_a_variable_of_ones_own_reaches_every_container_of_ray_once_and_goes_before_the_charts() -> None:
+    given = {
+        "SAM3_MAX_BODY_BYTES": 134217728,
+        "SAM3_IMAGE_URLS": False,
+        "SAM3_CORS_ORIGINS": "*",
+        "RAY_health_check_period_ms": 500,
+        "RAY_gcs_rpc_server_reconnect_timeout_s": 900,
+    }
+    expected = {**{key: str(value) for key, value in given.items()}, "SAM3_IMAGE_URLS": "false"}
+    for name, spec in pods(rendered({"env": given})).items():
+        if name != "store":
+            variables = [(each["name"], each["value"]) for each in spec["containers"][0]["env"]]
+            assert len(dict(variables)) == len(variables)
+            assert expected.items() <= dict(variables).items()
 
 
 @pytest.mark.parametrize("way", ["claim", "local", "image"])
@@ -195,7 +234,8 @@ def test_weights_come_without_a_volume_that_many_nodes_write(way: str) -> None:
         changes["weights.claim"] = {"name": "filled"}
     found = rendered(changes)
     assert of(found, "Job") == []
-    assert of(found, "PersistentVolumeClaim") == []
+    claims = [each["metadata"]["name"] for each in of(found, "PersistentVolumeClaim")]
+    assert claims == ["sam3-valkey"], "the store's own"
     specs = pods(found)
     for group in ("encoder", "decoder"):
         (volume,) = [each for each in specs[group]["volumes"] if each["name"] == "weights"]
@@ -208,15 +248,80 @@ def test_weights_come_without_a_volume_that_many_nodes_write(way: str) -> None:
     assert tokens == [], "serving containers never see the Hub's token"
 
 
+LOCAL: dict[str, Any] = {"weights.from": "local", "weights.image": {"subPath": "models"}}
+OF_ONES_OWN = {
+    "image": "registry.example/aws:2",
+    "command": ["aws", "s3", "cp", "s3://my bucket/sam3.pt", "/weights/sam3.pt"],
+    "env": [{"name": "AWS_REGION", "value": "eu"}],
+}
+
+
+def fetching(changes: dict[str, Any], name: str = "label") -> list[Manifest]:
+    """The init containers that fetch the checkpoint: of the service's pods, and of the label job's."""
+    found = rendered(changes, name)
+    (job,) = of(found, "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    specs = [*pods(found).values(), cluster["headGroupSpec"]["template"]["spec"]]
+    specs += [group["template"]["spec"] for group in cluster["workerGroupSpecs"]]
+    every = [each for spec in specs for each in spec.get("initContainers", [])]
+    return [each for each in every if each["name"] == "fetch-weights"]
+
+
 def test_weights_come_from_object_storage_by_a_command_of_ones_own() -> None:
-    command = ["aws", "s3", "cp", "s3://bucket/sam3.pt", "/weights/sam3.pt"]
-    changes = {
-        "weights.from": "local",
-        "weights.local": {"image": "registry.example/aws:2", "command": command},
-    }
-    fetch = pods(rendered(changes))["encoder"]["initContainers"][0]
-    assert (fetch["image"], fetch["command"]) == ("registry.example/aws:2", command)
-    assert "sam3-hub" not in str(fetch)
+    found = fetching({**LOCAL, "weights.local": OF_ONES_OWN})
+    assert len(found) == 3
+    for fetch in found:
+        assert fetch["image"] == OF_ONES_OWN["image"]
+        assert fetch["command"][-5:] == OF_ONES_OWN["command"]
+        assert fetch["env"] == OF_ONES_OWN["env"]
+        assert "sam3-hub" not in str(fetch)
+
+
+def test_weights_come_from_the_hub_to_each_nodes_disk_without_a_command_of_ones_own() -> None:
+    for fetch in fetching(LOCAL):
+        assert fetch["image"] == "registry.example/sam3-serve-cuda:0.1.0"
+        assert fetch["command"][-4:] == ["facebook/sam3", "sam3.pt", "--local-dir", "/weights"]
+        assert "sam3-hub" in str(fetch["env"])
+
+
+@pytest.mark.parametrize("status", [0, 7])
+@pytest.mark.parametrize("local", [{}, OF_ONES_OWN])
+def test_a_failed_fetch_can_be_read_for_minutes_and_a_good_one_ends_at_once(
+    tmp_path: Path, status: int, local: dict[str, Any]
+) -> None:
+    """KubeRay deletes a pod whose init container failed at once. The fakes note what they were asked."""
+    fetch = fetching({**LOCAL, "weights.local": local})[0]
+    for name, ends in {"hf": status, "aws": status, "sleep": 0}.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\nfor w in "{name}" "$@"; do echo "$w"; done\nexit {ends}\n')
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(fetch["command"], env=environment, capture_output=True, text=True)
+    program = local.get("command", ["hf"])[0]
+    ran = done.stdout.splitlines()
+    asked = local.get("command") or ["hf", "download", "facebook/sam3", "sam3.pt", "--local-dir", "/weights"]
+    assert done.returncode == status
+    assert ran == asked + (["sleep", "300"] if status else [])
+    assert (f"fetch-weights: {program} ended with 7" in done.stderr) == bool(status)
+
+
+@pytest.mark.parametrize("policy", ["Always", "IfNotPresent"])
+def test_every_container_of_our_pods_is_pulled_as_the_values_say(policy: str) -> None:
+    found = rendered({**LOCAL, "images.pullPolicy": policy}, "label")
+    text = yaml.safe_dump_all(found)
+    containers = text.count("image: registry.example")
+    assert containers == text.count(f"imagePullPolicy: {policy}") > 8
+
+
+def test_a_folder_of_the_image_of_weights_is_mounted_for_that_kind_of_weights_alone() -> None:
+    image = {"reference": "registry.example/sam3-weights:1", "subPath": "models"}
+    for way in ("fetch", "claim", "local", "image"):
+        spec = pods(rendered({"weights.from": way, "weights.image": image}))["decoder"]
+        readers = [
+            each for each in (*spec["initContainers"], *spec["containers"]) if each["name"] != "fetch-weights"
+        ]
+        for each in readers:
+            (mount,) = [mount for mount in each["volumeMounts"] if mount["name"] == "weights"]
+            assert mount.get("subPath") == ("models" if way == "image" else None)
 
 
 def test_clients_outside_come_by_an_ingress_with_tls_and_the_applications_limits() -> None:
@@ -272,6 +377,15 @@ def test_values_of_several_files_go_one_over_the_other(tmp_path: Path) -> None:
     found = values([CHART / "examples" / "ha.yaml", mine])["groups"]["decoder"]
     assert found["nodes"] == {"min": 2, "max": 9}
     assert found["gpus"] == 1
+
+
+def test_a_release_of_the_same_name_in_another_namespace_shares_no_object() -> None:
+    """Helm refuses to install over an object of another release."""
+    found = rendered({})
+    (priority,) = of(found, "PriorityClass")  # the one kind here that belongs to no namespace
+    assert priority["metadata"]["name"] == f"{NAMESPACE}-{NAME}-serving"
+    for spec in pods(found).values():
+        assert spec["priorityClassName"] == priority["metadata"]["name"]
 
 
 def test_the_chart_has_the_versions_of_the_project() -> None:

@@ -6,11 +6,12 @@ import textwrap
 from pathlib import Path
 
 import click
+import pytest
 import yaml
 
 from scripts.helm_chart import CHART, EXAMPLES, example, render, values
 from serve_app.cli.main import main
-from tests.support.kubernetes import ROOT, all_pod_specs, of_kind, read
+from tests.support.kubernetes import ROOT, all_pod_specs, build, of_kind, quantity, read
 
 GUIDE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^( *)```(\w+)\n(.*?)^ *```", GUIDE, re.MULTILINE | re.DOTALL)
@@ -134,3 +135,52 @@ def test_every_secret_can_be_applied_again() -> None:
     for words in starting("kubectl create secret"):
         assert "--dry-run=client" in words
         assert words[-4:] == ["kubectl", "apply", "--filename", "-"]
+
+
+CHANGEABLE = {
+    "StatefulSet": {"replicas", "template"},
+    "PersistentVolumeClaim": {"resources"},
+    "Job": set[str](),
+}
+"""Fields of `spec` that Kubernetes lets change once the object is there, and that these objects have."""
+
+
+STEPS = [
+    *(("demo", name) for name in sorted(EXAMPLES.keys() - {"demo"})),
+    *((files[0], name) for name, files in EXAMPLES.items() if len(files) > 1),
+    ("gpu", "ha"),
+]
+"""Examples, and the one that the guide puts in its place."""
+
+
+@pytest.mark.parametrize(("old", "new"), STEPS)
+def test_an_example_can_take_the_place_of_another(old: str, new: str) -> None:
+    before = {(each["kind"], each["metadata"]["name"]): each["spec"] for each in build(old) if "spec" in each}
+    found = set()
+    for manifest in build(new):
+        kind = manifest["kind"]
+        if kind in CHANGEABLE and (was := before.get((kind, manifest["metadata"]["name"]))):
+            found.add(kind)
+            fixed = {key: value for key, value in manifest["spec"].items() if key not in CHANGEABLE[kind]}
+            assert fixed == {key: value for key, value in was.items() if key not in CHANGEABLE[kind]}
+            if kind == "PersistentVolumeClaim":
+                room = [
+                    quantity(spec["resources"]["requests"]["storage"]) for spec in (was, manifest["spec"])
+                ]
+                assert room[1] >= room[0], "a volume may grow and never shrinks"
+                assert new == "eight-gpus" or room[0] == room[1], (
+                    "and not every class of storage lets it grow"
+                )
+    assert found >= {"StatefulSet", "PersistentVolumeClaim"}
+
+
+def test_a_volume_that_was_filled_elsewhere_gets_a_claim_that_pods_read() -> None:
+    claims = {
+        each["metadata"]["name"]: each["spec"] for each in of_kind("air-gapped", "PersistentVolumeClaim")
+    }
+    assert claims["sam3-filled-weights"]["volumeName"] == "sam3-weights"
+    volumes = [each for spec in all_pod_specs("air-gapped") for each in spec["volumes"]]
+    read_claims = {
+        each["persistentVolumeClaim"]["claimName"] for each in volumes if each["name"] == "weights"
+    }
+    assert read_claims == {"sam3-filled-weights"}

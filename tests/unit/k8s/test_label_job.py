@@ -71,6 +71,11 @@ def test_the_command_is_one_that_the_program_takes() -> None:
     assert options.batch == 16
 
 
+def test_a_variable_of_a_setting_that_the_chart_writes_is_refused() -> None:
+    with pytest.raises(helm.HelmRenderError, match=r"env\.SAM3_DEVICE"):
+        rendered(serve=False, top={"env": {"SAM3_DEVICE": "cpu"}})
+
+
 def test_the_classes_are_mounted_where_the_command_looks() -> None:
     (config,) = [each for each in of_kind(JOB, "ConfigMap") if "classes.txt" in each["data"]]
     classes = parse_classes(config["data"]["classes.txt"].splitlines(), 0.5)
@@ -110,7 +115,12 @@ def test_gpus_are_asked_for_where_nodes_have_them_and_the_model_runs_there() -> 
     head, worker = pods(label_job(JOB))
     assert worker["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "8"
     assert "nvidia.com/gpu" not in str(head["spec"]["containers"][0]["resources"])
-    told = {each["name"]: each["value"] for each in head["spec"]["containers"][0]["env"]}
+    every = {each["name"]: each["value"] for each in head["spec"]["containers"][0]["env"]}
+    assert (
+        every.items()
+        >= {each["name"]: each["value"] for each in worker["spec"]["containers"][0]["env"]}.items()
+    )
+    told = {name: value for name, value in every.items() if name.startswith("SAM3_")}
     expected = {"SAM3_MODEL": "sam3", "SAM3_DEVICE": "cuda", "SAM3_CHECKPOINT": "/weights/sam3.pt"}
     assert told == {**expected, "SAM3_COMPILE": "true"}
     demo = rendered(base="demo", nodes={"gpus": 0, "max": 3})

@@ -309,7 +309,7 @@ def test_workers_outlive_a_head_that_is_away_for_long() -> None:
     (common/pod.go, configureGCSFaultTolerance)."""
     for group in groups("ha"):
         assert {"name": "RAY_gcs_rpc_server_reconnect_timeout_s", "value": "3600"} in container(group)["env"]
-    assert all("env" not in container(group) for group in groups("gpu"))
+    assert all("reconnect" not in str(container(group)["env"]) for group in groups("gpu"))
 
 
 def test_pods_of_a_silent_machine_are_deleted_soon(example: str) -> None:
@@ -384,8 +384,9 @@ def test_a_gpu_node_is_checked_before_the_model_is_loaded() -> None:
     for group in groups("ha"):
         commands = [each["command"] for each in group["template"]["spec"].get("initContainers", [])]
         if "nvidia.com/gpu" in container(group)["resources"]["limits"]:
-            ((*program, driver, weights, file, within, seconds),) = commands
+            ((*program, hold, held, driver, weights, file, within, seconds),) = commands
             assert program == ["python", "-m", "serve_app.node_check"]
+            assert (hold, float(held) >= 60) == ("--hold", True), "else KubeRay deletes the log at once"
             assert (driver, weights, within) == ("--driver", "--weights", "--within")
             assert file == str(settings("ha").checkpoint)
             (check,) = group["template"]["spec"]["initContainers"]

@@ -12,7 +12,7 @@ from ray.serve.schema import ServeDeploySchema
 from deployments.config import DECODER, ENCODER
 from deployments.resources import Machine, plan
 from scripts.helm_chart import example, manifests
-from scripts.k8s_config import ENVIRONMENT, HEAD, K8S, RENDERED, environment
+from scripts.k8s_config import ENVIRONMENT, HEAD, K8S, RENDERED, SCHEMA, environment, schema
 from serve_app.replica_numbers import wishes
 from serve_app.settings import Settings
 from tests.support.kubernetes import (
@@ -32,6 +32,10 @@ VERSIONS = ("1.35", "1.36", "1.37")
 
 def test_the_environment_is_up_to_date() -> None:
     assert ENVIRONMENT.read_text(encoding="utf-8") == environment(), "run python -m scripts.k8s_config"
+
+
+def test_the_schema_of_values_knows_every_setting() -> None:
+    assert SCHEMA.read_text(encoding="utf-8") == schema(), "run python -m scripts.k8s_config"
 
 
 @pytest.mark.parametrize("name", RENDERED)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from scripts.helm_chart import CHART, render, values
-from tests.support.kubernetes import ROOT, read
+from tests.support.kubernetes import ROOT, Manifest, quantity, read
 
 KIND, BATCH = ROOT / "scripts" / "kind", ROOT / "k8s" / "batch" / "run.sh"
 PROGRAMS = ("docker", "kind", "kubectl", "helm", "curl", "openssl")
@@ -106,7 +106,30 @@ def test_the_values_of_the_trial_are_values_of_the_chart() -> None:
     assert (group["minReplicas"], group["maxReplicas"]) == (2, 3)
     assert group["template"]["spec"]["containers"][0]["image"] == "sam3-serve:kind"
     kind = yaml.safe_load((ROOT / "k8s" / "kind.yaml").read_text(encoding="utf-8"))
-    assert [node["role"] for node in kind["nodes"]].count("worker") == 2
+    machines = [node.get("labels", {}).get("sam3-machine") for node in kind["nodes"]]
+    assert sorted(filter(None, machines)) == ["requests", "requests", "state"]
+
+
+def test_the_trials_upgrade_fits_machines_of_four_cores_and_its_drain_takes_neither_head_nor_store() -> None:
+    found = read(
+        render(values([CHART / "examples" / "demo.yaml", ROOT / "k8s" / "kind-values.yaml"])).values()
+    )
+    (service,) = [each for each in found if each["kind"] == "RayService"]
+    (server,) = [each for each in found if each["kind"] == "StatefulSet"]
+    cluster = service["spec"]["rayClusterConfig"]
+    (group,) = cluster["workerGroupSpecs"]
+    head, worker = cluster["headGroupSpec"]["template"]["spec"], group["template"]["spec"]
+    store = server["spec"]["template"]["spec"]
+    assert worker["nodeSelector"] == {"sam3-machine": "requests"}
+    assert head["nodeSelector"] == store["nodeSelector"] == {"sam3-machine": "state"}
+
+    def cores(*containers: Manifest) -> float:
+        return sum(quantity(each["resources"]["requests"]["cpu"]) for each in containers)
+
+    kept = 0.5  # Kubernetes' own pods
+    two_heads = 2 * cores(*head["containers"], cluster["autoscalerOptions"])
+    assert two_heads + cores(*store["containers"]) <= 4 - kept
+    assert 2 * cores(*worker["containers"]) <= 4 - kept, "an old and a new one, or one that was drained"
 
 
 def test_a_public_ci_runs_the_same() -> None:

@@ -12,7 +12,6 @@ from tests.support.kubernetes import (
     ROOT,
     Manifest,
     all_pod_specs,
-    build,
     cluster,
     groups,
     of_kind,
@@ -219,12 +218,15 @@ def test_the_keys_are_where_the_settings_look(example: str) -> None:
     assert (keys is None) or str(keys.parent) in mounts
 
 
+def variables(container: Manifest) -> dict[str, str]:
+    found = {each["name"]: str(each["value"]) for each in container["env"]}
+    assert len(found) == len(container["env"]), "each once"
+    return found
+
+
 def test_pods_get_what_tunes_serve_and_what_protects_it(example: str, tmp_path: Any) -> None:
     """All that `sam3-serve up` sets, but for the variables of one machine: its ports, its paths, its token."""
-    (config,) = [
-        found for found in of_kind(example, "ConfigMap") if "environment" in found["metadata"]["name"]
-    ]
-    given = config["data"]
+    given = variables(pod_templates(example)[0]["spec"]["containers"][0])
     fixed, tuned = environment(Settings(), tmp_path, "token")
     ours = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"}
     ours |= {name for name, value in fixed.items() if name.endswith("_PORT") or str(tmp_path) in value}
@@ -237,13 +239,13 @@ def test_pods_get_what_tunes_serve_and_what_protects_it(example: str, tmp_path: 
     assert SEVERAL_MACHINES.items() <= given.items()
 
 
-def test_a_change_of_the_environment_reaches_the_pods(example: str) -> None:
-    (config,) = [
-        found for found in build(example) if found["kind"] == "ConfigMap" and "environment" in str(found)
-    ]
-    name = config["metadata"]["name"]
-    assert name != "sam3-environment", "a hash follows"
-    containers = [template["spec"]["containers"][0] for template in pod_templates(example)]
-    for each in containers:
-        assert each["envFrom"] == [{"configMapRef": {"name": name}}, {"secretRef": {"name": "sam3-store"}}]
-    assert cluster(example)["autoscalerOptions"]["envFrom"] == [{"configMapRef": {"name": name}}]
+def test_pods_of_one_cluster_have_the_same_environment_and_need_no_object_that_an_upgrade_deletes(
+    example: str,
+) -> None:
+    """Helm deletes what a new version no longer has while the old cluster answers: its pods must start."""
+    head, *workers = [template["spec"]["containers"][0] for template in pod_templates(example)]
+    for each in (head, *workers):
+        assert variables(head).items() <= variables(each).items()
+        assert each["envFrom"] == [{"secretRef": {"name": "sam3-store"}}], "made by hand"
+    assert variables(cluster(example)["autoscalerOptions"]) == variables(head)
+    assert "configMap" not in str(ray_service(example))

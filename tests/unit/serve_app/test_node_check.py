@@ -77,3 +77,17 @@ def test_the_program_answers_with_its_status(tmp_path: Path, capsys: pytest.Capt
     assert "7 bytes" in capsys.readouterr().out
     assert main(["--weights", str(tmp_path / "other.pt"), "--within", "0"]) == 1
     assert "not ready: " in capsys.readouterr().err
+
+
+def test_a_failure_is_told_before_the_time_in_which_it_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held: list[tuple[float, str]] = []
+    monkeypatch.setattr("time.sleep", lambda seconds: held.append((seconds, capsys.readouterr().err)))
+    assert main(["--hold", "300", "--weights", str(tmp_path / "other.pt"), "--within", "0"]) == 1
+    ((seconds, told),) = held
+    assert seconds == 300
+    assert "other.pt was not there" in told
+    (tmp_path / "other.pt").write_bytes(b"weights")
+    assert main(["--hold", "300", "--weights", str(tmp_path / "other.pt")]) == 0
+    assert len(held) == 1

@@ -43,7 +43,8 @@ def emulated(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
         return (rows / scale).to(FLOAT8).float() * scale
 
     product: torch.Tensor = rounded(x.flatten(0, -2)) @ rounded(layer.weight).T + layer.bias
-    return product.unflatten(0, x.shape[:-1])
+    unflattened: torch.Tensor = product.unflatten(0, x.shape[:-1])
+    return unflattened
 
 
 def test_a_product_is_that_of_rounded_values() -> None:

@@ -2,19 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 
 from scripts.helm_chart import CHART, render, values
-from tests.support.kubernetes import ROOT, Manifest, quantity, read
+from tests.support.kubernetes import ROOT, Manifest, kubectl, quantity, read
 
 KIND, BATCH = ROOT / "scripts" / "kind", ROOT / "k8s" / "batch" / "run.sh"
 PROGRAMS = ("docker", "kind", "kubectl", "helm", "curl", "openssl")
@@ -140,23 +143,31 @@ def test_a_public_ci_runs_the_same() -> None:
     assert "\tscripts/kind" in (ROOT / "Makefile").read_text().replace("\t@", "\t")
 
 
+class Asked(NamedTuple):
+    """A request for one image."""
+
+    image: str
+    key: str
+    at: float
+
+
 @contextmanager
-def server(busy: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def server(busy: int = 0, status: int = 503, retry_after: int = 1) -> Iterator[tuple[str, list[Asked]]]:
     """A server that is overloaded for its first requests, and its notes of all requests."""
-    asked: list[tuple[str, str]] = []
+    asked: list[Asked] = []
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
-                asked.append((body["image"]["value"], self.headers["Authorization"]))
+                asked.append(Asked(body["image"]["value"], self.headers["Authorization"], time.monotonic()))
                 refused = len(asked) <= busy
             answer = json.dumps({"of": body["image"]["value"]}).encode()
             broken = body["image"]["value"].endswith("broken.jpg")
-            self.send_response(422 if broken else 503 if refused else 200)
+            self.send_response(422 if broken else status if refused else 200)
             if refused:
-                self.send_header("Retry-After", "1")
+                self.send_header("Retry-After", str(retry_after))
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
@@ -175,40 +186,87 @@ def server(busy: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         httpd.server_close()
 
 
-def batch(folder: Path, urls: list[str], url: str) -> subprocess.CompletedProcess[str]:
-    (folder / "urls").write_text("".join(f"{each}\n" for each in urls))
+def batch(folder: Path, lines: str, url: str, phrase: str = "car") -> subprocess.CompletedProcess[str]:
+    (folder / "urls").write_text(lines)
     (folder / "answers").mkdir(exist_ok=True)
     environment = {
         "PATH": os.environ["PATH"],
         "SERVER": url,
         "KEY": "secret",
-        "PHRASE": "car",
+        "PHRASE": phrase,
         "PARALLEL": "4",
     }
     words = ["sh", str(BATCH), str(folder / "urls"), str(folder / "answers")]
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
 
 
+def answers(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """The images of the answers, by the number of their line; of the folder that a run names."""
+    folder = Path(done.stdout.split("answers are in ")[1].strip())
+    return {path.stem: json.loads(path.read_text())["of"] for path in folder.glob("*.json")}
+
+
 def test_a_batch_waits_where_it_is_told_to_and_gets_every_answer(tmp_path: Path) -> None:
     urls = [f"https://images.example/{number}.jpg" for number in range(6)]
     with server(busy=3) as (url, asked):
-        done = batch(tmp_path, urls, url)
+        done = batch(tmp_path, "\n".join(urls) + "\n", url)
     assert done.returncode == 0, done.stderr
-    found = [json.loads((tmp_path / "answers" / f"{n}.json").read_text())["of"] for n in range(1, 7)]
-    assert found == urls
+    assert answers(done) == {str(place + 1): image for place, image in enumerate(urls)}
     assert len(asked) == len(urls) + 3
-    assert {key for _, key in asked} == {"Bearer secret"}
+    assert {each.key for each in asked} == {"Bearer secret"}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_batch_asks_again_no_sooner_than_the_server_says(tmp_path: Path, status: int) -> None:
+    """curl by itself would ask again after one second."""
+    with server(busy=1, status=status, retry_after=4) as (url, asked):
+        assert batch(tmp_path, "https://images.example/0.jpg\n", url).returncode == 0
+    refused, answered = asked
+    assert answered.at - refused.at >= 4
 
 
 def test_a_batch_that_runs_again_asks_only_for_what_is_missing(tmp_path: Path) -> None:
     urls = ["https://images.example/0.jpg", "https://images.example/broken.jpg"]
-    with server(busy=0) as (url, asked):
-        first = batch(tmp_path, urls, url)
+    with server() as (url, asked):
+        first = batch(tmp_path, "\n".join(urls) + "\n", url)
         assert first.returncode == 1
         assert "no answer for line 2: https://images.example/broken.jpg" in first.stderr
-        assert batch(tmp_path, urls, url).returncode == 1
-    assert sorted(value for value, _ in asked) == [urls[0], urls[1], urls[1]]
-    assert not list((tmp_path / "answers").glob("2.json"))
+        again = batch(tmp_path, "\n".join(urls) + "\n", url)
+        assert again.returncode == 1
+    assert sorted(each.image for each in asked) == [urls[0], urls[1], urls[1]]
+    assert answers(again) == {"1": urls[0]}
+
+
+def test_the_next_list_or_phrase_is_not_taken_for_answered(tmp_path: Path) -> None:
+    first, second = "https://images.example/first.jpg", "https://images.example/second.jpg"
+    with server() as (url, asked):
+        assert answers(batch(tmp_path, first, url)) == {"1": first}
+        assert answers(batch(tmp_path, second, url)) == {"1": second}
+        assert answers(batch(tmp_path, second, url, phrase="dog")) == {"1": second}
+        assert answers(batch(tmp_path, first, url)) == {"1": first}
+    assert [each.image for each in asked] == [first, second, second]
+
+
+def test_lines_of_a_batch_may_be_empty_or_without_an_end_and_hold_quotes(tmp_path: Path) -> None:
+    quoted, broken = "https://images.example/it's.jpg", "https://images.example/broken.jpg"
+    with server() as (url, _):
+        done = batch(tmp_path, f"\n{quoted}\n\n{broken}", url)
+    assert answers(done) == {"2": quoted}
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"no answer for line 4: {broken}"
+
+
+def test_the_image_of_the_batch_comes_from_a_registry_of_ones_own_as_the_file_says(tmp_path: Path) -> None:
+    job = ROOT / "k8s" / "batch" / "job.yaml"
+    shutil.copy(job, tmp_path)
+    text = job.read_text(encoding="utf-8")
+    lines = text[text.index("#   resources:") : text.index("apiVersion")].splitlines()
+    (tmp_path / "kustomization.yaml").write_text("".join(f"{line[4:]}\n" for line in lines))
+    done = subprocess.run([kubectl(), "kustomize", tmp_path], capture_output=True, text=True, check=True)
+    (found,) = [each for each in yaml.safe_load_all(done.stdout) if each["kind"] == "Job"]
+    spec = found["spec"]["template"]["spec"]
+    assert spec["containers"][0]["image"].startswith("registry.example/curl:")
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
 
 
 def test_the_job_runs_that_script_as_a_tenant_of_its_own() -> None:

@@ -41,7 +41,13 @@ def pods(manifest: Manifest) -> list[Manifest]:
 @pytest.mark.parametrize("weights", ["fetch", "claim", "local", "none"])
 @pytest.mark.parametrize("serve", [True, False])
 def test_the_job_is_valid_with_and_without_the_service(weights: str, serve: bool) -> None:
-    found = rendered(serve=serve, top={"weights": {"from": weights}, "monitoring": {"enabled": True}})
+    top: dict[str, Any] = {"weights": {"from": weights}, "monitoring": {"enabled": True}}
+    if weights == "none":
+        top["settings"] = {
+            **example(JOB)["settings"],
+            "checkpoint": "/opt/sam3.pt",
+        }  # in an image of one's own
+    found = rendered(serve=serve, top=top)
     check_ray_job(job(found))
     assert job(found)["spec"]["rayClusterSpec"]["rayVersion"] == version("ray")
     for each in pods(job(found)):

@@ -79,15 +79,22 @@ class Server(ThreadingHTTPServer):
         super().__init__((LOOPBACK, 0), self.RequestHandlerClass)
         self.arrived, self.may_answer = Event(), Event()
         self.may_answer.set()
+        self.connections: list[socket.socket] = []
         self.request_ids: list[str] = []
         self.headers_seen: set[str] = set()
         Thread(target=self.serve_forever, daemon=True).start()
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own."""
+        self.connections.append(request)
+        super().process_request(request, client_address)
+
     def stop_listening(self) -> None:
-        """Refuse connections from now on, those that wait to be taken included, as the kernel does when a process is
-        killed."""
-        with suppress(OSError):  # it does not listen any more
-            self.socket.shutdown(socket.SHUT_RDWR)
+        """End all connections and refuse others, those that wait to be taken included, as the kernel does when a
+        process is killed."""
+        for one in (self.socket, *self.connections):
+            with suppress(OSError):  # it is closed already
+                one.shutdown(socket.SHUT_RDWR)
         Thread(target=self.shutdown, daemon=True).start()
 
 

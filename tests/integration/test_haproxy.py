@@ -95,7 +95,11 @@ class Server(ThreadingHTTPServer):
         for one in (self.socket, *self.connections):
             with suppress(OSError):  # it is closed already
                 one.shutdown(socket.SHUT_RDWR)
-        Thread(target=self.shutdown, daemon=True).start()
+        Thread(target=self._end, daemon=True).start()
+
+    def _end(self) -> None:
+        self.shutdown()
+        self.server_close()
 
 
 @contextmanager

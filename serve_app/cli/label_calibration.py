@@ -21,7 +21,7 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
     from serve_app.label.calibration import choices
     from serve_app.label.classes import FLOOR
     from serve_app.label.lists import none_is_there
-    from serve_app.label.truth import read_truth
+    from serve_app.label.truth import read_truth, unfit
 
     wanted = labelling_of(settings, asked)
     truths = read_truth(truth, [one.name for one in wanted.classes], asked.root)
@@ -46,9 +46,10 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
         told = f"F1 {choice.f1:.3f}, nine of ten draws in {choice.low:.2f} to {choice.high:.2f}"
         told = told if choice.known else "nothing to choose by: the threshold stays"
         console.print(f"{lines[-1]}  # {told}; {choice.objects} true objects")
+    truth_of = {one.image.location: one for one in truths}
     for row in rows:
-        if row["error"] is not None:
-            console.print(f"left out: {row['location']}: {row['error']}")
+        if (why := unfit(truth_of[row["location"]], row)) is not None:
+            console.print(f"left out: {row['location']}: {why}")
     output = asked.output.expanduser()
     output.mkdir(parents=True, exist_ok=True)
     (output / "classes.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")

@@ -14,7 +14,7 @@ import numpy as np
 from serve_app.evaluate.counting import WANTED, Counts, count
 from serve_app.evaluate.figures import Figures, Values, average_precision, cgf1, f1, figures, presence
 from serve_app.label.classes import LabelClass
-from serve_app.label.truth import Truth
+from serve_app.label.truth import Truth, unfit
 
 DRAWS = 400
 RANGE = (5, 95)
@@ -127,7 +127,7 @@ def compare(
     left_out: dict[str, str] = {}
     for of_model in rows.values():
         for truth in truths:
-            if (why := _unfit(truth, of_model[truth.image.location])) is not None:
+            if (why := unfit(truth, of_model[truth.image.location])) is not None:
                 left_out.setdefault(truth.image.location, why)
     kept = [truth for truth in truths if truth.image.location not in left_out]
     if not kept:
@@ -135,16 +135,6 @@ def compare(
         raise ValueError(f"none of the {len(truths)} images could be compared, such as {location}: {why}")
     results = [_result(label, kept, classes, threshold, of_model) for label, of_model in rows.items()]
     return Comparison(kept, classes, threshold, results, left_out)
-
-
-def _unfit(truth: Truth, row: Row) -> str | None:
-    """The reason why an image says nothing about the models."""
-    if row["error"] is not None:
-        return str(row["error"])
-    height, width = row["height"], row["width"]
-    if (height, width) != tuple(truth.size):
-        return f"it has {width} x {height} pixels, and {truth.size.width} x {truth.size.height} in the ground truth"
-    return None
 
 
 def _result(

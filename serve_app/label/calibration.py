@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from serve_app.label.classes import FLOOR
-from serve_app.label.truth import Encoded, Truth
+from serve_app.label.truth import Encoded, Truth, unfit
 
 MATCH = 0.5
 DRAWS = 200
@@ -97,13 +97,13 @@ def _best(images: Sequence[Scored]) -> tuple[float, float]:
 def choices(
     rows: Iterable[Mapping[str, Any]], truths: Sequence[Truth], classes: Sequence[str]
 ) -> dict[str, Choice]:
-    """The threshold of each class. rows: of `rows.LABELLED`, labelled with FLOOR for every class. An image that could
-    not be read is left out."""
+    """The threshold of each class. rows: of `rows.LABELLED`, labelled with FLOOR for every class. An image that is
+    `unfit` is left out."""
     truth_of = {truth.image.location: truth for truth in truths}
     images: dict[str, list[Scored]] = {name: [] for name in classes}
     for row in rows:
         truth = truth_of.get(row["location"])
-        if truth is None or row["error"] is not None:
+        if truth is None or unfit(truth, row) is not None:
             continue
         size = (row["height"], row["width"])
         for name in classes:

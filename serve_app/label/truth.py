@@ -84,6 +84,16 @@ def _truths(
     return [Truth(image, masks[n], crowds[n], sizes[n]) for n, image in images.items()]
 
 
+def unfit(truth: Truth, row: Mapping[str, Any]) -> str | None:
+    """The reason why an image's answer cannot be compared with its truth. row: of `rows.LABELLED`."""
+    if row["error"] is not None:
+        return str(row["error"])
+    height, width = row["height"], row["width"]
+    if (height, width) != tuple(truth.size):
+        return f"it has {width} x {height} pixels, and {truth.size.width} x {truth.size.height} in the ground truth"
+    return None
+
+
 def _twice(values: Any) -> str:
     return next(str(value) for value, count in Counter(values).items() if count > 1)
 

@@ -8,7 +8,7 @@ from pycocotools import mask as coco
 
 from serve_app.label.calibration import Scored, choices, choose, scored
 from serve_app.label.lists import NoImages
-from serve_app.label.truth import read_truth
+from serve_app.label.truth import read_truth, unfit
 from tests.support.labels import found, row, table
 
 # pycocotools with numpy 2.
@@ -119,6 +119,15 @@ def test_thresholds_follow_from_a_coco_file(tmp_path: Path) -> None:
 def test_an_image_that_could_not_be_read_says_nothing(tmp_path: Path) -> None:
     truths = read_truth(truth_file(tmp_path), ["cat"])
     assert not choices([row(str(tmp_path / "a.png"), error="gone")], truths, ["cat"])["cat"].known
+
+
+def test_an_image_of_another_size_than_its_truth_is_left_out(tmp_path: Path) -> None:
+    """Such as a photo that was labelled before it was turned upright: its masks are of other pixels."""
+    truths = read_truth(truth_file(tmp_path), ["cat"])
+    turned = row(str(tmp_path / "a.png"), [found("cat", box(0, 10).T)], size=(30, 20))
+    (answer,) = table(turned).to_pylist()
+    assert unfit(truths[0], answer) == "it has 20 x 30 pixels, and 30 x 20 in the ground truth"
+    assert choices([answer], truths, ["cat"])["cat"].objects == 0
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,11 @@ def build_app(args: Settings) -> Application:
     parts = plan(wishes(args, groups), machine)
     pool = pool_config(args, machine)
     models: dict[str, Application] = {}
+    encoding: list[str] = []
     routes: dict[str, ModelRoute] = {}
     for group in groups:
         name = _encoder_name(served, group)
+        encoding.append(name)
         models[name] = encoders(args, parts, group, name)
         for model in group.members:
             decoder = deployment_name(DECODER, served, model)
@@ -78,7 +80,7 @@ def build_app(args: Settings) -> Application:
         if args.workflows
         else None
     )
-    known = replace(pool, encoders=tuple(_encoder_name(served, each) for each in groups))
+    known = replace(pool, encoders=tuple(encoding))
     app: Application = ingress.bind(args, known, listed, models, workflows)
     return app
 
@@ -130,10 +132,14 @@ def deployment_name(kind: str, served: Registry, model: ServedModel) -> str:
     """The name of a model's deployment: the kind alone for the model that the server would have alone."""
     if model.name == served.alone:
         return kind
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", model.name)
-    clash = [each for each in served.models if re.sub(r"[^A-Za-z0-9_.-]", "-", each.name) == plain]
+    plain = _plain(model)
+    clash = [each for each in served.models if _plain(each) == plain]
     digest = hashlib.blake2b(model.name.encode(), digest_size=4).hexdigest()
     return f"{kind}-{plain}" if len(clash) == 1 else f"{kind}-{plain}-{digest}"
+
+
+def _plain(model: ServedModel) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", model.name)
 
 
 def _encoder_name(served: Registry, group: EncoderGroup) -> str:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """What was driven of a tool. iou: the least with a drawn shape. clicks: seconds of two clicks on one image."""
+    """A driven part of a tool. iou: the least with a drawn shape. clicks: seconds of two clicks on one image."""
 
     tool: str
     version: str

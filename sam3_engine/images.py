@@ -270,7 +270,7 @@ def _load_pixels(image: Image.Image) -> None:
 def _refusal(image: Image.Image, content: bytes) -> str:
     if (header := tiff_header(content)) is not None:
         return header.refusal
-    return f"this {image.format} image has colours of more than 8 bits in a layout that is not read"
+    return f"this {image.format} image has colours of more than 8 bits in a layout or size that is not read"
 
 
 def _check_memory(image: Image.Image, content: bytes, stored: tuple[int, int]) -> None:

@@ -13,6 +13,7 @@ from deployments.ray.nodes import cpus, metrics_addresses, with_labels
 from deployments.ray.objects import IN_PLASMA, settled
 from serve_app.cli.drain_node import REPLICA, serving_on
 from serve_app.cli.haproxy import LOOPBACK
+from serve_app.cli.single_node import single_node
 
 LABELS = {"sam3/pool": "true"}
 
@@ -27,15 +28,16 @@ def cluster() -> Iterator[None]:
         patch.setattr(
             "ray._private.ray_constants.ENABLE_RAY_CLUSTER", False
         )  # in this process, where it is read already
-        ray.init(
-            address="local",
-            num_cpus=2,
-            labels=LABELS,
-            object_store_memory=100 * 2**20,
-            include_dashboard=False,
-            log_to_driver=False,
-            _node_ip_address=LOOPBACK,
-        )
+        with single_node():
+            ray.init(
+                address="local",
+                num_cpus=2,
+                labels=LABELS,
+                object_store_memory=100 * 2**20,
+                include_dashboard=False,
+                log_to_driver=False,
+                _node_ip_address=LOOPBACK,
+            )
         yield
         ray.shutdown()
 

@@ -78,7 +78,9 @@ export class VideoPage {
     this.#wait("opening");
     try {
       if (video) {
-        session = await this.#begin(source, new AbortController().signal);
+        session = await this.#begin(source, new AbortController().signal).catch((error) => {
+          throw Object.assign(error, { message: `${source.name}: ${error.message}` });
+        });
         await source.learn(session.facts);
       }
       const first = await pictureOf(source, 0);
@@ -143,7 +145,6 @@ export class VideoPage {
   }
 
   #show(frame, picture) {
-    if (this.image?.bitmap !== picture.bitmap) this.image?.bitmap.close?.();
     this.pictured = frame;
     this.image = picture;
     this.hovered = null;

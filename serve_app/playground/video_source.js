@@ -1,7 +1,8 @@
 /**
  * Where the pictures of a video's frames come from, to be looked at:
  *
- *   picture(frame)   {bitmap, width, height}; null when a later call asks for another one, or there is no picture
+ *   picture(frame)   {bitmap, width, height, discard?}; null when a later call asks for another one. discard(): frees its
+ *                    memory, once it is not shown any more
  *   count, close()
  */
 
@@ -47,7 +48,8 @@ export class Film {
     const shown = this.#turn.then(async () => {
       if (asked !== this.#asked) return null; // the player is slower than who asks it
       await this.#seek((frame + 0.5) / this.rate);
-      return { bitmap: await createImageBitmap(this.player), width, height };
+      const bitmap = await createImageBitmap(this.player);
+      return { bitmap, width, height, discard: () => bitmap.close() };
     });
     this.#turn = shown.catch(() => {});
     return shown;

@@ -29,11 +29,13 @@ export class VideoView {
   #render() {
     const { page, stage } = this;
     const { state, image, instances } = page;
-    const isNew = image && (stage.scene.image?.width !== image.width || stage.scene.image?.height !== image.height);
+    const before = stage.scene.image;
+    const isNew = image && (before?.width !== image.width || before?.height !== image.height);
     Object.assign(stage.scene, {
       image, instances, prompts: page.marks, active: state.active, highlighted: page.hovered,
       drawing: page.drawing, cursor: page.cursor, showMasks: page.showMasks,
     });
+    if (before !== image) before?.discard?.(); // not earlier: the stage may have drawn it meanwhile
     if (isNew) stage.fit();
     stage.redraw();
     stage.canvas.dataset.tool = page.tool;
@@ -80,7 +82,7 @@ export class VideoView {
     byId("video-previous").disabled = !page.image || frame <= 0;
     byId("video-next").disabled = !page.image || frame >= last;
     setText(byId("frame-place"), source ? `${frame + 1} of ${last + 1}` : "");
-    setText(byId("video-tracked"), state.frames.size ? `${state.frames.size} frames with answers` : "");
+    setText(byId("video-tracked"), state.frames.size ? `${state.frames.size} of ${last + 1} frames answered` : "");
     for (const id of ["video-coco", "video-mot", "video-frame-masks"]) byId(id).disabled = !state.frames.size || tracking;
     drawCoverage(byId("coverage"), state, last + 1);
   }

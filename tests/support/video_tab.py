@@ -21,6 +21,10 @@ class VideoTab:
         self.page.on("request", self._note)
         self.page.get_by_role("tab", name="Video").click()
 
+    def forget(self) -> None:
+        """Listen to the page no longer."""
+        self.page.remove_listener("request", self._note)
+
     def _note(self, request: Request) -> None:
         _, found, rest = request.url.partition("/sam3/video/sessions")
         if found:

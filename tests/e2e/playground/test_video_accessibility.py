@@ -1,23 +1,13 @@
 """axe finds nothing in the video tab: empty, with objects; dark, light and on a phone."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.contract.conftest import own_server
 from tests.e2e.playground.conftest import PHONE, Opener
 from tests.e2e.playground.test_accessibility import assert_no_violation
 from tests.support.clips import blue_at
-from tests.support.fake_video import fake_video
 from tests.support.video_tab import VideoTab
 
 pytest.importorskip("axe_playwright_python", reason="comes with the test extra")
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with own_server(video=fake_video()) as url:
-        yield url
 
 
 def work(tab: VideoTab) -> None:
@@ -34,12 +24,12 @@ def work(tab: VideoTab) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_no_violation_on_a_desk(open_page: Opener, url: str, scheme: str) -> None:
-    work(VideoTab(open_page(url, color_scheme=scheme)))
+def test_no_violation_on_a_desk(open_page: Opener, video_url: str, scheme: str) -> None:
+    work(VideoTab(open_page(video_url, color_scheme=scheme)))
 
 
-def test_no_violation_on_a_phone(open_page: Opener, url: str) -> None:
-    tab = VideoTab(open_page(url, **PHONE))
+def test_no_violation_on_a_phone(open_page: Opener, video_url: str) -> None:
+    tab = VideoTab(open_page(video_url, **PHONE))
     work(tab)
     overflow = tab.page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert overflow <= 0, "nothing is beyond the phone's edge"

@@ -1,6 +1,5 @@
 """The video tab tells of each failure in words, and of a way on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +17,6 @@ from tests.support.fake_video import FakeTracking, fake_video
 from tests.support.patience import PATIENCE_S
 from tests.support.video_files import write_video
 from tests.support.video_tab import VideoTab
-
-
-@pytest.fixture
-def tracking() -> FakeTracking:
-    return FakeTracking()
-
-
-@pytest.fixture
-def url(tracking: FakeTracking) -> Iterator[str]:
-    with own_server(video=fake_video(tracking)) as url:
-        yield url
-
-
-@pytest.fixture
-def tab(url: str, open_page: Opener) -> VideoTab:
-    return VideoTab(open_page(url))
 
 
 @pytest.mark.parametrize(
@@ -97,15 +80,15 @@ def test_a_prompt_that_fails_is_taken_back(tab: VideoTab, tracking: FakeTracking
     expected(tab.playground)
 
 
-def test_a_session_that_is_gone_is_begun_anew(tab: VideoTab, url: str) -> None:
+def test_a_session_that_is_gone_is_begun_anew(tab: VideoTab, video_url: str) -> None:
     tab.open(8)
     tab.find("red circle")
     tab.click(blue_at(0))
-    end_all(url)
+    end_all(video_url)
     tab.keys("n")
     tab.track()
     assert tab.answered() == 8
-    end_all(url)
+    end_all(video_url)
     tab.find("green star")
     assert tab.objects() == {"red circle 1": "0.90", "Object 2": "0.90"}
     expected(tab.playground)

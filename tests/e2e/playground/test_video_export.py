@@ -3,7 +3,6 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from tests.contract.conftest import own_server
-from tests.e2e.playground.conftest import Opener
 from tests.support.clips import RADIUS, blue_at, picture, red_at
-from tests.support.fake_video import fake_video
 from tests.support.scenes import HEIGHT, WIDTH
 from tests.support.video_tab import VideoTab
 
@@ -22,12 +18,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )  # pycocotools 2.0
 FRAMES = 6
-
-
-@pytest.fixture
-def tab(open_page: Opener) -> Iterator[VideoTab]:
-    with own_server(video=fake_video()) as url:
-        yield VideoTab(open_page(url))
 
 
 def follow_both(tab: VideoTab) -> None:

@@ -19,6 +19,7 @@ export class ApiError extends Error {
   }
 }
 
+const CUT = "The connection to the server was cut.";
 const NOT_OURS = "The answer is not one of this server: is a proxy or a sign-in page in between?";
 const OTHER_SHAPE = "The server's answer has a form that this page does not know. Reload the page: the server may be newer.";
 
@@ -36,14 +37,14 @@ export class Client {
 
   /** Have an image encoded; returns the id under which the server keeps it. @param {AbortSignal} signal */
   async embed(source, signal) {
-    const { image_id: id } = await this.#post(ROUTES.embed, imageBody(source, this.#chosen()), signal);
+    const { image_id: id } = await this.call(ROUTES.embed, imageBody(source, this.#chosen()), signal);
     if (typeof id !== "string") throw new ApiError(0, OTHER_SHAPE);
     return id;
   }
 
   /** The predictions for each prompt of a body, in order. @param {AbortSignal} signal */
   async ask(kind, body, signal) {
-    const answer = await this.#post(ROUTES[kind], json({ ...body, ...this.#chosen() }), signal);
+    const answer = await this.call(ROUTES[kind], json({ ...body, ...this.#chosen() }), signal);
     const prompts = kind === "object" ? body.prompts.prompts : body.prompts;
     const results = prompts.map((_, index) => answer.prompt_results?.[index]?.predictions);
     if (!results.every((one) => Array.isArray(one) && one.every(isPrediction))) throw new ApiError(0, OTHER_SHAPE);
@@ -70,7 +71,49 @@ export class Client {
     return this.model() ? { model_id: this.model() } : {};
   }
 
-  async #post(route, options, signal) {
+  /** The JSON answer to a POST. options: of `fetch`. @param {AbortSignal} signal */
+  async call(route, options, signal) {
+    const { response, begun } = await this.#answered(route, options, signal);
+    const answer = await response.json().catch((error) => {
+      if (signal.aborted) throw error;
+      throw new ApiError(0, NOT_OURS);
+    });
+    const roundTrip = performance.now() - begun;
+    this.onTiming({ route, roundTrip, ...parseServerTiming(response.headers.get("Server-Timing") ?? "") });
+    return answer ?? {};
+  }
+
+  /** The JSON answer to a POST of JSON. @param {AbortSignal} signal */
+  send(route, body, signal) {
+    return this.call(route, json(body), signal);
+  }
+
+  /** The lines of a streamed answer to a POST, each of them JSON. @param {AbortSignal} signal */
+  async *lines(route, signal) {
+    const { response } = await this.#answered(route, {}, signal);
+    let rest = "";
+    try {
+      for (const reader = response.body.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
+        const { done, value } = await reader.read();
+        const lines = (rest + (value ?? "")).split("\n");
+        rest = done ? "" : lines.pop();
+        for (const line of lines) if (line) yield JSON.parse(line);
+        if (done) return;
+      }
+    } catch (error) {
+      if (signal.aborted || error instanceof ApiError) throw error;
+      throw new ApiError(0, error instanceof SyntaxError ? NOT_OURS : CUT);
+    }
+  }
+
+  /** DELETE, also while the page is being left. Nobody waits for the answer. */
+  leave(route) {
+    const headers = this.key() ? { Authorization: `Bearer ${this.key()}` } : {};
+    return fetch(this.root + route, { method: "DELETE", headers, keepalive: true }).catch(() => {});
+  }
+
+  /** A good response, after a server that is busy has been asked again. begun: when, by performance.now(). */
+  async #answered(route, options, signal) {
     for (let tries = 1; ; tries++) {
       const begun = performance.now();
       const response = await this.#fetch(route, options, signal);
@@ -80,13 +123,7 @@ export class Client {
         continue;
       }
       if (!response.ok) throw new ApiError(response.status, await messageOf(response));
-      const answer = await response.json().catch((error) => {
-        if (signal.aborted) throw error;
-        throw new ApiError(0, NOT_OURS);
-      });
-      const roundTrip = performance.now() - begun;
-      this.onTiming({ route, roundTrip, ...parseServerTiming(response.headers.get("Server-Timing") ?? "") });
-      return answer ?? {};
+      return { response, begun };
     }
   }
 

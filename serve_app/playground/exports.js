@@ -13,7 +13,8 @@ const IDS_PER_IMAGE = 2 ** 13;
 /**
  * COCO's object detection format, with scores, as a file. Files can be joined list by list: ids of images and annotations
  * follow from the image's digest, and a class has one id in all files (classes.js).
- * @param {{image: object, instances: import("./instances.js").Instance[]}[]} findings one for each image
+ * @param {{image: object, instances: import("./instances.js").Instance[]}[]} findings one for each image. An image that is
+ *   a `frame` of a video has its number, and instances have the number of the object that they `track`.
  * @param {"polygons" | "rle"} segmentation
  */
 export function cocoOf(findings, model, segmentation) {
@@ -21,7 +22,10 @@ export function cocoOf(findings, model, segmentation) {
   const document = {
     info: { description: `Segmented with sam3-serve, model ${model}`, version: "1.0" },
     licenses: [],
-    images: findings.map(({ image }) => ({ id: idOf(image), file_name: image.name, width: image.width, height: image.height })),
+    images: findings.map(({ image }) => ({
+      id: idOf(image), file_name: image.name, width: image.width, height: image.height,
+      ...(image.frame === undefined ? {} : { frame: image.frame }),
+    })),
     categories: classes().map((name, index) => ({ id: index + 1, name, supercategory: "" })),
     annotations: findings.flatMap(({ image, instances }) => instances.map((instance, index) => ({
       id: idOf(image) * IDS_PER_IMAGE + index,
@@ -32,6 +36,7 @@ export function cocoOf(findings, model, segmentation) {
       area: instance.area,
       iscrowd: 0,
       score: instance.score,
+      ...(instance.track === undefined ? {} : { track_id: instance.track }),
     }))),
   };
   return new Blob([JSON.stringify(document, null, 1)], { type: "application/json" });
@@ -71,7 +76,7 @@ export function download(content, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-function boundsOf(mask) {
+export function boundsOf(mask) {
   const { x0, y0, x1, y1 } = mask.bounds();
   return [x0, y0, x1 - x0, y1 - y0];
 }

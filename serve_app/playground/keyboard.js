@@ -5,7 +5,7 @@ const STEP = 12; // screen pixels
 /** Keys that mean the page even in a text field, as long as nothing was typed there. */
 const UNDO_KEYS = ["ctrl+z", "ctrl+shift+z", "ctrl+y"];
 
-/** commands: a function for each key; "ctrl+z" means with Control or Command. */
+/** commands(): a function for each key, at this moment; "ctrl+z" means with Control or Command. */
 export function listenToShortcuts(commands) {
   const edited = editedFields();
   document.addEventListener("keydown", (event) => {
@@ -14,7 +14,7 @@ export function listenToShortcuts(commands) {
     const key = event.key.toLowerCase();
     const name = control ? `ctrl+${event.shiftKey ? "shift+" : ""}${key}` : key;
     const own = isTyping(event.target) && !(UNDO_KEYS.includes(name) && !edited.has(event.target));
-    const command = own ? null : commands[name];
+    const command = own ? null : commands()[name];
     if (!command || (name === "enter" && event.target instanceof HTMLButtonElement)) return;
     event.preventDefault();
     command();

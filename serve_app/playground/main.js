@@ -25,10 +25,12 @@ import * as State from "./state.js";
 import { Store } from "./store.js";
 import { tabs } from "./tabs.js";
 import { TOOLS } from "./tools.js";
+import { videoTab } from "./video.js";
+import { isVideo } from "./video_page.js";
 import { View } from "./view.js";
 import { actualSize, reveal, zoomAt } from "./viewport.js";
 
-const { root, assets, model, models, keys } = document.documentElement.dataset;
+const { root, assets, model, models, keys, video, every } = document.documentElement.dataset;
 const showTiming = timingPanel(byId("timing-latest"), byId("timing-rows"));
 const client = new Client(root, apiKey, chosenModel, (timing) => {
   showTiming(timing);
@@ -43,7 +45,8 @@ const album = new Album(store);
 const stage = new Stage(byId("stage"), byId("marks"), () => schedule());
 const page = new Page(client, store, { changed: () => schedule(), pointed: () => view.schedulePointed(), error: explain });
 page.scale = () => stage.view.scale;
-const picker = imagePicker(assets, { open: openAll, refused: (message) => notify(message) });
+const picker = imagePicker(assets, { open: openAll, refused: (message) => notify(message), elsewhere: takenAsVideo });
+const videos = videoTab({ root, model, every }, { error: explain });
 let snippet = curl;
 
 const view = new View({
@@ -159,12 +162,11 @@ async function restore() {
   }
 }
 
-/** Show a request's error, and an action if there is one. */
-function explain(error) {
-  if (error.status === 401) return askForKey(() => page.retry());
+/** Show a request's error, and its repetition where that can help. */
+function explain(error, again = () => page.retry()) {
+  if (error.status === 401) return askForKey(again);
   const text = error.status === 413 ? `Too large: ${error.message}` : error.message;
-  const again = error.mayPass ?? true;
-  notify(text, again ? { label: "Try again", run: () => page.retry() } : {});
+  notify(text, (error.mayPass ?? true) ? { label: "Try again", run: again } : {});
 }
 
 let afterKey = () => page.retry();
@@ -174,6 +176,29 @@ function askForKey(then) {
   notify(apiKey() ? "The server does not accept this API key." : "This server asks for an API key.", {
     label: "Enter key", run: showKeyDialog,
   });
+}
+
+// --- images or video --------------------------------------------------------------------------------------------
+
+const isShowingVideo = () => document.body.dataset.mode === "video";
+
+tabs(byId("modes"), (id) => {
+  const mode = id === "mode-video" ? "video" : "images";
+  if (mode === document.body.dataset.mode) return;
+  document.body.dataset.mode = mode;
+  dismiss();
+  setText(byId("drop-hint"), mode === "video" ? "Drop a video, or its frames" : "Drop the images");
+  if (mode === "images") videos.leave();
+});
+addEventListener("pagehide", () => videos.leave());
+
+/** True if what was dropped or pasted is for the video tab. A video brings the tab to the front. */
+function takenAsVideo(transfer) {
+  const files = [...(transfer?.files ?? [])];
+  if (video === "on" && !isShowingVideo() && files.some(isVideo)) byId("mode-video").click();
+  if (!isShowingVideo()) return false;
+  if (files.length) videos.open(files);
+  return true;
 }
 
 // --- the stage --------------------------------------------------------------------------------------------------
@@ -380,7 +405,7 @@ byId("forget-dialog").addEventListener("close", async () => {
   location.reload();
 });
 
-listenToShortcuts({
+const keysOfImages = {
   ...Object.fromEntries(Object.entries(TOOLS).map(([tool, { key }]) => [key, () => page.chooseTool(tool)])),
   "ctrl+z": () => page.undo(),
   "ctrl+shift+z": () => page.redo(),
@@ -405,12 +430,14 @@ listenToShortcuts({
   "-": () => zoom(0.8),
   0: fit,
   1: showActualSize,
-});
+};
+const keysOfVideos = { ...videos.keys, "?": keysOfImages["?"] };
+listenToShortcuts(() => (isShowingVideo() ? keysOfVideos : keysOfImages));
 listenToEscape((field) => {
   const row = field.closest(".prompt");
   if (row) field.value = field.dataset.name ?? field.value;
   field.blur();
-  stage.canvas.focus({ preventScroll: true });
+  (isShowingVideo() ? videos : stage).canvas.focus({ preventScroll: true });
 });
 roam(byId("tools"));
 listenToScrolling(byId("tools"), byId("tools-before"), byId("tools-after"));

@@ -6,7 +6,7 @@ import { isTyping } from "./keyboard.js";
 
 /**
  * on.open(entries): takes promises of images, of which the first is shown; on.refused(message): called for files that
- * are no images.
+ * are no images; on.elsewhere(transfer): true if something else on the page takes what was dropped or pasted.
  */
 export function imagePicker(assets, on) {
   const pane = byId("picker");
@@ -61,6 +61,7 @@ function listenToDrops(on) {
 }
 
 function take(transfer, on) {
+  if (on.elsewhere(transfer)) return;
   const found = imagesIn(transfer);
   if (found?.link) return on.open([fromLink(found.link)]);
   if (!found) return;

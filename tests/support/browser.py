@@ -177,7 +177,10 @@ class Playground:
 
     def colour_at(self, x: float, y: float) -> tuple[int, int, int]:
         """The colour that the page shows at a pixel of the image: red, green, blue, 0 to 255."""
-        left, top = self.place(x, y)
+        return self.colour_on_page(*self.place(x, y))
+
+    def colour_on_page(self, left: float, top: float) -> tuple[int, int, int]:
+        """The colour at a place on the page, in CSS pixels: red, green, blue, 0 to 255."""
         with Image.open(io.BytesIO(self.page.screenshot())) as picture:
             red, green, blue = np.asarray(picture.convert("RGB"))[round(top), round(left)]
         return int(red), int(green), int(blue)

@@ -50,6 +50,8 @@ class FakeTracking:
     expires_at: int | None = None
     """The frame that takes too long."""
     slow_s: float = 0.0
+    slow_at: int | None = None
+    """The frame whose answer does not come, until this is another one."""
     overloads: list[Exception] = field(default_factory=list)
     """Raised instead of answers, one after the other."""
     gate: asyncio.Event | None = None
@@ -78,6 +80,8 @@ class FakeTracking:
         if self.gate:
             await self.gate.wait()
         await asyncio.sleep(self.slow_s)
+        while self.slow_at in {one.number for one in job.frames}:
+            await asyncio.sleep(0.01)
         if self.overloads:
             raise self.overloads.pop()
         if self.expired or self.expires_at in {one.number for one in job.frames}:

@@ -34,6 +34,7 @@ async def start_page(request: Request) -> Response:
         request.app.version,
         not context.keys.open,
         len(context.models.models) > 1,
+        context.video is not None,
     )
     return answer(request, page, {"Cache-Control": ASK_AGAIN, "Vary": "Accept", **SECURITY})
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from deployments.video.protocol import EVERY
 from serve_app.http.around.etags import ASK_AGAIN, etag_of
 
 FOLDER = Path(__file__).parents[2] / "playground"
@@ -26,7 +27,7 @@ SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         # https: allows images by URL, which the page loads from their own servers.
-        "img-src 'self' blob: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src 'self' blob: https:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -62,7 +63,14 @@ class Playground:
         return None if file is None else (file, FOR_EVER if versioned else ASK_AGAIN)
 
     def _page(
-        self, root: str, model: str, note: str, version: str, asks_for_key: bool, several: bool = False
+        self,
+        root: str,
+        model: str,
+        note: str,
+        version: str,
+        asks_for_key: bool,
+        several: bool = False,
+        tracks_videos: bool = False,
     ) -> StaticFile:
         """The page of a server behind the path prefix `root`. several: it has more models than this one."""
         assets = f"{root}{PREFIX}/{self.version}"
@@ -77,6 +85,9 @@ class Playground:
             "models": "several" if several else "one",
             "version": version,
             "keys": "asked" if asks_for_key else "open",
+            "video": "on" if tracks_videos else "off",
+            # The memory of a model that knows drawn shapes alone is weak: docs/video.md.
+            "every": "1" if note else str(EVERY),
             "placeholder": "red circle, star" if note else "person, red car",
         }
         markup = {"preloads": "\n".join(preloads), "note": note_markup(note)}

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from deployments.ingress.video.service import VideoSessions
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
 from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.fake_video import FakeTracking, fake_video
 from tests.support.http_server import serving
+from tests.support.video_tab import VideoTab
 
 Opener = Callable[..., Playground]
 UNTIL_CANCELLED_S = 600.0
@@ -103,4 +106,57 @@ def phone(phone_tab: Playground, fake: FakeSegmenter) -> Iterator[Playground]:
     yield phone_tab
     complaints = [*phone_tab.complaints]
     phone_tab.put_away()
+    assert complaints == []
+
+
+class CurrentVideos:
+    """The service of videos that answers now."""
+
+    service: VideoSessions
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.service, name)
+
+
+@dataclass(slots=True)
+class VideoStandIn:
+    """A server that follows videos without a model."""
+
+    url: str
+    videos: CurrentVideos
+
+
+@pytest.fixture(scope="session")
+def video_stand_in() -> Iterator[VideoStandIn]:
+    videos = CurrentVideos()
+    with serving(create_app(FakeSegmenter(), Settings(), video=videos)) as url:
+        yield VideoStandIn(url, videos)
+
+
+@pytest.fixture
+def tracking(video_stand_in: VideoStandIn) -> FakeTracking:
+    tracking = FakeTracking()
+    video_stand_in.videos.service = fake_video(tracking)
+    return tracking
+
+
+@pytest.fixture
+def video_url(video_stand_in: VideoStandIn, tracking: FakeTracking) -> str:
+    return video_stand_in.url
+
+
+@pytest.fixture(scope="session")
+def video_desk(browser: Browser, video_stand_in: VideoStandIn) -> Playground:
+    return Playground(browser.new_context(**DESK), video_stand_in.url)
+
+
+@pytest.fixture
+def tab(video_desk: Playground, tracking: FakeTracking) -> Iterator[VideoTab]:
+    """The video tab as at a first visit."""
+    video_desk.start_anew()
+    tab = VideoTab(video_desk)
+    yield tab
+    tab.forget()
+    complaints = [*video_desk.complaints]
+    video_desk.put_away()
     assert complaints == []

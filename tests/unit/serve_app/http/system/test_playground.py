@@ -117,6 +117,7 @@ def test_template_values_are_escaped_and_filled_once() -> None:
     assert "<b>&lt;model&gt;</b>" in page
     assert "a &amp; {{root}}" in page
     assert 'data-keys="asked"' in page
+    assert 'data-video="off"' in page
 
 
 def test_fill() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def run(settings: Settings, asked: Asked) -> None:
     """Label the sources. Raises click.ClickException; the images labelled by then stay labelled."""
     try:
-        from serve_app.label.dataset import DatasetInUse, OtherLabels
+        from serve_app.label.dataset import BrokenDataset, DatasetInUse, OtherLabels
         from serve_app.label.lists import NoImages
         from serve_app.label.run import NothingLabelled
         from serve_app.label.service import ServiceLost
@@ -36,6 +36,7 @@ def run(settings: Settings, asked: Asked) -> None:
         else:
             _make(settings, asked)
     except (
+        BrokenDataset,
         DatasetInUse,
         OtherLabels,
         NoImages,

@@ -56,7 +56,7 @@ def _make(settings: Settings, asked: Asked) -> None:
 
     if not asked.sources:
         raise click.UsageError("Missing argument 'SOURCE...'.")
-    output = asked.output.expanduser()
+    output = asked.output
     labelling = labelling_of(settings, asked)
     try:
         split = Split(asked.val, asked.test, asked.split_by_folder)

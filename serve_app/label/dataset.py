@@ -176,7 +176,9 @@ def _rows(part: Path, columns: list[str] | None) -> Iterator[dict[str, Any]]:
                     _check_row(row)
                     yield row
     except (pa.ArrowException, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # of the file system: such as a part that may not be read
+        if (
+            isinstance(error, OSError) and error.errno
+        ):  # of the file system: such as a part that may not be read
             raise
         why = " ".join(str(error).split())[:200]
         raise BrokenDataset(

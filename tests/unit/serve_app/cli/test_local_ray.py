@@ -41,7 +41,7 @@ def test_ray_says_nothing_of_its_log_level_but_real_errors_are_shown(
         raise RuntimeError("no node\nmore")
 
     monkeypatch.setattr("ray.init", init)
-    with pytest.raises(RayNotStarted, match="^no node$"):
+    with pytest.raises(RayNotStarted, match=r"^no node$"):
         local_ray._connect()
     os.write(2, b"afterwards\n")
     assert capfd.readouterr().err == "[now C 1 1] the core is broken\nafterwards\n"

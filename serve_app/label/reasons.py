@@ -1,0 +1,31 @@
+"""The reasons why a file could not be read, in words and without Python's names."""
+
+import json
+
+
+def in_words(error: BaseException) -> str:
+    """The reason in one line."""
+    status = _status(error)
+    if status is not None:
+        return f"its server answers {status}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON: {error}"
+    if isinstance(error, UnicodeError):
+        return "it is not valid UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _status(error: BaseException) -> str | None:
+    """The status of the HTTP answer behind an error, which fsspec hides: of a 404 it tells the URL alone."""
+    cause: BaseException | None = error
+    while cause is not None:
+        status = getattr(cause, "status", None)
+        if isinstance(status, int):
+            return f"{status} {getattr(cause, 'message', '')}".strip()
+        error, cause = cause, cause.__cause__
+    lone_url = isinstance(error, FileNotFoundError) and str(error).startswith(("http://", "https://"))
+    return "404 Not Found" if lone_url else None

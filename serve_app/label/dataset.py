@@ -63,6 +63,11 @@ class Dataset:
                 left.unlink()
             yield cls(folder)
 
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds a data set, labelled or not."""
+        return (self.folder / PARTS).is_dir()
+
     def parts(self) -> list[Path]:
         """The files of the parts, in the order in which they were written."""
         found = (self.folder / PARTS).glob("part-*.parquet")

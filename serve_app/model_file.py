@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -63,7 +63,7 @@ class _UniqueKeys(yaml.SafeLoader):
     """Refuses a mapping with a key twice, of which YAML's own loader keeps the last. A key beside `<<` takes the place
     of a merged one, as YAML says."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         twice = [key for key, count in keys.items() if count > 1]
@@ -82,12 +82,13 @@ def read_models(value: object) -> dict[str, ModelEntry]:
     names the file, the model and the key."""
     origin, document = SOURCE, value
     if isinstance(value, str | Path):
-        text = str(value).strip()
-        in_file = bool(text) and _is_path(text)
+        text = str(value)
+        path = text.strip()
+        in_file = bool(path) and _is_path(path)
         if in_file:
-            origin = text
+            origin = path
             try:
-                text = _expanded(text).read_text(encoding="utf-8")
+                text = _expanded(path).read_text(encoding="utf-8")
             except UnicodeDecodeError:
                 raise ValueError(f"{origin} is not valid UTF-8") from None
             except OSError as error:
@@ -95,7 +96,7 @@ def read_models(value: object) -> dict[str, ModelEntry]:
         try:
             document = yaml.load(text, _UniqueKeys)  # noqa: S506 - a safe loader
         except (yaml.YAMLError, ValueError) as error:  # such as a day that no calendar has
-            raise ValueError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
+            raise ValueError(f"{origin} is not YAML: {_of_yaml(error)}") from None
         except RecursionError:
             raise ValueError(f"{origin} is nested too deeply") from None
         document = {} if document is None else document
@@ -113,6 +114,12 @@ def read_models(value: object) -> dict[str, ModelEntry]:
     except ValueError as error:
         raise ValueError(f"{origin}: {error}") from None
     return entries
+
+
+def _of_yaml(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def _is_path(text: str) -> bool:
@@ -157,7 +164,7 @@ def _first(error: ValidationError) -> str:
 
 
 def _in_words(found: ErrorDetails) -> str:
-    if found["type"] == "extra_forbidden":
+    if found["type"] in ("extra_forbidden", "invalid_key"):
         return f"there is no such key, but {', '.join(ModelEntry.model_fields)}"
     words = _WORDS.get(found["type"])
     return words.format(**found.get("ctx", {})) if words else found["msg"]

@@ -26,7 +26,7 @@ def run(settings: Settings, asked: Asked) -> None:
     try:
         from serve_app.label.dataset import BrokenDataset, DatasetInUse, OtherLabels
         from serve_app.label.lists import NoImages
-        from serve_app.label.reasons import message
+        from serve_app.label.reasons import told
         from serve_app.label.run import NothingLabelled
         from serve_app.label.service import ServiceLost
     except ImportError as error:
@@ -47,7 +47,7 @@ def run(settings: Settings, asked: Asked) -> None:
         RayNotStarted,
         OSError,
     ) as error:
-        raise click.ClickException(message(error)) from error
+        raise click.ClickException(told(error)) from error
 
 
 def _make(settings: Settings, asked: Asked) -> None:

@@ -19,7 +19,7 @@ def in_words(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def message(error: Exception) -> str:
+def told(error: Exception) -> str:
     """The message of an error that names its file already; of the file system's, the file and the reason."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from serve_app.label.reasons import in_words, message
+from serve_app.label.reasons import in_words, told
 
 
 class Answered(Exception):
@@ -45,5 +45,5 @@ def test_the_status_behind_an_error_is_found() -> None:
 
 
 def test_an_error_of_the_file_system_names_its_file() -> None:
-    assert message(PermissionError(errno.EACCES, "Permission denied", "/a")) == "/a: Permission denied"
-    assert message(OSError("the disk is gone")) == "the disk is gone"
+    assert told(PermissionError(errno.EACCES, "Permission denied", "/a")) == "/a: Permission denied"
+    assert told(OSError("the disk is gone")) == "the disk is gone"

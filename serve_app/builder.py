@@ -31,7 +31,7 @@ from deployments.resources import Machine, Plan, Share, plan
 from serve_app.encoder_groups import EncoderGroup, encoder_groups
 from serve_app.ingress import Ingress
 from serve_app.models import Registry, ServedModel
-from serve_app.replica_configs import decoder_config, encoder_config, pool_config
+from serve_app.replica_configs import decoder_config, encoder_config, node_labels, pool_config
 from serve_app.replica_numbers import decoder_rules, encoder_rules, wishes
 from serve_app.settings import Settings
 from serve_app.workflows import workflow_runner
@@ -172,6 +172,6 @@ def cluster() -> Machine:
 
 
 def _actor(share: Share, nodes: str) -> dict[str, Any]:
-    label, _, value = nodes.partition("=")
-    where = {"label_selector": {label: value}} if label else {}
+    labels = dict(node_labels(nodes))
+    where = {"label_selector": labels} if labels else {}
     return {"num_cpus": share.num_cpus, "num_gpus": share.num_gpus, **where}

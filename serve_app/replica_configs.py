@@ -23,6 +23,12 @@ STATES_SHARE = 0.125
 """Part of the pool's bytes in the object store that videos' states may take; images have the rest."""
 
 
+def node_labels(setting: str) -> tuple[tuple[str, str], ...]:
+    """The labels of the nodes of a setting, `LABEL=VALUE`: one, or none where it is empty."""
+    label, _, value = setting.partition("=")
+    return ((label, value),) if label else ()
+
+
 def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
     """Limits of one shard of the pool."""
     shards = settings.pool_shards
@@ -32,8 +38,6 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
     states = video.warm_bytes * shards if video else 0
     budget = Budget((warm - states) // shards, settings.idle_ttl_s)
     store = store_config(settings)
-    label, _, value = settings.pool_nodes.partition("=")
-    nodes = ((label, value),) if label else ()
     hedge = HedgeConfig(settings.hedge_after_s, settings.hedge_share)
     return PoolConfig(
         APP_NAME,
@@ -42,7 +46,7 @@ def pool_config(settings: Settings, machine: Machine) -> PoolConfig:
         settings.max_encodes,
         store,
         tracing=tracing(settings),
-        nodes=nodes,
+        nodes=node_labels(settings.pool_nodes),
         hedge=hedge,
         video=video,
     )

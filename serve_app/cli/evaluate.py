@@ -39,6 +39,7 @@ def run(settings: Settings, asked: Asked) -> None:
 
         from serve_app.evaluate.candidates import candidates
         from serve_app.label.lists import NoImages
+        from serve_app.label.reasons import told
         from serve_app.label.service import ServiceLost
     except ImportError as error:
         message = f"this needs the extra: pip install 'sam3-serve[label]' ({error.name} is missing)"
@@ -52,7 +53,7 @@ def run(settings: Settings, asked: Asked) -> None:
         truths, classes = _read(asked)
         found = _compare(settings, asked, models, truths, classes)
     except (NoImages, ServiceLost, EngineError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(told(error)) from error
     _tell(asked, found)
 
 
@@ -163,6 +164,7 @@ def _askers(settings: Settings, asked: Asked, models: "Sequence[Candidate]") -> 
 def _tell(asked: Asked, found: "Comparison") -> None:
     from serve_app.evaluate.plot import document
     from serve_app.evaluate.table import lines
+    from serve_app.label.reasons import told
 
     for location, why in list(found.left_out.items())[:SHOWN]:
         _note(f"left out: {location}: {why}")
@@ -181,4 +183,4 @@ def _tell(asked: Asked, found: "Comparison") -> None:
             write(asked.plot, lambda path: path.write_text(picture, encoding="utf-8"))
             click.echo(f"drawn to {asked.plot}", err=True)
     except OSError as error:
-        raise click.ClickException(f"the result could not be written: {error}") from error
+        raise click.ClickException(f"the result could not be written: {told(error)}") from error

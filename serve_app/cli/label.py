@@ -1,6 +1,7 @@
 """`sam3-serve label`: labels the images of sources, and tells what became of them."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 def run(settings: Settings, asked: Asked) -> None:
     """Label the sources. Raises click.ClickException; the images labelled by then stay labelled."""
     try:
-        from serve_app.label.dataset import DatasetInUse, OtherLabels
+        from serve_app.label.dataset import BrokenDataset, DatasetInUse, OtherLabels
         from serve_app.label.lists import NoImages
+        from serve_app.label.reasons import told
         from serve_app.label.run import NothingLabelled
         from serve_app.label.service import ServiceLost
     except ImportError as error:
@@ -36,6 +38,7 @@ def run(settings: Settings, asked: Asked) -> None:
         else:
             _make(settings, asked)
     except (
+        BrokenDataset,
         DatasetInUse,
         OtherLabels,
         NoImages,
@@ -44,7 +47,7 @@ def run(settings: Settings, asked: Asked) -> None:
         RayNotStarted,
         OSError,
     ) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(told(error)) from error
 
 
 def _make(settings: Settings, asked: Asked) -> None:
@@ -55,7 +58,7 @@ def _make(settings: Settings, asked: Asked) -> None:
 
     if not asked.sources:
         raise click.UsageError("Missing argument 'SOURCE...'.")
-    output = asked.output.expanduser()
+    output = asked.output
     labelling = labelling_of(settings, asked)
     try:
         split = Split(asked.val, asked.test, asked.split_by_folder)
@@ -63,6 +66,7 @@ def _make(settings: Settings, asked: Asked) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     listing = list_images(asked.sources, output, asked.root)
+    _refuse_others(output, asked.formats)
     listing.images = chosen(listing.images, asked.limit, asked.sample)
     if asked.dry_run:
         _foretell(listing, labelling, output, asked.restart)
@@ -84,6 +88,18 @@ def _make(settings: Settings, asked: Asked) -> None:
     _tell(console, manifest, output)
     if not complete:
         raise click.ClickException("stopped. The same command goes on from here.")
+
+
+def _refuse_others(output: Path, formats: Sequence[str]) -> None:
+    """Raises click.ClickException for folders of somebody else's, whose place formats would take."""
+    from serve_app.label.dataset import Dataset
+
+    if not Dataset(output).begun:
+        for name in formats:
+            if (output / name).exists():
+                raise click.ClickException(
+                    f"{output / name} is there already, and no data set is in {output}: choose another output folder"
+                )
 
 
 def _metrics(asked: Asked) -> "Metrics | None":

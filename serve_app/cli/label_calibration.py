@@ -1,16 +1,25 @@
 """`sam3-serve label --calibrate`: the threshold of each class, by images that a person has labelled."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 from serve_app.cli.label_model import labeller, labelling_of, shown
 from serve_app.cli.label_options import Asked
+from serve_app.cli.outputs import refuse_unwritable, write
 from serve_app.cli.stop_signal import StopSignal
 from serve_app.settings import Settings
+
+if TYPE_CHECKING:
+    from serve_app.label.labelling import Labelling
+    from serve_app.label.truth import Truth
+
+NAME = "classes.txt"
+"""The file of the result."""
 
 
 def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
@@ -26,6 +35,11 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
     wanted = labelling_of(settings, asked)
     truths = read_truth(truth, [one.name for one in wanted.classes], asked.root)
     none_is_there(str(truth), [one.image for one in truths])
+    output = asked.output / NAME
+    if asked.dry_run:
+        _foretell(wanted, truth, truths, output)
+        return
+    _refuse_unwritable(output, asked)
     labelling = replace(wanted, classes=[replace(one, threshold=FLOOR) for one in wanted.classes])
     console = Console(highlight=False, soft_wrap=True, markup=False)
     stop = StopSignal()
@@ -50,7 +64,22 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
     for row in rows:
         if (why := unfit(truth_of[row["location"]], row)) is not None:
             console.print(f"left out: {row['location']}: {why}")
-    output = asked.output.expanduser()
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "classes.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    console.print(f"written to {output / 'classes.txt'}")
+    write(output, lambda path: path.write_text("\n".join([*lines, ""]), encoding="utf-8"))
+    console.print(f"written to {output}")
+
+
+def _foretell(wanted: "Labelling", truth: Path, truths: "Sequence[Truth]", output: Path) -> None:
+    """Print the images and classes of a calibration, and start nothing."""
+    click.echo(f"{len(truths)} images of {truth}; {len(wanted.classes)} classes")
+    for one in wanted.classes:
+        objects = sum(len(each.masks[one.name]) for each in truths)
+        click.echo(f"  {one.name}: {objects} true objects")
+    click.echo(f"thresholds would go to {output}")
+
+
+def _refuse_unwritable(output: Path, asked: Asked) -> None:
+    """Make the folder before any work. Raises OSError, and click.BadParameter for a file that cannot be written or is
+    the one that the classes come from."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    inputs = [path for path in (asked.classes, asked.calibrate) if path]
+    refuse_unwritable(output, "--output", force=True, inputs=inputs)

@@ -50,15 +50,14 @@ def labelling_of(settings: Settings, asked: Asked) -> "Labelling":
 
 def _classes(asked: Asked) -> "list[LabelClass]":
     """Raises ValueError."""
-    from serve_app.label.classes import parse_classes
+    from serve_app.label.classes import ClassLine, file_lines, parse_classes
 
-    try:
-        lines = asked.classes.read_text(encoding="utf-8").splitlines() if asked.classes else []
-    except UnicodeDecodeError:
-        raise ValueError(f"{asked.classes} is not valid UTF-8") from None
-    if not lines and not asked.lines:
-        raise ValueError("no class is named: pass --classes FILE, or --class NAME")
-    return parse_classes([*lines, *asked.lines], asked.threshold)
+    lines = list(file_lines(asked.classes)) if asked.classes else []
+    lines += [ClassLine(text, "--class") for text in asked.lines]
+    if not lines:
+        empty = f"{asked.classes} has no class" if asked.classes else "no class is named"
+        raise ValueError(f"{empty}: pass --classes FILE, or --class NAME")
+    return parse_classes(lines, asked.threshold)
 
 
 @contextmanager

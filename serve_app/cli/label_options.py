@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from serve_app.cli.options import URL, Number
+from serve_app.cli.options import URL, Folder, Number, at_home
 
 FORMATS = (
     "coco",
@@ -57,10 +57,11 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options of the command, and its sources."""
     for option in reversed(
         [
-            click.argument("sources", nargs=-1, metavar="SOURCE..."),
-            click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path)),
+            click.argument("sources", nargs=-1, metavar="SOURCE...", type=at_home),
+            click.option("-o", "--output", required=True, type=Folder(), metavar="FOLDER"),
             click.option(
                 "--root",
+                type=at_home,
                 metavar="PLACE",
                 help="Folder or URL at which the paths of lists start. [default: the list's folder]",
             ),
@@ -109,7 +110,11 @@ def label_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--copy-images", is_flag=True, help="Put copies of images beside labels, in place of links."
             ),
             click.option("--limit", type=click.IntRange(1), help="Label only the first so many images."),
-            click.option("--sample", type=click.IntRange(1), help="Label only so many images from anywhere."),
+            click.option(
+                "--sample",
+                type=click.IntRange(1),
+                help="Label only so many images from anywhere, with --limit: of those.",
+            ),
             click.option(
                 "--calibrate",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),

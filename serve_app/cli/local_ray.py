@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
@@ -14,6 +16,10 @@ from serve_app.cli.ray_environment import apply, environment, new_token
 from serve_app.cli.ray_head import PROXY_DIR, RAY_DIR, RayNotStarted, new_run_dir, store_bytes
 from serve_app.cli.single_node import single_node
 from serve_app.settings import Settings
+
+GREETING = b"Set ray log level from environment variable"
+"""Ray's core says so of RAY_BACKEND_LOG_LEVEL before it heeds it, and on the file descriptor: Python's own streams do
+not have it."""
 
 
 @contextmanager
@@ -71,11 +77,27 @@ def _connect(**options: Any) -> None:
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        with _without_greeting(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:  # Ray raises a plain Exception for a node that took too long
         first = str(error).strip().splitlines()[:1]
         raise RayNotStarted("".join(first) or type(error).__name__) from error
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Leaves GREETING out of what this process writes to its stderr in the block. The rest is shown after it."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as written:
+        stderr = os.dup(2)
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            os.write(2, b"".join(line for line in written if GREETING not in line))
 
 
 def _leave() -> None:

@@ -1,6 +1,8 @@
-"""The kinds of option that several commands have: finite numbers, and the address of a server."""
+"""The kinds of option that several commands have: finite numbers, places, and the address of a server."""
 
 import math
+import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +18,26 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+def at_home(text: str) -> str:
+    """The text with a `~` at its beginning as the home folder: a shell leaves it in quotes and behind `=`. The `~` of a
+    user who is not there is a name as any other."""
+    return os.path.expanduser(text)  # noqa: PTH111 - that raises for such a user
+
+
+class Folder(click.Path):
+    """A folder, which may be made later."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises click.BadParameter for an empty text, which would be the folder where the command runs, and for what
+        is a file."""
+        if not str(value):
+            self.fail("it is empty: name a folder, such as dataset.", param, ctx)
+        return super().convert(at_home(str(value)), param, ctx)
 
 
 class ServerAddress(click.ParamType[str]):

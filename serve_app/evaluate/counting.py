@@ -10,14 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco
 
-from serve_app.label.truth import Encoded, Truth
+from serve_app.label.truth import Encoded, Truth, in_crowds, overlaps
 
 IOUS: Final = np.linspace(0.5, 0.95, 10)
 """The IoUs from which a match counts as a hit."""
-IN_CROWD: Final = 0.5
-"""Share of an object within a crowd from which it is one of the crowd's."""
 
 HITS = slice(0, len(IOUS))
 FOUND, FOUND_WHERE_PRESENT, WANTED, PRESENT_FOUND, ABSENT_FOUND, PRESENT_MISSED, ABSENT_EMPTY = range(
@@ -42,7 +39,7 @@ def count(objects: Sequence[Mapping[str, Any]], truth: Truth, name: str, thresho
     matched = _matches(ious)
     if crowds:
         taken = {row for row, column in matched if ious[row, column] >= IOUS[0]}
-        inside = overlaps(found, crowds, crowd=True).max(axis=1, initial=0.0) >= IN_CROWD
+        inside = in_crowds(found, crowds)
         dropped = sum(bool(inside[row]) and row not in taken for row in range(len(found)))
     else:
         dropped = 0
@@ -61,15 +58,6 @@ def count(objects: Sequence[Mapping[str, Any]], truth: Truth, name: str, thresho
 def as_encoded(one: Mapping[str, Any], truth: Truth) -> Encoded:
     """The mask of an object of `rows.OBJECT`, as pycocotools takes it."""
     return {"size": list(truth.size), "counts": one["rle"].encode("ascii")}
-
-
-def overlaps(
-    found: Sequence[Encoded], others: Sequence[Encoded], *, crowd: bool = False
-) -> npt.NDArray[np.float64]:
-    """The IoU of each pair of masks, [found, others]; with `crowd`, the share of the first that lies in the other."""
-    if not found or not others:
-        return np.zeros((len(found), len(others)))
-    return np.array(coco.iou(list(found), list(others), [int(crowd)] * len(others)), dtype=np.float64)
 
 
 def _matches(ious: npt.NDArray[np.float64]) -> list[tuple[int, int]]:

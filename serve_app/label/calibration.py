@@ -1,8 +1,10 @@
 """Chooses the threshold of each class by images that a person has labelled: the one with the best F1.
 
 An object counts as found where its mask and one of the truth's, of its class, overlap by an IoU of at least MATCH; each
-is matched once, better scores first. How sure a threshold is follows from drawing the images again and again, with
-repetition (the bootstrap): nine of ten draws choose a threshold within the range that is told.
+is matched once, better scores first. An object that matches nothing and lies in a crowd region (`iscrowd`) counts
+neither way, and a crowd is no object to find: as in COCO's own evaluation. How sure a threshold is follows from drawing
+the images again and again, with repetition (the bootstrap): nine of ten draws choose a threshold within the range that
+is told.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco
 
 from serve_app.label.classes import FLOOR
-from serve_app.label.truth import Encoded, Truth, unfit
+from serve_app.label.truth import Encoded, Truth, in_crowds, overlaps, unfit
 
 MATCH = 0.5
 DRAWS = 200
@@ -48,19 +49,25 @@ class Scored:
     truths: int
 
 
-def scored(found: Sequence[Mapping[str, Any]], truth: Sequence[Encoded], size: Sequence[int]) -> Scored:
+def scored(
+    found: Sequence[Mapping[str, Any]],
+    truth: Sequence[Encoded],
+    size: Sequence[int],
+    crowds: Sequence[Encoded] = (),
+) -> Scored:
     """Match what was found, as `rows.OBJECT`, with the truth of one class. size: (height, width)."""
     ordered = sorted(found, key=lambda one: -float(one["score"]))
-    right = np.zeros(len(ordered), dtype=np.bool_)
-    if ordered and truth:
-        mine = [{"size": list(size), "counts": one["rle"].encode("ascii")} for one in ordered]
-        overlap = np.array(coco.iou(mine, list(truth), [0] * len(truth)))
-        for row in range(len(ordered)):
-            best = int(overlap[row].argmax())
-            if overlap[row, best] >= MATCH:
-                right[row] = True
-                overlap[:, best] = -1
-    return Scored(np.array([one["score"] for one in ordered], dtype=np.float64), right, len(truth))
+    mine = [{"size": list(size), "counts": one["rle"].encode("ascii")} for one in ordered]
+    right = np.zeros(len(mine), dtype=np.bool_)
+    overlap = overlaps(mine, truth)
+    for row in range(len(mine) if truth else 0):
+        best = int(overlap[row].argmax())
+        if overlap[row, best] >= MATCH:
+            right[row] = True
+            overlap[:, best] = -1
+    counts = right | ~in_crowds(mine, crowds)
+    scores = np.array([one["score"] for one in ordered], dtype=np.float64)
+    return Scored(scores[counts], right[counts], len(truth))
 
 
 def choose(images: Sequence[Scored], seed: int = 0) -> Choice:
@@ -108,5 +115,5 @@ def choices(
         size = (row["height"], row["width"])
         for name in classes:
             mine = [one for one in row["objects"] if one["class"] == name]
-            images[name].append(scored(mine, truth.masks[name], size))
+            images[name].append(scored(mine, truth.masks[name], size, truth.crowds.get(name, ())))
     return {name: choose(of_class) if of_class else choose([]) for name, of_class in images.items()}

@@ -14,7 +14,7 @@ from sam3_engine.regions import RegionMask
 from sam3_engine.rle import Rle, from_rle
 from sam3_engine.types import Box, ImageSize
 from serve_app.label.choosing import Split
-from serve_app.label.dataset import Dataset
+from serve_app.label.dataset import BrokenDataset, Dataset
 from serve_app.label.texts import escaped
 
 LONGEST, ENDING = 244, 5
@@ -80,7 +80,7 @@ class Catalogue:
         return len(self._numbers)
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        """Every image once; the objects of a few hundred are in memory."""
+        """Every image once; the objects of a few hundred are in memory. Raises BrokenDataset."""
         numbers = {name: number for number, name in enumerate(self.classes)}
         for row in self._dataset.images():
             size = ImageSize(row["height"], row["width"])
@@ -103,6 +103,11 @@ def _object(found: dict[str, Any], numbers: dict[str, int], size: ImageSize) -> 
     x0, y0, x1, y1 = found["box"]
     rle = Rle(size=list(size), counts=found["rle"])
     name = found["class"]
+    if name not in numbers:
+        raise BrokenDataset(
+            f"a part holds objects of the class {name!r}, which the data set does not have: it is of another data set. "
+            "Remove that part, or pass --restart to remove all labels and begin again."
+        )
     return LabelledObject(name, numbers[name], found["score"], (x0, y0, x1, y1), found["area"], rle)
 
 

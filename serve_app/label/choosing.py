@@ -9,11 +9,13 @@ from serve_app.label.lists import SourceImage
 
 
 def chosen(images: Sequence[SourceImage], limit: int | None, sample: int | None) -> list[SourceImage]:
-    """The first `limit` images, or `sample` images from anywhere, or all. In their order."""
+    """The first `limit` images, or all; of these `sample` from anywhere, or all. In their order."""
+    kept = images[:limit]
     if sample is not None:
-        kept = sorted(images, key=lambda image: _place(image.location))[:sample]
-        return sorted(kept, key=lambda image: image.location)
-    return list(images[:limit])
+        kept = sorted(
+            sorted(kept, key=lambda image: _place(image.location))[:sample], key=lambda image: image.location
+        )
+    return list(kept)
 
 
 @dataclass(frozen=True, slots=True)

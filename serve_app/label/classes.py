@@ -6,17 +6,23 @@ A line of a file of classes is a name, alone or with more:
     car: car | van | pickup truck          # several phrases find one class
     dog: dog | !toy dog                    # an object that is rather a toy dog is left out
     person @0.35                           # a threshold of its own
+
+In a file, `#` at the beginning of a line or after a space begins a comment, and `\\#` is the character. On the command
+line `#` is a character as any other.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sam3_engine.prompt_values import share, utf8
 from serve_app.label.texts import fits
 
-_THRESHOLD = re.compile(r"\s@\s*(?P<value>\S+)$")
+_THRESHOLD = re.compile(r"\s@\s*(?P<value>\S*)$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_HASH = re.compile(r"(?<!\S)#")
 MOST_CHARACTERS = 200
 """Of a name or a phrase."""
 FLOOR = 0.05
@@ -50,7 +56,7 @@ class LabelClass:
     def line(self) -> str:
         """The class as a line of a file."""
         phrases = " | ".join([*self.phrases, *(f"!{text}" for text in self.negatives)])
-        return f"{self.name}: {phrases} @{self.threshold:.4g}"
+        return _HASH.sub(r"\\#", f"{self.name}: {phrases} @{self.threshold:.4g}")
 
 
 def parse_class(line: str, threshold: float) -> LabelClass:
@@ -61,7 +67,7 @@ def parse_class(line: str, threshold: float) -> LabelClass:
         try:
             threshold = float(found["value"])
         except ValueError:
-            raise ValueError(f"{line.strip()!r}: {found['value']!r} is not a threshold") from None
+            raise ValueError(f"{line.strip()!r}: {found['value']!r} behind @ is no threshold") from None
     name, _, rest = (part.strip() for part in text.partition(":"))
     return class_of(name, rest, threshold)
 
@@ -74,22 +80,43 @@ def class_of(name: str, words: str, threshold: float) -> LabelClass:
     return LabelClass(name, positive or (name,), negative, threshold)
 
 
-def parse_classes(lines: Iterable[str], threshold: float) -> list[LabelClass]:
-    """The classes of a file's lines, in their order, which gives their numbers in every format.
+@dataclass(frozen=True, slots=True)
+class ClassLine:
+    """A class as somebody wrote it. where: its place, for messages."""
+
+    text: str
+    where: str = ""
+
+
+def file_lines(path: Path) -> Iterator[ClassLine]:
+    """The classes of a file, without its comments. Raises OSError, and ValueError for a file that is not UTF-8."""
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not valid UTF-8") from None
+    for number, line in enumerate(content.split("\n"), 1):
+        if text := _COMMENT.sub("", line).strip():
+            yield ClassLine(text.replace("\\#", "#"), f"{path}, line {number}")
+
+
+def parse_classes(lines: Iterable[str | ClassLine], threshold: float) -> list[LabelClass]:
+    """The classes of lines, in their order, which gives their numbers in every format.
 
     Raises ValueError for a class that is no class, for one that is there twice, and where there is none.
     """
-    classes = [parse_class(line, threshold) for line in _without_comments(lines)]
-    names = [one.name.casefold() for one in classes]
-    for one in classes:
-        if names.count(one.name.casefold()) > 1:
-            raise ValueError(f"class {one.name!r} is there twice")
+    classes = []
+    names: Counter[str] = Counter()
+    for line in lines:
+        one = line if isinstance(line, ClassLine) else ClassLine(line)
+        where = f"{one.where}: " if one.where else ""
+        try:
+            made = parse_class(one.text, threshold)
+        except ValueError as error:
+            raise ValueError(f"{where}{error}") from None
+        names[made.name.casefold()] += 1
+        if names[made.name.casefold()] > 1:
+            raise ValueError(f"{where}class {made.name!r} is there twice")
+        classes.append(made)
     if not classes:
         raise ValueError("there is no class")
     return classes
-
-
-def _without_comments(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        if kept := _COMMENT.sub("", line.lstrip("\ufeff")).strip():
-            yield kept

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from serve_app.label.classes import LabelClass
 from serve_app.label.labeller import ModelChoice
 from serve_app.label.objects import Rules
@@ -28,6 +30,31 @@ class Labelling:
             for one in self.classes
         }
         return {"model": self.choice.model, "classes": classes, **asdict(self.rules)}
+
+
+class Rule(BaseModel, strict=True):
+    """A class, as a document has it."""
+
+    phrases: list[str]
+    negatives: list[str]
+    threshold: float
+
+
+class Document(BaseModel, strict=True):
+    """The form of `Labelling.document`."""
+
+    model: str
+    classes: dict[str, Rule]
+    nms: float | None
+    smallest: int
+
+
+class Manifest(BaseModel, strict=True):
+    """What a later run reads of the manifest of a data set."""
+
+    labels: Document
+    images_per_second: float | None = None
+    weights: str | None = None
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """Lists of images: what a row of a .txt, .csv, .jsonl or COCO file, or of a Parquet file without bytes, names.
 
-A path starts at the folder of its list, or at `root`. A row that has both a path and a URL means the file where it is
-there, else the URL.
+A path starts at the folder of its list, or at `root`; `~` is a character as any other. A row that has both a path and a
+URL means the file where it is there, else the URL. A list names images, never further lists.
 """
 
 import csv
@@ -11,10 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from serve_app.label.coco_rows import number_of, rows_of
+from serve_app.label.reasons import in_words
 
 IMAGES = [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"]
-LISTS = (".txt", ".csv", ".jsonl", ".json")
+PARQUET = ".parquet"
+LISTS = (".txt", ".csv", ".jsonl", ".json", PARQUET)
 PATHS = ("path", "location", "image", "file_name", "filename")
 URLS = ("url", "image_url", "coco_url")
 """Names under which a row has its image, in letters of any case: of each, the first that is there counts."""
@@ -36,7 +40,21 @@ class SourceImage:
 
 def absolute(path: Path) -> Path:
     """The path from the root, without `..`; a link stays what it is, for it may be the only place of a name."""
-    return Path(os.path.normpath(path.expanduser().absolute()))
+    return Path(os.path.normpath(path.absolute()))
+
+
+def is_list(place: str) -> bool:
+    """Whether a path or URL names a list of images. Raises ValueError for what begins as a URL and is none."""
+    path = split_url(place).path if "://" in place else place
+    return path.lower().endswith(LISTS)
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL. Raises ValueError."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +79,15 @@ class Entries:
         return self.named(found)
 
     def named(self, text: str) -> SourceImage:
-        """The image of a path or URL."""
+        """The image of a path or URL. Raises ValueError."""
+        if is_list(text):
+            raise ValueError(f"{text!r} is a list itself: name it as a source of the command")
         if "://" in text:
             return SourceImage(text, name_of_url(text))
         if "://" in self.base:
             return SourceImage(f"{self.base.rstrip('/')}/{text.lstrip('/')}", text.lstrip("/"))
         folder = absolute(Path(self.base))
-        path = absolute(folder / Path(text).expanduser())
+        path = absolute(folder / text)
         inside = path.is_relative_to(folder)
         name = os.path.relpath(path, folder) if inside else path.name
         return SourceImage(str(path), PurePosixPath(Path(name)).as_posix())
@@ -75,7 +95,7 @@ class Entries:
 
 def name_of_url(url: str) -> str:
     """The path of a URL as a name. Readers of labels pass over images without a known ending, so each has one."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     name = unquote(parts.path).strip("/") or parts.netloc
     return name if PurePosixPath(name).suffix.lower() in IMAGES else f"{name}.jpg"
 
@@ -84,23 +104,24 @@ def _first(texts: Mapping[str, str], names: Sequence[str]) -> str | None:
     return next((texts[name] for name in names if name in texts), None)
 
 
-def list_rows(file: TextIO, ending: str) -> Iterator[Any]:
-    """The rows of a list that names images. Raises ValueError and csv.Error."""
-    if ending == ".txt":
-        yield from (line.strip() for line in file if line.strip() and not line.startswith("#"))
+def list_rows(file: TextIO, ending: str) -> Iterator[tuple[str, Any]]:
+    """The rows of a list that names images, each with its place in the file. Raises ValueError and csv.Error."""
+    if ending == ".json":
+        rows = rows_of(json.load(file), "images")
+        yield from ((f"image {number}", row) for number, row in enumerate(rows, 1))
     elif ending == ".csv":
-        yield from csv.DictReader(file)
-    elif ending == ".jsonl":
-        yield from (json.loads(line) for line in file if line.strip())
+        table = csv.DictReader(file)
+        yield from ((f"line {table.line_num}", row) for row in table)
     else:
-        yield from _coco_rows(json.load(file))
-
-
-def _coco_rows(document: Any) -> list[Any]:
-    rows = document.get("images") if isinstance(document, dict) else None
-    if not isinstance(rows, list):
-        raise ValueError("it is not a COCO file, whose `images` is a list")
-    return rows
+        for number, line in enumerate(file, 1):
+            text = line.strip()
+            if ending == ".txt" and text and not line.startswith("#"):
+                yield f"line {number}", text
+            elif ending == ".jsonl" and text:
+                try:
+                    yield f"line {number}", json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    raise ValueError(f"line {number}: {in_words(error)}") from error
 
 
 def coco_images(path: Path, root: str | None = None) -> tuple[dict[str, Any], dict[int, SourceImage]]:
@@ -108,9 +129,20 @@ def coco_images(path: Path, root: str | None = None) -> tuple[dict[str, Any], di
     entries = Entries(root or str(path.parent))
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
-        return document, {int(row["id"]): entries.of(row) for row in _coco_rows(document)}
-    except (ValueError, LookupError, TypeError, OSError, RecursionError) as error:
-        raise NoImages(f"{path} is no COCO file: {type(error).__name__} {error}") from error
+        rows = rows_of(document, "images")
+        numbers = [number_of(row, "id", "an image") for row in rows]
+        return document, {
+            number: _image(entries, row, number) for number, row in zip(numbers, rows, strict=True)
+        }
+    except (ValueError, OSError, RecursionError) as error:
+        raise NoImages(f"{path} is no COCO file: {in_words(error)}") from error
+
+
+def _image(entries: Entries, row: Mapping[str, Any], number: int) -> SourceImage:
+    try:
+        return entries.of(row)
+    except ValueError as error:
+        raise ValueError(f"image {number}: {error}") from error
 
 
 def none_is_there(source: str, images: Sequence[SourceImage]) -> None:

@@ -18,17 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from serve_app.label.lists import PATHS, URLS, Entries, NoImages, SourceImage
+from serve_app.label.lists import PARQUET, PATHS, URLS, Entries, NoImages, SourceImage
 from serve_app.label.texts import fits
 
-ENDING = ".parquet"
 BYTES = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "webp", "content", "data")
 """Columns that hold files, the first that is there; else the only one that could."""
 NAMES = (*PATHS, "name", "key", "__key__", "id", "image_id")
 ROWS = 16
 """Read at once: of a file's bytes no more is in memory."""
 BUFFER = 2**20
-_ROW = re.compile(rf"(?P<file>.+\{ENDING})#(?P<row>\d{{9,}})")
+_ROW = re.compile(rf"(?P<file>.+\{PARQUET})#(?P<row>\d{{9,}})")
 
 
 def parquet_images(location: str, root: str) -> Iterator[SourceImage]:

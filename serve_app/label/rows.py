@@ -49,3 +49,5 @@ OBJECT = pa.struct(
 )
 LABELLED = pa.schema([*IMAGE, pa.field("objects", pa.list_(OBJECT)), *MODEL])
 """The parts of a data set: one row an image, its objects highest score first."""
+NEEDED = ["location", "name", "width", "height", "look", "objects"]
+"""The columns of LABELLED that a row without an error fills."""

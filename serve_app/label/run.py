@@ -51,7 +51,7 @@ class Labeller(Protocol):
 class Run:
     """A run on an open data set. command: what was typed, for the manifest.
 
-    Raises OtherLabels where the data set was begun in another way.
+    Raises OtherLabels where the data set was begun in another way, and BrokenDataset.
     """
 
     def __init__(

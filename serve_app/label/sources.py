@@ -4,6 +4,9 @@ Sources are listed before anything is read. An image is there once, whatever num
 of the locations. A folder gives the files with an ending of IMAGES, at any depth, without hidden ones, through links,
 too. A glob gives those, and Parquet files. A list names an image a line (.txt), a row (.csv, .parquet), a document
 (.jsonl), or as a COCO file does (.json).
+
+The data set's own images are no sources: what a run writes into its folder, formats' folders, is left out. Any other
+image in that folder is refused, for the formats take the place of what is there.
 """
 
 import csv
@@ -12,13 +15,15 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pyarrow as pa
 
+from serve_app.label.formats import FORMATS
 from serve_app.label.lists import (
     IMAGES,
     LISTS,
+    PARQUET,
     Entries,
     NoImages,
     SourceImage,
@@ -26,9 +31,10 @@ from serve_app.label.lists import (
     list_rows,
     name_of_url,
     none_is_there,
+    split_url,
 )
-from serve_app.label.parquet import ENDING as PARQUET
 from serve_app.label.parquet import parquet_images
+from serve_app.label.reasons import in_words
 from serve_app.label.texts import escaped, fits
 
 
@@ -40,35 +46,68 @@ class Listing:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def list_images(sources: Sequence[str], leave_out: Path | None = None, root: str | None = None) -> Listing:
-    """List the sources. leave_out: a folder that is no source although it lies in one, such as the data set. root:
-    folder or URL at which the paths of lists start, if not at the list's own folder.
+def list_images(sources: Sequence[str], output: Path | None = None, root: str | None = None) -> Listing:
+    """List the sources. output: the folder of the data set, see above. root: folder or URL at which the paths of lists
+    start, if not at the list's own folder.
 
     Raises NoImages.
     """
     found: dict[str, SourceImage] = {}
     listing = Listing()
+    own = _Own(output)
     for source in sources:
-        images = 0
+        images = kept = 0
         for image in _of_source(source, root):
             images += 1
-            if leave_out is not None and _lies_in(image.location, leave_out):
+            if own.has(image.location):
                 continue
+            kept += 1
             if fits(image.location):
                 found.setdefault(image.location, image)
             else:
                 refused = "its name holds control characters, or bytes that are not UTF-8"
                 listing.refused[escaped(image.location)] = refused
-        if not images:
-            raise NoImages(f"{source} has no image (endings: {' '.join(IMAGES)})")
+        if not kept:
+            which = f"but those of the data set in {output}" if images else f"(endings: {' '.join(IMAGES)})"
+            raise NoImages(f"{source} has no image {which}")
     listing.images = [found[location] for location in sorted(found)]
     return listing
 
 
+class _Own:
+    """Knows the images that a run has written. output: the folder of its data set."""
+
+    def __init__(self, output: Path | None) -> None:
+        self._output = output
+        self._folder = output.resolve() if output else None
+        self._of_folder: dict[str, bool] = {}
+
+    def has(self, location: str) -> bool:
+        """Whether the image is one of the data set's. Raises NoImages for another one in its folder."""
+        if self._folder is None or "://" in location:
+            return False
+        folder = os.path.dirname(location)  # noqa: PTH120 - of millions
+        if folder not in self._of_folder:
+            self._of_folder[folder] = self._judged(Path(folder).resolve(), self._folder, location)
+        return self._of_folder[folder]
+
+    def _judged(self, folder: Path, output: Path, location: str) -> bool:
+        if not folder.is_relative_to(output):
+            return False
+        if folder != output and folder.relative_to(output).parts[0] in FORMATS:
+            return True
+        raise NoImages(
+            f"{escaped(location)} lies in {self._output}, the folder of the data set: "
+            "choose an output folder that holds none of the sources"
+        )
+
+
 def _of_source(source: str, root: str | None) -> Iterator[SourceImage]:
+    if not source:
+        raise NoImages("a source is an empty text")
     if "://" in source:
         return _of_url(source, root)
-    path = Path(source).expanduser()
+    path = Path(source)
     if path.is_dir():
         return _of_folder(path)
     if path.is_file():
@@ -86,7 +125,7 @@ def _is_image(name: str) -> bool:
 
 
 def _of_file(path: Path, name: str, root: str | None) -> Iterator[SourceImage]:
-    if path.suffix.lower() in (*LISTS, PARQUET):
+    if path.suffix.lower() in LISTS:
         return _of_list(str(absolute(path)), root or str(path.parent))
     return iter([_file(path, name)])
 
@@ -116,12 +155,15 @@ def _common_folder(files: Sequence[Path]) -> Path:
 
 def _of_url(url: str, root: str | None) -> Iterator[SourceImage]:
     """An https image, a list, or what a storage has at and below a place or for a glob (through fsspec)."""
-    parts = urlsplit(url)
+    try:
+        parts = split_url(url)
+    except ValueError as error:
+        raise NoImages(str(error)) from error
     if parts.scheme == "file":
         yield from _of_source(unquote(parts.path), root)
         return
     ending = PurePosixPath(parts.path).suffix.lower()
-    if ending in (*LISTS, PARQUET) and not glob.has_magic(url):
+    if ending in LISTS and not glob.has_magic(url):
         yield from _of_list(url, root or url.rpartition("/")[0])
         return
     if parts.scheme in ("http", "https"):
@@ -132,8 +174,8 @@ def _of_url(url: str, root: str | None) -> Iterator[SourceImage]:
     try:
         storage, place = url_to_fs(url)
         files = sorted(storage.glob(place) if glob.has_magic(place) else storage.find(place))
-    except (ImportError, ValueError, OSError) as error:
-        raise NoImages(f"{url} cannot be listed: {error}") from error
+    except Exception as error:  # each storage's client has its own
+        raise NoImages(f"{url} cannot be listed: {in_words(error)}") from error
     base = place.rstrip("/")
     if glob.has_magic(place):
         base = os.path.commonpath([str(PurePosixPath(file).parent) for file in files]) if files else place
@@ -154,8 +196,21 @@ def _of_list(location: str, root: str) -> Iterator[SourceImage]:
             images = list(parquet_images(location, root))
         else:
             images = list(_text_images(location, root))
-    except (ValueError, LookupError, csv.Error, pa.ArrowException, ImportError, OSError) as error:
-        raise NoImages(f"{location} is no list of images: {error}") from error
+    except NoImages:
+        raise
+    except Exception as error:  # each storage's client has its own
+        foreseen = (
+            ValueError,
+            LookupError,
+            csv.Error,
+            pa.ArrowException,
+            ImportError,
+            OSError,
+            RecursionError,
+        )
+        if "://" not in location and not isinstance(error, foreseen):
+            raise
+        raise NoImages(f"{location} is no list of images: {in_words(error)}") from error
     if not any(PARQUET + "#" in image.location for image in images[:1]):
         none_is_there(location, images)
     yield from images
@@ -166,9 +221,9 @@ def _text_images(location: str, root: str) -> Iterator[SourceImage]:
 
     entries = Entries(root)
     with fsspec.open(location, "rt", encoding="utf-8-sig", newline="") as file:
-        ending = PurePosixPath(urlsplit(location).path if "://" in location else location).suffix.lower()
-        yield from map(entries.of, list_rows(file, ending))
-
-
-def _lies_in(location: str, folder: Path) -> bool:
-    return "://" not in location and Path(location).is_relative_to(absolute(folder))
+        ending = PurePosixPath(split_url(location).path if "://" in location else location).suffix.lower()
+        for place, row in list_rows(file, ending):
+            try:
+                yield entries.of(row)
+            except ValueError as error:
+                raise ValueError(f"{place}: {in_words(error)}") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.cli import local_ray
+from serve_app.cli.ray_head import RayNotStarted
 from serve_app.settings import Settings
 
 
@@ -29,3 +30,18 @@ def test_no_thread_can_start_a_cluster_however_early_ray_is_imported(
     monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "1")
     with pytest.raises(Imported, match="0"), local_ray.cluster_ray("auto"):
         pass
+
+
+def test_ray_says_nothing_of_its_log_level_but_real_errors_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def init(**_: object) -> None:
+        level = b"logging.cc:303: Set ray log level from environment variable RAY_BACKEND_LOG_LEVEL to 3\n"
+        os.write(2, b"[now I 1 1] " + level + b"[now C 1 1] the core is broken\n")
+        raise RuntimeError("no node\nmore")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(RayNotStarted, match=r"^no node$"):
+        local_ray._connect()
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "[now C 1 1] the core is broken\nafterwards\n"

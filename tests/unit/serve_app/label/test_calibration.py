@@ -1,10 +1,14 @@
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from serve_app.label.calibration import Scored, choices, choose, scored
 from serve_app.label.lists import NoImages
@@ -43,6 +47,78 @@ def test_each_true_object_is_matched_once_by_the_better_score() -> None:
 
 def test_too_little_overlap_is_no_match() -> None:
     assert not scored([found("cat", box(0, 10))], [encoded(box(6, 16))], SIZE).right.any()
+
+
+def test_a_find_in_a_crowd_counts_neither_way() -> None:
+    objects = [
+        found("cat", box(0, 10), 0.9),  # the true one, in the crowd, too
+        found("cat", box(20, 30), 0.8),  # in the crowd
+        found("cat", box(11, 21), 0.7),  # for the most part outside
+        found("cat", box(0, 10), 0.6),  # the true one again
+    ]
+    crowd = np.zeros(SIZE, dtype=np.bool_)
+    crowd[:, 0:4] = crowd[:, 19:30] = True
+    seen = scored(objects, [encoded(box(0, 10))], SIZE, [encoded(crowd)])
+    assert seen.scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
+    assert seen.right.tolist() == [True, False, False]
+    assert seen.truths == 1
+
+
+def test_what_counts_near_crowds_is_what_counts_in_cocos_evaluation() -> None:
+    rng = np.random.default_rng(0)
+
+    def drawn() -> np.ndarray:
+        x0 = int(rng.integers(0, 24))
+        mask = box(x0, x0 + int(rng.integers(3, 12)))
+        return mask & (
+            rng.random(SIZE) < 0.97
+        )  # so that no two overlaps are equal, of which COCO takes the last
+
+    for _ in range(40):
+        truth, crowds = ([drawn() for _ in range(rng.integers(0, 3))] for _ in range(2))
+        objects = [found("cat", drawn(), float(score)) for score in rng.permutation(np.linspace(0.1, 0.9, 6))]
+        seen = scored(objects, [encoded(mask) for mask in truth], SIZE, [encoded(mask) for mask in crowds])
+        assert (seen.scores.tolist(), seen.right.tolist()) == by_coco(objects, truth, crowds)
+
+
+def by_coco(
+    objects: list[dict[str, Any]], truth: list[np.ndarray], crowds: list[np.ndarray]
+) -> tuple[list[float], list[bool]]:
+    """Scores and matches of the objects that pycocotools does not ignore, at an IoU of 0.5."""
+    marks = [(mask, 0) for mask in truth] + [(mask, 1) for mask in crowds]
+    wanted, answered = (
+        [
+            {"id": number, "image_id": 1, "category_id": 1, "area": 1, "bbox": [0, 0, 0, 0], **one}
+            for number, one in enumerate(entries, 1)
+        ]
+        for entries in (
+            [{"segmentation": encoded(mask), "iscrowd": crowd} for mask, crowd in marks],
+            [
+                {"segmentation": {"size": list(SIZE), "counts": one["rle"].encode()}, "score": one["score"]}
+                for one in objects
+            ],
+        )
+    )
+    sides = []
+    for annotations in (wanted, answered):
+        side = COCO()
+        side.dataset = {
+            "images": [{"id": 1, "height": SIZE[0], "width": SIZE[1]}],
+            "categories": [{"id": 1}],
+            "annotations": annotations,
+        }
+        with redirect_stdout(StringIO()):
+            side.createIndex()
+        sides.append(side)
+    with redirect_stdout(StringIO()):
+        run = COCOeval(*sides, iouType="segm")
+        run.params.iouThrs, run.params.maxDets = np.array([0.5]), [100]
+        run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ["all"]
+        run.evaluate()
+    (image,) = run.evalImgs
+    kept = ~image["dtIgnore"][0].astype(bool)
+    matched = image["dtMatches"][0] > 0
+    return list(np.array(image["dtScores"])[kept]), list(matched[kept])
 
 
 def test_the_best_threshold_parts_right_from_wrong() -> None:
@@ -137,6 +213,7 @@ def test_an_image_of_another_size_than_its_truth_is_left_out(tmp_path: Path) -> 
         {"images": "none"},
         {"annotations": [{"id": 1}]},
         {"categories": [{"id": 3}]},
+        {"annotations": {}},
     ],
 )
 def test_a_file_without_such_labels_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:

@@ -21,6 +21,13 @@ def test_a_limit_takes_the_first_and_neither_takes_all() -> None:
     assert chosen(IMAGES[:2], 3, 5) == IMAGES[:2]
 
 
+def test_a_sample_with_a_limit_is_of_the_first_images() -> None:
+    sample = chosen(IMAGES, 100, 10)
+    assert len(sample) == 10
+    assert set(sample) <= set(IMAGES[:100])
+    assert sample == chosen(IMAGES[:100], None, 10)
+
+
 def test_splits_have_their_shares_and_depend_on_the_name_alone() -> None:
     split = Split(val=0.2, test=0.1)
     found = [split.of(image.name) for image in IMAGES]

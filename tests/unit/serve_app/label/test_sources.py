@@ -1,5 +1,8 @@
 import json
 import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,8 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def names(*sources: str | Path, leave_out: Path | None = None) -> list[str]:
-    return [image.name for image in list_images([str(source) for source in sources], leave_out).images]
+def names(*sources: str | Path, output: Path | None = None) -> list[str]:
+    return [image.name for image in list_images([str(source) for source in sources], output).images]
 
 
 def test_a_folder_gives_its_images_at_any_depth_and_nothing_hidden(photos: Path) -> None:
@@ -50,7 +53,7 @@ def test_the_data_set_is_no_source_of_itself(photos: Path) -> None:
     inside = photos / "dataset" / "yolo-seg"
     inside.mkdir(parents=True)
     (inside / "a.png").write_bytes(b"x")
-    assert names(photos, leave_out=photos / "dataset") == ["a.png", "b.JPG", "deep/er/c.webp"]
+    assert names(photos, output=photos / "dataset") == ["a.png", "b.JPG", "deep/er/c.webp"]
     assert len(names(photos)) == 4
 
 
@@ -149,6 +152,10 @@ def test_the_name_of_a_url_has_an_ending_that_readers_of_labels_know(tmp_path: P
         ("l.json", "[]"),
         ("l.json", '{"images": [{}]}'),
         ("l.txt", ""),
+        ("l.jsonl", "[" * 100_000),
+        ("l.json", '{"images": ' + "[" * 100_000),
+        ("l.json", '{"images": {}}'),
+        ("l.txt", "http://[::1/a.png"),
     ],
 )
 def test_a_list_that_names_no_image_is_refused(tmp_path: Path, name: str, text: str) -> None:
@@ -157,8 +164,117 @@ def test_a_list_that_names_no_image_is_refused(tmp_path: Path, name: str, text: 
         list_images([str(tmp_path / name)])
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("l.jsonl", '"a.png"\n{', "line 2: it is not JSON"),
+        ("l.jsonl", '"a.png"\n\n3', "line 3: expected an object or a text, not '3'"),
+        ("l.jsonl", '"a.png"\n' + "[" * 100_000, "line 2: it is nested too deeply"),
+        ("l.csv", 'path\na.png\n""\n', "line 3: a row has none of the columns"),
+        ("l.json", '{"images": [{"path": "a.png"}, {}]}', "image 2: a row has none of the columns"),
+        ("l.txt", "a.png\nhttp://[::1/a.png\n", "line 2: 'http://\\[::1/a.png' is no URL: Invalid IPv6 URL"),
+    ],
+)
+def test_the_row_that_is_wrong_is_named(tmp_path: Path, name: str, text: str, told: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(NoImages, match=rf"{name} is no list of images: {told}"):
+        list_images([str(tmp_path / name)])
+
+
+def test_a_list_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_bytes(b"caf\xe9.png")
+    with pytest.raises(NoImages, match="it is not valid UTF-8"):
+        list_images([str(tmp_path / "l.txt")])
+
+
+@pytest.mark.parametrize("other", ["l.txt", "./m.jsonl", "m.parquet", "https://example.com/m.CSV?x=1"])
+def test_a_list_names_no_further_lists_and_so_not_itself(tmp_path: Path, other: str) -> None:
+    (tmp_path / "l.txt").write_text(f"a.png\n{other}\n")
+    (tmp_path / "m.jsonl").write_text('"l.txt"')
+    with pytest.raises(NoImages, match=r"line 2: '.*' is a list itself"):
+        list_images([str(tmp_path / "l.txt")])
+
+
+def test_a_tilde_in_a_list_is_a_name_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("~/a.png", "~nobody/b.png", "~no-such-user/c.png"):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_bytes(b"x")
+    (tmp_path / "l.txt").write_text("~/a.png\n~nobody/b.png\n~no-such-user/c.png\n")
+    assert names(tmp_path / "l.txt") == ["~/a.png", "~no-such-user/c.png", "~nobody/b.png"]
+    assert names(tmp_path / "~no-such-user") == ["c.png"]
+
+
+@pytest.mark.parametrize("source", ["http://[::1/list.txt", "s3://[a", "file://[a/b"])
+def test_a_url_that_is_none_is_refused_in_words(source: str) -> None:
+    with pytest.raises(NoImages, match="is no URL"):
+        list_images([source])
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """Answers with the status that the path begins with."""
+
+    def do_GET(self) -> None:
+        self.send_error(int(self.path[1:4]))
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
+@pytest.mark.parametrize("ending", [".txt", ".json", ".parquet"])
+def test_the_status_of_a_list_on_the_web_is_told(refusing: str, status: int, ending: str) -> None:
+    url = f"{refusing}/{status}/list{ending}"
+    with pytest.raises(NoImages, match=f"list{ending} is no list of images: its server answers {status} .*"):
+        list_images([url])
+
+
+def test_a_list_whose_server_is_away_is_refused(refusing: str) -> None:
+    with pytest.raises(NoImages, match=r"list.txt is no list of images: .*"):
+        list_images(["http://127.0.0.1:1/list.txt"])
+
+
+@pytest.mark.parametrize(
+    "output", ["photos", "photos/deep", "photos/deep/er", ".", "photos/../photos", "link"]
+)
+def test_an_output_folder_that_holds_a_source_is_refused(
+    photos: Path, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    Path("link").symlink_to(photos)
+    with pytest.raises(NoImages, match=rf"lies in {output}, the folder of the data set: choose an output"):
+        list_images(["photos"], Path(output))
+    listing = photos.parent / "list.txt"
+    listing.write_text("photos/deep/er/c.webp\nphotos/b.JPG\nphotos/a.png")
+    with pytest.raises(NoImages, match="the folder of the data set"):
+        list_images([str(listing)], Path(output))
+
+
+def test_the_data_sets_own_images_alone_are_no_source(photos: Path) -> None:
+    inside = photos / "dataset" / "voc" / "JPEGImages"
+    inside.mkdir(parents=True)
+    (inside / "a.png").write_bytes(b"x")
+    with pytest.raises(NoImages, match="has no image but those of the data set in "):
+        list_images([str(inside)], photos / "dataset")
+    assert list_images([str(inside), str(photos / "a.png")][1:], photos / "dataset").images
+
+
 def test_a_source_without_images_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    with pytest.raises(NoImages, match="empty text"):
+        list_images([""])
     for source in ("empty", "gone", "*.png", "gone.jpg"):
         with pytest.raises(NoImages, match=source.replace("*", r"\*")):
             list_images([str(tmp_path / source)])

@@ -104,7 +104,12 @@ def test_annotations_of_images_that_are_not_listed_are_left_out(tmp_path: Path) 
         ({"size": [HEIGHT, WIDTH], "counts": of_image(5, 5)}, "are 25 pixels in all, the image has 600"),
         ({"size": [HEIGHT, WIDTH], "counts": "\u00e9"}, "ascii"),
         ({"size": [HEIGHT, WIDTH], "counts": "~~"}, "not a run-length encoding"),
-        ("a mask", "its segmentation is 'a mask'"),
+        ("a mask", 'no runs but "a mask"'),
+        (3, "no runs but 3"),
+        ([[10**400, 2, 3, 4, 5, 6]], "three corners"),
+        ({"size": 3, "counts": [600]}, "of the size 3"),
+        ({"counts": [600]}, "of the size null"),
+        ({"size": [HEIGHT, WIDTH], "counts": {}}, "no list of whole numbers"),
     ],
 )
 def test_a_wrong_mask_is_named_with_its_annotation(tmp_path: Path, segmentation: Any, what: str) -> None:
@@ -121,23 +126,59 @@ def test_a_wrong_mask_is_named_with_its_annotation(tmp_path: Path, segmentation:
         ({"images": [{"id": 7, "file_name": "a.png"}]}, "image 7 has no height and width"),
         ({"images": [{**IMAGES[0], "height": -1}]}, "image 7 has no height and width"),
         ({"images": [{**IMAGES[0], "text_input": "a cat"}]}, "SA-Co"),
-        ({"images": [{"id": 7, "height": 3, "width": 3}]}, "is no COCO file"),
+        ({"images": [{"id": 7, "height": 3, "width": 3}]}, "is no COCO file: image 7: a row has none of"),
+        ({"images": {}}, "whose `images` is a list"),
+        ({"images": ["a.png"]}, 'the 1st of its `images` is no object but "a.png"'),
+        ({"images": [IMAGES[0], 3]}, "the 2nd of its `images` is no object but 3"),
+        (
+            {"images": [{**IMAGES[0], "id": float("inf")}]},
+            "an image has no whole number as `id` but Infinity",
+        ),
+        ({"images": [{**IMAGES[0], "id": float("nan")}]}, "an image has no whole number as `id` but NaN"),
+        ({"images": [{**IMAGES[0], "id": 7.5}]}, "an image has no whole number as `id` but 7.5"),
+        ({"images": [{**IMAGES[0], "id": None}]}, "an image has no whole number as `id` but null"),
+        ({"images": [{**IMAGES[0], "id": True}]}, "an image has no whole number as `id` but true"),
+        ({"images": [{**IMAGES[0], "id": [7]}]}, r"an image has no whole number as `id` but \[7\]"),
+        ({"images": [{"file_name": "a.png"}]}, "an image has no whole number as `id`$"),
+        ({"images": [{**IMAGES[0], "height": float("inf")}]}, "image 7 has no height and width"),
+        ({"categories": {}}, "whose `categories` is a list"),
+        ({"categories": [3]}, "the 1st of its `categories` is no object but 3"),
+        ({"categories": [{"id": float("inf"), "name": "cat"}]}, "a class has no whole number as `id`"),
+        ({"categories": [{"id": 3, "name": None}]}, "class 3 has no text as `name` but null"),
+        ({"categories": [{"id": 3}]}, "class 3 has no text as `name`$"),
+        ({"categories": [*CATEGORIES, {"id": 3, "name": "cob"}]}, "two classes have one id: 3"),
+        ({"annotations": {}}, "whose `annotations` is a list"),
+        ({"annotations": {"1": annotation([SQUARE])}}, "whose `annotations` is a list"),
+        ({"annotations": "none"}, "whose `annotations` is a list"),
+        ({"annotations": [{}]}, "the annotation at place 1 has no whole number as `image_id`"),
+        ({"annotations": [annotation([SQUARE], image_id=float("inf"))]}, "annotation 11 has no whole number"),
+        ({"annotations": [annotation([SQUARE], category_id="cat")]}, 'as `category_id` but "cat"'),
+        ({"annotations": [annotation([SQUARE], iscrowd="0")]}, 'its `iscrowd` is neither 0 nor 1 but "0"'),
+        ({"annotations": [annotation([SQUARE], iscrowd=[])]}, "its `iscrowd` is neither 0 nor 1"),
         ({"categories": [*CATEGORIES, {"id": 9, "name": "cat"}]}, "two classes have one name: cat"),
         ({"categories": []}, "none of the classes, but no class"),
-        ({"categories": None}, "is no COCO file"),
+        ({"categories": None}, "is not a COCO file"),
         ({"annotations": [annotation([SQUARE], category_id=4)]}, "annotation 11 is of class 4"),
-        ({"annotations": None}, "is no COCO file"),
-        ({"annotations": [3]}, "is no COCO file"),
+        ({"annotations": None}, "is not a COCO file"),
+        ({"annotations": [3]}, "the 1st of its `annotations` is no object but 3"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, changed: dict[str, Any], what: str) -> None:
-    with pytest.raises(NoImages, match=rf"truth\.json.*{what}"):
+    with pytest.raises(NoImages, match=rf"truth\.json.*{what}") as told:
         read_truth(written(tmp_path, [], **changed))
+    assert "Error" not in str(told.value)
+
+
+def test_ids_may_be_written_as_other_tools_write_them(tmp_path: Path) -> None:
+    marks = [annotation([SQUARE], image_id="7", category_id=3.0, iscrowd=None)]
+    (truth,) = read_truth(written(tmp_path, marks, images=[{**IMAGES[0], "id": 7.0}]))
+    assert len(truth.masks["cat"]) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"images": 3}'])
 def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "truth.json"
     path.write_bytes(content)
-    with pytest.raises(NoImages, match="is no COCO file"):
+    with pytest.raises(NoImages, match="is no COCO file") as told:
         read_truth(path)
+    assert "Error" not in str(told.value)

@@ -46,9 +46,24 @@ class SessionStore(Protocol):
     where no server answers or it refuses the step."""
 
     async def open(
-        self, tenant: str, session: str, kept: KeptRecord, file: bytes, limits: SessionLimits
-    ) -> None:
-        """Begin a session. file: of its video; empty where frames come one by one. Raises SessionsFull."""
+        self,
+        tenant: str,
+        session: str,
+        kept: KeptRecord,
+        file: bytes,
+        limits: SessionLimits,
+        name: str = "",
+    ) -> str | None:
+        """Begin a session. file: of its video; empty where frames come one by one. name: by which it can be found. The
+        tenant's session that had the name ends, and its id is returned. Raises SessionsFull."""
+        ...
+
+    async def named(self, tenant: str, name: str) -> tuple[str, bytes] | None:
+        """Id and note of the session that has a name; None where no session has it."""
+        ...
+
+    async def note(self, tenant: str, session: str, note: bytes) -> bool:
+        """Keep what the session's client says of it, in place of what it said before. Whether there is the session."""
         ...
 
     async def load(self, tenant: str, session: str) -> KeptRecord | None:

@@ -26,13 +26,31 @@ class ValkeySessions:
         self._run = self._steps.run
 
     async def open(
-        self, tenant: str, session: str, kept: KeptRecord, file: bytes, limits: SessionLimits
-    ) -> None:
+        self,
+        tenant: str,
+        session: str,
+        kept: KeptRecord,
+        file: bytes,
+        limits: SessionLimits,
+        name: str = "",
+    ) -> str | None:
         """See SessionStore."""
         most = limits.sessions, limits.nbytes
-        answer = await self._run("video_open", tenant, session, kept.revision, kept.record, file, *most)
+        answer, before = await self._run(
+            "video_open", tenant, session, kept.revision, kept.record, file, *most, name
+        )
         if answer != b"open":
             raise SessionsFull
+        return before.decode() or None
+
+    async def named(self, tenant: str, name: str) -> tuple[str, bytes] | None:
+        """See SessionStore."""
+        found = await self._run("video_named", tenant, name)
+        return (found[0].decode(), found[1]) if found else None
+
+    async def note(self, tenant: str, session: str, note: bytes) -> bool:
+        """See SessionStore."""
+        return bool(await self._run("video_note", tenant, session, note))
 
     async def load(self, tenant: str, session: str) -> KeptRecord | None:
         """See SessionStore."""

@@ -132,10 +132,18 @@ class VideoService(Protocol):
     """`deployments.ingress.video.service.VideoSessions` implements it. Each method raises StoreAway."""
 
     async def open(
-        self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b""
+        self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b"", name: str = ""
     ) -> SessionInfo:
-        """Begin a session. file: of its video; empty where frames come one by one. Raises SessionsFull,
-        UnreadableVideo, VideoTooLarge."""
+        """Begin a session. file: of its video; empty where frames come one by one. name: takes the place of the
+        tenant's session that had it. Raises SessionsFull, UnreadableVideo, VideoTooLarge."""
+        ...
+
+    async def named(self, tenant: str, name: str) -> tuple[str, bytes] | None:
+        """Id and note of the session that has a name; None where no session has it."""
+        ...
+
+    async def note(self, tenant: str, session_id: str, note: bytes) -> None:
+        """Keep what the session's client says of it. Raises UnknownSession."""
         ...
 
     async def session(self, tenant: str, session_id: str) -> SessionInfo:

@@ -11,6 +11,9 @@ from deployments.ingress.decoders import serve_decoders
 from deployments.ingress.decoding import ImageDecoding
 from deployments.ingress.models import ModelRoute, models_of
 from deployments.ingress.service import SegmentationService
+from deployments.ingress.video.dispatch import FrameDispatcher
+from deployments.ingress.video.reading import VideoReading
+from deployments.ingress.video.service import VideoSessions
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.pool.client import EmbeddingPoolClient
@@ -18,6 +21,7 @@ from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.ray.calls import connect
 from deployments.ray.loopback import stay_on_loopback
 from deployments.store.valkey import ValkeyStore
+from deployments.store.valkey_sessions import sessions_of
 from deployments.workflows.limits import Limits
 from deployments.workflows.messages import Done, Job, NotDone, Reply
 from deployments.workflows.policy import Policy
@@ -25,6 +29,7 @@ from deployments.workflows.protocol import WorkflowAnswer, WorkflowTooLong
 from deployments.workflows.runs import Runs
 from deployments.workflows.sandbox import Sandbox, SandboxFailed
 from deployments.workflows.workers import Workers
+from sam3_engine.video_files.reading import Limits as FileLimits
 
 WORKFLOWS = "WorkflowRunner"
 """The deployment's name."""
@@ -72,19 +77,27 @@ class WorkflowRunner:
         self._sandbox = Sandbox(config.sandbox())
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="workflows")
+        decoders = serve_decoders(routes, models, config.retry_after_s, pool.hedge, metrics)
+        shards = EmbeddingPoolClient(pool, metrics, config.retry_after_s)
+        decoding = ImageDecoding(config.decode_threads, config.limits.max_image_pixels)
         service = SegmentationService(
-            models_of(routes, serve_decoders(routes, models, config.retry_after_s, pool.hedge, metrics)),
-            EmbeddingPoolClient(pool, metrics, config.retry_after_s),
+            models_of(routes, decoders),
+            shards,
             ValkeyStore(pool.store, metrics),
             metrics,
-            ImageDecoding(config.decode_threads, config.limits.max_image_pixels),
+            decoding,
             pool.store.idle_ttl_s,
         )
+        sessions = sessions_of(pool, metrics)
+        frames = FrameDispatcher(decoders[routes[0].model[0]], shards, decoding)
+        reading = VideoReading(1, FileLimits(frames=0, pixels=0))  # the sessions of workflows have no files
+        video = VideoSessions(sessions, frames, reading, metrics) if sessions else None
         self._runs = Runs(
             service,
             Workers(self._sandbox, config.workers, config.most),
             config.limits,
             config.model_ids,
+            video,
         )
 
     async def run(self, job: Job) -> Reply:

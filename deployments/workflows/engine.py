@@ -26,6 +26,7 @@ from roboflow_workflows.http_contract.entities import (
 )
 from roboflow_workflows.http_contract.errors import workflow_error_payload
 from roboflow_workflows.prototypes.block import StepExecutionMode
+from roboflow_workflows.prototypes.observer import NULL_EXECUTION_OBSERVER, NullExecutionObserver
 
 from deployments.workflows.class_names import tidy_definition
 from deployments.workflows.images import RunImages
@@ -33,6 +34,7 @@ from deployments.workflows.inputs import put
 from deployments.workflows.policy import Policy, RefusedDefinition
 from deployments.workflows.provider import Ask, Sam3Provider
 from deployments.workflows.step_pool import StepPool
+from deployments.workflows.video_steps import VideoObserver
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 
 NOT_JSON = "an output holds a value that JSON cannot hold, such as an integer beyond 64 bits"
@@ -93,7 +95,8 @@ def _run(
     decoding = {
         file: steps.submit(images.decode, file) for file in {place["file"] for place in header["places"]}
     }
-    engine = _engine(tidy_definition(request.specification), provider, steps, request.workflow_id)
+    observer = VideoObserver(provider, _videos(header["places"]))
+    engine = _engine(tidy_definition(request.specification), provider, steps, observer, request.workflow_id)
     for place in header["places"]:
         value = {**place["extras"], "type": "numpy_object", "value": decoding[place["file"]].result()}
         put(request.inputs, place["path"], value)
@@ -109,7 +112,7 @@ def _validate(
     setup: EngineSetup, header: dict[str, Any], _: RunImages, provider: Sam3Provider, steps: StepPool
 ) -> Any:
     setup.policy.check(header["document"])
-    _engine(tidy_definition(header["document"]), provider, steps).close()
+    _engine(tidy_definition(header["document"]), provider, steps, NULL_EXECUTION_OBSERVER).close()
     return WorkflowValidationStatus(status="ok").model_dump()
 
 
@@ -152,13 +155,25 @@ ANSWERS: dict[str, Answer] = {
 }
 
 
+def _videos(places: Sequence[dict[str, Any]]) -> frozenset[str]:
+    """The names that the client gave the videos of its images."""
+    about = [place["extras"].get("video_metadata") for place in places]
+    names = [one.get("video_identifier") for one in about if isinstance(one, dict)]
+    return frozenset(name for name in names if isinstance(name, str))
+
+
 def _engine(
-    definition: dict[str, Any], provider: Sam3Provider, steps: StepPool, workflow_id: str | None = None
+    definition: dict[str, Any],
+    provider: Sam3Provider,
+    steps: StepPool,
+    observer: NullExecutionObserver,
+    workflow_id: str | None = None,
 ) -> Any:
     return ExecutionEngine.init(
         workflow_definition=copy.deepcopy(definition),  # the engine caches the compiled object
         init_parameters={
             "workflows_core.model_manager": provider,
+            "workflows_core.execution_observer": observer,
             "workflows_core.api_key": None,
             "workflows_core.background_tasks": None,
             "workflows_core.thread_pool_executor": None,

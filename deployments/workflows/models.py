@@ -11,29 +11,32 @@ from PIL import Image
 
 from deployments.keys import content_digest
 from deployments.protocol import (
-    ConceptRequest,
     DeadlineExceeded,
     ImageFile,
     ImageReference,
     Overloaded,
-    PromptRequest,
     Segmenter,
     Timings,
-    VisualRequest,
 )
+from deployments.store.sessions import SessionsFull
+from deployments.video.protocol import BadPrompt, SessionConflict, UnknownSession
 from deployments.workflows.frames import Header
 from deployments.workflows.limits import Limits
+from deployments.workflows.prompts import request_of
+from deployments.workflows.videos import NoVideos, VideoCalls
 from deployments.workflows.workers import unanswerable
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
-from sam3_engine.prompt_forms import Sam3Prompt, visual_prompts
-from sam3_engine.prompt_values import check_inside, share
-from sam3_engine.types import ConceptPrompt, ConceptResult, Instance, MaskFormat, VisualPrompt
+from sam3_engine.prompt_values import check_inside
+from sam3_engine.types import ConceptResult, Instance
 
-MOST_CONCEPTS = 16
-MOST_VISUAL = 256
-MOST_POINTS = 256
-MOST_CHARACTERS = 1000
-FORMATS: dict[str | None, MaskFormat] = {None: "polygon", "polygon": "polygon", "rle": "rle"}
+VIDEO_REFUSALS: dict[type[Exception], tuple[int, str | None]] = {
+    BadPrompt: (400, None),
+    SessionConflict: (400, None),
+    UnknownSession: (409, "the video's session has ended meanwhile: send the frame again"),
+    SessionsFull: (429, "there is no room for another video: wait until idle ones have ended"),
+    NoVideos: (501, None),
+}
+"""Status and message of what a video step cannot do; None: the error's own message."""
 
 
 class FileSource:
@@ -89,14 +92,17 @@ class ModelCalls:
         limits: Limits,
         quota: int | None = None,
         model_ids: Mapping[str, str] | None = None,
+        videos: VideoCalls | None = None,
     ) -> None:
-        """model_ids: the names of models by the ids that choose them; None: the default model answers any."""
+        """model_ids: the names of models by the ids that choose them; None: the default model answers any. videos: None
+        where videos are switched off."""
         self._segmenter = segmenter
         self._tenant = tenant
         self._quota = quota
         self._files = [FileSource(content) for content in files]
         self._limits = limits
         self._model_ids = model_ids
+        self._videos = videos or VideoCalls(None, tenant, None)
         self._count = 0
         self.failure: Exception | None = None
         self.timings: list[Timings] = []
@@ -110,20 +116,39 @@ class ModelCalls:
         own = Timings(timings.request_id, timings.deadline)
         self.timings.append(own)
         try:
-            return {"results": await self._ask(header, self._image(header, parts), own)}
+            return {"results": await self._ask(header, parts, own)}
         except (Overloaded, DeadlineExceeded) as error:
             self.failure = self.failure or error
             return unanswerable(str(error), 503)
         except ImageTooLarge as error:
             return unanswerable(str(error), 413)
+        except tuple(VIDEO_REFUSALS) as error:
+            status, message = VIDEO_REFUSALS[type(error)]
+            return unanswerable(message or str(error), status)
         except (UnreadableImage, KeyError, TypeError, ValueError) as error:
             return unanswerable(f"SAM 3 cannot answer this step: {error}", 400)
         except Exception as error:
             self.failure = self.failure or error
             return unanswerable("SAM 3 did not answer", 500)
 
-    async def _ask(self, header: Header, source: ImageFile, timings: Timings) -> Any:
-        request = _request(header)
+    async def close(self) -> None:
+        """End what ends with the run."""
+        await self._videos.close()
+
+    async def _ask(self, header: Header, parts: Sequence[bytes], timings: Timings) -> Any:
+        match header["method"]:
+            case "video_find":
+                return await self._videos.find(header)
+            case "video_note":
+                return await self._videos.note(header)
+            case "video_begin":
+                return await self._videos.begin(header, self._image(header, parts), timings)
+            case "video_follow":
+                return await self._videos.follow(header, self._image(header, parts), timings)
+        return await self._segment(header, self._image(header, parts), timings)
+
+    async def _segment(self, header: Header, source: ImageFile, timings: Timings) -> Any:
+        request = request_of(header)
         answer = await self._segmenter.answer(
             ImageReference(self._tenant, source, quota=self._quota),
             request,
@@ -153,47 +178,6 @@ class ModelCalls:
         if not isinstance(number, int) or not 0 <= number < len(self._files):
             raise ValueError("this run has no image of this number")
         return self._files[number]
-
-
-def _request(header: Header) -> PromptRequest[Any]:
-    return concept_request(header) if header["method"] == "concept" else visual_request(header)
-
-
-def concept_request(header: Header) -> ConceptRequest:
-    """The request of a concept step. Raises ValueError, TypeError and KeyError for a malformed header."""
-    given = header["prompts"]
-    if not 1 <= len(given) <= MOST_CONCEPTS:
-        raise ValueError(f"it takes 1 to {MOST_CONCEPTS} classes at once, not {len(given)}")
-    threshold = header.get("threshold")
-    prompts = [Sam3Prompt.of(one).concept(0.5 if threshold is None else threshold) for one in given]
-    for prompt in prompts:
-        _check_concept(prompt)
-    nms = header.get("nms")
-    if nms is not None:
-        share(nms, "nms_iou_threshold")
-    return ConceptRequest(prompts, nms, mask_format=FORMATS[header.get("format")])
-
-
-def visual_request(header: Header) -> VisualRequest:
-    """The request of an interactive step. Raises ValueError, TypeError and KeyError for a malformed header."""
-    prompts = visual_prompts(header["prompts"])
-    if len(prompts) > MOST_VISUAL:
-        raise ValueError(f"it takes {MOST_VISUAL} points or boxes at once, not {len(prompts)}")
-    for prompt in prompts:
-        _check_visual(prompt)
-    return VisualRequest(prompts, multimask=header.get("multimask") is not False)
-
-
-def _check_concept(prompt: ConceptPrompt) -> None:
-    if prompt.text is not None and len(prompt.text) > MOST_CHARACTERS:
-        raise ValueError(f"a class name is longer than {MOST_CHARACTERS} characters")
-    if len(prompt.boxes) > MOST_POINTS:
-        raise ValueError(f"it takes {MOST_POINTS} example boxes, not {len(prompt.boxes)}")
-
-
-def _check_visual(prompt: VisualPrompt) -> None:
-    if len(prompt.points) > MOST_POINTS:
-        raise ValueError(f"it takes {MOST_POINTS} points, not {len(prompt.points)}")
 
 
 def _masks(results: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from deployments.fairness.flows import Share
 from deployments.protocol import DeadlineExceeded, Timings
+from deployments.store.sessions import SessionLimits
 
 Question = Literal["validate", "describe_blocks", "describe_interface", "versions"]
 
@@ -41,6 +42,8 @@ class WorkflowRun:
     """The tenant's share: see `deployments.fairness.flows.Share`."""
     quota: int | None = None
     """See `deployments.protocol.ImageReference`."""
+    videos: SessionLimits | None = None
+    """The sessions of videos that the tenant may have; None: none."""
 
     @property
     def share(self) -> Share:

@@ -77,7 +77,7 @@ class Sam3Provider:
         """Checks that this server serves the model. Loads nothing: the replicas hold the model."""
         if model_id not in self._model_ids:
             served = ", ".join(sorted(self._model_ids))
-            raise _refusal(f"this server does not serve {str(model_id)[:100]!r}: it serves {served}", 404)
+            raise self.refusal(f"this server does not serve {str(model_id)[:100]!r}: it serves {served}", 404)
 
     def run_sam3_segmentation(
         self,
@@ -100,7 +100,7 @@ class Sam3Provider:
             "nms": _given(nms_iou_threshold),
             "format": _given(format),
         }
-        results = dict(zip(asked, self._run(header, image), strict=True))
+        results = dict(zip(asked, self.call(header, image), strict=True))
         # The block knows a result's class by its place.
         found = [PromptResult(index, _predictions(results.get(index, ()))) for index in range(len(prompts))]
         return [Concepts(found)]
@@ -124,41 +124,46 @@ class Sam3Provider:
             "prompts": prompts,
             "multimask": _given(multimask_output),
         }
-        return [Masks(_predictions(self._run(header, image)))]
+        return [Masks(_predictions(self.call(header, image)))]
+
+    def call(self, header: Header, image: Any = None) -> Any:
+        """The runner's results. image: what it is about, in the engine's order of channels. Raises the engine's error
+        for clients."""
+        try:
+            if image is None:
+                return self._ask(header, [])
+            description, parts = self._images.describe(image)
+            return self._ask({**header, "image": description}, parts)
+        except ModelCallFailed as error:
+            raise self.refusal(str(error), error.status) from None
+        except ValueError as error:
+            raise self.refusal(str(error), 400) from None
+
+    @staticmethod
+    def refusal(message: str, status: int) -> Exception:
+        """The engine's error for a step that fails by its client's fault."""
+        refusal: Exception = ClientCausedStepExecutionError(
+            block_id=current_debug_step_name.get() or "",
+            status_code=status,
+            public_message=message,
+            context="workflow_execution | step_execution",
+        )
+        return refusal
 
     def __contains__(self, model_id: str) -> bool:
         return model_id in self._model_ids
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def refuse(*_: Any, **__: Any) -> Any:
-            raise _refusal("this server has only SAM 3: this block's model is not there", 400)
+            raise self.refusal("this server has only SAM 3: this block's model is not there", 400)
 
         if name.startswith("__"):
             raise AttributeError(name)
         return refuse
 
-    def _run(self, header: Header, image: Any) -> Any:
-        try:
-            description, parts = self._images.describe(image)
-            return self._ask({**header, "image": description}, parts)
-        except ModelCallFailed as error:
-            raise _refusal(str(error), error.status) from None
-        except ValueError as error:
-            raise _refusal(str(error), 400) from None
-
 
 def _named(model_id: str) -> str | None:
     return None if model_id == INTERACTIVE else model_id
-
-
-def _refusal(message: str, status: int) -> Exception:
-    refusal: Exception = ClientCausedStepExecutionError(
-        block_id=current_debug_step_name.get() or "",
-        status_code=status,
-        public_message=message,
-        context="workflow_execution | step_execution",
-    )
-    return refusal
 
 
 def _predictions(instances: Sequence[dict[str, Any]]) -> list[Prediction]:

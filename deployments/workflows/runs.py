@@ -11,10 +11,12 @@ import orjson
 
 from deployments.fairness.flows import Share
 from deployments.protocol import DeadlineExceeded, Segmenter, Timings
+from deployments.video.protocol import VideoService
 from deployments.workflows.frames import Header, Unpackable
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong
+from deployments.workflows.videos import VideoCalls
 from deployments.workflows.workers import Call, RanTooLong, WorkerDied, Workers, unanswerable
 
 NEVER_CHANGE: tuple[Question, ...] = ("versions", "describe_blocks")
@@ -38,17 +40,22 @@ class Runs:
         workers: Workers,
         limits: Limits,
         model_ids: Mapping[str, str] | None = None,
+        video: VideoService | None = None,
     ) -> None:
-        """model_ids: see `ModelCalls`."""
+        """model_ids: see `ModelCalls`. video: None where videos are switched off."""
         self._segmenter = segmenter
         self._workers = workers
         self._limits = limits
         self._model_ids = model_ids
+        self._video = video
         self._kept: dict[Question, WorkflowAnswer] = {}
 
     async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
         """Run a workflow. Raises Overloaded, DeadlineExceeded, and unexpected errors of model calls."""
-        calls = ModelCalls(self._segmenter, run.tenant, run.files, self._limits, run.quota, self._model_ids)
+        videos = VideoCalls(self._video, run.tenant, run.videos, run.request.get("specification"))
+        calls = ModelCalls(
+            self._segmenter, run.tenant, run.files, self._limits, run.quota, self._model_ids, videos
+        )
 
         async def call(header: Header, parts: list[bytes]) -> Header:
             return await calls.answer(header, parts, timings)
@@ -59,6 +66,7 @@ class Runs:
             answer = await self._in_time(run.share, header, run.files, call, timings)
         finally:
             timings.merge(calls.timings)
+            await calls.close()
         if calls.failure is not None:
             raise calls.failure
         return answer

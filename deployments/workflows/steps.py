@@ -10,6 +10,7 @@ SAM3 = (
     "roboflow_core/sam3@v2",
     "roboflow_core/sam3@v3",
     "roboflow_core/sam3_interactive@v1",
+    "roboflow_core/sam3_video@v1",
 )
 
 _COMPUTING = {

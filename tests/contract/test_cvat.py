@@ -99,6 +99,7 @@ def test_the_functions_are_as_cvat_reads_them(url: str) -> None:
     assert {name: function.id for name, function in functions.items()} == {
         "sam3-interactor": "sam3-interactor",
         "sam3-detector": "sam3-detector",
+        "sam3-tracker": "sam3-tracker",
     }
     interactor, detector = functions["sam3-interactor"], functions["sam3-detector"]
     assert (interactor.kind, detector.kind) == ("interactor", "detector")
@@ -111,7 +112,7 @@ def test_the_functions_are_as_cvat_reads_them(url: str) -> None:
 
 def test_without_labels_there_is_no_detector(start_server: ServerFactory) -> None:
     with start_server(tools="cvat") as address:
-        assert list(get(address, "/api/functions")) == ["sam3-interactor"]
+        assert list(get(address, "/api/functions")) == ["sam3-interactor", "sam3-tracker"]
         assert "sam3-interactor" in invoke(address, "sam3-detector", {"image": PICTURE}, expect=404)["error"]
         assert "error" in get(address, "/api/functions/sam3-detector", expect=404)
 

@@ -191,7 +191,11 @@ def test_python_hooks_ask_a_model_of_a_server(several: Client, segmenter: FakeSe
 
 def test_a_server_with_one_model_names_no_model(start_server: ServerFactory) -> None:
     with start_server(tools="cvat,x-anylabeling", cvat_labels="red circle") as url:
-        assert list(get(Client(url), "/api/functions")) == ["sam3-interactor", "sam3-detector"]
+        assert list(get(Client(url), "/api/functions")) == [
+            "sam3-interactor",
+            "sam3-detector",
+            "sam3-tracker",
+        ]
         listed = get(Client(url), "/v1/models")["data"]
     assert list(listed) == ["segment_anything_3", "segment_anything_3_clicks"]
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 ALL = ",".join(ROUTERS)
 CONTENT = as_json(encoded(scene()))["value"]
-FUNCTIONS = {"click": "sam3-interactor", "labels": "sam3-detector"}
+FUNCTIONS = {"click": "sam3-interactor", "labels": "sam3-detector", "track": "sam3-tracker"}
 Operations = dict[str, dict[str, Any]]
 
 

@@ -14,12 +14,14 @@ class Held:
     kept: KeptRecord
     file: bytes
     used: float
+    name: str = ""
+    note: bytes = b""
     picture: bytes = b""
     answers: dict[int, bytes] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        parts = (self.kept.record, self.file, self.picture, *self.answers.values())
+        parts = (self.kept.record, self.file, self.picture, self.note, *self.answers.values())
         return sum(map(len, parts))
 
 
@@ -40,17 +42,38 @@ class MemorySessions:
         return len(self._held)
 
     async def open(
-        self, tenant: str, session: str, kept: KeptRecord, file: bytes, limits: SessionLimits
-    ) -> None:
+        self,
+        tenant: str,
+        session: str,
+        kept: KeptRecord,
+        file: bytes,
+        limits: SessionLimits,
+        name: str = "",
+    ) -> str | None:
         self._step()
         if (tenant, session) in self._held:
-            return
+            return None
+        before = self._with_name(tenant, name)
+        if before is not None:
+            del self._held[tenant, before]
         if sum(owner == tenant for owner, _ in self._held) >= limits.sessions:
             raise SessionsFull
-        self._held[tenant, session] = Held(kept, file, self.clock())
+        self._held[tenant, session] = Held(kept, file, self.clock(), name)
         if self._too_many(tenant, limits):
             del self._held[tenant, session]
             raise SessionsFull
+        return before
+
+    async def named(self, tenant: str, name: str) -> tuple[str, bytes] | None:
+        self._step()
+        found = self._with_name(tenant, name)
+        return None if found is None else (found, self._held[tenant, found].note)
+
+    async def note(self, tenant: str, session: str, note: bytes) -> bool:
+        held = self._find(tenant, session)
+        if held is not None:
+            held.note = note
+        return held is not None
 
     async def load(self, tenant: str, session: str) -> KeptRecord | None:
         held = self._find(tenant, session)
@@ -121,6 +144,10 @@ class MemorySessions:
         if held is not None:
             held.used = self.clock()
         return held
+
+    def _with_name(self, tenant: str, name: str) -> str | None:
+        held = ((session, one) for (owner, session), one in self._held.items() if owner == tenant)
+        return next((session for session, one in held if name and one.name == name), None)
 
     def _too_many(self, tenant: str, limits: SessionLimits) -> bool:
         own = sum(held.nbytes for (owner, _), held in self._held.items() if owner == tenant)

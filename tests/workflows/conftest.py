@@ -3,7 +3,7 @@ process. A stand-in finds the shapes, so that drawings and counts can be checked
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -17,7 +17,9 @@ from serve_app.http.app import create_app
 from serve_app.settings import Settings
 from serve_app.workflows import workflow_config
 from tests.support.fake_segmenter import FakeSegmenter
+from tests.support.fake_video import fake_video
 from tests.support.http_server import serving
+from tests.support.memory_sessions import MemorySessions
 from tests.support.patience import PATIENCE_S
 
 
@@ -27,6 +29,7 @@ class Server:
 
     url: str
     segmenter: FakeSegmenter
+    sessions: MemorySessions = field(default_factory=MemorySessions)
 
     @property
     def client(self) -> InferenceHTTPClient:
@@ -59,11 +62,13 @@ def start_server(sandbox: Sandbox) -> ServerFactory:
     @contextmanager
     def start(segmenter: FakeSegmenter | None = None, **settings: Any) -> Iterator[Server]:
         config = workflow_config(chosen := Settings(workflows=True, **settings))
-        answering = segmenter or FakeSegmenter()
+        answering, sessions = segmenter or FakeSegmenter(), MemorySessions()
+        video = fake_video(store=sessions) if chosen.tracks_videos else None
         workers = Workers(sandbox, config.workers, config.most)
-        app = create_app(answering, chosen, workflows=Runs(answering, workers, config.limits))
+        runs = Runs(answering, workers, config.limits, video=video)
+        app = create_app(answering, chosen, workflows=runs, video=video)
         with serving(app) as url:
-            yield Server(url, answering)
+            yield Server(url, answering, sessions)
 
     return start
 

@@ -74,3 +74,9 @@ def interactive(box_step: str = "object_detection_model") -> dict[str, Any]:
     return workflow(
         boxes, step, drawn, predictions="$steps.interactive.predictions", output="$steps.drawn.image"
     )
+
+
+def video(name: str = "video", **fields: Any) -> dict[str, Any]:
+    """A step that follows objects through a video."""
+    step = {"type": "roboflow_core/sam3_video@v1", "name": name, "images": "$inputs.image"}
+    return {**step, **fields}

@@ -53,14 +53,25 @@ class VideoSessions:
         self._streams = FileStreams(store, dispatcher, reading, self._changes, metrics)
 
     async def open(
-        self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b""
+        self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b"", name: str = ""
     ) -> SessionInfo:
         """See VideoService."""
         facts = await self._reading.facts(file) if file else None
         session_id, record = uuid.uuid4().hex, Record(rules, began=time.time(), video=facts)
         kept = KeptRecord(uuid.uuid4().hex, record.to_bytes())
-        await self._store.open(tenant, session_id, kept, file, limits)
+        before = await self._store.open(tenant, session_id, kept, file, limits, name)
+        if before is not None:
+            await self._forget(tenant, before)
         return record.info(session_id, time.time())
+
+    async def named(self, tenant: str, name: str) -> tuple[str, bytes] | None:
+        """See VideoService."""
+        return await self._store.named(tenant, name)
+
+    async def note(self, tenant: str, session_id: str, note: bytes) -> None:
+        """See VideoService."""
+        if not await self._store.note(tenant, session_id, note):
+            raise UnknownSession(session_id)
 
     async def session(self, tenant: str, session_id: str) -> SessionInfo:
         """See VideoService."""
@@ -76,6 +87,10 @@ class VideoSessions:
         """See VideoService."""
         if not await self._store.end(tenant, session_id):
             raise UnknownSession(session_id)
+        await self._forget(tenant, session_id)
+
+    async def _forget(self, tenant: str, session_id: str) -> None:
+        """Drop what processes hold of a session that has ended."""
         await self._dispatcher.decoders.forget_session(tenant, session_id)
         with suppress(Overloaded):  # the state ends by itself
             await self._dispatcher.encoders.drop_session(tenant, session_id)

@@ -5,7 +5,8 @@
 --   video:tenants            tenant -> bytes of its sessions
 --   video:total              their sum
 --   video:of:TENANT          id -> when the session began
---   video:session:TENANT:ID  revision, record, picture, and file: of the video that it was begun with
+--   video:named:TENANT       name -> id of the session that has it
+--   video:session:TENANT:ID  revision, record, picture, file: of the video that it was begun with, name, and note
 --   video:answers:TENANT:ID  frame -> its answer
 --
 -- An id has 32 characters.
@@ -23,6 +24,8 @@ local function weigh_session(tenant, id, bytes)
 end
 
 local function end_session(tenant, id)
+  local name = redis.call('HGET', session_key(tenant, id), 'name')
+  if name then redis.call('HDEL', key('video:named:' .. tenant), name) end
   local there = redis.call('DEL', session_key(tenant, id))
   redis.call('DEL', answers_key(tenant, id))
   weigh_session(tenant, id, 0)
@@ -50,14 +53,14 @@ local function used_session(tenant, id)
   redis.call('ZADD', key('video:ends'), text(micros() + idle_ms * 1000), member_of(tenant, id))
   redis.call('PEXPIRE', session_key(tenant, id), text(2 * idle_ms))
   redis.call('PEXPIRE', answers_key(tenant, id), text(2 * idle_ms))
-  for _, name in ipairs({'ends', 'bytes', 'tenants', 'total', 'of:' .. tenant}) do
+  for _, name in ipairs({'ends', 'bytes', 'tenants', 'total', 'of:' .. tenant, 'named:' .. tenant}) do
     redis.call('PEXPIRE', key('video:' .. name), text(4 * idle_ms))
   end
 end
 
 local function bytes_of(tenant, id)
   local bytes = 0
-  for _, field in ipairs({'record', 'picture', 'file'}) do
+  for _, field in ipairs({'record', 'picture', 'file', 'note'}) do
     bytes = bytes + redis.call('HSTRLEN', session_key(tenant, id), field)
   end
   local answers = answers_key(tenant, id)

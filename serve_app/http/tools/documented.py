@@ -18,17 +18,13 @@ def documented(
     examples: dict[str, Any] | None = None,
     success: int = 200,
     parameters: Sequence[dict[str, Any]] = (),
-    alternative: type[BaseModel] | None = None,
+    alternatives: Sequence[type[BaseModel]] = (),
 ) -> dict[str, Any]:
-    """Keyword arguments for a tool's route. error: the form of all errors. fields, alternative: the schemas of the
+    """Keyword arguments for a tool's route. error: the form of all errors. fields, alternatives: the schemas of the
     body; a route of GET has neither these nor examples. parameters: further ones."""
     extra: dict[str, Any] = {"parameters": [*PARAMETERS, *parameters]}
     if fields is not None:
-        refs = [
-            {"$ref": f"#/components/schemas/{form.__name__}"}
-            for form in (fields, alternative)
-            if form is not None
-        ]
+        refs = [{"$ref": f"#/components/schemas/{form.__name__}"} for form in (fields, *alternatives)]
         schema: dict[str, Any] = refs[0] if len(refs) == 1 else {"anyOf": refs}
         content = {"application/json": {"schema": schema, "examples": examples or {}}}
         extra["requestBody"] = {"required": True, "content": content}

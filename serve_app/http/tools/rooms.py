@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from serve_app.http.around.error_forms import ErrorForm
 from serve_app.http.tools.cvat import routes as cvat
-from serve_app.http.tools.cvat.schemas import CvatDetection, CvatInteraction
+from serve_app.http.tools.cvat.schemas import CvatDetection, CvatInteraction, CvatTracking
 from serve_app.http.tools.label_studio import routes as label_studio
 from serve_app.http.tools.label_studio.schemas import LabelStudioPredict, LabelStudioSetup
 from serve_app.http.tools.x_anylabeling import routes as x_anylabeling
@@ -20,7 +20,7 @@ ROUTERS: dict[Tool, APIRouter] = {
 }
 BODIES: dict[Tool, tuple[type[BaseModel], ...]] = {
     "label-studio": (LabelStudioSetup, LabelStudioPredict),
-    "cvat": (CvatInteraction, CvatDetection),
+    "cvat": (CvatInteraction, CvatDetection, CvatTracking),
     "x-anylabeling": (XAnyLabelingPredict,),
 }
 """The schemas of request bodies, which the routes read themselves."""

@@ -15,6 +15,7 @@ from serve_app.http.errors import BadImage, InvalidRequest, NoWorkflows
 from serve_app.http.reading.image_fields import InferenceRequestImage
 from serve_app.http.reading.images import Base64Image, UrlImage, check_count, source_of
 from serve_app.http.sam3.call import all_or_none
+from serve_app.http.video.call import limits_of
 
 SAYS_THE_IMAGE = ("type", "value")
 URL_STARTS = ("https://", "http://")
@@ -74,7 +75,8 @@ async def read_run(request: Request, tenant: str, document: dict[str, Any]) -> W
         places.append(Place(path, index, extras))
     share = context.keys.share(tenant)
     quota = context.keys.quota(tenant)
-    return WorkflowRun(tenant, document, places, files, share.weight, share.batch, quota)
+    videos = limits_of(context.settings, context.keys)
+    return WorkflowRun(tenant, document, places, files, share.weight, share.batch, quota, videos)
 
 
 def answer_of(answer: WorkflowAnswer) -> Response:

@@ -3,6 +3,7 @@
     functions  the functions, as the dashboard describes them
     schemas    bodies and answers
     shapes     masks as CVAT's server reads them
+    tracking   shapes followed through a video
     routes     the dashboard's routes
 
 docs/cvat.md says how to connect it.

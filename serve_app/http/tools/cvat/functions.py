@@ -1,5 +1,5 @@
 """The functions: `sam3-interactor`, and `sam3-detector` where the settings name labels. Each further model has its own
-ones, `sam3-interactor.NAME`.
+ones, `sam3-interactor.NAME`. `sam3-tracker` is the default model's, where it follows videos.
 
 CVAT reads annotations as text, and takes any text for true: what is false is left out. A browser with CVAT decodes by
 itself for a function that is called `pth-facebookresearch-sam-vit-h`: no name of ours is that.
@@ -13,7 +13,7 @@ from typing import Any
 from serve_app.models import Registry, ServedModel
 from serve_app.settings import Settings
 
-INTERACTOR, DETECTOR = "sam3-interactor", "sam3-detector"
+INTERACTOR, DETECTOR, TRACKER = "sam3-interactor", "sam3-detector", "sam3-tracker"
 TITLE = "Segment Anything 3"
 
 
@@ -25,7 +25,7 @@ def phrases(settings: Settings) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function. kind: `interactor` or `detector`. item: its description as the dashboard has it."""
+    """A function. kind: `interactor`, `detector` or `tracker`. item: its description as the dashboard has it."""
 
     kind: str
     model: ServedModel
@@ -43,6 +43,16 @@ def functions(settings: Settings, models: Registry) -> dict[str, Function]:
         title = TITLE if model is models.default else model.name
         for function in _of_model(model, title, end, list(phrases(settings))):
             found[function.item["metadata"]["name"]] = function
+    if settings.tracks_videos:
+        item = _item(
+            TRACKER,
+            f"Shapes through the frames of a video, with {TITLE}",
+            name=TITLE,
+            type="tracker",
+            spec="[]",
+            supported_shape_types="rectangle,polygon",
+        )
+        found[TRACKER] = Function("tracker", models.default, item)
     return found
 
 

@@ -17,7 +17,7 @@ from serve_app.http.sam3.examples import CIRCLE_PNG
 from serve_app.http.sam3.masks import dump
 from serve_app.http.schemas import MAX_PROMPTS
 from serve_app.http.tools.asking import Asking, in_parts, read_asking, threshold_of
-from serve_app.http.tools.cvat.functions import DETECTOR, INTERACTOR, functions, phrases
+from serve_app.http.tools.cvat.functions import DETECTOR, INTERACTOR, TRACKER, functions, phrases
 from serve_app.http.tools.cvat.schemas import (
     CvatDetected,
     CvatDetection,
@@ -25,8 +25,11 @@ from serve_app.http.tools.cvat.schemas import (
     CvatFunction,
     CvatInteraction,
     CvatInteractionAnswer,
+    CvatTracked,
+    CvatTracking,
 )
 from serve_app.http.tools.cvat.shapes import detected, interaction
+from serve_app.http.tools.cvat.tracking import track
 from serve_app.http.tools.documented import documented
 from serve_app.http.tools.route import tool_router
 from serve_app.models import ServedModel
@@ -40,13 +43,21 @@ EXAMPLES: dict[str, Any] = {
         "summary": "All labels, for x-nuclio-function-name: sam3-detector",
         "value": {"image": CIRCLE_PNG, "threshold": 0.5},
     },
+    "track": {
+        "summary": "A shape to follow from this frame on, for x-nuclio-function-name: sam3-tracker",
+        "value": {
+            "image": CIRCLE_PNG,
+            "shapes": [{"type": "rectangle", "points": [24, 28, 64, 68]}],
+            "states": [],
+        },
+    },
 }
 NAME_HEADER: dict[str, Any] = {
     "name": "x-nuclio-function-name",
     "in": "header",
     "required": True,
     "schema": {"type": "string"},
-    "description": f"The function to call: `{INTERACTOR}`, `{DETECTOR}`, or another one of `/api/functions`.",
+    "description": f"The function: `{INTERACTOR}`, `{DETECTOR}`, `{TRACKER}`, or another one of `/api/functions`.",
 }
 
 
@@ -82,12 +93,12 @@ async def get_function(request: Request, name: str) -> Response:
     "/api/function_invocations",
     **documented(
         "CVAT: call a function",
-        CvatInteractionAnswer | list[CvatDetected],
+        CvatInteractionAnswer | list[CvatDetected] | CvatTracked,
         CvatError,
         CvatInteraction,
         EXAMPLES,
         parameters=[NAME_HEADER],
-        alternative=CvatDetection,
+        alternatives=[CvatDetection, CvatTracking],
     ),
 )
 async def invoke(request: Request) -> Response:
@@ -97,8 +108,15 @@ async def invoke(request: Request) -> Response:
     name = request.headers.get("x-nuclio-function-name", "")
     if name not in there:
         raise NoSuchFunction(list(there))
-    answer = _interact if there[name].kind == "interactor" else _detect
-    body: Any = await answer(asking, there[name].model)
+    function = there[name]
+    body: Any
+    match function.kind:
+        case "interactor":
+            body = await _interact(asking, function.model)
+        case "tracker":
+            body = await track(asking)
+        case _:
+            body = await _detect(asking, function.model)
     return Response(await asyncio.to_thread(dump, body), media_type="application/json")
 
 

@@ -1,11 +1,20 @@
 """Bodies and answers of the dashboard, as CVAT 2.x writes and reads them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from serve_app.http.schemas import MAX_POINTS, Coordinate, RequestModel, ResponseModel, Threshold
+from deployments.video.protocol import MOST_OBJECTS
+from sam3_engine.types import Box
+from serve_app.http.schemas import (
+    MAX_POINTS,
+    WHOLE,
+    Coordinate,
+    RequestModel,
+    ResponseModel,
+    Threshold,
+)
 
 Pair = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
 Points = Annotated[list[Pair], Field(fail_fast=True, max_length=MAX_POINTS)]
@@ -40,6 +49,48 @@ class CvatDetection(CvatImage):
     """Every instance of the function's labels."""
 
     threshold: Threshold | None = None
+
+
+class CvatShape(RequestModel):
+    """A shape to follow, in pixels."""
+
+    type: Literal["rectangle", "polygon"]
+    points: Annotated[list[Coordinate], Field(fail_fast=True, min_length=4, max_length=2 * MAX_POINTS)]
+    """x, y, x, y, ...: two corners, or the outline."""
+
+    @model_validator(mode="after")
+    def _has_pairs(self) -> Self:
+        if len(self.points) % 2 or (self.type == "rectangle" and len(self.points) != 4):
+            raise PydanticCustomError("shape", "points are x, y, x, y, ...; a rectangle has two")
+        return self
+
+    def box(self) -> Box:
+        """(x0, y0, x1, y1) around it."""
+        xs, ys = self.points[::2], self.points[1::2]
+        return min(xs), min(ys), max(xs), max(ys)
+
+
+class CvatState(RequestModel):
+    """The state of a shape, as this server gave it with the frame before."""
+
+    session: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    object: Annotated[int, Field(ge=1), WHOLE]
+    frame: Annotated[int, Field(ge=0, le=10**9), WHOLE]
+    type: Literal["rectangle", "polygon"]
+
+
+class CvatTracking(CvatImage):
+    """Shapes to follow from this frame on, or states of shapes to find in it; null where an object has the other."""
+
+    shapes: Annotated[list[CvatShape | None], Field(max_length=MOST_OBJECTS)] | None = None
+    states: Annotated[list[CvatState | None], Field(max_length=MOST_OBJECTS)] | None = None
+
+
+class CvatTracked(ResponseModel):
+    """The followed shapes; null for an object that is not seen. States are for the next frame."""
+
+    shapes: list[dict[str, Any] | None]
+    states: list[dict[str, Any]]
 
 
 class CvatFunction(ResponseModel):

@@ -156,3 +156,42 @@ async def test_a_session_ends_when_nobody_asks_for_it(make: Make) -> None:
     assert await store.load("t", A) is None
     assert await store.commit("t", A, "r1", KeptRecord("r2", b""), ROOMY) is Committed.GONE
     assert await store.sessions("t") == []
+
+
+async def test_a_session_is_found_by_its_name_with_its_note(store: SessionStore) -> None:
+    assert await store.named("t", "camera") is None
+    assert await store.open("t", A, FIRST, b"", MOST, "camera") is None
+    assert await store.open("t", B, FIRST, b"", MOST) is None
+    assert await store.named("t", "camera") == (A, b"")
+    assert await store.note("t", A, b"\x00note")
+    assert await store.named("t", "camera") == (A, b"\x00note")
+    assert await store.named("t", "") is None, "a session without a name has none"
+    assert await store.named("u", "camera") is None
+    assert await store.load("t", A) == FIRST, "a note changes no record"
+
+
+async def test_a_session_takes_the_place_of_the_one_with_its_name(store: SessionStore) -> None:
+    await store.open("t", A, FIRST, b"", MOST, "camera")
+    await store.open("t", B, FIRST, b"", MOST)
+    await store.open("u", A, FIRST, b"", MOST, "camera")
+    assert await store.open("t", C, FIRST, b"", MOST, "camera") == A, "the tenant had as many as it may have"
+    assert await store.named("t", "camera") == (C, b"")
+    assert await store.load("t", A) is None
+    assert await store.load("u", A) == FIRST
+
+
+async def test_a_name_and_a_note_end_with_their_session(store: SessionStore) -> None:
+    await store.open("t", A, FIRST, b"", MOST, "camera")
+    await store.note("t", A, b"note")
+    await store.end("t", A)
+    assert await store.named("t", "camera") is None
+    assert not await store.note("t", A, b"note")
+    await store.open("t", B, FIRST, b"", MOST, "camera")
+    assert await store.named("t", "camera") == (B, b"")
+
+
+async def test_a_note_counts_among_the_bytes(store: SessionStore) -> None:
+    await store.open("t", A, FIRST, b"", MOST)
+    before = (await store.sweep_sessions())[1]
+    await store.note("t", A, bytes(100))
+    assert await store.sweep_sessions() == (1, before + 100)

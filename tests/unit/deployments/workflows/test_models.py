@@ -9,7 +9,8 @@ import pytest
 from deployments.keys import content_digest
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.workflows.limits import Limits
-from deployments.workflows.models import ModelCalls, PixelSource, concept_request, visual_request
+from deployments.workflows.models import ModelCalls, PixelSource
+from deployments.workflows.prompts import concept_request, visual_request
 from sam3_engine.images import open_upright
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import encoded, scene

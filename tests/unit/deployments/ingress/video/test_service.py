@@ -352,3 +352,16 @@ async def test_the_file_of_a_stream_that_is_not_read_is_let_go_when_another_one_
     await newer.aclose()
     await unread.aclose()
     assert not service._streams._files
+
+
+async def test_a_session_that_takes_a_name_ends_the_one_before(
+    service: VideoSessions, tracking: FakeTracking
+) -> None:
+    first = await service.open("t", RED, ROOMY, name="camera")
+    await service.note("t", first.session_id, b"note")
+    assert await service.named("t", "camera") == (first.session_id, b"note")
+    second = await service.open("t", RED, ROOMY, name="camera")
+    assert await service.named("t", "camera") == (second.session_id, b"")
+    assert tracking.forgotten == [("t", first.session_id)]
+    with pytest.raises(UnknownSession):
+        await service.note("t", first.session_id, b"note")

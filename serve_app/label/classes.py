@@ -67,7 +67,8 @@ def parse_class(line: str, threshold: float) -> LabelClass:
         try:
             threshold = float(found["value"])
         except ValueError:
-            raise ValueError(f"{line.strip()!r}: {found['value']!r} behind @ is no threshold") from None
+            what = repr(found["value"]) if found["value"] else "nothing"
+            raise ValueError(f"{line.strip()!r}: a threshold is expected behind @, not {what}") from None
     name, _, rest = (part.strip() for part in text.partition(":"))
     return class_of(name, rest, threshold)
 

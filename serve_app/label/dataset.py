@@ -185,7 +185,7 @@ def _rows(part: Path, columns: list[str] | None) -> Iterator[dict[str, Any]]:
             isinstance(error, OSError) and error.errno
         ):  # of the file system: such as a part that may not be read
             raise
-        why = " ".join(str(error).split())[:200]
+        why = " ".join(str(error).split())[:200].rstrip(".")
         raise BrokenDataset(
             f"{part} is damaged ({why}). Remove it, and the same command labels its images again; "
             "or pass --restart to remove all labels and begin again."

@@ -103,7 +103,7 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(photos: Path) -> N
         ([*CLASSES], "SOURCE"),
         (["{photos}", *CLASSES, "--val", "0.7", "--test", "0.7"], "no shares of one whole"),
         (["{photos}", *CLASSES, "--format", "pdf"], "pdf"),
-        (["{photos}", "--class", "cat @"], "--class: 'cat @': '' behind @ is no threshold"),
+        (["{photos}", "--class", "cat @"], "--class: 'cat @': a threshold is expected behind @, not nothing"),
         (["{photos}", "--class", "cat", "--class", "Cat"], "--class: class 'Cat' is there twice"),
         (["http://[::1/list.txt", *CLASSES], "is no URL"),
         (["", *CLASSES], "a source is an empty text"),

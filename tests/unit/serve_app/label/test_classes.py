@@ -66,7 +66,7 @@ def test_a_class_of_the_command_line_is_the_same_in_a_file(tmp_path: Path, name:
     ("text", "told"),
     [
         ("cat\n\n# dogs\ndog @2", r"classes\.txt, line 4: the threshold of class 'dog'"),
-        ("cat @", r"classes\.txt, line 1: 'cat @': '' behind @ is no threshold"),
+        ("cat @", r"classes\.txt, line 1: 'cat @': a threshold is expected behind @, not nothing"),
         ("cat\ndog\nCat\n", r"classes\.txt, line 3: class 'Cat' is there twice"),
         ("cat: cat | cat", r"classes\.txt, line 1: class 'cat' names a phrase twice"),
     ],

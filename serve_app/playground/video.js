@@ -23,7 +23,15 @@ import { actualSize, reveal, zoomAt } from "./viewport.js";
 export function videoTab({ root, model, every }, on) {
   const schedule = () => view.schedule();
   // Videos are followed by the default model.
-  const page = new VideoPage(new Client(root, apiKey, () => ""), { changed: schedule, pointed: schedule, error: on.error });
+  const page = new VideoPage(new Client(root, apiKey, () => ""), {
+    changed: schedule,
+    pointed: schedule,
+    error: on.error,
+    opened: () => {
+      picker.hidden = true;
+      stage.canvas.focus({ preventScroll: true });
+    },
+  });
   const stage = new Stage(byId("video-stage"), byId("video-marks"), schedule);
   const view = new VideoView({
     page, stage,
@@ -78,11 +86,7 @@ export function videoTab({ root, model, every }, on) {
     byId("video-picker-close").hidden = !page.source;
     byId("video-choose").focus();
   };
-  async function open(files) {
-    if (!files.length || !(await page.open(files))) return;
-    picker.hidden = true;
-    stage.canvas.focus({ preventScroll: true });
-  }
+  const open = (files) => files.length && page.open(files);
   input.addEventListener("change", () => {
     open([...input.files]);
     input.value = "";

@@ -52,12 +52,13 @@ export class Follower {
     });
   }
 
-  /** Follow everything from a frame to the end. Resolves to the session's last words. @param {AbortSignal} signal */
-  async follow(from, signal) {
-    await this.#withAnother(async () => {
-      if (!(await this.#reach(from, signal))) await this.#advance(from, signal);
+  /** Follow everything from a frame, after which nothing is answered, to the end. Resolves to the session's last words. @param {AbortSignal} signal */
+  follow(from, signal) {
+    return this.#withAnother(async () => {
+      const newest = Math.max(from, ...this.work.value.frames.keys());
+      if (!(await this.#reach(newest, signal))) await this.#advance(newest, signal);
+      return this.#advance(null, signal);
     });
-    return this.#advance(null, signal);
   }
 
   /** Follow an object no longer. One that a text found is only not shown: the text would find it again. */
@@ -71,11 +72,11 @@ export class Follower {
   async #withAnother(run) {
     const had = this.#session !== null;
     try {
-      await run();
+      return await run();
     } catch (error) {
       if (!had || !ANOTHER_SESSION.includes(error.status)) throw error;
       await this.drop();
-      await run();
+      return run();
     }
   }
 

@@ -35,7 +35,7 @@ export class VideoPage {
   #watching = false;
   #openings = 0;
 
-  /** on.changed(), on.pointed(): as in page.js. on.error(error, again): when a request failed. */
+  /** on.changed(), on.pointed(): as in page.js. on.opened(): when a video is. on.error(error, again): when a request failed. */
   constructor(client, on) {
     this.client = client;
     this.on = on;
@@ -67,7 +67,7 @@ export class VideoPage {
 
   // --- opening, leaving -----------------------------------------------------------------------------------------
 
-  /** Open a video file, or images as its frames; unless others are opened meanwhile. Returns true when it is open. */
+  /** Open a video file, or images as its frames; unless others are opened meanwhile. */
   async open(files) {
     const opening = ++this.#openings;
     await this.stop();
@@ -84,14 +84,14 @@ export class VideoPage {
         await source.learn(session.facts);
       }
       const first = await pictureOf(source, 0);
-      if (opening !== this.#openings) return false;
+      if (opening !== this.#openings) return;
       this.close();
       this.source = source;
       if (session) this.follower.take(session);
       this.#show(0, first);
     } catch (error) {
       if (opening === this.#openings) this.on.error(error, () => this.open(files));
-      return false;
+      return;
     } finally {
       if (this.source !== source) {
         session?.end();
@@ -100,10 +100,10 @@ export class VideoPage {
       if (opening === this.#openings) this.#wait("");
     }
     dismiss();
+    this.on.opened();
     if (!source.canShow) notify(NO_PICTURES, { kind: "hint" });
     else if (video && files.length > 1) notify(`Of several files only ${source.name} was opened.`, { kind: "hint" });
     announce(`${source.name}, ${source.count} frames.`);
-    return true;
   }
 
   /** Forget the video and the work on it. */

@@ -60,7 +60,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "roboflow_core/openai_compatible@v1": {"images": "$inputs.image", "base_url": "http://127.0.0.1"},
     "roboflow_core/clip@v1": {"data": "x"},
     "roboflow_core/segment_anything@v1": {"images": "$inputs.image"},
-    "roboflow_core/sam3_video@v1": {"images": "$inputs.image"},
+    "roboflow_core/segment_anything_2_video@v1": {"images": "$inputs.image"},
     "roboflow_core/nobody_knows@v9": {},
     "Escape": {"image": "$inputs.image"},
 }

@@ -1,6 +1,10 @@
 /** Keyboard control: shortcuts outside text fields, and a keyboard cursor on the stage. */
 
+import { announce } from "./notice.js";
+import { reveal } from "./viewport.js";
+
 const STEP = 12; // screen pixels
+const REST_MS = 250;
 
 /** Keys that mean the page even in a text field, as long as nothing was typed there. */
 const UNDO_KEYS = ["ctrl+z", "ctrl+shift+z", "ctrl+y"];
@@ -42,26 +46,41 @@ export function listenToEscape(leave) {
 }
 
 /**
- * Arrows move the cursor (with Shift by one image pixel), Enter or Space acts, Shift+Enter acts negatively.
+ * Arrows move the cursor (with Shift by one image pixel), Enter or Space acts, Shift+Enter acts negatively. The view
+ * follows the cursor. Where it rests is announced.
  * @param {import("./stage.js").Stage} stage
+ * @param page the page, with image, cursor, corner, drag, hover and act
+ * on: under(point): the instance there, or none; tell(instance): its words; moved, left: what to draw anew
  */
-export function listenToCursor(stage, on) {
+export function listenToCursor(stage, page, on) {
+  let telling = 0;
+  const move = (cursor) => {
+    page.cursor = cursor;
+    stage.view = reveal(stage.view, cursor, page.image, stage.size);
+    if (page.corner) page.drag(page.corner, cursor, stage.view.scale);
+    const instance = on.under(cursor);
+    page.hover(instance?.key ?? null);
+    clearTimeout(telling);
+    telling = setTimeout(() => announce(`x ${Math.round(cursor.x)}, y ${Math.round(cursor.y)}: ${on.tell(instance)}`), REST_MS);
+    on.moved();
+  };
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   stage.canvas.addEventListener("keydown", (event) => {
     const { image } = stage.scene;
     if (!image || event.ctrlKey || event.metaKey || event.altKey) return;
     const cursor = stage.scene.cursor ?? { x: image.width / 2, y: image.height / 2 };
-    const move = moves[event.key];
-    if (move) {
+    const direction = moves[event.key];
+    if (direction) {
       const step = event.shiftKey ? 1 : STEP / stage.view.scale;
       // Without waiting for a frame: keys may come faster.
       stage.scene.cursor = {
-        x: Math.min(Math.max(cursor.x + move[0] * step, 0.5), image.width - 0.5),
-        y: Math.min(Math.max(cursor.y + move[1] * step, 0.5), image.height - 0.5),
+        x: Math.min(Math.max(cursor.x + direction[0] * step, 0.5), image.width - 0.5),
+        y: Math.min(Math.max(cursor.y + direction[1] * step, 0.5), image.height - 0.5),
       };
-      on.move(stage.scene.cursor);
+      move(stage.scene.cursor);
     } else if (event.key === "Enter" || event.key === " ") {
-      on.act(cursor, { negative: event.shiftKey });
+      clearTimeout(telling); // the result is announced, not this
+      page.act(cursor, { negative: event.shiftKey }, stage.view.scale);
     } else {
       return;
     }
@@ -69,9 +88,12 @@ export function listenToCursor(stage, on) {
   });
   stage.canvas.addEventListener("focus", () => {
     const { image } = stage.scene;
-    if (image && stage.canvas.matches(":focus-visible")) on.move(stage.scene.cursor ?? { x: image.width / 2, y: image.height / 2 });
+    if (image && stage.canvas.matches(":focus-visible")) move(stage.scene.cursor ?? { x: image.width / 2, y: image.height / 2 });
   });
-  stage.canvas.addEventListener("blur", () => on.leave());
+  stage.canvas.addEventListener("blur", () => {
+    page.cursor = null;
+    on.left();
+  });
 }
 
 /** Left and right (or up and down) move the focus inside a toolbar, which is one stop of the Tab key. */

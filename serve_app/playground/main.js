@@ -28,7 +28,7 @@ import { TOOLS } from "./tools.js";
 import { videoTab } from "./video.js";
 import { isVideo } from "./video_page.js";
 import { View } from "./view.js";
-import { actualSize, reveal, zoomAt } from "./viewport.js";
+import { actualSize, zoomAt } from "./viewport.js";
 
 const { root, assets, model, models, keys, video, every } = document.documentElement.dataset;
 const showTiming = timingPanel(byId("timing-latest"), byId("timing-rows"));
@@ -223,29 +223,11 @@ const cancelGesture = listenToPointers(stage, () => Boolean(TOOLS[page.tool].dra
     tooltip.style.transform = `translate(${Math.min(at.x + 14, stage.size.width - tooltip.offsetWidth - 4)}px, ${Math.max(at.y - 34, 4)}px)`;
   },
 });
-let telling = 0;
-listenToCursor(stage, {
-  move: (cursor) => {
-    page.cursor = cursor;
-    stage.view = reveal(stage.view, cursor, page.image, stage.size);
-    if (page.corner) page.drag(page.corner, cursor, stage.view.scale);
-    const instance = page.instanceUnder(cursor);
-    page.hover(instance?.key ?? null);
-    clearTimeout(telling);
-    telling = setTimeout(() => {
-      const over = instance ? `${instance.label}, ${instance.score.toFixed(2)}` : "nothing found here";
-      announce(`x ${Math.round(cursor.x)}, y ${Math.round(cursor.y)}: ${over}`);
-    }, 250);
-    schedule();
-  },
-  act: (point, options) => {
-    clearTimeout(telling); // the result is announced, not this
-    page.act(point, options, stage.view.scale);
-  },
-  leave: () => {
-    page.cursor = null;
-    view.schedulePointed();
-  },
+listenToCursor(stage, page, {
+  under: (point) => page.instanceUnder(point),
+  tell: (instance) => (instance ? `${instance.label}, ${instance.score.toFixed(2)}` : "nothing found here"),
+  moved: () => schedule(),
+  left: () => view.schedulePointed(),
 });
 
 function zoom(factor) {

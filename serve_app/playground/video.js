@@ -14,7 +14,7 @@ import { Stage } from "./stage.js";
 import { frameMasksOf, motOf, videoCoco } from "./video_exports.js";
 import { VideoPage } from "./video_page.js";
 import { VideoView } from "./video_view.js";
-import { actualSize, reveal, zoomAt } from "./viewport.js";
+import { actualSize, zoomAt } from "./viewport.js";
 
 /**
  * on.error(error, again): tells of a failed request, which again() repeats. Returns {keys, canvas, open(files), leave()}:
@@ -55,26 +55,11 @@ export function videoTab({ root, model, every }, on) {
     moved: schedule,
     hover: (point) => page.hover(point ? page.under(point)?.key ?? null : null),
   });
-  let telling = 0;
-  listenToCursor(stage, {
-    move: (cursor) => {
-      page.cursor = cursor;
-      stage.view = reveal(stage.view, cursor, page.image, stage.size);
-      if (page.corner) page.drag(page.corner, cursor, stage.view.scale);
-      const instance = page.under(cursor);
-      page.hover(instance?.key ?? null);
-      clearTimeout(telling);
-      telling = setTimeout(() => announce(`x ${Math.round(cursor.x)}, y ${Math.round(cursor.y)}: ${instance?.label ?? "nothing followed here"}`), 250);
-      schedule();
-    },
-    act: (point, options) => {
-      clearTimeout(telling);
-      page.act(point, options, stage.view.scale);
-    },
-    leave: () => {
-      page.cursor = null;
-      schedule();
-    },
+  listenToCursor(stage, page, {
+    under: (point) => page.under(point),
+    tell: (instance) => instance?.label ?? "nothing followed here",
+    moved: schedule,
+    left: schedule,
   });
 
   // --- opening --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ gets a stand-in of its own, and the page as at a first visit: nothing kept, noth
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,22 +92,26 @@ def phone_tab(browser: Browser, stand_in: StandIn) -> Playground:
     return Playground(browser.new_context(**PHONE), stand_in.url)
 
 
+@contextmanager
+def at_first_visit(playground: Playground) -> Iterator[None]:
+    """A shared tab for one test: nothing kept at its begin, no complaint of the browser at its end."""
+    playground.start_anew()
+    yield
+    complaints = [*playground.complaints]
+    playground.put_away()
+    assert complaints == []
+
+
 @pytest.fixture
 def playground(desk_tab: Playground, fake: FakeSegmenter) -> Iterator[Playground]:
-    desk_tab.start_anew()
-    yield desk_tab
-    complaints = [*desk_tab.complaints]
-    desk_tab.put_away()
-    assert complaints == []
+    with at_first_visit(desk_tab):
+        yield desk_tab
 
 
 @pytest.fixture
 def phone(phone_tab: Playground, fake: FakeSegmenter) -> Iterator[Playground]:
-    phone_tab.start_anew()
-    yield phone_tab
-    complaints = [*phone_tab.complaints]
-    phone_tab.put_away()
-    assert complaints == []
+    with at_first_visit(phone_tab):
+        yield phone_tab
 
 
 class CurrentVideos:
@@ -153,10 +158,7 @@ def video_desk(browser: Browser, video_stand_in: VideoStandIn) -> Playground:
 @pytest.fixture
 def tab(video_desk: Playground, tracking: FakeTracking) -> Iterator[VideoTab]:
     """The video tab as at a first visit."""
-    video_desk.start_anew()
-    tab = VideoTab(video_desk)
-    yield tab
-    tab.forget()
-    complaints = [*video_desk.complaints]
-    video_desk.put_away()
-    assert complaints == []
+    with at_first_visit(video_desk):
+        tab = VideoTab(video_desk)
+        yield tab
+        tab.forget()

@@ -22,6 +22,8 @@ from harness.cluster import Cluster, cluster, said, settings_of
 from harness.figures import table
 from harness.images import as_json, drawing
 from harness.waiting import wait_until
+from serve_app.builder import cluster as cluster_resources
+from serve_app.replica_configs import pool_config
 from serve_app.settings import Settings
 
 WARM_BYTES = 8 * 2**20
@@ -110,6 +112,12 @@ def watched() -> Iterator[list[Store]]:
         thread.join()
 
 
+def embeddings_budget(settings: Settings) -> int:
+    """Bytes of the pool that embeddings may have. The states of videos have the rest."""
+    config = pool_config(settings, cluster_resources())
+    return config.budget.warm_bytes * config.shards
+
+
 def pass_through(running: Cluster) -> Use:
     """Send the images, then delete them. The cluster's pool has a budget of WARM_BYTES."""
     url = f"{running.url}/sam3"
@@ -126,13 +134,14 @@ def pass_through(running: Cluster) -> Use:
     kept = requests.get(f"{url}/images", timeout=60).json()["images"]
     embedding: int = next(one["embedding_bytes"] for one in kept if one["image_id"] == "passing-0")
     images = TIMES * WARM_BYTES // embedding
+    budget = embeddings_budget(running.settings)
     with watched() as samples, ThreadPoolExecutor(CLIENTS) as threads:
         list(threads.map(embed, range(1, images)))
         swept = wait_until_still(samples)
         list(threads.map(delete, range(images)))
         deleted = wait_until_still(samples)
     peak = Store(max(one.pinned for one in samples), max(one.used for one in samples))
-    return Use(WARM_BYTES, embedding, images, images * embedding, before, peak, swept, deleted, len(samples))
+    return Use(budget, embedding, images, images * embedding, before, peak, swept, deleted, len(samples))
 
 
 def wait_until_still(samples: list[Store]) -> Store:

@@ -275,7 +275,8 @@ class Settings(BaseSettings):
     """Expanded features that one decoder keeps on its device. `auto`: 1 GiB on a CPU; on a GPU, the part of its share
     that weights and work leave."""
     warm_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("pool"))
-    """Compact embeddings in the object store, of all shards together; `auto`: 60 % of the store."""
+    """Compact embeddings in the object store, of all shards together; `auto`: 60 % of the store. Where videos are
+    tracked, an eighth of it is set aside for the states of their sessions."""
     cold_bytes: ByteSize = Field(ByteSize(512 * MIB), ge=0, json_schema_extra=_in("pool"))
     """Original image files in the store, from which lost or evicted embeddings are made again."""
     pool_shards: int = Field(2, ge=1, json_schema_extra=_in("pool"))

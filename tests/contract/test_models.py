@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 import requests
 
 from deployments.protocol import ModelStatus
+from harness.waiting import wait_until
 from serve_app.http.tenants import keyfile
 from serve_app.model_file import read_models
 from tests.contract.conftest import Client, ServerFactory, own_server
@@ -131,8 +133,12 @@ def test_the_access_log_names_the_model(several: Client) -> None:
     several.concept(body(model_id="cats"), expect=404)
     requests.get(f"{several.url}/info", timeout=PATIENCE_S)
     log: Path = several.log  # type: ignore[attr-defined]
-    lines = [orjson.loads(line) for line in log.read_text().splitlines()][-3:]
-    assert [line.get("model") for line in lines] == ["base", None, None]
+
+    def lines() -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in log.read_text().splitlines()]
+
+    wait_until(lambda: lines()[-1]["route"] == "/info")  # a line is written when its answer is out
+    assert [line.get("model") for line in lines()[-3:]] == ["base", None, None]
 
 
 def test_videos_are_followed_by_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,12 +180,17 @@ def session_folder(server: ServerProcess) -> Path:
 def test_one_line_is_logged_for_each_request_and_serve_logs_none(
     observed_server: Observed, watching: Prometheus
 ) -> None:
-    lines = [json.loads(line) for line in observed_server.access_log.read_text().splitlines()]
-    ids = [line["request_id"] for line in lines]
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in observed_server.access_log.read_text().splitlines()]
+
+    def ours() -> list[dict[str, Any]]:
+        return [line for line in lines() if line["route"].startswith("/sam3/")]
+
+    wait_until(lambda: len(ours()) >= 2 * (2 * IMAGES + 3 + 3))  # a line is written when its answer is out
+    assert len(ours()) == 2 * (2 * IMAGES + 3 + 3)
+    ids = [line["request_id"] for line in lines()]
     assert len(set(ids)) == len(ids)
-    ours = [line for line in lines if line["route"].startswith("/sam3/")]
-    assert len(ours) == 2 * (2 * IMAGES + 3 + 3)
-    tiers = {line["cache"] for line in ours}
+    tiers = {line["cache"] for line in ours()}
     assert {"hot", "cold", "miss", None} <= tiers
     session = session_folder(observed_server.server)
     logs = [path for path in (session / "logs").rglob("*") if path.is_file()]

@@ -22,8 +22,6 @@ from harness.cluster import Cluster, cluster, said, settings_of
 from harness.figures import table
 from harness.images import as_json, drawing
 from harness.waiting import wait_until
-from serve_app.builder import cluster as cluster_resources
-from serve_app.replica_configs import pool_config
 from serve_app.settings import Settings
 
 WARM_BYTES = 8 * 2**20
@@ -114,7 +112,10 @@ def watched() -> Iterator[list[Store]]:
 
 def embeddings_budget(settings: Settings) -> int:
     """Bytes of the pool that embeddings may have. The states of videos have the rest."""
-    config = pool_config(settings, cluster_resources())
+    from serve_app.builder import cluster as resources  # imports Ray, which reads its environment then
+    from serve_app.replica_configs import pool_config
+
+    config = pool_config(settings, resources())
     return config.budget.warm_bytes * config.shards
 
 

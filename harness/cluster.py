@@ -141,7 +141,12 @@ class Cluster:
 
 @contextmanager
 def cluster(settings: Settings, show: Progress = lambda _: None, extra_cpus: int = 0) -> Iterator[Cluster]:
-    """Ray, Serve and the application, until the block is left. extra_cpus: on a second node."""
+    """Ray, Serve and the application, until the block is left. extra_cpus: on a second node.
+
+    Raises RuntimeError in a process that has imported Ray: it keeps the environment of its import, without our keys.
+    """
+    if "ray" in sys.modules:
+        raise RuntimeError("import Ray, and what imports it, in functions: its environment is set here")
     from serve_app.cli.janitor import janitor
     from serve_app.cli.ray_head import logs_in, new_run_dir, ray_head
     from serve_app.cli.store import store_of

@@ -25,7 +25,7 @@ class Warm:
     generation: int
     """Number of the encode that made it. A report of its loss carries this number, and so cannot drop a newer one."""
     born: int
-    """The stamp of the store's clock when its image became known: see `deployments.store.deletions`."""
+    """A stamp of the store's clock, no later than its image became known: see `deployments.store.deletions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Dispatches a request between decoder, pool and store. No torch, no Ray.
 
 An image that this process has met goes to the decoder by its digest alone. When the decoder replies NeedImage, or when
-this process meets an image that a request brings, the image is read, decoded and resized off the event loop, the store
-keeps its file, and the pool has it encoded. Then the decoder gets the request with the embedding's reference.
+this process meets an image that a request brings, the image is read, decoded and resized off the event loop. The store
+keeps its file while the pool has it encoded. Then the decoder gets the request with the embedding's reference.
 docs/retries.md sets these retries beside all others.
 """
 
@@ -182,9 +182,10 @@ class Dispatcher:
         timings.add({"decode": time.monotonic() - started})
         with _waiting(timings):
             new = NewImage(image.tenant, digest, content, decoded.size, chosen(image), image.quota)
-            born = await self.store.put(new)
-            ensured = await self.pool.ensure(
-                need.key(image.tenant, digest), decoded.square, decoded.size, born, job.deadline, image.quota
+            key, earliest = need.key(image.tenant, digest), await self.store.earliest()
+            _, ensured = await asyncio.gather(
+                self.store.put(new),
+                self.pool.ensure(key, decoded.square, decoded.size, earliest, job.deadline, image.quota),
             )
         timings.cache = ensured.tier
         timings.add({"encode": ensured.encode_s})

@@ -29,7 +29,7 @@ class PoolBusy(Exception):
 class EmbeddingPool:
     """One shard. Every method may be called concurrently on one event loop.
 
-    `born` is when an image became known, on the store's clock: see `store.deletions`.
+    `born` is a stamp of the store's clock, no later than the image became known there: see `store.deletions`.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class EmbeddingPool:
         """
         if self._deletions.cover(key.tenant, key.digest, born):
             return False
-        return born >= self.since or await self._store.born(key.tenant, key.digest) == born
+        return born >= self.since or await self._store.born(key.tenant, key.digest) is not None
 
     async def _fly(self, key: ImageKey, image: Square | Source, born: int) -> Warm:
         """Start the encode that everybody else will join."""

@@ -1,7 +1,9 @@
 """Remembers, in one process, which images were deleted: work that was under way then stores nothing of them.
 
 An embedding carries its image's `born` and a deletion its `stamp`, both of the store's clock. An image that was born no
-later than the deletion is not stored any more. An image that is sent again is born again, after the deletion.
+later than the deletion is not stored any more. An image that is sent again is born again, after the deletion. A new
+image is encoded while the store notes it, so its embedding carries a somewhat earlier stamp: `Store.earliest`. Where a
+deletion lies between the two, the embedding is not kept, and is made once more.
 """
 
 import time

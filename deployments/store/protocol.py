@@ -100,6 +100,11 @@ class Store(Protocol):
         """A stamp that is later than all before."""
         ...
 
+    async def earliest(self) -> int:
+        """A stamp no later than the birth of any image that comes to the store from now on, and later than every
+        deletion that this process has heard of here. Asks the server only once."""
+        ...
+
     async def answers(self) -> bool:
         """True if a server is there. Raises nothing."""
         ...

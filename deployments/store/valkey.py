@@ -24,6 +24,8 @@ class ValkeyStore:
         self._steps = Steps(config, metrics, partial(script, most_images=config.most_images), fixed)
         self._metrics = metrics
         self._run = self._steps.run
+        self._latest = -1
+        """The latest stamp of the server's clock that this process has heard; -1: none yet."""
 
     async def put(self, image: NewImage) -> int:
         """See Store."""
@@ -34,7 +36,7 @@ class ValkeyStore:
         )
         if evicted:
             self._metrics.add(NAMES.evictions, evicted, reason="budget", tier="cold")
-        return int(born)
+        return self._heard(int(born))
 
     async def bind(self, tenant: str, image_id: str, digest: str) -> bool:
         """See Store."""
@@ -60,7 +62,7 @@ class ValkeyStore:
     async def delete(self, tenant: str, image_id: str) -> Deletion | None:
         """See Store."""
         found = await self._run("delete", tenant, image_id, digest_in(image_id) or "")
-        return Deletion(found[0].decode(), int(found[1]), bool(found[2])) if found else None
+        return Deletion(found[0].decode(), self._heard(int(found[1])), bool(found[2])) if found else None
 
     async def images(self, tenant: str) -> list[StoredImage]:
         """See Store."""
@@ -89,7 +91,13 @@ class ValkeyStore:
 
     async def now(self) -> int:
         """See Store."""
-        return int(await self._run("now"))
+        return self._heard(int(await self._run("now")))
+
+    async def earliest(self) -> int:
+        """See Store."""
+        if self._latest < 0:
+            await self.now()
+        return self._latest + 1
 
     async def answers(self) -> bool:
         """See Store."""
@@ -104,6 +112,10 @@ class ValkeyStore:
             await self._run("now")
         except StoreAway as error:
             raise StoreAway(f"the store cannot be used: {error.__cause__}") from error
+
+    def _heard(self, stamp: int) -> int:
+        self._latest = max(self._latest, stamp)
+        return stamp
 
     async def close(self) -> None:
         """Close the connections."""

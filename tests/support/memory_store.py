@@ -122,6 +122,9 @@ class MemoryStore:
         self._step("now")
         return self._next()
 
+    async def earliest(self) -> int:
+        return self._stamp + 1
+
     async def answers(self) -> bool:
         return not self.away
 

@@ -1,5 +1,6 @@
 """The way of a request while an update replaces decoders and encoders by ones of another model."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -9,8 +10,9 @@ from deployments.ingress.dispatch import Dispatcher
 from deployments.ingress.naming import Naming
 from deployments.ingress.uses import Uses
 from deployments.keys import content_digest, derived_id
-from deployments.protocol import ImageReference, Overloaded, Timings, VisualRequest
+from deployments.protocol import ImageReference, Overloaded, StoreAway, Timings, VisualRequest
 from deployments.results import load_results
+from deployments.store.protocol import NewImage
 from sam3_engine.types import VisualPrompt
 from tests.support.memory_store import MemoryStore
 from tests.unit.deployments.fakes import MODEL, FakeDecoders, FakePool, FileSource, image_file
@@ -106,3 +108,48 @@ async def test_what_decoders_need_is_asked_anew_after_an_update(
     pool.model, decoders.models = "new", ("new",)
     assert not await red(dispatcher, ImageReference("t", FileSource(image_file("blue"))))
     assert [one.model for one in pool.encoded] == [MODEL, "new"]
+
+
+async def test_an_image_is_encoded_while_the_store_keeps_its_file(
+    dispatcher: Dispatcher, pool: FakePool, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, encoded = store.put, asyncio.Event()
+
+    async def late(image: NewImage) -> int:
+        await encoded.wait()
+        return await put(image)
+
+    monkeypatch.setattr(store, "put", late)
+    asking = asyncio.create_task(red(dispatcher, new_image()))
+    while not pool.encoded:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert not asking.done(), "the store has not confirmed it"
+    encoded.set()
+    assert await asking
+
+
+async def test_an_image_that_the_store_cannot_keep_is_not_answered(
+    dispatcher: Dispatcher, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(image: NewImage) -> int:
+        raise StoreAway
+
+    monkeypatch.setattr(store, "put", away)
+    with pytest.raises(StoreAway):
+        await red(dispatcher, new_image())
+
+
+async def test_an_image_that_is_sent_again_after_its_deletion_is_kept(
+    dispatcher: Dispatcher, pool: FakePool, decoders: FakeDecoders, store: MemoryStore
+) -> None:
+    assert await red(dispatcher, new_image())
+    deletion = await store.delete("t", RED_ID)
+    assert deletion is not None
+    await pool.delete("t", deletion.digest, deletion.stamp)
+    await decoders.forget("t", deletion.digest, deletion.stamp)
+    assert await red(dispatcher, new_image())
+    timings = Timings("3")
+    assert await red(dispatcher, ImageReference("t", None, RED_ID), timings)
+    assert timings.cache == "warm"
+    assert len(pool.encoded) == 2

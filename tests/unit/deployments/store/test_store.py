@@ -245,3 +245,12 @@ async def test_the_store_says_that_it_is_there(store: Store) -> None:
 def test_they_are_what_the_protocol_says() -> None:
     both: list[type[Store]] = [ValkeyStore, MemoryStore]
     assert len(both) == 2
+
+
+async def test_the_earliest_stamp_lies_between_deletions_and_later_births(store: Store) -> None:
+    assert await store.earliest() <= await store.put(image("red"))
+    deletion = await store.delete("t", derived_id(digest("red")))
+    assert deletion is not None
+    earliest = await store.earliest()
+    assert deletion.stamp < earliest <= await store.put(image("red"))
+    assert await store.earliest() <= await store.put(image("blue"))

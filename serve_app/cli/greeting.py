@@ -7,7 +7,6 @@ from rich.console import Console
 
 from serve_app.cli.addresses import url_of
 from serve_app.cli.ray_head import logs_in
-from serve_app.http.sam3.concept import EXAMPLES
 from serve_app.model_file import default_of
 from serve_app.settings import Settings
 
@@ -49,6 +48,8 @@ def example(url: str) -> str:
         request = {"prompts": [{"type": "text", "text": "circle"}]}
         parts = [f"-F image=@{EXAMPLE_IMAGE}", f"-F request='{json.dumps(request)}'"]
     else:
+        from serve_app.http.sam3.concept import EXAMPLES  # loads FastAPI, for which a start need not wait
+
         request = EXAMPLES["text"]["value"]
         parts = ["-H 'Content-Type: application/json'", f"-d '{json.dumps(request)}'"]
     return " \\\n    ".join([f"  curl -sS {url}/sam3/concept_segment", *parts])

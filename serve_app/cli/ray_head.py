@@ -6,8 +6,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
+from threading import Thread
 
 from serve_app.cli import haproxy
 from serve_app.cli.ray_environment import apply, environment, new_token
@@ -21,6 +23,8 @@ RAY_DIR, PROXY_DIR, TEMPLATE_DIR = "ray", "h", "t"
 LONGEST_PARENT = 10
 """Most characters of the parent directory's path. A socket's path has 107: 14 for the run's own directory, 57 for Ray's
 name of the node, and 26 for the rest."""
+NEXT = "serve_app.http.app"
+"""The most that is imported for the application. That happens while Serve starts. Nothing of Ray is in it."""
 MOST_STORE_BYTES = 4 * 2**30
 STORE_SHARE = 0.3
 """Share of the free memory for the object store, up to MOST_STORE_BYTES."""
@@ -106,6 +110,7 @@ def _ray_and_serve(settings: Settings, run_dir: Path, stop: StopSignal | None) -
                         logging_level=logging.CRITICAL,
                     )
                 if not stop:
+                    Thread(target=import_module, args=(NEXT,), daemon=True).start()
                     host = haproxy.LOOPBACK if settings.haproxy else settings.host
                     serve.start(
                         proxy_location="HeadOnly",

@@ -1,10 +1,14 @@
 """A process that has imported the workers' modules, and forks itself for each of them:
 `python -m serve_app.cli.worker_template.template DESCRIPTOR`, with a listening socket.
 
-1. It imports the modules that know nothing of Ray, above all torch.
-2. At the first request it takes over the request's variables for Ray, and imports Ray and the rest. Ray reads most of
-   its variables when it is imported: among them the raylet's process id, which each worker has to know.
-3. It forks for this request, and for each one that has the same variables.
+1. It imports the modules that know nothing of Ray, above all torch, one after the other.
+2. At the first request, which may come between two of them, it takes over the request's variables for Ray, and imports
+   Ray and Serve. Ray reads most of its variables when it is imported: among them the raylet's process id, which each
+   worker has to know.
+3. It forks for this request, and for each one that has the same variables. Between requests it imports the rest.
+
+Serve's controller and proxies are the first workers that a raylet asks for. So they start while torch is imported,
+which they do not need. An early fork that becomes a replica imports the missing modules itself.
 
 A fork copies only the thread that forks. So a template with a second thread, or with an open device of CUDA, makes no
 worker; nor does one whose forks would draw the same random ids (random_ids.py). The template ends with its standard
@@ -21,17 +25,17 @@ import select
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from serve_app.cli.worker_template.random_ids import class_ids_of_the_system, forks_draw_apart
 from serve_app.cli.worker_template.start import STREAMS, Start, receive
 
-WITHOUT_RAY = ("sam3_engine.engine",)
+WITHOUT_RAY = ("torch", "torch._dynamo.utils", "timm.layers", "sam3_engine.engine")
+"""The engine, after the largest parts of what it imports: requests wait for one at a time."""
+SERVE = ("ray.serve._private.controller", "ray.serve._private.proxy", "ray.serve._private.replica")
 WITH_RAY = (
-    "ray.serve._private.controller",
-    "ray.serve._private.proxy",
-    "ray.serve._private.replica",
     "deployments.decoder.deployment",
     "deployments.encoder.deployment",
     "deployments.pool.actor",
@@ -48,24 +52,24 @@ def main(descriptor: int) -> None:
     """Import and answer until the standard input ends. In a worker: run it."""
     listener = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets ended workers
-    imported(*WITHOUT_RAY)
     become(*next_worker(listener))
 
 
-def imported(*modules: str) -> None:
-    """Import modules for their effect."""
-    for name in modules:
-        importlib.import_module(name)
-
-
 def next_worker(listener: socket.socket) -> tuple[Start, list[int]]:
-    """Fork for each request. Returns in the forked processes alone, with the request and its streams."""
+    """Import, and fork for each request. Returns in the forked processes alone, with the request and its streams."""
     known: Mapping[str, str] | None = None
     apart = False
+    missing = deque(WITHOUT_RAY)
     while True:
-        ready, *_ = select.select([listener, sys.stdin], [], [])
+        ready, *_ = select.select([listener, sys.stdin], [], [], 0 if missing else None)
         if sys.stdin in ready:
             os._exit(0)
+        if not ready:
+            (import_with_ray if known else importlib.import_module)(missing.popleft())
+            if known and not missing:
+                gc.freeze()  # the imported objects stay: looking through them would copy their pages
+                apart = may_fork() and forks_draw_apart()
+            continue
         connection, _ = listener.accept()
         with connection:
             connection.settimeout(REQUEST_S)
@@ -79,6 +83,7 @@ def next_worker(listener: socket.socket) -> tuple[Start, list[int]]:
             if known is None:
                 known = rays(start.environment)
                 take_over(known)
+                missing.extend(WITH_RAY)
                 apart = may_fork() and forks_draw_apart()
             pid = os.fork() if known == rays(start.environment) and apart and may_fork() else None
             if pid == 0:
@@ -113,12 +118,17 @@ def rays(environment: Mapping[str, str]) -> Mapping[str, str]:
     return {name: value for name, value in environment.items() if name.startswith("RAY_")} | ANY_JOB
 
 
-def take_over(variables: Mapping[str, str]) -> None:
-    """Import Ray, and the modules that need it, with these variables."""
-    os.environ.update(variables)
+def import_with_ray(name: str) -> None:
+    """Import a module that may make classes into actors."""
     with class_ids():
-        imported(*WITH_RAY)
-    gc.freeze()  # the imported objects stay: looking through them would copy their pages
+        importlib.import_module(name)
+
+
+def take_over(variables: Mapping[str, str]) -> None:
+    """Import Ray and Serve with these variables."""
+    os.environ.update(variables)
+    for name in SERVE:
+        import_with_ray(name)
 
 
 def may_fork() -> bool:

@@ -9,10 +9,12 @@ from tests.support.patience import PATIENCE_S
 
 SCRIPT = """
 from contextlib import nullcontext
+from importlib import import_module
 from serve_app.cli.worker_template import template
 from serve_app.cli.worker_template.random_ids import class_ids_of_the_system, forks_draw_apart
 with {block}():
-    template.imported(*template.WITH_RAY)
+    for name in (*template.SERVE, *template.WITH_RAY):
+        import_module(name)
 print(forks_draw_apart())
 """
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from ray._private import services
 
+from harness.waiting import wait_until
 from serve_app.cli.worker_template import running, start, template
 from serve_app.cli.worker_template.running import setup_script, worker_template
 from serve_app.cli.worker_template.start import CONTEXT, RAYS_SCRIPT, SOCKET
@@ -23,7 +24,8 @@ from tests.support.patience import PATIENCE_S
 PROGRAM = """
 import contextlib, sys
 from serve_app.cli.worker_template import template
-template.WITHOUT_RAY, template.WITH_RAY, template.class_ids = (), ("colorsys",), contextlib.nullcontext
+template.WITHOUT_RAY, template.SERVE, template.WITH_RAY = (), ("colorsys",), ()
+template.class_ids = contextlib.nullcontext
 {more}
 template.main(int(sys.argv[1]))
 """
@@ -33,6 +35,7 @@ said = {
     "pid": os.getpid(), "parent": os.getppid(), "arguments": sys.argv[1:], "folder": os.getcwd(), "path": sys.path[0],
     "blocked": [int(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, ())], "name": __name__,
     "children": str(signal.getsignal(signal.SIGCHLD)), "imported": "colorsys" in sys.modules,
+    "late": "late" in sys.modules,
     "environment": dict(os.environ),
 }
 print(json.dumps(said), flush=True)
@@ -112,6 +115,23 @@ def test_a_worker_is_a_copy_of_the_template_and_as_if_it_had_just_been_started(s
     assert one["children"] == str(signal.SIG_DFL)
     assert [said["environment"]["MINE"] for said in (one, other)] == ["1", "2"]
     assert "OPENBLAS_NUM_THREADS" not in one["environment"]
+
+
+GATED = """
+from pathlib import Path
+Path(sys.path[0], "gate.py").write_text("import select, sys; select.select([int(sys.argv[1])], [], [])")
+Path(sys.path[0], "late.py").touch()
+template.WITHOUT_RAY = ("gate", "late")
+"""
+"""Between the two imports, a request has come."""
+
+
+@pytest.mark.parametrize("more", [GATED])
+def test_the_first_workers_do_not_wait_for_all_imports(server: Server) -> None:
+    first = server.worker_said()
+    assert first["imported"]
+    assert not first["late"]
+    wait_until(lambda: bool(server.worker_said()["late"]))
 
 
 def test_signals_that_are_blocked_stay_blocked(server: Server) -> None:

@@ -34,6 +34,9 @@ def run(settings: Settings, asked: Asked) -> None:
         raise click.ClickException(message) from error
     try:
         if asked.calibrate:
+            if asked.sources:
+                message = "--calibrate reads the images of its file: SOURCE has no part in it"
+                raise click.UsageError(message)
             calibrate(settings, asked, asked.calibrate)
         else:
             _make(settings, asked)
@@ -127,11 +130,11 @@ def _foretell(listing: "Listing", labelling: "Labelling", output: Path, restart:
     from serve_app.label.dataset import Dataset
     from serve_app.label.labeller import prompts_of
     from serve_app.label.run import Run
+    from serve_app.label.tally import counted
 
-    images = len(listing.images)
-    click.echo(
-        f"{images} images; {len(labelling.classes)} classes, {len(prompts_of(labelling.classes))} phrases"
-    )
+    images, classes = len(listing.images), len(labelling.classes)
+    phrases = counted(len(prompts_of(labelling.classes)), "phrase")
+    click.echo(f"{counted(images, 'image')}; {counted(classes, 'class', 'classes')}, {phrases}")
     for one in labelling.classes:
         asked = " | ".join([*one.phrases, *(f"!{text}" for text in one.negatives)])
         click.echo(f"  {one.name}: {asked} @{one.threshold:g}")

@@ -70,7 +70,11 @@ def calibrate(settings: Settings, asked: Asked, truth: Path) -> None:
 
 def _foretell(wanted: "Labelling", truth: Path, truths: "Sequence[Truth]", output: Path) -> None:
     """Print the images and classes of a calibration, and start nothing."""
-    click.echo(f"{len(truths)} images of {truth}; {len(wanted.classes)} classes")
+    from serve_app.label.tally import counted
+
+    click.echo(
+        f"{counted(len(truths), 'image')} of {truth}; {counted(len(wanted.classes), 'class', 'classes')}"
+    )
     for one in wanted.classes:
         objects = sum(len(each.masks[one.name]) for each in truths)
         click.echo(f"  {one.name}: {objects} true objects")

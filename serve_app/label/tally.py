@@ -44,7 +44,8 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Images per second since the first ones; 0 while nothing is known."""
+        """Images per second since the first ones; 0 while nothing is known. Tables wait for each other on their way
+        here, so nothing is known for as long as the model worked on the first ones."""
         return self._since_first(1, self.images)
 
     @property
@@ -53,7 +54,7 @@ class Tally:
         return self._since_first(2, self._worked)
 
     def _since_first(self, place: int, now: float) -> float:
-        if self._first is None or (seconds := self._clock() - self._first[0]) <= 0:
+        if self._first is None or (seconds := self._clock() - self._first[0]) <= self._first[2]:
             return 0.0
         return (now - self._first[place]) / seconds
 
@@ -81,3 +82,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things: `1 class`, `2 classes`. many: their name; without it, `one` and an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

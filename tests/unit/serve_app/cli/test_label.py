@@ -87,7 +87,7 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(photos: Path) -> N
         photos, str(photos), "--class", "blue: blue square | !star @0.3", "--limit", "3", "--dry-run"
     )
     assert done.exit_code == 0
-    assert "3 images; 1 classes, 2 phrases" in done.output
+    assert "3 images; 1 class, 2 phrases" in done.output
     assert "blue: blue square | !star @0.3" in done.output
     assert not (photos.parent / "set").exists()
 
@@ -248,6 +248,9 @@ def test_a_calibration_that_cannot_write_or_shall_not_asks_no_model(photos: Path
     assert dry.output.splitlines()[0] == f"5 images of {truth}; 2 classes"
     assert "thresholds would go to" in dry.output
     assert not (photos.parent / "set").exists()
+    both = label(photos, str(photos), *away)
+    assert both.exit_code == 2
+    assert "SOURCE has no part in it" in both.output
     (photos.parent / "set").write_text("a file")
     assert label(photos, *away).exit_code == 2
     (photos.parent / "set").unlink()

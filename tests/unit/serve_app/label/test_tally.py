@@ -33,6 +33,18 @@ def test_the_rate_counts_from_the_first_images_on() -> None:
     assert tally.line() == told
 
 
+def test_nothing_is_told_of_a_rate_before_tables_come_as_fast_as_they_are_made() -> None:
+    clock = Clock()
+    tally = Tally(8, clock=clock)
+    tally.add(table(*(row(f"/{number}.png", [CAT]) for number in range(4))))  # the model worked 0.5 s on them
+    clock.now += 0.25
+    tally.add(table(row("/4.png", [CAT])))
+    assert (tally.rate, tally.busy) == (0, 0)
+    clock.now += 0.75
+    tally.add(table(row("/5.png", [CAT])))
+    assert tally.rate == pytest.approx(2.0)
+
+
 def test_what_a_prometheus_sees_is_what_was_counted() -> None:
     metrics = LocalMetrics()
     tally = Tally(5, metrics)

@@ -229,7 +229,7 @@ def test_sessions_are_those_of_the_service(url: str, sessions: MemorySessions) -
         ([PICTURES[0], ""], 400, "image 1"),
         ([PICTURES[0], uri(encoded(Image.new("RGB", (20, 10))))], 400, "first frame has 320 x 256"),
     ],
-    ids=str,
+    ids=["none", "number", "null", "no picture", "no base64", "empty", "another size"],
 )
 def test_frames_that_are_none(url: str, sessions: MemorySessions, frames: Any, status: int, say: str) -> None:
     assert say in post(url, "init", status, frames=frames)["message"]
@@ -339,6 +339,7 @@ def test_a_task_is_cancelled_while_it_works(url: str, tracking: FakeTracking) ->
     until(lambda: any(one.number == 4 for job in tracking.jobs for one in job.frames))
     assert status(url, task)["status"] == "processing"
     cancel(url, task)
+    assert tracking.given_up == 1
     assert status(url, task)["status"] == "cancelled"
     assert "results" not in status(url, task)
     tracking.slow_at = None
@@ -381,24 +382,19 @@ def test_an_error_after_the_first_frame_is_an_event(url: str, tracking: FakeTrac
     assert "too long" in refused["message"]
 
 
-def test_a_client_that_goes_away_stops_the_work(
-    url: str, tracking: FakeTracking, sessions: MemorySessions
-) -> None:
-    session = init(url, [*PICTURES, *PICTURES[1:-1], *PICTURES])
+def test_a_client_that_goes_away_stops_the_work(url: str, tracking: FakeTracking) -> None:
+    session = init(url)
     ask_text(url, session)
-    tracking.slow_at = 9
+    tracking.slow_at = 4  # the answer of this frame does not come
     body = {"model": MODEL, "session_id": session}
     with requests.post(f"{url}/v1/video/propagate/stream", json=body, stream=True, timeout=PATIENCE_S) as one:
-        lines = one.iter_lines()
+        lines = one.iter_lines()  # the connection is cut when it is forgotten
         next(lines)
-        until(lambda: any(part.number == 9 for job in tracking.jobs for part in job.frames))
-    tracking.slow_at = None
-    done = len(tracking.jobs)
-    # The program then cleans up: its session is there, and no frame follows.
+        until(lambda: any(part.number == 4 for job in tracking.jobs for part in job.frames))
+    until(lambda: tracking.given_up)
+    # The program then cleans up.
     gone = requests.post(f"{url}/v1/video/cleanup/{session}", timeout=PATIENCE_S)
     assert gone.status_code == 200, gone.text
-    assert sessions.open_sessions == 0
-    assert len(tracking.jobs) <= done + 1
 
 
 def test_a_newer_prompt_ends_the_stream_of_an_older_one(url: str, tracking: FakeTracking) -> None:

@@ -43,7 +43,8 @@ def of_tools(described: dict[str, Any]) -> dict[str, Operations]:
 
 
 def test_every_example_works(url: str) -> None:
-    tried, session = 0, {}
+    tried = 0
+    session: dict[str, str] = {}
     for path, methods in of_tools(document(url)).items():
         content = methods.get("post", {}).get("requestBody", {}).get("content", {})
         for name, example in content.get("application/json", {}).get("examples", {}).items():

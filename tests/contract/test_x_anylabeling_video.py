@@ -237,11 +237,12 @@ def test_frames_that_are_none(url: str, sessions: MemorySessions, frames: Any, s
 
 
 def test_frames_are_bounded(sessions: MemorySessions) -> None:
-    for limits, say in (
+    bounds: tuple[tuple[dict[str, Any], str], ...] = (
         ({"video_max_frames": 3}, "3"),
         ({"video_max_pixels": 1000}, "pixels"),
         ({"video_bytes": 5000}, "5000 bytes"),
-    ):
+    )
+    for limits, say in bounds:
         with own_server(video=fake_video(store=sessions), tools="x-anylabeling", **limits) as address:
             assert say in post(address, "init", 413, frames=PICTURES)["message"]
     assert sessions.open_sessions == 0
@@ -434,5 +435,7 @@ def test_a_session_is_of_its_tenant(tmp_path: Path) -> None:
         task = post(address, "propagate", 200, one, session_id=session)["task_id"]
         status(address, task, 404, **other["headers"])
         status(address, task, 200, **one["headers"])
-        gone = requests.post(f"{address}/v1/video/cleanup/{session}", timeout=PATIENCE_S, **other)
+        gone = requests.post(
+            f"{address}/v1/video/cleanup/{session}", timeout=PATIENCE_S, headers=other["headers"]
+        )
         assert gone.status_code == 404

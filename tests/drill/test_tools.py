@@ -358,7 +358,7 @@ def test_cvats_own_drivers_run_our_functions(
     assert tracked["fields"] == {"supported_shape_types": ["polygon", "rectangle"]}
     assert tracked["iou"] >= LEAST_IOU
     what = f"its agent's tracker, {'our server' if remote else 'the model in its process'}"
-    rows.append(Driven("cvat-cli, cvat-sdk", "2.80.0", what, tracked["iou"], tracked["seconds"][:2]))
+    rows.append(Driven("cvat-cli, cvat-sdk", "2.80.0", what, tracked["iou"]))
     assert len(found["polygons"]) == 3
     assert found["strict"] == 0
 

@@ -146,6 +146,14 @@ class VideoService(Protocol):
         """Keep what the session's client says of it. Raises UnknownSession."""
         ...
 
+    async def restart(self, call: SessionCall, rules: SessionRules, timings: Timings) -> int:
+        """Begin a session anew, with other rules: its frames, objects and answers are forgotten. Its video file stays,
+        and no id is used again. The id of its next object is returned. A stream of its file ends.
+
+        Raises UnknownSession, Overloaded, DeadlineExceeded.
+        """
+        ...
+
     async def session(self, tenant: str, session_id: str) -> SessionInfo:
         """A session. Raises UnknownSession."""
         ...

@@ -83,6 +83,15 @@ class NoSuchFunction(Exception):
         super().__init__(f"there is no such function: the functions are {', '.join(names)}")
 
 
+class NoSuchTask(Exception):
+    """X-AnyLabeling asks for a propagation that is not here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no such task: it was replaced by a newer one, or ended long ago, or runs elsewhere"
+        )
+
+
 class TooLarge(Exception):
     """The body, or the requested answer, is over a limit."""
 
@@ -163,6 +172,7 @@ TABLE: dict[type[Exception], Row] = {
     UnknownModel: Row(404),
     UnknownWorkflow: Row(404),
     NoSuchFunction: Row(404),
+    NoSuchTask: Row(404),
     UnknownSession: Row(404),
     NoFile: Row(409),
     SessionConflict: Row(409),

@@ -197,7 +197,11 @@ def test_a_server_with_one_model_names_no_model(start_server: ServerFactory) -> 
             "sam3-tracker",
         ]
         listed = get(Client(url), "/v1/models")["data"]
-    assert list(listed) == ["segment_anything_3", "segment_anything_3_clicks"]
+    assert list(listed) == [
+        "segment_anything_3",
+        "segment_anything_3_clicks",
+        "segment_anything_3_video",
+    ]
 
 
 def test_the_answer_names_the_model(several: Client) -> None:

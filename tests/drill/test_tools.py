@@ -354,6 +354,11 @@ def test_cvats_own_drivers_run_our_functions(
     assert found["same"]
     what = f"its drivers, {'our server' if remote else 'the model in its process'}"
     rows.append(Driven("cvat-cli, cvat-sdk", "2.80.0", what, min(ious), found["seconds"]))
+    tracked = found["tracking"]
+    assert tracked["fields"] == {"supported_shape_types": ["polygon", "rectangle"]}
+    assert tracked["iou"] >= LEAST_IOU
+    what = f"its agent's tracker, {'our server' if remote else 'the model in its process'}"
+    rows.append(Driven("cvat-cli, cvat-sdk", "2.80.0", what, tracked["iou"]))
     assert len(found["polygons"]) == 3
     assert found["strict"] == 0
 
@@ -402,6 +407,11 @@ def test_x_anylabeling_shows_and_labels(
     assert min(window, client) >= LEAST_IOU
     rows.append(Driven("X-AnyLabeling", "4.2.1", "its window: a phrase, a click", window))
     rows.append(Driven("X-AnyLabeling", "4.2.1", "its client class", client, found["seconds"]))
+    video = found["video"]
+    assert (video["labels"], video["ended"], video["said"]) == (["red circle"], True, [])
+    assert video["iou"] >= LEAST_IOU
+    what = "its client class: a phrase and clicks through a video"
+    rows.append(Driven("X-AnyLabeling", "4.2.1", what, video["iou"], video["seconds"]))
     assert found["replace"] == [True, False]
     models_of_a_stranger, shapes, said = found["stranger"]
     assert (models_of_a_stranger, shapes) == ({}, 0)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sam3_engine.video_files.writing import Film
 from tests.support.scenes import COLOURS, GROUND, HEIGHT, WIDTH, encoded
 
 RADIUS = 30
@@ -42,6 +41,8 @@ def blue_at(number: int) -> tuple[int, int]:
 
 def clip(frames: int) -> bytes:
     """A video file of so many frames, 10 a second."""
+    from sam3_engine.video_files.writing import Film  # tools' own environments have no PyAV
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         with Film(path, 10.0) as film:

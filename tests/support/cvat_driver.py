@@ -18,13 +18,16 @@ from typing import Any
 import cvat_sdk.auto_annotation.driver as driver
 import numpy as np
 import numpy.typing as npt
+from cvat_cli._internal import agent_driver
 from cvat_cli._internal import agent_driver_interaction as agent
+from cvat_cli._internal import agent_driver_tracking as tracking
 from cvat_cli._internal.common import FunctionLoader
 from cvat_sdk import models
 from cvat_sdk.masks import decode_mask
 from PIL import Image
 
-from tests.support.scenes import HEIGHT, SQUARE, WIDTH, centre, drawn, mask_iou, numbered, scene
+from tests.support.clips import RADIUS, blue_at, frame, red_at
+from tests.support.scenes import HEIGHT, SQUARE, WIDTH, box_iou, centre, drawn, mask_iou, numbered, scene
 
 LABELS = "ball=red circle,blue square"
 FIRST_LABEL = 70
@@ -76,12 +79,60 @@ def clicked(function: Any, picture: Image.Image, *prompts: Any) -> tuple[list[An
     return shapes, np.diff(seconds).tolist()
 
 
+def followed(function: Any, frames: int) -> dict[str, Any]:
+    """What CVAT's agent makes of its requests to follow a rectangle and a polygon through the drawn clip."""
+    samples = [
+        SimpleNamespace(
+            frame_index=number, media=SimpleNamespace(load_image=lambda number=number: frame(number))
+        )
+        for number in range(frames)
+    ]
+    agent_driver.cvatds.TaskDataset = lambda *_, **__: SimpleNamespace(samples=samples, labels=[])
+    agent_driver.set_worker_current_function(function)
+    names = (f"state-{number}" for number in range(100))
+    kind = tracking.AgentTrackingFunctionDriver
+    kind.init_worker(lambda: next(names))
+    # The executor is a process of the agent's own: here its jobs run at once.
+    executor = SimpleNamespace(submit=lambda job, *words: job(*words), result=lambda done: done)
+    one = kind(None, executor, function.spec)
+    fields = kind.get_remote_function_fields(function.spec)
+    one.validate_function_compatibility(fields)
+
+    def ask(kind: str, number: int, **words: Any) -> dict[str, Any]:
+        """The answer as CVAT's server gets it."""
+        request = {"type": kind, "task": 1, "frame": number, **words}
+        answer: dict[str, Any] = json.loads(json.dumps(one.calculate_result_for_ar(request, lambda: None)))
+        return answer
+
+    x0, y0, x1, y1 = _around(blue_at(0))
+    shapes = [
+        {"type": "rectangle", "points": _around(red_at(0))},
+        {"type": "polygon", "points": [x0, y0, x1, y0, x1, y1, x0, y1]},
+    ]
+    states = ask("init_tracking", 0, shapes=shapes)["states"]
+    ious = []
+    for number in range(1, frames):
+        answer = ask("track", number, states=states)
+        states = answer["states"]
+        red, blue = answer["shapes"]
+        assert (red["type"], blue["type"]) == ("rectangle", "polygon")
+        outline = np.array(blue["points"]).reshape(-1, 2)
+        ious.append(box_iou(red["points"], _around(red_at(number))))
+        ious.append(box_iou([*outline.min(axis=0), *outline.max(axis=0)], _around(blue_at(number))))
+    return {"fields": fields, "iou": min(ious)}
+
+
+def _around(place: tuple[int, int]) -> list[float]:
+    x, y = place
+    return [x - RADIUS, y - RADIUS, x + RADIUS + 1, y + RADIUS + 1]
+
+
 def iou(points: list[float], truth: npt.NDArray[np.bool_]) -> float:
     return mask_iou(decode_mask(points, image_width=WIDTH, image_height=HEIGHT), truth)
 
 
 def main(*where: str) -> dict[str, Any]:
-    """The results of CVAT's drivers with both functions, by name."""
+    """The results of CVAT's drivers with our functions, by name."""
     given = dict(zip(("url", "key"), where, strict=False))
     detection = load("detection", labels=LABELS, **given)
     masks = annotated(detection, scene())
@@ -96,6 +147,7 @@ def main(*where: str) -> dict[str, Any]:
     picture = Image.open(io.BytesIO(numbered(970)))
     (first, refined, again), seconds = clicked(interaction, picture, once, refine, refine)
     return {
+        "tracking": followed(load("tracking", **given), 5),
         "fields": agent.AgentInteractionFunctionDriver.get_remote_function_fields(interaction.spec),
         "labels": sorted(shape.label_id for shape in masks),
         "types": sorted(

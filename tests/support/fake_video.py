@@ -55,6 +55,8 @@ class FakeTracking:
     overloads: list[Exception] = field(default_factory=list)
     """Raised instead of answers, one after the other."""
     gate: asyncio.Event | None = None
+    given_up: int = 0
+    """Calls that ended while `slow_at` held them."""
     forgotten: list[tuple[str, str]] = field(default_factory=list)
     _colours: dict[str, dict[int, str]] = field(default_factory=dict)
     """By revision, the colour of each object: the tracker's state."""
@@ -80,8 +82,12 @@ class FakeTracking:
         if self.gate:
             await self.gate.wait()
         await asyncio.sleep(self.slow_s)
-        while self.slow_at in {one.number for one in job.frames}:
-            await asyncio.sleep(0.01)
+        try:
+            while self.slow_at in {one.number for one in job.frames}:
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
         if self.overloads:
             raise self.overloads.pop()
         if self.expired or self.expires_at in {one.number for one in job.frames}:

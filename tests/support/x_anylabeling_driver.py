@@ -14,12 +14,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from tests.support.clips import RADIUS, blue_at, picture, red_at
 from tests.support.patience import PATIENCE_S
 from tests.support.scenes import (
     CIRCLE,
@@ -27,6 +29,7 @@ from tests.support.scenes import (
     SECOND_CIRCLE,
     SQUARE,
     WIDTH,
+    box_iou,
     centre,
     drawn,
     mask_iou,
@@ -34,7 +37,8 @@ from tests.support.scenes import (
     scene,
 )
 
-CONCEPTS, CLICKS = "segment_anything_3", "segment_anything_3_clicks"
+CONCEPTS, CLICKS, VIDEO = "segment_anything_3", "segment_anything_3_clicks", "segment_anything_3_video"
+FRAMES = 5
 Mask = npt.NDArray[np.bool_]
 
 
@@ -104,6 +108,66 @@ def client(picture: str, fresh: str) -> dict[str, Any]:
     }
 
 
+def video(folder: Path) -> dict[str, Any]:
+    """What its `RemoteServer` saves of a drawn clip, after a phrase and after a click. Its window is played, which
+    knows the files and saves the shapes."""
+    from anylabeling.services.auto_labeling.remote_server import RemoteServer
+    from anylabeling.views.labeling.utils import batch
+    from PyQt6.QtGui import QImage
+
+    files = [folder / f"frame-{number}.png" for number in range(FRAMES)]
+    for number, file in enumerate(files):
+        file.write_bytes(picture(number))
+    said: list[str] = []
+    saved: dict[str, Any] = {}
+    batch.save_auto_labeling_result = lambda _, file, result: saved.update({file: result.shapes})
+    one = RemoteServer({"type": "remote_server", "display_name": "remote", "timeout": 180}, said.append)
+    one._widget = SimpleNamespace(image_list=[str(file) for file in files])
+    one.get_available_models()
+    one.set_model_id(VIDEO)
+    one.set_auto_labeling_conf(0.5)
+
+    def ask(number: int, **words: Any) -> Any:
+        path = str(files[number])
+        return one.predict_shapes(QImage(path), path, **words).shapes
+
+    def of_saved(first: int, at: Callable[[int], tuple[int, int]]) -> float:
+        assert list(saved) == [str(file) for file in files[first:]], said
+        return min(_box_iou(saved[str(files[number])], at(number)) for number in range(first, FRAMES))
+
+    prompted = _box_iou(ask(0, text_prompt="red circle"), red_at(0))
+    ask(0, run_tracker=True)
+    phrase, labels = of_saved(0, red_at), {shape.label for shapes in saved.values() for shape in shapes}
+    saved.clear()
+    one.set_auto_labeling_marks([mark("point", blue_at(1))])
+    seconds = [time.perf_counter()]
+    clicked = _box_iou(ask(1), blue_at(1))
+    seconds.append(time.perf_counter())
+    one.set_auto_labeling_marks([mark("point", blue_at(1)), mark("point", (5, 5), 0)])
+    refined = _box_iou(ask(1), blue_at(1))
+    seconds.append(time.perf_counter())
+    one.set_auto_labeling_marks([])
+    ask(1, run_tracker=True)
+    click = of_saved(1, blue_at)
+    session = one.video_session_id
+    one._reset_video_session()
+    return {
+        "labels": sorted(labels),
+        "iou": min(prompted, phrase, clicked, refined, click),
+        "seconds": np.diff(seconds).tolist(),
+        "ended": bool(session) and one.video_session_id is None,
+        "said": [text for text in said if "error" in text.lower() or "fail" in text.lower()],
+    }
+
+
+def _box_iou(shapes: Any, place: tuple[int, int]) -> float:
+    """Of the box around shapes, and that of the clip's shape at this place."""
+    points = np.array([(point.x(), point.y()) for shape in shapes for point in shape.points])
+    x, y = place
+    around = (x - RADIUS, y - RADIUS, x + RADIUS + 1, y + RADIUS + 1)
+    return box_iou([*points.min(axis=0), *points.max(axis=0)], around)
+
+
 def until(done: Callable[[], Any], app: Any) -> None:
     """Let the program work until something is so."""
     end = time.monotonic() + PATIENCE_S
@@ -151,7 +215,7 @@ def window(app: Any, url: str, key: str, picture: str, folder: Path) -> dict[str
     (remote,) = [name for name in tools.model_info if name.startswith("remote_server")]
     tools.on_model_selected("CVHub", remote)
     models = tools.remote_server_select_combobox
-    until(lambda: models.count() == 2, app)
+    until(lambda: models.count() == 3, app)
     shown = [name for name in tools.supported_remote_widgets if getattr(tools, name).isVisible()]
     confidence = tools.edit_conf.value()
 
@@ -192,10 +256,11 @@ def main(home: str, url: str, key: str = "") -> None:
     config.current_config_file = str(folder / ".xanylabelingrc")
     QtCore.QCoreApplication.setAttribute(QtCore.Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
     app = QtWidgets.QApplication([])
-    picture, fresh = folder / "scene.png", folder / "fresh.png"
-    scene().save(picture)
+    one, fresh = folder / "scene.png", folder / "fresh.png"
+    scene().save(one)
     fresh.write_bytes(numbered(980))
-    found = window(app, url, key, str(picture), folder) | client(str(picture), str(fresh))
+    found = window(app, url, key, str(one), folder) | client(str(one), str(fresh))
+    found |= {"video": video(folder)}
     print(json.dumps(found), flush=True)
     os._exit(0)  # its threads end with it
 

@@ -5,7 +5,9 @@ the store takes one change at a time, and the slower request begins again from w
 """
 
 import asyncio
+import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -63,6 +65,15 @@ class Changes:
         async with self._turn(call.tenant, call.session_id):
             return await self.load(call.tenant, call.session_id)
 
+    async def replace(self, call: SessionCall, base: Loaded, record: Record) -> bool | None:
+        """Put another record in the place of a session's own, without answers. None where another request was faster.
+        Raises UnknownSession."""
+        kept = KeptRecord(uuid.uuid4().hex, record.to_bytes())
+        committed = await self._store.commit(
+            call.tenant, call.session_id, base.revision, kept, call.limits, oldest=sys.maxsize
+        )
+        return _counts(committed, call)
+
     async def track(
         self,
         call: SessionCall,
@@ -89,9 +100,7 @@ class Changes:
             tracked.record.next_frame - KEPT_ANSWERS,
             picture,
         )
-        if committed is Committed.GONE:
-            raise UnknownSession(call.session_id)
-        if committed is Committed.OTHER:
+        if not _counts(committed, call):
             return None
         outcome = "prompted" if frames[0].number == base.record.frame else "tracked"
         self._metrics.add(NAMES.video_frames, len(tracked.answers), outcome=outcome)
@@ -129,3 +138,10 @@ class Changes:
             turns.waiting -= 1
             if not turns.waiting:
                 self._turns.pop((tenant, session_id), None)
+
+
+def _counts(committed: Committed, call: SessionCall) -> bool | None:
+    """None where another request was faster. Raises UnknownSession."""
+    if committed is Committed.GONE:
+        raise UnknownSession(call.session_id)
+    return committed is Committed.DONE or None

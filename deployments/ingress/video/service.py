@@ -73,6 +73,20 @@ class VideoSessions:
         if not await self._store.note(tenant, session_id, note):
             raise UnknownSession(session_id)
 
+    async def restart(self, call: SessionCall, rules: SessionRules, timings: Timings) -> int:
+        """See VideoService."""
+        await self._streams.alone(call)
+
+        async def attempt() -> int | None:
+            base = await self._changes.load(call.tenant, call.session_id)
+            before = base.record
+            record = Record(rules, before.began, next_id=before.next_id, video=before.video)
+            if record == before or await self._changes.replace(call, base, record):
+                return record.next_id
+            return None
+
+        return await self._changes.in_turn(call, attempt, timings)
+
     async def session(self, tenant: str, session_id: str) -> SessionInfo:
         """See VideoService."""
         loaded = await self._changes.load(tenant, session_id)

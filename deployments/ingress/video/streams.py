@@ -55,7 +55,7 @@ class FileStreams:
         if record.video is None:
             raise NoFile
         if last is None or last >= record.next_frame:
-            record = await self._alone(call)
+            record = await self.alone(call)
         start = record.next_frame if first is None else first
         behind = [digest_of(call, NO_PROMPTS)] * max(0, record.next_frame - start)
         for answer in await known(self._store, call, record, start, behind):
@@ -85,7 +85,7 @@ class FileStreams:
             if frames.damage:
                 yield Damage(frames.damage)
 
-    async def _alone(self, call: SessionCall) -> Record:
+    async def alone(self, call: SessionCall) -> Record:
         """The session once no other stream of this process goes on with it. An earlier one ends after its chunk, be it
         that its client has gone or does not read. So a tenant's streams hold no more files than it has sessions."""
         earlier = self._files.pop((call.tenant, call.session_id), None)

@@ -8,8 +8,8 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ErrorForm = Callable[[int, str], dict[str, Any]]
-"""(status, message) -> the body of an error."""
+ErrorForm = Callable[[int, str, str], dict[str, Any]]
+"""(status, message, name of the error's class, if it is known) -> the body of an error."""
 OF_THE_BODY = ("content-length", "content-type")
 
 
@@ -41,7 +41,8 @@ class ErrorForms:
                 return
             body.extend(message.get("body", b""))
             if not message.get("more_body", False):
-                await _in_form(error, bytes(body), form)(scope, receive, send)
+                name = scope["state"]["exchange"].error
+                await _in_form(error, bytes(body), form, name)(scope, receive, send)
 
         await self._app(scope, receive, send_in_form)
 
@@ -51,13 +52,13 @@ def _first_part(scope: Scope) -> str:
     return path.lstrip("/").partition("/")[0]
 
 
-def _in_form(start: Message, body: bytes, form: ErrorForm) -> JSONResponse:
+def _in_form(start: Message, body: bytes, form: ErrorForm, name: str) -> JSONResponse:
     status: int = start["status"]
     given = Headers(raw=start["headers"])
     headers = {name: value for name, value in given.items() if name not in OF_THE_BODY}
     document = orjson.loads(body)
     message = document.get("message") or "; ".join(map(_sentence, document["detail"]))
-    return JSONResponse(form(status, message), status, headers)
+    return JSONResponse(form(status, message, name), status, headers)
 
 
 def _sentence(detail: dict[str, Any]) -> str:

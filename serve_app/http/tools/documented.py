@@ -19,9 +19,11 @@ def documented(
     success: int = 200,
     parameters: Sequence[dict[str, Any]] = (),
     alternatives: Sequence[type[BaseModel]] = (),
+    content: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments for a tool's route. error: the form of all errors. fields, alternatives: the schemas of the
-    body; a route of GET has neither these nor examples. parameters: further ones."""
+    body; a route of GET has neither these nor examples. parameters: further
+    ones. content: the OpenAPI `content` of an answer that is not JSON, in place of `answer`."""
     extra: dict[str, Any] = {"parameters": [*PARAMETERS, *parameters]}
     if fields is not None:
         refs = [{"$ref": f"#/components/schemas/{form.__name__}"} for form in (fields, *alternatives)]
@@ -34,7 +36,7 @@ def documented(
         "summary": summary,
         "response_model": None,
         "responses": {
-            success: {"model": answer, "headers": ANSWER_HEADERS},
+            success: {"headers": ANSWER_HEADERS, **({"content": content} if content else {"model": answer})},
             **{status: {**row, "model": error} for status, row in ERRORS.items()},
         },
         "openapi_extra": extra,

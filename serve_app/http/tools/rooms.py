@@ -10,18 +10,29 @@ from serve_app.http.tools.cvat.schemas import CvatDetection, CvatInteraction, Cv
 from serve_app.http.tools.label_studio import routes as label_studio
 from serve_app.http.tools.label_studio.schemas import LabelStudioPredict, LabelStudioSetup
 from serve_app.http.tools.x_anylabeling import routes as x_anylabeling
+from serve_app.http.tools.x_anylabeling import video_routes as x_anylabeling_video
 from serve_app.http.tools.x_anylabeling.schemas import XAnyLabelingPredict
+from serve_app.http.tools.x_anylabeling.video_schemas import (
+    XAnyLabelingVideoInit,
+    XAnyLabelingVideoPrompt,
+    XAnyLabelingVideoPropagate,
+)
 from serve_app.settings import Settings, Tool
 
-ROUTERS: dict[Tool, APIRouter] = {
-    "label-studio": label_studio.router,
-    "cvat": cvat.router,
-    "x-anylabeling": x_anylabeling.router,
+ROUTERS: dict[Tool, tuple[APIRouter, ...]] = {
+    "label-studio": (label_studio.router,),
+    "cvat": (cvat.router,),
+    "x-anylabeling": (x_anylabeling.router, x_anylabeling_video.router),
 }
 BODIES: dict[Tool, tuple[type[BaseModel], ...]] = {
     "label-studio": (LabelStudioSetup, LabelStudioPredict),
     "cvat": (CvatInteraction, CvatDetection, CvatTracking),
-    "x-anylabeling": (XAnyLabelingPredict,),
+    "x-anylabeling": (
+        XAnyLabelingPredict,
+        XAnyLabelingVideoInit,
+        XAnyLabelingVideoPrompt,
+        XAnyLabelingVideoPropagate,
+    ),
 }
 """The schemas of request bodies, which the routes read themselves."""
 FORMS: dict[Tool, tuple[str, ErrorForm]] = {
@@ -34,7 +45,7 @@ FORMS: dict[Tool, tuple[str, ErrorForm]] = {
 
 def routers(settings: Settings) -> list[APIRouter]:
     """The routers of the tools that are switched on."""
-    return [ROUTERS[tool] for tool in ROUTERS if tool in settings.tools]
+    return [router for tool in ROUTERS if tool in settings.tools for router in ROUTERS[tool]]
 
 
 def bodies(settings: Settings) -> list[type[BaseModel]]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from deployments.store.sessions import SessionLimits
 from sam3_engine.data_urls import decode_base64, is_data_url
 from sam3_engine.errors import UnreadableImage
 from serve_app.http.errors import BadImage, InvalidRequest, TooLarge
@@ -23,10 +24,13 @@ async def file_of(
     if (parts or given) and not content:
         raise BadImage("the video is empty")
     if len(content) > call.limits.nbytes:
-        raise TooLarge(
-            f"the video is larger than {call.limits.nbytes} bytes, which all of your sessions may take"
-        )
+        raise beyond(call.limits)
     return content
+
+
+def beyond(limits: SessionLimits) -> TooLarge:
+    """The error of a file that is larger than all of a tenant's sessions may be."""
+    return TooLarge(f"the video is larger than {limits.nbytes} bytes, which all of your sessions may take")
 
 
 async def _given(call: VideoCall[VideoSessionFields], video: VideoFile) -> bytes:

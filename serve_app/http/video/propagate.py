@@ -84,23 +84,23 @@ async def propagate(request: Request) -> Response:
     session_id = session_in(request)
     query = _query(request)
     form = StreamForm(EVENTS if EVENTS in request.headers.get("accept", "") else LINES)
-    work = _Work(context, exchange, context.keys.share(tenant))
+    work = Work(context, exchange, context.keys.share(tenant))
     name, limits = mask_format(FORMATS, query.format), limits_of(context.settings, context.keys)
     call = SessionCall(tenant, session_id, name, limits)
     frames = service.propagate(call, query.first, query.last, work.place)
-    stream = _stream(frames, form, work, partial(service.session, tenant, session_id))
+    stream = streamed(frames, form, work, partial(service.session, tenant, session_id))
     try:
         first = await anext(stream)  # its errors have a status
     except BaseException:
         await stream.aclose()
         raise
     return StreamingResponse(
-        _with_first(first, stream), media_type=form.media_type, headers={"Cache-Control": "no-store"}
+        with_first(first, stream), media_type=form.media_type, headers={"Cache-Control": "no-store"}
     )
 
 
 @dataclass(slots=True)
-class _Work:
+class Work:
     """The places that one stream takes, one after the other. So others get their turn between its frames."""
 
     context: HttpContext
@@ -131,10 +131,10 @@ class _Work:
             self.exchange.timings.add(own.timings.stages)
 
 
-async def _stream(
+async def streamed(
     frames: AsyncGenerator[bytes | Damage],
     form: StreamForm,
-    work: _Work,
+    work: Work,
     session: Callable[[], Awaitable[SessionInfo]],
 ) -> AsyncGenerator[bytes]:
     """The stream's parts. An error before the first one is raised; a later one ends the stream, and is told in it."""
@@ -175,7 +175,8 @@ async def _without_damage(frames: AsyncGenerator[bytes | Damage], damage: list[s
                 yield one
 
 
-async def _with_first(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+async def with_first(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The stream, whose first part has been read."""
     async with aclosing(stream):
         yield first
         async for part in stream:

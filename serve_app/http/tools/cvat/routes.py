@@ -61,7 +61,7 @@ NAME_HEADER: dict[str, Any] = {
 }
 
 
-def error_form(_status: int, message: str) -> dict[str, Any]:
+def error_form(_status: int, message: str, _name: str) -> dict[str, Any]:
     """An error's body."""
     return {"error": message}
 

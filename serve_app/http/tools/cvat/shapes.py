@@ -1,5 +1,6 @@
 """Masks as CVAT's server reads them."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,15 @@ def detected(label: str, instance: Instance) -> dict[str, Any]:
     }
 
 
+def followed(kind: str, box: Sequence[float], mask: Callable[[], npt.NDArray[np.bool_]]) -> list[float]:
+    """The points of a shape that was followed: x, y, x, y, ... box: x0, y0, x1, y1. mask: asked for a polygon alone,
+    which is the outline of the largest part."""
+    if kind != "polygon":
+        return list(box)
+    outline = _largest(mask())
+    return (outline if len(outline) else _corners(box)).ravel().tolist()
+
+
 def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """[N, 2], the outline of the largest part; [0, 2] for a mask that has no area."""
     found = outlines(mask)
@@ -44,5 +54,10 @@ def _polygon(mask: npt.NDArray[np.bool_], instance: Instance) -> npt.NDArray[np.
     found = _largest(mask)
     if len(found):
         return found
-    left, top, right, bottom = instance.box
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    return _corners(instance.box)
+
+
+def _corners(box: Sequence[float]) -> npt.NDArray[np.float64]:
+    """[4, 2], clockwise from the top left."""
+    left, top, right, bottom = box
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)

@@ -21,7 +21,7 @@ from serve_app.http.errors import InvalidRequest, NoVideo
 from serve_app.http.reading.images import Base64Image
 from serve_app.http.tools.asking import Asking
 from serve_app.http.tools.cvat.schemas import CvatShape, CvatState, CvatTracking
-from serve_app.http.tools.outlines import outlines
+from serve_app.http.tools.cvat.shapes import followed
 from serve_app.http.video.call import limits_of
 
 Places = list[tuple[int, CvatState]]
@@ -36,10 +36,10 @@ async def track(asking: Asking) -> dict[str, Any]:
     shapes += [None] * (count - len(shapes))
     states += [None] * (count - len(states))
     begun: list[tuple[int, CvatShape]] = []
-    followed: dict[tuple[str, int], Places] = defaultdict(list)
+    tracked: dict[tuple[str, int], Places] = defaultdict(list)
     for place, (shape, state) in enumerate(zip(shapes, states, strict=True)):
         if state is not None:
-            followed[state.session, state.frame].append((place, state))
+            tracked[state.session, state.frame].append((place, state))
         elif shape is not None:
             begun.append((place, shape))
         else:
@@ -52,7 +52,7 @@ async def track(asking: Asking) -> dict[str, Any]:
     found: dict[int, tuple[Any, Any]] = {}
     if begun:
         found |= await _begin(asking, service, image, begun)
-    for (session, frame), places in followed.items():
+    for (session, frame), places in tracked.items():
         found |= await _follow(asking, service, image, session, frame, places)
     ordered = [found[place] for place in range(count)]
     return {"shapes": [shape for shape, _ in ordered], "states": [state for _, state in ordered]}
@@ -115,13 +115,5 @@ def _shape(found: dict[str, Any] | None, kind: str) -> dict[str, Any] | None:
     if found is None:
         return None
     box = found["box"]
-    points: list[float] = [box["x0"], box["y0"], box["x1"], box["y1"]]
-    if kind == "polygon":
-        largest = outlines(from_rle(found["masks"]))
-        points = largest[0].ravel().tolist() if largest else _corners(points)
-    return {"type": kind, "points": points}
-
-
-def _corners(sides: list[float]) -> list[float]:
-    x0, y0, x1, y1 = sides
-    return [x0, y0, x1, y0, x1, y1, x0, y1]
+    sides = [box["x0"], box["y0"], box["x1"], box["y1"]]
+    return {"type": kind, "points": followed(kind, sides, lambda: from_rle(found["masks"]))}

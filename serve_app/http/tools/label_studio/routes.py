@@ -80,7 +80,7 @@ SETUP_EXAMPLES: dict[str, Any] = {
 }
 
 
-def error_form(_status: int, message: str) -> dict[str, Any]:
+def error_form(_status: int, message: str, _name: str) -> dict[str, Any]:
     """An error's body."""
     return {"error": message, "detail": message}
 

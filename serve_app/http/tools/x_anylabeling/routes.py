@@ -1,7 +1,6 @@
 """The routes of the remote server: `XANYLABELING_SERVER_URL` is this server's address."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from fastapi.responses import JSONResponse
 from deployments.protocol import ConceptRequest, VisualRequest
 from sam3_engine.types import Box, ConceptPrompt, Instance, Point, VisualPrompt
 from serve_app.http.caller import tenant_of
-from serve_app.http.context import context_of
+from serve_app.http.context import HttpContext, context_of
 from serve_app.http.errors import InvalidRequest, UnknownModel
 from serve_app.http.reading.images import Base64Image
 from serve_app.http.sam3.examples import CIRCLE_PNG
@@ -20,7 +19,7 @@ from serve_app.http.schemas import MAX_PROMPTS
 from serve_app.http.tools.asking import Asking, in_parts, read_asking, threshold_of
 from serve_app.http.tools.documented import documented
 from serve_app.http.tools.route import tool_router
-from serve_app.http.tools.x_anylabeling.models import CLICKS, CONCEPTS, listed
+from serve_app.http.tools.x_anylabeling.models import CLICKS, CONCEPTS, Listed, listed
 from serve_app.http.tools.x_anylabeling.schemas import (
     XAnyLabelingAnswer,
     XAnyLabelingError,
@@ -29,10 +28,11 @@ from serve_app.http.tools.x_anylabeling.schemas import (
     XAnyLabelingParams,
     XAnyLabelingPredict,
 )
-from serve_app.http.tools.x_anylabeling.shapes import UNNAMED, shapes_of
+from serve_app.http.tools.x_anylabeling.shapes import UNNAMED, phrases_in, shapes_of
 from serve_app.models import ServedModel
 
 CODES = {401: "UNAUTHORIZED", 404: "MODEL_NOT_FOUND", 400: "INVALID_IMAGE", 503: "QUEUE_FULL"}
+OF_ERRORS = {"UnknownSession": "SESSION_NOT_FOUND", "NoSuchTask": "TASK_NOT_FOUND"}
 MOST_PHRASES = 64
 _IMAGE = f"data:image/png;base64,{CIRCLE_PNG}"
 EXAMPLES: dict[str, Any] = {
@@ -53,9 +53,10 @@ EXAMPLES: dict[str, Any] = {
 Found = list[tuple[str, Instance]]
 
 
-def error_form(status: int, message: str) -> dict[str, Any]:
+def error_form(status: int, message: str, name: str) -> dict[str, Any]:
     """An error's body."""
-    return {"success": False, "error": {"code": CODES.get(status, "INFERENCE_ERROR"), "message": message}}
+    code = OF_ERRORS.get(name) or CODES.get(status, "INFERENCE_ERROR")
+    return {"success": False, "error": {"code": code, "message": message}}
 
 
 router = tool_router("X-AnyLabeling")
@@ -66,7 +67,7 @@ async def models(request: Request) -> Response:
     """The models, with the controls that the program shows."""
     context = context_of(request)
     tenant_of(request, context.keys)
-    data = {name: one.described() for name, one in listed(context.models).items()}
+    data = {name: one.described() for name, one in listed_for(context).items()}
     return JSONResponse({"success": True, "data": data})
 
 
@@ -84,10 +85,15 @@ async def predict(request: Request) -> Response:
     """Shapes for phrases, for example rectangles, or for clicks and a box, by the model that is asked."""
     asking = await read_asking(request)
     fields = asking.fields(XAnyLabelingPredict)
-    there = listed(asking.context.models)
+    there = listed_for(asking.context)
     if fields.model not in there:
         raise UnknownModel(f"there is no such model: the models are {', '.join(there)}")
-    clicks, model = there[fields.model].clicks, there[fields.model].model
+    use, model = there[fields.model].use, there[fields.model].model
+    if (
+        use == "video"
+    ):  # the program asks so for an image without a prompt: nothing is found, and nothing replaced
+        return JSONResponse({"success": True, "data": {"shapes": [], "description": "", "replace": False}})
+    clicks = use == "clicks"
     image = Base64Image(fields.image)
     params = fields.params
     marks = params.marks or []
@@ -102,6 +108,11 @@ async def predict(request: Request) -> Response:
     if clicks:
         data["replace"] = False  # the mask of the last clicks alone, not the image's other shapes
     return Response(dump({"success": True, "data": data}), media_type="application/json")
+
+
+def listed_for(context: HttpContext) -> dict[str, Listed]:
+    """The models that this server lists."""
+    return listed(context.models, video=context.settings.tracks_videos)
 
 
 def _one_object(marks: Sequence[XAnyLabelingMark]) -> VisualPrompt:
@@ -171,11 +182,6 @@ async def _phrases(
         for phrase, result in zip(phrases, results, strict=True)
         for instance in result.instances
     ]
-
-
-def phrases_in(text: str) -> list[str]:
-    """The phrases of a text, each once, in their order."""
-    return list(dict.fromkeys(part.strip() for part in re.split(r"[,.]", text) if part.strip()))
 
 
 def _numbers(mark: XAnyLabelingMark, count: int) -> list[float]:

@@ -1,6 +1,7 @@
 """What the store promises of videos' sessions: the same tests for the real one and for the one that other tests use."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -95,6 +96,14 @@ async def test_answers_of_early_frames_and_the_picture_before_give_way(store: Se
     assert await store.picture("t", A) == b"new"
     await store.commit("t", A, "r3", KeptRecord("r4", b""), MOST)
     assert await store.picture("t", A) == b"new", "without another one it stays"
+
+
+async def test_all_answers_give_way_where_the_session_begins_anew(store: SessionStore) -> None:
+    await store.open("t", A, FIRST, b"film", MOST)
+    await store.commit("t", A, "r1", KeptRecord("r2", b""), MOST, {-1: b"prompts", 0: b"0", 9: b"9"})
+    await store.commit("t", A, "r2", KeptRecord("r3", b""), MOST, oldest=sys.maxsize)
+    assert await store.answers("t", A, [-1, 0, 9]) == [None] * 3
+    assert await store.file("t", A) == b"film"
 
 
 async def test_the_file_of_a_video_is_kept_with_its_session(store: SessionStore) -> None:

@@ -365,3 +365,47 @@ async def test_a_session_that_takes_a_name_ends_the_one_before(
     assert tracking.forgotten == [("t", first.session_id)]
     with pytest.raises(UnknownSession):
         await service.note("t", first.session_id, b"note")
+
+
+async def restart(service: VideoSessions, session: str) -> int:
+    return await service.restart(about(session), SessionRules(every=1), Timings("request"))
+
+
+async def test_a_session_begins_anew_with_its_file_and_without_its_objects(service: VideoSessions) -> None:
+    session = (await service.open("t", RED, ROOMY, clip(6))).session_id
+    assert len([one async for one in propagated(service, session)]) == 6
+    assert await restart(service, session) == 2
+    info = await service.session("t", session)
+    assert (info.next_frame, info.objects, info.rules) == (0, (), SessionRules(every=1))
+    asked = FramePrompts(concepts=(ConceptPrompt("blue square"),))
+    answer = orjson.loads(await service.prompt(about(session), asked, 3, Timings("request")))
+    assert [(one["id"], one["label"]) for one in answer["objects"]] == [(2, "blue square")]
+    after = [orjson.loads(one) async for one in propagated(service, session)]
+    assert [one["frame"] for one in after] == [4, 5]
+    assert [one["id"] for found in after for one in found["objects"]] == [2, 2]
+
+
+async def test_the_same_prompts_count_again_after_a_new_beginning(
+    service: VideoSessions, tracking: FakeTracking
+) -> None:
+    session = (await service.open("t", SessionRules(every=1), ROOMY, clip(6))).session_id
+    asked = FramePrompts(concepts=(ConceptPrompt("blue square"),))
+    for number in (1, 2):
+        await restart(service, session)
+        answer = orjson.loads(await service.prompt(about(session), asked, 3, Timings("request")))
+        assert [one["id"] for one in answer["objects"]] == [number]
+
+
+async def test_a_new_beginning_ends_the_stream(service: VideoSessions) -> None:
+    session = (await service.open("t", RED, ROOMY, clip(20))).session_id
+    frames = propagated(service, session)
+    await anext(frames)
+    await restart(service, session)
+    with pytest.raises(OutOfOrder, match="another request"):
+        _ = [one async for one in frames]
+
+
+async def test_only_a_tenants_own_session_begins_anew(service: VideoSessions) -> None:
+    session = (await service.open("other", RED, ROOMY, clip(3))).session_id
+    with pytest.raises(UnknownSession):
+        await restart(service, session)

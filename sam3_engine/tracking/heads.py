@@ -84,9 +84,7 @@ class TrackerHeads:
         side = 4 * pyramid[2].shape[-1]
         logits = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False, antialias=True)
         memories = self._encode(raw, high, presence, prompted=True)
-        return Heads(
-            logits[:, 0], quality.float()[:, 0], presence[:, 0].float(), memories, pointers.float()
-        )
+        return Heads(logits[:, 0], quality.float()[:, 0], presence[:, 0].float(), memories, pointers.float())
 
     def _segment(
         self,

@@ -26,8 +26,8 @@ def attend(
     """The features of B objects' frames after they have seen what is remembered of each object, [B, N, d].
 
     frames: [U, N, d]; position: [1, N, d]. rows: each object's frame, [B]; None: all objects are in the only one.
-    memories, places: [B, L, m], and where and when they were. turned: how many of the first memories have a place in the
-    frame; those after them are pointers.
+    memories, places: [B, L, m], and where and when they were. turned: how many of the first memories have a place in
+    the frame; those after them are pointers.
     """
     count = len(memories)
     keys = memories + places

@@ -7,7 +7,6 @@ halfway the decoder gets `kill -9`. Fails where an object has another id after i
 """
 
 import argparse
-import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,19 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from harness.drawn_clip import PERIOD, RATE, SIZE, TEXTS, frame, write_clip
 from harness.server import ServerProcess, server_process
 from sam3_engine.decode_masks import decode_masks
 from sam3_engine.draw import PALETTE, LabelledMask, draw_instances
-from sam3_engine.types import ImageSize
-from sam3_engine.video_files.writing import Film
 from serve_app.video_client import VideoClient
 
-SIZE = ImageSize(240, 320)
-RATE, FRAMES, KILLED = 10, 200, 96
-TEXTS = ("red circle", "blue square", "green triangle")
+FRAMES, KILLED = PERIOD, 96
 DECODER = "ServeReplica:sam3:PromptDecoder"
 SHOWN_EVERY = 2
 """Of the frames, so many make one picture of the animation."""
@@ -37,29 +32,7 @@ LONGEST_S = 3.0
 """A picture stays for as long as the client waited for the next one, but no longer than this."""
 BAND = 22
 """Height of the line below the picture."""
-GROUND, INK, ALARM = (222, 216, 205), (40, 40, 40), (190, 20, 20)
-
-
-def frame(number: int) -> Image.Image:
-    """A circle, a square and a triangle, each on a path of its own; a bar hides each for a while."""
-    image = Image.new("RGB", (SIZE.width, SIZE.height), GROUND)
-    draw = ImageDraw.Draw(image)
-    turn = 2 * math.pi * number / FRAMES
-    x, y = 160 + 118 * math.sin(2 * turn), 58 + 22 * math.cos(4 * turn)
-    draw.ellipse((x - 24, y - 24, x + 24, y + 24), fill=(214, 40, 40))
-    x, y = 75 + 30 * math.sin(3 * turn), 170 + 32 * math.cos(2 * turn)
-    draw.rectangle((x - 21, y - 21, x + 21, y + 21), fill=(40, 90, 210))
-    x, y = 238 + 46 * math.cos(2 * turn), 172 + 26 * math.sin(3 * turn)
-    draw.polygon([(x, y - 27), (x - 27, y + 22), (x + 27, y + 22)], fill=(30, 150, 70))
-    draw.rectangle((150, 0, 166, SIZE.height), fill=(120, 112, 104))
-    return image
-
-
-def write_clip(path: Path) -> None:
-    """The video as a file."""
-    with Film(path, RATE) as film:
-        for number in range(FRAMES):
-            film.add(np.asarray(frame(number)), number / RATE)
+INK, ALARM = (40, 40, 40), (190, 20, 20)
 
 
 @dataclass(frozen=True, slots=True)

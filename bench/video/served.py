@@ -23,7 +23,7 @@ from sam3_engine.types import ConceptPrompt
 from sam3_engine.video_files.reading import open_video
 from serve_app.video_client import VideoClient
 
-SESSIONS = (1, 2, 4, 8)
+SESSIONS = (1, 2, 4)
 EVERY = 10
 
 

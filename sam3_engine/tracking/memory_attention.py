@@ -1,8 +1,8 @@
 """Frames attend to the memories of their objects, by the weights of the package's `TransformerEncoderCrossAttention`.
 
-Four things differ from the package's own pass, none of them the result: what objects of one frame share until they look
-at their memories is computed once; values are weighed before they are projected, while they are a quarter as wide;
-scores stay in the processor's cache; and keys are turned in place.
+What objects of one frame share is computed once, until they look at their memories. A CPU weighs values before it
+projects them, while they are a quarter as wide, and keeps their scores in its cache. Keys are turned in place. The
+result is the package's own, up to rounding.
 """
 
 import torch
@@ -62,23 +62,33 @@ def _look_back(
     attention: RoPEAttention, query: torch.Tensor, keys: torch.Tensor, memories: torch.Tensor, turned: int
 ) -> torch.Tensor:
     key = _turned(attention, attention.k_proj(keys), turned)
-    if query.device.type == "cpu":
-        return attention.out_proj(attention.v_proj(_weighed(query, key, memories)))
-    # One kernel, which wants keys and values of one width.
-    value = attention.v_proj(memories)
-    found = F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])
-    return attention.out_proj(found[:, 0])
+    way = WAYS.get(query.device.type, by_kernel)
+    return attention.out_proj(way(attention, query, key, memories))
 
 
-def _weighed(query: torch.Tensor, key: torch.Tensor, memories: torch.Tensor) -> torch.Tensor:
-    """The memories by the softmax of their keys' scores: weights add up to one, so a projection may follow."""
+def by_blocks(
+    attention: RoPEAttention, query: torch.Tensor, key: torch.Tensor, memories: torch.Tensor
+) -> torch.Tensor:
+    """Weigh memories, then project the sum: weights add up to one, so the order makes no difference."""
     query = query * query.shape[-1] ** -0.5
     at_once = max(1, SCORES // key.shape[1])
     found = [
         torch.cat([torch.softmax(part @ own.T, dim=-1) @ values for part in asked.split(at_once)])
         for asked, own, values in zip(query, key, memories, strict=True)
     ]
-    return torch.stack(found)
+    return attention.v_proj(torch.stack(found))
+
+
+def by_kernel(
+    attention: RoPEAttention, query: torch.Tensor, key: torch.Tensor, memories: torch.Tensor
+) -> torch.Tensor:
+    """One kernel of the device, which wants keys and values of one width."""
+    value = attention.v_proj(memories)
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0]
+
+
+WAYS = {"cpu": by_blocks}
+"""How a kind of device attends to memories; any other one by its kernel."""
 
 
 def _turned(attention: RoPEAttention, x: torch.Tensor, count: int | None = None) -> torch.Tensor:

@@ -21,7 +21,7 @@ def full_size(objects: int, rounds: int, spec: ModelSpec = SAM3) -> tuple[dict[s
     engine = Engine.random(spec, device="cpu", video=True)
     side = spec.image_size
     square = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
-    features = engine.expand(engine.encode([square])[0])
+    features = engine.expand(engine.sample())
     prompts = [VisualPrompt((Point(side * (1 + row) / (1 + objects), side / 2),)) for row in range(objects)]
     begun = start(engine, [StartItem(features, ImageSize(side, side), prompts)])[0]
     states = [_remembering(one.state) for one in begun]
@@ -32,17 +32,15 @@ def full_size(objects: int, rounds: int, spec: ModelSpec = SAM3) -> tuple[dict[s
     costs: dict[str, Cost] = {}
     operations: dict[str, float] = {}
     for name, call in calls.items():
-        counter = FlopCounterMode(display=False)
-        with counter:
-            call()
-        operations[name] = float(counter.get_total_flops())
         taken = []
         for _ in range(rounds):
             wall, cpu = time.perf_counter(), time.process_time()
-            call()
+            with FlopCounterMode(display=False) as counter:
+                call()
             taken.append((time.perf_counter() - wall, time.process_time() - cpu))
-        wall, cpu = np.median(taken, axis=0).tolist()
-        costs[name] = Cost(wall, cpu, rounds)
+        operations[name] = float(counter.get_total_flops())
+        seconds, cpu_seconds = np.median(taken, axis=0).tolist()
+        costs[name] = Cost(seconds, cpu_seconds, rounds)
     return costs, operations
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from sam3.model.decoder import TransformerDecoderLayerv2, TransformerEncoderCrossAttention
 from sam3.sam.transformer import RoPEAttention
 
-SCORES = 2**20
-"""Most scores of one object that are held at a time on a CPU: 4 MiB."""
+SCORES = 2**22
+"""Most scores of one object that are held at a time on a CPU: 16 MiB. With fewer, a product has too few rows to be fast."""
 
 
 def attend(

@@ -11,7 +11,8 @@ from sam3.model.decoder import TransformerDecoderLayerv2, TransformerEncoderCros
 from sam3.sam.transformer import RoPEAttention
 
 SCORES = 2**22
-"""Most scores of one object that are held at a time on a CPU: 16 MiB. With fewer, a product has too few rows to be fast."""
+"""Most scores of one object that are held at a time on a CPU: 16 MiB. With fewer, products have too few rows to
+be fast."""
 
 
 def attend(

@@ -71,7 +71,7 @@ loadtest: ## Load a server and write a report (SCENARIO=mixed DURATION=60 URL=..
 		$(if $(URL),--url '$(URL)')
 
 .PHONY: bench
-bench: ## Measure the engine against the sam3 package's own path, and labelling a folder; the report lands in reports/
+bench: ## Measure the engine against the sam3 package's own path, labelling a folder, and tracking; the report lands in reports/
 	@scripts/setup loadtest label
 	@$(bin)/python -m bench.run
 

@@ -16,6 +16,7 @@ from bench.device import DeviceFigures, device_figures
 from bench.engine import INSTANCES, MEGAPIXELS, PROMPTS, Row, mask_rows, model_rows
 from bench.growth import Growth, engine_growth, processes
 from bench.threads import best_threads
+from bench.video import report as video
 from harness.figures import ms, table
 from harness.machine import this_machine
 from sam3_engine.engine import Engine
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folders = labelling.parse([])
         rates, memory = labelling.measure(folders)
         tell(labelling.texts(rates, memory, folders))
+    if not asked.small:
+        tell(video.texts(video.parse([])))
+        torch.set_num_threads(threads)
     full: full_size.Rows = []
     tell(full_size.section(TINY if asked.small else SAM3, full))
     device = _device(asked)

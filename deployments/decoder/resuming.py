@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from deployments.video.messages import EncodedFrame
 from deployments.video.record import KeptObject, Record, deflated, inflated
 from sam3_engine.engine import Engine
 from sam3_engine.errors import StaleTrack
@@ -22,7 +23,7 @@ def rules_of(record: Record) -> Rules:
     return Rules(record.rules.concepts, record.rules.every, record.rules.most)
 
 
-def record_of(state: Session, before: Record, size: ImageSize) -> Record:
+def record_of(state: Session, before: Record, frame: EncodedFrame) -> Record:
     """The record of a session after a frame. before: its record so far."""
     objects = tuple(
         KeptObject(
@@ -42,7 +43,8 @@ def record_of(state: Session, before: Record, size: ImageSize) -> Record:
         detected=state.detected,
         next_id=state.next_id,
         objects=objects,
-        size=size,
+        size=frame.size,
+        seconds=frame.seconds,
     )
 
 

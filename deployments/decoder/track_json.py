@@ -4,19 +4,18 @@ from typing import Any
 
 import orjson
 
+from deployments.video.messages import EncodedFrame
 from sam3_engine.encode_masks import encode
 from sam3_engine.regions import mask_of_array
 from sam3_engine.tracking.sessions import Answer, Shown
 from sam3_engine.types import ImageSize, MaskFormat
 
 
-def frame_json(
-    number: int, size: ImageSize, answer: Answer, mask_format: MaskFormat, warnings: list[str]
-) -> bytes:
+def frame_json(frame: EncodedFrame, answer: Answer, mask_format: MaskFormat, warnings: list[str]) -> bytes:
     """The objects of a frame. Its fields are those of `serve_app.http.video.schemas.VideoFrame`."""
     objects, hidden = [], []
     for shown in answer.shown:
-        found = _object(shown, size, mask_format)
+        found = _object(shown, frame.size, mask_format)
         if found is None:
             hidden.append(shown.id)
         else:
@@ -29,9 +28,10 @@ def frame_json(
         ]
     return orjson.dumps(
         {
-            "frame": number,
-            "width": size.width,
-            "height": size.height,
+            "frame": frame.number,
+            "seconds": None if frame.seconds is None else round(frame.seconds, 6),
+            "width": frame.size.width,
+            "height": frame.size.height,
             "objects": objects,
             "hidden": hidden,
             "ended": answer.died,

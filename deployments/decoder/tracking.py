@@ -137,7 +137,7 @@ class Tracker:
             tracked = time.monotonic()
             state = answer.session
             warnings = [RESUMED_BY_MASKS] if resumed == "masks" and not answers else []
-            written = partial(frame_json, frame.number, frame.size, answer, job.mask_format, warnings)
+            written = partial(frame_json, frame, answer, job.mask_format, warnings)
             answers.append(await loop.run_in_executor(self._post, written))
             stages["transfer"] += here - began
             stages["queue"] += queued_s
@@ -146,8 +146,7 @@ class Tracker:
         assert state is not None
         self._hold(job, state)
         await self._saving.save(job.tenant, job.session, job.revision, state, now=bool(job.frames[0].prompts))
-        size = job.frames[-1].size
-        record = await loop.run_in_executor(self._post, record_of, state, job.record, size)
+        record = await loop.run_in_executor(self._post, record_of, state, job.record, job.frames[-1])
         return Tracked(record, tuple(answers), resumed, stages)
 
     async def _features(self, frame: EncodedFrame) -> "Features":

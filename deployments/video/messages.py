@@ -15,12 +15,13 @@ from sam3_engine.types import ImageSize, MaskFormat
 @dataclass(frozen=True, slots=True)
 class EncodedFrame:
     """A frame's embedding. number: of the frame in its video. size: of the upright picture. reference: one ObjectRef to
-    a `sam3_engine.embedding.Embedding`, nested."""
+    a `sam3_engine.embedding.Embedding`, nested. seconds: see `Record`."""
 
     number: int
     size: ImageSize
     reference: list[Any]
     prompts: FramePrompts = NO_PROMPTS
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Record:
     """A session after `frame`. Fields as of `sam3_engine.tracking.sessions.Session`.
 
     began: `time.time()`. size: of the last frame; None before the first. video: of the file that the session was begun
-    with.
+    with. seconds: when the last frame is shown, by that file; None where frames come one by one.
     """
 
     rules: SessionRules
@@ -43,6 +43,7 @@ class Record:
     objects: tuple[KeptObject, ...] = ()
     size: ImageSize | None = None
     video: VideoFacts | None = None
+    seconds: float | None = None
 
     @property
     def next_frame(self) -> int:
@@ -77,6 +78,7 @@ class Record:
                 "next_id": self.next_id,
                 "size": self.size and list(self.size),
                 "video": self.video and _facts(self.video),
+                "seconds": self.seconds,
                 "objects": [_fields(one) for one in self.objects],
             }
         )
@@ -95,6 +97,7 @@ class Record:
             tuple(_object(fields) for fields in found["objects"]),
             ImageSize(*found["size"]) if found["size"] else None,
             VideoFacts(ImageSize(*found["video"][0]), *found["video"][1:]) if found["video"] else None,
+            found.get("seconds"),
         )
 
 

@@ -11,13 +11,16 @@ from functools import partial
 import torch
 
 from sam3_engine import visual
+from sam3_engine.batches import one_or_all
 from sam3_engine.engine import LOGIT_LIMIT, Engine
 from sam3_engine.errors import StaleTrack
 from sam3_engine.features import Features, Pyramid
 from sam3_engine.tracking.heads import Heads, TrackerHeads
+from sam3_engine.tracking.memory_attention import spread
 from sam3_engine.tracking.prompts import MaskPrompt, TrackPrompt, at_side
 from sam3_engine.tracking.state import Memory, TrackState, attended, followed, prompted
 from sam3_engine.types import ImageSize, VisualPrompt
+from sam3_engine.upload import upload
 
 OBJECTS_AT_ONCE = 16
 """Most objects in one pass. This bounds a batch's memory."""
@@ -81,7 +84,30 @@ class _Asked:
         return self.features.image.pvs
 
 
-Run = Callable[[Engine, TrackerHeads, Sequence[_Asked], Pyramid], Heads]
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """The frames of one pass, each once. rows: each object's frame, [B]; None where there is only one."""
+
+    pyramid: Pyramid
+    rows: torch.Tensor | None
+
+    @classmethod
+    def of(cls, asked: Sequence[_Asked], device: torch.device) -> "_Frames":
+        pyramids = {id(one.features): one.pyramid for one in asked}
+        fine, middle, coarse = (one_or_all([each[level] for each in pyramids.values()]) for level in range(3))
+        if len(pyramids) == 1:
+            return cls((fine, middle, coarse), None)
+        numbers = {key: number for number, key in enumerate(pyramids)}
+        rows = torch.tensor([numbers[id(one.features)] for one in asked])
+        return cls((fine, middle, coarse), upload(rows, device))
+
+    def spread(self, count: int) -> Pyramid:
+        """One row for each object."""
+        fine, middle, coarse = (spread(level, self.rows, count) for level in self.pyramid)
+        return fine, middle, coarse
+
+
+Run = Callable[[Engine, TrackerHeads, Sequence[_Asked], _Frames], Heads]
 
 
 def start(engine: Engine, items: Sequence[StartItem]) -> list[list[Tracked]]:
@@ -171,8 +197,7 @@ def _answered(
 
 
 def _one_pass(engine: Engine, heads: TrackerHeads, run: Run, asked: Sequence[_Asked]) -> list[Tracked]:
-    levels = [_rows([one.pyramid[level] for one in asked]) for level in range(3)]
-    found = run(engine, heads, asked, (levels[0], levels[1], levels[2]))
+    found = run(engine, heads, asked, _Frames.of(asked, engine.device))
     # The one wait for the device.
     table = torch.cat(
         [found.quality[:, None], found.presence.sigmoid()[:, None], found.logits.flatten(1)], 1
@@ -193,14 +218,6 @@ def _one_pass(engine: Engine, heads: TrackerHeads, run: Run, asked: Sequence[_As
     return tracked
 
 
-def _rows(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Maps [1, C, h, w], one for each object, as one batch; a map that all share takes no more memory."""
-    first = maps[0]
-    if all(one is first for one in maps):
-        return first.expand(len(maps), -1, -1, -1)
-    return torch.cat(list(maps))
-
-
 def _memories_of(one: _Asked) -> tuple[int, int]:
     """How many memories and pointers an object attends to: rows of one batch have equally many."""
     assert one.state is not None
@@ -216,12 +233,14 @@ def _form_of(one: _Asked) -> tuple[object, ...]:
     return ("mask",)
 
 
-def _track(engine: Engine, heads: TrackerHeads, asked: Sequence[_Asked], pyramid: Pyramid) -> Heads:
+def _track(engine: Engine, heads: TrackerHeads, asked: Sequence[_Asked], frames: _Frames) -> Heads:
     found = [attended(one.state, one.frame) for one in asked if one.state is not None]
-    return heads.track(pyramid, [memories for memories, _ in found], [pointers for _, pointers in found])
+    memories, pointers = [memories for memories, _ in found], [pointers for _, pointers in found]
+    return heads.track(frames.pyramid, memories, pointers, frames.rows)
 
 
-def _segment(engine: Engine, heads: TrackerHeads, asked: Sequence[_Asked], pyramid: Pyramid) -> Heads:
+def _segment(engine: Engine, heads: TrackerHeads, asked: Sequence[_Asked], frames: _Frames) -> Heads:
+    pyramid = frames.spread(len(asked))
     masks = [one.prompt for one in asked if isinstance(one.prompt, MaskPrompt)]
     if masks:
         side = 4 * engine.spec.mask_size

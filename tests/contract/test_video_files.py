@@ -207,6 +207,26 @@ def test_prompts_correct_the_last_frame_of_a_file(own: Client, film: bytes) -> N
     own.post(f"{SESSIONS}/{session}/prompts", {"texts": RED, "frame": 99}, 409)
 
 
+def test_a_frame_of_a_variable_rate_has_the_files_time(own: Client, tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.5, 0.54, 2.0]
+    path = write_video(tmp_path / "variable.mp4", numbered(len(times), HEIGHT, WIDTH), times=times)
+    session = begin(own, path.read_bytes())["session_id"]
+    *first, _ = stream(own, session, to=2)
+    click = {"points": [{"x": 9, "y": 9}]}
+    prompted = own.post(f"{SESSIONS}/{session}/prompts", {"prompts": [click]})
+    assert (prompted["frame"], prompted["seconds"]) == (2, pytest.approx(0.5, abs=2e-3)), (
+        "also of the kept picture"
+    )
+    *rest, _ = stream(own, session)
+    assert [one["seconds"] for one in [*first, *rest]] == pytest.approx(times, abs=2e-3)
+
+
+def test_frames_that_come_one_by_one_have_no_time(own: Client) -> None:
+    session = own.post(SESSIONS, {"texts": RED})["session_id"]
+    (found,) = own.post(f"{SESSIONS}/{session}/frames", {"image": as_json(picture(0))})["frames"]
+    assert found["seconds"] is None
+
+
 def test_an_error_after_the_first_frames_is_told_in_the_stream(
     own: Client, film: bytes, tracking: FakeTracking
 ) -> None:

@@ -161,6 +161,7 @@ def _one_frame(
     shown = changed if frame.number == record.frame else set(colours)
     body = {
         "frame": frame.number,
+        "seconds": frame.seconds,
         "width": frame.size.width,
         "height": frame.size.height,
         "objects": [
@@ -173,7 +174,13 @@ def _one_frame(
         "warnings": warnings,
     }
     after = replace(
-        record, frame=frame.number, detected=detected, next_id=next_id, objects=kept, size=frame.size
+        record,
+        frame=frame.number,
+        detected=detected,
+        next_id=next_id,
+        objects=kept,
+        size=frame.size,
+        seconds=frame.seconds,
     )
     return after, colours, orjson.dumps(body)
 

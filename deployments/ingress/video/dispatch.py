@@ -136,14 +136,14 @@ class FrameDispatcher:
         began = time.monotonic()
         if isinstance(frame, Picture):
             decoded = await self.decoding.decode(frame.content, need.image_size)
-            square, size = decoded.square, decoded.size
+            square, size, seconds = decoded.square, decoded.size, None
         else:
-            square, size = frame.square, frame.size
+            square, size, seconds = frame.square, frame.size, frame.seconds
         here = time.monotonic()
         _check_inside(frame.prompts, size)
         reference = await self.encoders.encode_frame(need, square, size, timings.deadline)
         timings.add({"decode": here - began, "encode": time.monotonic() - here})
-        return EncodedFrame(frame.number, size, reference, frame.prompts)
+        return EncodedFrame(frame.number, size, reference, frame.prompts, seconds)
 
 
 def _check_inside(prompts: FramePrompts, size: ImageSize) -> None:

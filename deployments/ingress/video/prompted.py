@@ -51,7 +51,8 @@ class PromptedFrames:
         if not of_file:
             return Picture(number, content, prompts)
         assert record.size is not None
-        return Squared(number, await asyncio.to_thread(of_picture, content), record.size, prompts)
+        square = await asyncio.to_thread(of_picture, content)
+        return Squared(number, square, record.size, prompts, record.seconds)
 
     async def _read(self, call: SessionCall, number: int, prompts: FramePrompts) -> Squared:
         """A frame of the session's file. Raises OutOfOrder where it has no such frame."""

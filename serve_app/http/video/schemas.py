@@ -97,6 +97,9 @@ class VideoFrame(ResponseModel):
 
     frame: int
     """The frame's number, from 0."""
+    seconds: float | None
+    """When the frame is shown, by its video file, counted from the first frame: also right where the rate varies. None
+    for frames that came one by one."""
     width: int
     """Width of the upright picture, in pixels."""
     height: int

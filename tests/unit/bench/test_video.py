@@ -2,7 +2,9 @@
 
 import pytest
 
-from bench.video import SETTLED, memory, speeds
+from bench.timing import Cost
+from bench.video.full_size import full_size
+from bench.video.speed import SETTLED, arithmetic, memory, speeds
 from sam3_engine.engine import Engine
 from sam3_engine.spec import TINY
 
@@ -13,12 +15,26 @@ def engine() -> Engine:
 
 
 def test_frames_with_objects_are_measured_beside_encoding_alone(engine: Engine) -> None:
-    costs = speeds(engine, 0.01, (1, 2))
-    assert list(costs) == ["encode", "1", "2"]
+    costs = speeds(engine, 0.01, (1, 2), peer=(2,))
+    assert list(costs) == ["encode", "1", "2", "transformers encode", "transformers 2"]
     assert all(cost.wall > 0 and cost.calls >= 5 for cost in costs.values())
+
+
+def test_arithmetic_of_objects_comes_on_top_of_an_encode(engine: Engine) -> None:
+    counted = arithmetic(engine, (1, 2, 4))
+    assert 0 < counted["encode"] < counted["1"] < counted["2"] < counted["4"]
+    assert counted["2"] - counted["1"] == (counted["4"] - counted["2"]) / 2, "what a frame shares counts once"
+
+
+def test_a_few_frames_have_full_memories() -> None:
+    costs, operations = full_size(2, 1, TINY)
+    assert {name: type(cost) for name, cost in costs.items()} == {"encode": Cost, "step": Cost}
+    engine = Engine.random(TINY, device="cpu", dtype="float32", video=True)
+    counted = arithmetic(engine, (2,))
+    assert operations["encode"] + operations["step"] == counted["2"]
 
 
 def test_a_session_that_goes_on_keeps_its_size(engine: Engine) -> None:
     short, long = memory(engine, 1, 2), memory(engine, SETTLED, 2)
-    assert short.state == long.state
+    assert short.early_state == short.state == long.state
     assert long.early > 0

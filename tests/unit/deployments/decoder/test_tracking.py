@@ -125,6 +125,7 @@ class Video:
                 SIZE,
                 [There(encoded(self.engine, number))],
                 prompts if row == 0 else NO_PROMPTS,
+                number**2 / 10,
             )
             for row, number in enumerate(numbers)
         )
@@ -193,7 +194,8 @@ async def test_an_object_is_found_and_keeps_its_id(engine: Engine, tracker: Trac
         assert (shown["id"], shown["label"]) == (1, "red circle")
         assert centre(shown) == pytest.approx(red_at(number), abs=8)
         assert answer["warnings"] == []
-    assert (video.record.frame, video.record.next_id) == (2, 2)
+    assert [one["seconds"] for one in answers] == [0.0, 0.1, 0.4], "as the file says, not as the number"
+    assert (video.record.frame, video.record.next_id, video.record.seconds) == (2, 2, 0.4)
     assert [one.id for one in video.record.objects] == [1]
 
 

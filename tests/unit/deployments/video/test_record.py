@@ -14,6 +14,7 @@ FULL = Record(
     objects=(OBJECT, KeptObject(1, None, 0, 0.5, 5, 0, deflated(b""))),
     size=ImageSize(30, 40),
     video=VideoFacts(ImageSize(30, 40), None, 29.97, 1.25),
+    seconds=0.24,
 )
 
 

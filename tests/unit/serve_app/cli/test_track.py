@@ -76,6 +76,17 @@ def test_a_concept_is_followed_into_a_film_and_files(video: Path, tmp_path: Path
     assert sorted(one.name for one in tmp_path.iterdir()) == ["out.json", "out.masks", "out.mp4", "out.txt"]
 
 
+def test_a_variable_rate_stays_in_the_film_and_in_the_file(tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.5, 0.54, 2.0]
+    video = write_video(tmp_path / "variable.mp4", (picture(number) for number in range(5)), times=times)
+    done = track(video, tmp_path / "out.mp4", "--point", "50,60", "--format", "coco")
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert [one["seconds"] for one in told["images"]] == pytest.approx(times, abs=2e-3)
+    with open_video(tmp_path / "out.mp4") as film:
+        assert [frame.seconds for frame in film.frames()] == pytest.approx(times, abs=2e-3)
+
+
 def test_clicks_and_boxes_begin_objects_in_their_frame(video: Path, tmp_path: Path) -> None:
     boxes = ["--box", "48,34,100,86", "--box", "156,104,208,156", "--frame", "3"]
     done = track(video, tmp_path / "out.mp4", *boxes, "--format", "coco")

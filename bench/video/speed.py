@@ -1,10 +1,9 @@
-"""Tracking beside encoding alone, in turns, and memory over many frames: `python -m bench.video`.
+"""Following objects beside encoding alone, in turns, and memory over many frames.
 
 One process and one thread, the engine alone: no file is decoded. A frame is an encode and a step of all objects. The
 states are those of the 20th frame, when an object attends to as many memories as it ever does.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +11,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import psutil
-import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from bench.device import encode_flops
 from bench.timing import Cost, side_by_side
-from harness.figures import ms, table
-from harness.machine import this_machine
+from harness.transformers_video import TransformersVideo
 from sam3_engine.engine import Engine
 from sam3_engine.tracking.sessions import NewObject, Session, Turn, advance
 from sam3_engine.types import ImageSize, Point, VisualPrompt
@@ -30,17 +29,24 @@ Square = npt.NDArray[np.uint8]
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Of a session of `objects` objects. frames: tracked; early, late: MiB of the process after SETTLED frames and
-    after all; state: bytes of the session."""
+    after all; early_state, state: bytes of the session."""
 
     objects: int
     frames: int
     early: float
     late: float
+    early_state: int
     state: int
 
 
-def speeds(engine: Engine, seconds: float, objects: Sequence[int] = OBJECTS) -> dict[str, Cost]:
-    """The cost of encoding a frame, and of encoding it and finding objects in it."""
+def speeds(
+    engine: Engine, seconds: float, objects: Sequence[int] = OBJECTS, peer: Sequence[int] = ()
+) -> dict[str, Cost]:
+    """The cost of encoding a frame, "encode", and of encoding it and finding objects in it, by their number.
+
+    peer: numbers of objects that transformers follows, too, in the same turns: "transformers encode", and
+    "transformers 4".
+    """
     squares = _frames(engine)
     turns = {count: _settled(engine, squares, count) for count in objects}
 
@@ -52,7 +58,27 @@ def speeds(engine: Engine, seconds: float, objects: Sequence[int] = OBJECTS) -> 
     calls: dict[str, Callable[[], object]] = {"encode": lambda: engine.expand(engine.encode(squares[:1])[0])}
     for count in objects:
         calls[f"{count}"] = partial(frame, count)
+    theirs = {count: TransformersVideo(count) for count in peer}
+    for count, video in theirs.items():
+        for _ in range(SETTLED):
+            video.follow(squares[0])
+        calls["transformers encode"] = partial(video.encode, squares[0])
+        calls[f"transformers {count}"] = partial(video.follow, squares[0])
     return side_by_side(calls, seconds)
+
+
+def arithmetic(engine: Engine, objects: Sequence[int] = OBJECTS) -> dict[str, float]:
+    """Floating-point operations of the same calls, as torch counts them: products of matrices and convolutions."""
+    squares = _frames(engine)
+    counted = {"encode": encode_flops(engine)}
+    for count in objects:
+        session, size = _settled(engine, squares, count)
+        features = engine.expand(engine.encode(squares[:1])[0])
+        counter = FlopCounterMode(display=False)
+        with counter:
+            advance(engine, [Turn(session, features, size, session.frame + 1)])
+        counted[f"{count}"] = counted["encode"] + counter.get_total_flops()
+    return counted
 
 
 def memory(engine: Engine, frames: int, objects: int = 4) -> Memory:
@@ -60,13 +86,13 @@ def memory(engine: Engine, frames: int, objects: int = 4) -> Memory:
     squares = _frames(engine)
     features = [engine.expand(embedding) for embedding in engine.encode(squares)]
     session, size = _settled(engine, squares, objects)
-    process = psutil.Process()
+    process, early_state = psutil.Process(), session.nbytes
     early = process.memory_info().rss
     for number in range(frames):
         turn = Turn(session, features[number % len(features)], size, session.frame + 1)
         session = advance(engine, [turn])[0].session
     late = process.memory_info().rss
-    return Memory(objects, frames, early / 2**20, late / 2**20, session.nbytes)
+    return Memory(objects, frames, early / 2**20, late / 2**20, early_state, session.nbytes)
 
 
 def _frames(engine: Engine) -> list[Square]:
@@ -86,32 +112,3 @@ def _settled(engine: Engine, squares: list[Square], objects: int) -> tuple[Sessi
         turn = Turn(session, features, size, number, new if number == 0 else [])
         session = advance(engine, [turn])[0].session
     return session, size
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--frames", type=int, default=3000, help="of the measurement of memory")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    engine = Engine.load("tiny", device="cpu", video=True)
-    costs = speeds(engine, args.seconds)
-    print(f"{this_machine().line()}, tiny, 1 torch thread\n")
-    encode = costs["encode"]
-    rows = [
-        (name, ms(cost.wall), f"{1 / cost.wall:.1f}", ms(cost.cpu), f"{encode.cpu / cost.cpu:.2f}")
-        for name, cost in costs.items()
-    ]
-    print(table(("objects", "a frame", "frames/s", "CPU", "of encoding's rate, by CPU"), rows), flush=True)
-    found = memory(engine, args.frames)
-    print(
-        f"\n{found.objects} objects over {found.frames} frames: {found.early:.0f} MiB, then {found.late:.0f} MiB; "
-        f"the session holds {found.state / 1e3:.0f} KB"
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Videos: what following objects costs beside encoding alone, and how it is served. `python -m bench.video`."""

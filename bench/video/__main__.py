@@ -1,0 +1,5 @@
+"""See `bench.video.report`."""
+
+from bench.video.report import main
+
+main()

@@ -48,7 +48,7 @@ class TrackerHeads:
     ) -> Heads:
         """Find B objects in their frames. pyramid: of each object's frame. memories, pointers: of `state.attended`,
         equally many for each object."""
-        raw = self._raw(pyramid)
+        raw = self._raw(pyramid[2])
         remembered, places, pointing = self._remembered(memories, pointers)
         sequence = raw.flatten(2).permute(2, 0, 1)
         position = self._position(raw).to(raw.dtype).flatten(2).permute(2, 0, 1)
@@ -76,20 +76,40 @@ class TrackerHeads:
             high_res_features=list(pyramid[:2]),
             multimask_output=count <= 1,
         )
-        return self._answer(self._raw(pyramid), outputs, prompted=True)
+        return self._answer(self._raw(pyramid[2]), outputs, prompted=True)
 
     def take(self, pyramid: Pyramid, masks: torch.Tensor) -> Heads:
         """Remember B objects by their masks, bool [B, 16g, 16g]."""
-        raw = self._raw(pyramid)
+        raw = self._raw(pyramid[2])
         outputs = self._tracker._use_mask_as_output(raw, list(pyramid[:2]), masks.unsqueeze(1).float())
         heads = self._answer(raw, outputs, prompted=True)
         side = 4 * pyramid[2].shape[-1]
         logits = F.interpolate(outputs[4], (side, side), mode="bilinear", align_corners=False, antialias=True)
         return Heads(logits[:, 0], heads.quality, heads.presence, heads.memories, heads.pointers)
 
-    def _raw(self, pyramid: Pyramid) -> torch.Tensor:
+    def remember(self, coarse: torch.Tensor, logits: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """Memories of B tracked masks, bfloat16 [B, d/4, g, g].
+
+        coarse: the coarsest features of each frame; logits: [B, 4g, 4g]; there: bool [B], whether the object is in the
+        frame.
+        """
+        raw, side = self._raw(coarse), self._tracker.image_size
+        memories, _ = self._tracker._encode_new_memory(
+            image=None,
+            current_vision_feats=[raw.flatten(2).permute(2, 0, 1)],
+            feat_sizes=[raw.shape[-2:]],
+            pred_masks_high_res=F.interpolate(
+                logits[:, None], (side, side), mode="bilinear", align_corners=False
+            ),
+            object_score_logits=torch.where(there, 1.0, -1.0)[:, None],
+            is_mask_from_pts=False,
+        )
+        encoded: torch.Tensor = memories.to(MEMORY_DTYPE)
+        return encoded
+
+    def _raw(self, coarse: torch.Tensor) -> torch.Tensor:
         """The coarsest features without what an encoder adds for images that have no memories."""
-        return pyramid[2] - self._tracker.no_mem_embed.view(1, -1, 1, 1).to(pyramid[2].dtype)
+        return coarse - self._tracker.no_mem_embed.view(1, -1, 1, 1).to(coarse.dtype)
 
     def _remembered(
         self,

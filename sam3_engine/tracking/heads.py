@@ -51,7 +51,7 @@ class TrackerHeads:
     ) -> Heads:
         """Find B objects in U frames. pyramid: of the frames. memories, pointers: of `state.attended`, equally many for
         each object. rows: each object's frame, [B]; without, there is one frame, or one for each object."""
-        raw, count = self._raw(pyramid), len(memories)
+        raw, count = self._raw(pyramid[2]), len(memories)
         remembered, places, turned = self._remembered(memories, pointers)
         found = attend(
             self._tracker.transformer.encoder,
@@ -73,11 +73,11 @@ class TrackerHeads:
 
     def click(self, pyramid: Pyramid, clicks: Clicks, count: int) -> Heads:
         """Segment B objects by clicks, without memories. count: points of each."""
-        return self._segment(self._raw(pyramid), pyramid, clicks, multimask=count <= 1, prompted=True)
+        return self._segment(self._raw(pyramid[2]), pyramid, clicks, multimask=count <= 1, prompted=True)
 
     def take(self, pyramid: Pyramid, masks: torch.Tensor) -> Heads:
         """Remember B objects by their masks, bool [B, 16g, 16g]."""
-        raw = self._raw(pyramid)
+        raw = self._raw(pyramid[2])
         _, _, quality, logits, high, pointers, presence = self._tracker._use_mask_as_output(
             raw, list(pyramid[:2]), masks.unsqueeze(1).float()
         )
@@ -135,9 +135,20 @@ class TrackerHeads:
         encoded: torch.Tensor = memories.to(MEMORY_DTYPE)
         return encoded
 
-    def _raw(self, pyramid: Pyramid) -> torch.Tensor:
+    def remember(self, coarse: torch.Tensor, logits: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """Memories of B tracked masks, bfloat16 [B, d/4, g, g].
+
+        coarse: the coarsest features of each frame; logits: [B, 4g, 4g]; there: bool [B], whether the object is in the
+        frame.
+        """
+        side = self._tracker.image_size
+        high = F.interpolate(logits[:, None], (side, side), mode="bilinear", align_corners=False)
+        presence = torch.where(there, 1.0, -1.0)[:, None]
+        return self._encode(self._raw(coarse), high, presence, prompted=False)
+
+    def _raw(self, coarse: torch.Tensor) -> torch.Tensor:
         """The coarsest features without what an encoder adds for images that have no memories."""
-        return pyramid[2] - self._tracker.no_mem_embed.view(1, -1, 1, 1).to(pyramid[2].dtype)
+        return coarse - self._tracker.no_mem_embed.view(1, -1, 1, 1).to(coarse.dtype)
 
     def _remembered(
         self,

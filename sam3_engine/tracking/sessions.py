@@ -33,6 +33,7 @@ from sam3_engine.tracking.objects import (
     Turn,
 )
 from sam3_engine.tracking.passes import CorrectItem, StartItem, StepItem, correct, start, step
+from sam3_engine.tracking.separating import separate
 from sam3_engine.tracking.turns import OpenTurn
 
 __all__ = [
@@ -72,7 +73,8 @@ def _track(engine: Engine, opened: Sequence[OpenTurn]) -> None:
         StepItem(one.turn.features, [followed.state for followed in rows], one.turn.frame)
         for one, rows in zip(opened, due, strict=True)
     ]
-    for one, rows, answers in zip(opened, due, step(engine, items), strict=True):
+    tracked_apart = separate(engine, items, step(engine, items))
+    for one, rows, answers in zip(opened, due, tracked_apart, strict=True):
         for followed, tracked in zip(rows, answers, strict=True):
             one.keep(followed, tracked)
             hidden = one.turn.frame - one.objects[followed.id].seen

@@ -89,6 +89,13 @@ def followed(state: TrackState, memory: Memory, logits: torch.Tensor) -> TrackSt
     return TrackState(state.version, memory.frame, state.conditioning, recent, logits)
 
 
+def rewritten(state: TrackState, features: torch.Tensor, logits: torch.Tensor) -> TrackState:
+    """The state after a tracked frame whose mask has been changed: its memory is another one. The pointer stays."""
+    *earlier, last = state.recent
+    memory = Memory(last.frame, features, last.pointer)
+    return TrackState(state.version, state.frame, state.conditioning, (*earlier, memory), logits)
+
+
 def prompted(version: str, earlier: TrackState | None, memory: Memory, logits: torch.Tensor) -> TrackState:
     """The state after a frame with a prompt: one conditioning frame more.
 

@@ -1,0 +1,62 @@
+"""Which object a cell belongs to that several objects of one frame claim. Pure functions on mask logits.
+
+The rule, a cell being claimed where an object's logit is above zero:
+
+1. A cell belongs to the object whose mask was closest to it in the last frame, in steps of a 64th of the frame's side.
+   STEPS of them are as far as an object that was hidden.
+2. Between objects that were equally close, it belongs to the one with the highest logit, which is all that the
+   package's own rule asks (`_apply_non_overlapping_constraints`).
+3. Two objects whose masks overlapped by more than NESTED of the smaller one in the last frame do not dispute: one was
+   begun as a part of the other, or twice.
+"""
+
+import torch
+import torch.nn.functional as F
+
+STEPS = 8
+"""Steps to which an object's way from the last frame is measured."""
+NESTED = 0.5
+"""Share of the smaller of two masks from which they may overlap."""
+LOST = -10.0
+"""Highest logit of a cell that an object has lost, as in the package."""
+
+
+def separated(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """The logits of N objects in a frame, [N, h, w], without the cells that belong to another one.
+
+    before: their logits in the last frame.
+    """
+    claimed = logits > 0
+    disputed = claimed.sum(dim=0) > 1
+    rows = (claimed & disputed).flatten(1).any(dim=1).nonzero()[:, 0]
+    if not len(rows):
+        return logits
+    claims, masks = claimed[rows], before[rows] > 0
+    rank = torch.where(claims, logits[rows].sigmoid() - _steps_from(masks), -torch.inf)
+    rivals = ~_nested(masks)
+    found = logits.clone()
+    for place, row in enumerate(rows.tolist()):
+        better = rank > rank[place]
+        better[:place] |= rank[:place] == rank[place]
+        lost = claims[place] & (claims & better & rivals[place, :, None, None]).any(dim=0)
+        found[row] = torch.where(lost, logits[row].clamp(max=LOST), logits[row])
+    return found
+
+
+def _steps_from(masks: torch.Tensor) -> torch.Tensor:
+    """Each cell's distance from a mask, 0 to STEPS, [N, h, w]."""
+    reach = max(1, masks.shape[-1] // 64)
+    grown = masks.float().unsqueeze(1)
+    steps = torch.zeros_like(grown)
+    for _ in range(STEPS):
+        steps += 1 - grown
+        grown = F.max_pool2d(grown, 2 * reach + 1, stride=1, padding=reach)
+    return steps[:, 0]
+
+
+def _nested(masks: torch.Tensor) -> torch.Tensor:
+    """Whether two masks overlap so much that they may, bool [N, N]; each does with itself."""
+    flat = masks.flatten(1).float()
+    area = flat.sum(dim=1)
+    nested = flat @ flat.T > NESTED * torch.minimum(area[:, None], area[None])
+    return nested | torch.eye(len(masks), dtype=torch.bool, device=masks.device)

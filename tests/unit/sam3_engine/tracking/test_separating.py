@@ -1,0 +1,102 @@
+"""Objects of one frame are kept apart in answers and memories; those of other frames do not matter."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sam3_engine.engine import Engine
+from sam3_engine.features import Features
+from sam3_engine.spec import TINY
+from sam3_engine.tracking.heads import TrackerHeads
+from sam3_engine.tracking.passes import StartItem, StepItem, Tracked, start, step
+from sam3_engine.tracking.separating import separate
+from sam3_engine.types import ImageSize, Point, VisualPrompt
+
+SIZE = ImageSize(TINY.image_size, TINY.image_size)
+
+
+def begun(engine: Engine, features: Features, points: list[tuple[int, int]]) -> list[Tracked]:
+    return start(engine, [StartItem(features, SIZE, [VisualPrompt((Point(*one),)) for one in points])])[0]
+
+
+def claiming(tracked: Tracked, left: int, right: int) -> Tracked:
+    """The answer with another mask: a band of columns."""
+    logits = torch.full_like(tracked.mask_logits, -5.0)
+    logits[:, left:right] = 5.0
+    return replace(tracked, state=replace(tracked.state, logits=logits), mask_logits=logits)
+
+
+@pytest.fixture
+def pair(random_tracker: Engine, random_features: list[Features]) -> tuple[StepItem, list[Tracked]]:
+    """Two objects that were apart in the last frame, and whose masks overlap now."""
+    first = begun(random_tracker, random_features[0], [(35, 70), (180, 70)])
+    first = [claiming(first[0], 0, 20), claiming(first[1], 30, 50)]
+    item = StepItem(random_features[1], [one.state for one in first], 1)
+    now = step(random_tracker, [item])[0]
+    now = [
+        claiming(replace(now[0], presence=0.9), 0, 40),
+        claiming(replace(now[1], presence=0.9), 10, 50),
+    ]
+    return item, now
+
+
+def test_objects_of_one_frame_do_not_overlap(
+    random_tracker: Engine, pair: tuple[StepItem, list[Tracked]]
+) -> None:
+    item, answers = pair
+    first, second = separate(random_tracker, [item], [answers])[0]
+    assert not ((first.mask_logits > 0) & (second.mask_logits > 0)).any()
+    assert ((first.mask_logits > 0) | (second.mask_logits > 0))[:, :50].all()
+    for found in (first, second):
+        assert torch.equal(found.state.logits, found.mask_logits)
+
+
+def test_an_object_remembers_its_frame_as_it_was_answered(
+    random_tracker: Engine, pair: tuple[StepItem, list[Tracked]]
+) -> None:
+    item, answers = pair
+    found = separate(random_tracker, [item], [answers])[0]
+    for before, after in zip(answers, found, strict=True):
+        old, new = before.state.recent[-1], after.state.recent[-1]
+        assert old.features is not None
+        assert new.features is not None
+        with torch.inference_mode():
+            expected = TrackerHeads(random_tracker.model).remember(
+                item.features.image.pvs[2], after.state.logits[None], torch.tensor([True])
+            )[0]
+        torch.testing.assert_close(new.features, expected, rtol=0.02, atol=0.02)
+        assert not torch.equal(new.features, old.features)
+        assert torch.equal(new.pointer, old.pointer)
+        assert after.state.recent[:-1] == before.state.recent[:-1]
+        assert after.state.nbytes == before.state.nbytes
+
+
+def test_what_was_tracked_is_remembered_alike(
+    random_tracker: Engine, random_features: list[Features]
+) -> None:
+    """The memory of a mask that loses nothing is the one that tracking made."""
+    states = [one.state for one in begun(random_tracker, random_features[0], [(35, 70)])]
+    tracked = step(random_tracker, [StepItem(random_features[1], states, 1)])[0][0]
+    with torch.inference_mode():
+        again = TrackerHeads(random_tracker.model).remember(
+            random_features[1].image.pvs[2],
+            tracked.state.logits[None],
+            torch.tensor([tracked.presence > 0.5]),
+        )[0]
+    features = tracked.state.recent[-1].features
+    assert features is not None
+    torch.testing.assert_close(again, features, rtol=0.02, atol=0.02)
+
+
+def test_objects_of_other_videos_do_not_matter(
+    random_tracker: Engine, pair: tuple[StepItem, list[Tracked]]
+) -> None:
+    item, answers = pair
+    alone = [StepItem(item.features, [state], 1) for state in item.states]
+    found = separate(random_tracker, alone, [[one] for one in answers])
+    assert [row[0] for row in found] == answers
+
+
+def test_nothing_to_separate_is_answered_as_it_is(random_tracker: Engine) -> None:
+    assert separate(random_tracker, [], []) == []

@@ -1,0 +1,97 @@
+"""A cell that several objects claim belongs to one of them."""
+
+import torch
+
+from sam3_engine.tracking.separation import LOST, STEPS, separated
+
+SIDE = 64
+
+
+def square(x: int, y: int, side: int, logit: float = 5.0) -> torch.Tensor:
+    logits = torch.full((SIDE, SIDE), -5.0)
+    logits[y : y + side, x : x + side] = logit
+    return logits
+
+
+def hidden() -> torch.Tensor:
+    return torch.full((SIDE, SIDE), -1024.0)
+
+
+def test_no_cell_is_in_two_masks() -> None:
+    generator = torch.Generator().manual_seed(0)
+    before = torch.stack([square(0, 0, 10), square(20, 0, 10), square(40, 0, 10), hidden()])
+    logits = 10 * torch.randn(4, SIDE, SIDE, generator=generator)
+    after = separated(logits, before)
+    assert ((logits > 0).sum(dim=0) > 1).any()
+    assert torch.equal((after > 0).sum(dim=0), (logits > 0).any(dim=0).long())
+
+
+def test_a_cell_belongs_to_the_object_that_was_closest() -> None:
+    before = torch.stack([square(0, 0, 16), square(24, 0, 16)])
+    both = torch.stack([square(0, 0, 40, 9.0), square(0, 0, 40, 1.0)])
+    after = separated(both, before) > 0
+    assert after[0, 8, :20].all()
+    assert not after[0, 8, 20:].any()
+    assert after[1, 8, 20:40].all()
+
+
+def test_of_two_that_were_as_close_the_highest_logit_counts() -> None:
+    before = torch.stack([hidden(), hidden()])
+    after = separated(torch.stack([square(0, 0, 10, 2.0), square(5, 0, 10, 3.0)]), before)
+    assert (after[0] > 0).sum() == 50
+    assert (after[1] > 0).sum() == 100
+    assert after[0, 0, 7] == LOST
+
+
+def test_a_hidden_object_takes_nothing_from_one_that_was_seen_nearby() -> None:
+    before = torch.stack([hidden(), square(0, 0, 20)])
+    after = separated(torch.stack([square(0, 0, 20, 9.0), square(0, 0, 20, 1.0)]), before)
+    assert not (after[0] > 0).any()
+    assert torch.equal(after[1], square(0, 0, 20, 1.0))
+
+
+def test_far_from_both_the_highest_logit_counts() -> None:
+    before = torch.stack([square(0, 0, 4), square(10, 0, 4)])
+    far = 14 + STEPS
+    after = separated(torch.stack([square(far, 0, 10, 3.0), square(far, 0, 10, 2.0)]), before)
+    assert (after[0] > 0).any()
+    assert not (after[1] > 0).any()
+
+
+def test_a_part_of_an_object_may_stay_in_it() -> None:
+    whole, part = square(0, 0, 30), square(5, 5, 8)
+    both = torch.stack([whole, part])
+    assert torch.equal(separated(both, both), both)
+
+
+def test_the_same_object_twice_stays_twice() -> None:
+    twice = torch.stack([square(0, 0, 30)] * 2)
+    assert torch.equal(separated(twice, twice), twice)
+
+
+def test_objects_apart_are_left_as_they_are() -> None:
+    logits = torch.stack([square(0, 0, 20), square(30, 0, 20)])
+    assert separated(logits, logits) is logits
+
+
+def test_one_object_and_none_are_left_as_they_are() -> None:
+    for logits in (square(0, 0, 20)[None], torch.empty(0, SIDE, SIDE)):
+        assert separated(logits, logits) is logits
+
+
+def test_the_order_of_objects_does_not_count() -> None:
+    generator = torch.Generator().manual_seed(1)
+    before, logits = (10 * torch.randn(3, SIDE, SIDE, generator=generator) - 12 for _ in range(2))
+    order = torch.tensor([2, 0, 1])
+    assert torch.equal(separated(logits, before)[order], separated(logits[order], before[order]))
+
+
+def test_distances_are_shares_of_the_frame() -> None:
+    """A mask of more cells is divided at the same place."""
+
+    def enlarged(logits: torch.Tensor) -> torch.Tensor:
+        return logits.repeat_interleave(4, dim=-2).repeat_interleave(4, dim=-1)
+
+    before = torch.stack([square(0, 0, 16), square(24, 0, 16)])
+    both = torch.stack([square(0, 0, 40, 9.0), square(0, 0, 40, 1.0)])
+    assert torch.equal(separated(enlarged(both), enlarged(before)) > 0, enlarged(separated(both, before)) > 0)

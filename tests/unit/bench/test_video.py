@@ -14,18 +14,26 @@ def engine() -> Engine:
     return Engine.random(TINY, device="cpu", dtype="float32", video=True)
 
 
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects that never overlap: random weights find all of them everywhere, and those that lose cells cost more."""
+    monkeypatch.setattr("sam3_engine.tracking.sessions.separate", lambda engine, items, answers: answers)
+
+
 def test_frames_with_objects_are_measured_beside_encoding_alone(engine: Engine) -> None:
     costs = speeds(engine, 0.01, (1, 2), peer=(2,))
     assert list(costs) == ["encode", "1", "2", "transformers encode", "transformers 2"]
     assert all(cost.wall > 0 and cost.calls >= 5 for cost in costs.values())
 
 
+@pytest.mark.usefixtures("apart")
 def test_arithmetic_of_objects_comes_on_top_of_an_encode(engine: Engine) -> None:
     counted = arithmetic(engine, (1, 2, 4))
     assert 0 < counted["encode"] < counted["1"] < counted["2"] < counted["4"]
     assert counted["2"] - counted["1"] == (counted["4"] - counted["2"]) / 2, "what a frame shares counts once"
 
 
+@pytest.mark.usefixtures("apart")
 def test_a_few_frames_have_full_memories() -> None:
     costs, operations = full_size(2, 1, TINY)
     assert {name: type(cost) for name, cost in costs.items()} == {"encode": Cost, "step": Cost}

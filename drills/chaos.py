@@ -47,8 +47,8 @@ ON_SEVERAL_NODES = {f"{kind}_per_node": 1 for kind in ("ingress", "encoder", "de
 """Half of each kind on each node, as docs/scaling.md advises."""
 PROXY_RECOVERY_S = 5.0
 MOST_WAIT = 0.25
-"""Slowest answer while a replica hangs beside one that works, at most, as a share of the time until all is well again. A
-request that nobody takes from the hanging replica waits for most of that time."""
+"""Slowest answer while a replica hangs beside one that works, at most, as a share of the time until all is well again.
+A request that nobody takes from the hanging replica waits for most of that time."""
 ENCODER, INGRESS = "ServeReplica:sam3:ImageEncoder", "ServeReplica:sam3:Ingress"
 HANGS = ("hang", "hang-encoder")
 ALLOWED_TO_FAIL = ("haproxy", "manager")

@@ -109,6 +109,8 @@ def _ray_and_serve(settings: Settings, run_dir: Path, stop: StopSignal | None) -
                         log_to_driver=False,
                         logging_level=logging.CRITICAL,
                     )
+                if stop is not None:
+                    stop.listen()  # Ray has set handlers of its own, which end the process with a trace
                 if not stop:
                     Thread(target=import_module, args=(NEXT,), daemon=True).start()
                     host = haproxy.LOOPBACK if settings.haproxy else settings.host

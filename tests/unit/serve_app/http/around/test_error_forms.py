@@ -4,7 +4,9 @@ import orjson
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from deployments.protocol import Timings
 from serve_app.http.around.error_forms import ErrorForms
+from serve_app.http.around.exchange import Exchange
 
 
 async def call(path: str, status: int, *parts: bytes, root_path: str = "") -> tuple[list[Message], bytes]:
@@ -24,8 +26,18 @@ async def call(path: str, status: int, *parts: bytes, root_path: str = "") -> tu
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    forms: dict[str, Any] = {"tool": lambda status, message: {"code": status, "text": message}}
-    scope = {"type": "http", "method": "POST", "path": path, "root_path": root_path, "headers": []}
+    forms: dict[str, Any] = {
+        "tool": lambda status, message, name: {"code": status, "text": message, "name": name}
+    }
+    state = {"exchange": Exchange(Timings("i"), "m", error="Overloaded")}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "root_path": root_path,
+        "headers": [],
+        "state": state,
+    }
     await ErrorForms(app, forms=forms)(scope, receive, send)
     return sent, b"".join(message.get("body", b"") for message in sent[1:])
 
@@ -35,7 +47,7 @@ async def call(path: str, status: int, *parts: bytes, root_path: str = "") -> tu
 )
 async def test_an_error_gets_the_tools_form_and_keeps_status_and_headers(path: str, root: str) -> None:
     sent, body = await call(path, 503, b'{"mess', b'age":"busy"}', root_path=root)
-    assert orjson.loads(body) == {"code": 503, "text": "busy"}
+    assert orjson.loads(body) == {"code": 503, "text": "busy", "name": "Overloaded"}
     headers = dict(sent[0]["headers"])
     assert sent[0]["status"] == 503
     assert headers[b"retry-after"] == b"3"

@@ -8,6 +8,7 @@ from typing import Protocol
 import click
 
 from serve_app.cli.client import Refused, Unanswered, one_line, read_json
+from serve_app.cli.local_engine import local_engine
 from serve_app.cli.question import Document
 from serve_app.http.schemas import MAX_PROMPTS
 from serve_app.settings import Settings
@@ -101,16 +102,9 @@ class Local:
     """The model in this process. Raises EngineError, and ValueError for a device that is not there."""
 
     def __init__(self, settings: Settings) -> None:
-        from sam3_engine.engine import Engine
         from sam3_engine.sdk import Sam3ForInteractiveImageSegmentation, SegmentAnything3
 
-        engine = Engine.load(
-            settings.model,
-            checkpoint=settings.checkpoint,
-            base=settings.base_checkpoint,
-            device=settings.device,
-            dtype=settings.dtype,
-        )
+        engine = local_engine(settings)
         self._concepts = SegmentAnything3(engine=engine)
         self._clicks = Sam3ForInteractiveImageSegmentation(engine=engine)
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from sam3_engine.errors import EngineError
+from serve_app.cli.local_engine import local_engine
 from serve_app.cli.outputs import refuse_unwritable, write
 from serve_app.cli.progress import Progress, progress
 from serve_app.cli.stop_signal import StopSignal
@@ -62,7 +63,7 @@ def run(
     console, stop = Console(highlight=False, soft_wrap=True, markup=False), StopSignal()
     try:
         with progress(console, "loading the model", every_s=LINE_S) as show, stop.listening():
-            engine = _engine(settings)
+            engine = local_engine(settings, video=True)
             told = {"video": _identity(video), "weights": engine.track_version, **asdict(asked)}
             with Journal(work, told, restart=restart) as journal:
                 _make(engine, video, asked, journal, output, Watch(show, stop))
@@ -75,19 +76,6 @@ def run(
         raise click.ClickException(str(error)) from error
     for path in (output, *files):
         click.echo(f"written to {path}")
-
-
-def _engine(settings: Settings) -> "Engine":
-    from sam3_engine.engine import Engine
-
-    return Engine.load(
-        settings.model,
-        checkpoint=settings.checkpoint,
-        base=settings.base_checkpoint,
-        device=settings.device,
-        dtype=settings.dtype,
-        video=True,
-    )
 
 
 def _make(engine: "Engine", path: Path, asked: Asked, journal: "Journal", output: Path, watch: Watch) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from sam3_engine.errors import EngineError
 from sam3_engine.rle import from_rle
 from sam3_engine.types import Box, ImageSize, VisualPrompt
+from serve_app.cli.local_engine import local_engine
 from serve_app.cli.question import Question
 from serve_app.hooks.model import Found, ModelError, file_of
 from serve_app.settings import Settings
@@ -140,16 +141,7 @@ class OwnTracker:
     """`Tracker` by the model in this process. The errors of its making are the engine's."""
 
     def __init__(self, settings: Settings) -> None:
-        from sam3_engine.engine import Engine
-
-        self._engine = Engine.load(
-            settings.model,
-            checkpoint=settings.checkpoint,
-            base=settings.base_checkpoint,
-            device=settings.device,
-            dtype=settings.dtype,
-            video=True,
-        )
+        self._engine = local_engine(settings, video=True)
 
     def picture(self, image: Image.Image) -> ExpandedPicture:
         """See Tracker."""

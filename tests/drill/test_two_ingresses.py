@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -16,12 +15,14 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.exposed import metric, settled_metric
+from harness.listening import accepts
 from harness.server import STOP_S, ServerProcess, server_process
 from harness.waiting import wait_until
 from serve_app.cli.drain import command, under_way
 from serve_app.cli.ray_environment import ADMIN_SOCKET
 from serve_app.cli.ray_head import logs_in
 from tests.support.faulty_encoder import broken
+from tests.support.patience import PATIENCE_S
 from tests.support.scenes import as_json, numbered
 
 CLIENTS = 50
@@ -190,7 +191,8 @@ def test_requests_that_were_accepted_are_answered_before_the_end(server: ServerP
         asked = [clients.submit(embed, server, numbered(1000 + number)) for number in range(ACCEPTED)]
         wait_until(lambda: under_way(command(admin_socket, "show stat")) == ACCEPTED)
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: not let_in(server))
+        address = urlsplit(server.url)
+        wait_until(lambda: not accepts(str(address.hostname), int(address.port or 0), PATIENCE_S))
         assert not any(each.done() for each in asked), "all are under way still"
         assert readiness(kept)[1] == "close", (
             "an open connection is asked to close; its status depends on time"
@@ -208,12 +210,3 @@ def readiness(connection: HTTPConnection) -> tuple[int, str | None]:
     answer = connection.getresponse()
     answer.read()
     return answer.status, answer.getheader("Connection")
-
-
-def let_in(server: ServerProcess) -> bool:
-    address = urlsplit(server.url)
-    try:
-        socket.create_connection((address.hostname, address.port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True

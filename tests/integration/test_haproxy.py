@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from harness.listening import accepts
 from harness.waiting import wait_until
 from serve_app.cli.addresses import free_ports
 from serve_app.cli.drain import drain
@@ -189,8 +190,13 @@ def test_a_request_beyond_the_buffer_passes_and_is_not_repeated(tmp_path: Path) 
 
 def connect(url: str, source: str = LOOPBACK) -> socket.socket:
     """A connection from a source address."""
+    return socket.create_connection(place(url), PATIENCE_S, (source, 0))
+
+
+def place(url: str) -> tuple[str, int]:
+    """The host and port of a URL."""
     host, port = url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), PATIENCE_S, (source, 0))
+    return host, int(port)
 
 
 def heard(url: str, said: bytes, source: str = LOOPBACK) -> str:
@@ -369,17 +375,8 @@ def test_requests_under_way_are_answered_while_new_connections_are_refused(tmp_p
         under_way = threads.submit(post, url, 1)
         assert server.arrived.wait(PATIENCE_S)
         drained = threads.submit(drain, tmp_path / FILES, PATIENCE_S)
-        wait_until(lambda: not accepted(url))
+        wait_until(lambda: not accepts(*place(url), PATIENCE_S))
         assert not drained.done()
         server.may_answer.set()
         assert under_way.result() == "200 1"
         assert drained.result()
-
-
-def accepted(url: str) -> bool:
-    """True while a program listens at the URL's address."""
-    try:
-        connect(url).close()
-    except ConnectionRefusedError:
-        return False
-    return True

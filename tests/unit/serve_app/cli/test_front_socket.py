@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.listening import accepts
 from harness.waiting import wait_until
 from serve_app.cli import front_socket
 from serve_app.cli.addresses import free_ports, in_use
@@ -40,11 +41,7 @@ def path(tmp_path: Path) -> str:
 
 def connects(port: int) -> bool:
     """True for a connection that is accepted, or waits in the queue."""
-    try:
-        socket.create_connection((LOOPBACK, port), PATIENCE_S).close()
-    except ConnectionRefusedError:
-        return False
-    return True
+    return accepts(LOOPBACK, port, PATIENCE_S)
 
 
 def taken_over(path: str) -> socket.socket:

@@ -135,16 +135,15 @@ class TrackerHeads:
         encoded: torch.Tensor = memories.to(MEMORY_DTYPE)
         return encoded
 
-    def remember(self, coarse: torch.Tensor, logits: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """Memories of B tracked masks, bfloat16 [B, d/4, g, g].
+    def remember(self, coarse: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Memories of B tracked masks of objects in the frame, bfloat16 [B, d/4, g, g].
 
-        coarse: the coarsest features of each frame; logits: [B, 4g, 4g]; there: bool [B], whether the object is in the
-        frame.
+        coarse: the coarsest features of each frame; logits: [B, 4g, 4g].
         """
         side = self._tracker.image_size
         high = F.interpolate(logits[:, None], (side, side), mode="bilinear", align_corners=False)
-        presence = torch.where(there, 1.0, -1.0)[:, None]
-        return self._encode(self._raw(coarse), high, presence, prompted=False)
+        there = torch.ones(len(logits), 1, device=logits.device)
+        return self._encode(self._raw(coarse), high, there, prompted=False)
 
     def _raw(self, coarse: torch.Tensor) -> torch.Tensor:
         """The coarsest features without what an encoder adds for images that have no memories."""

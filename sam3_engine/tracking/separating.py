@@ -1,6 +1,16 @@
-"""Takes from objects of one frame what belongs to others, in their answers and in their memories."""
+"""Which masks and memories of a frame count: the rules that follow `passes.step`.
 
-from collections.abc import Sequence
+1. Objects of one kind do not overlap; see `separation`. The frame is remembered as it is answered: an object that has
+   lost cells gets another memory of it.
+2. An object whose presence is below SURE does not remember the frame. Without this rule, one that vanishes takes the
+   next best object for itself, and is sure of it a few frames later.
+
+The package's tracker has both as options, `non_overlap_masks_for_mem_enc` and `use_memory_selection`, with other
+measures: docs/video.md has the figures.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,7 +21,10 @@ from sam3_engine.features import Features
 from sam3_engine.tracking.heads import TrackerHeads
 from sam3_engine.tracking.passes import OBJECTS_AT_ONCE, StepItem, Tracked
 from sam3_engine.tracking.separation import separated
-from sam3_engine.tracking.state import rewritten
+from sam3_engine.tracking.state import TrackState, passed_over, rewritten
+
+SURE = 0.8
+"""Least presence of an object in a frame that it remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,25 +33,23 @@ class _Changed:
 
     features: Features
     logits: torch.Tensor
-    presence: float
     row: int
     place: int
 
 
 def separate(
-    engine: Engine, items: Sequence[StepItem], answers: Sequence[Sequence[Tracked]]
+    engine: Engine,
+    items: Sequence[StepItem],
+    answers: Sequence[Sequence[Tracked]],
+    kinds: Sequence[Sequence[Hashable]],
 ) -> list[list[Tracked]]:
-    """The answers of `passes.step`, in which the objects of one item do not overlap; see `separation`.
-
-    The frame is remembered as it is answered: an object that has lost cells gets another memory of it.
-    """
-    changed = [
-        _Changed(item.features, logits, tracked.presence, row, place)
-        for row, (item, given) in enumerate(zip(items, answers, strict=True))
-        for place, (tracked, logits) in enumerate(zip(given, _separated(item, given), strict=True))
-        if logits is not tracked.state.logits
-    ]
+    """The answers of `passes.step` after both rules. kinds: of each object."""
     found = [list(given) for given in answers]
+    changed = [
+        _Changed(item.features, logits, row, place)
+        for row, (item, given, own) in enumerate(zip(items, answers, kinds, strict=True))
+        for place, logits in _losers(item, given, own).items()
+    ]
     for begin in range(0, len(changed), OBJECTS_AT_ONCE):
         part = changed[begin : begin + OBJECTS_AT_ONCE]
         memories = engine.in_passes(partial(_remember, TrackerHeads(engine.model)), part)
@@ -46,22 +57,35 @@ def separate(
             tracked = found[one.row][one.place]
             state = rewritten(tracked.state, memory, one.logits)
             found[one.row][one.place] = replace(tracked, state=state, mask_logits=one.logits.cpu())
-    return found
+    return [
+        [_if_sure(tracked, state, item.frame) for tracked, state in zip(row, item.states, strict=True)]
+        for item, row in zip(items, found, strict=True)
+    ]
 
 
-def _separated(item: StepItem, given: Sequence[Tracked]) -> list[torch.Tensor]:
-    """The logits of each object; the same tensor where it has lost nothing."""
-    own = [tracked.state.logits for tracked in given]
-    if len(own) < 2:
-        return own
-    together = torch.stack(own)
-    after = separated(together, torch.stack([state.logits for state in item.states]))
-    kept = (after == together).flatten(1).all(dim=1).tolist()
-    return [before if same else each.clone() for before, each, same in zip(own, after, kept, strict=True)]
+def _losers(item: StepItem, given: Sequence[Tracked], kinds: Sequence[Hashable]) -> dict[int, torch.Tensor]:
+    """The logits of the objects that lose cells, by place."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for place, kind in enumerate(kinds):
+        groups[kind].append(place)
+    losers: dict[int, torch.Tensor] = {}
+    for places in groups.values():
+        now = torch.stack([given[place].state.logits for place in places])
+        after = separated(now, torch.stack([item.states[place].logits for place in places]))
+        lost = (after != now).flatten(1).any(dim=1).tolist()
+        losers |= {
+            place: logits.clone() for place, logits, less in zip(places, after, lost, strict=True) if less
+        }
+    return losers
+
+
+def _if_sure(tracked: Tracked, before: TrackState, frame: int) -> Tracked:
+    if tracked.presence >= SURE:
+        return tracked
+    return replace(tracked, state=passed_over(before, frame, tracked.state.logits))
 
 
 def _remember(heads: TrackerHeads, changed: Sequence[_Changed]) -> list[torch.Tensor]:
     coarse = torch.cat([one.features.image.pvs[2] for one in changed])
     logits = torch.stack([one.logits for one in changed])
-    there = torch.tensor([one.presence > 0.5 for one in changed], device=logits.device)
-    return [memory.clone() for memory in heads.remember(coarse, logits, there)]
+    return [memory.clone() for memory in heads.remember(coarse, logits)]

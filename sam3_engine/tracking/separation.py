@@ -6,8 +6,8 @@ The rule, a cell being claimed where an object's logit is above zero:
    STEPS of them are as far as an object that was hidden.
 2. Between objects that were equally close, it belongs to the one with the highest logit, which is all that the
    package's own rule asks (`_apply_non_overlapping_constraints`).
-3. Two objects whose masks overlapped by more than NESTED of the smaller one in the last frame do not dispute: one was
-   begun as a part of the other, or twice.
+3. Two objects do not dispute where one mask held NESTED of the other in the last frame: one is a part of the other, or
+   somebody began it twice.
 """
 
 import torch
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 STEPS = 8
 """Steps to which an object's way from the last frame is measured."""
-NESTED = 0.5
-"""Share of the smaller of two masks from which they may overlap."""
+NESTED = 0.9
+"""Share of the smaller of two masks from which it may lie in the other."""
 LOST = -10.0
 """Highest logit of a cell that an object has lost, as in the package."""
 
@@ -32,13 +32,14 @@ def separated(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     if not len(rows):
         return logits
     claims, masks = claimed[rows], before[rows] > 0
+    # Steps are whole numbers, and what a logit adds is less than one.
     rank = torch.where(claims, logits[rows].sigmoid() - _steps_from(masks), -torch.inf)
     rivals = ~_nested(masks)
     found = logits.clone()
     for place, row in enumerate(rows.tolist()):
         better = rank > rank[place]
         better[:place] |= rank[:place] == rank[place]
-        lost = claims[place] & (claims & better & rivals[place, :, None, None]).any(dim=0)
+        lost = claims[place] & (better & rivals[place, :, None, None]).any(dim=0)
         found[row] = torch.where(lost, logits[row].clamp(max=LOST), logits[row])
     return found
 
@@ -55,7 +56,7 @@ def _steps_from(masks: torch.Tensor) -> torch.Tensor:
 
 
 def _nested(masks: torch.Tensor) -> torch.Tensor:
-    """Whether two masks overlap so much that they may, bool [N, N]; each does with itself."""
+    """Whether one mask lies in the other, bool [N, N]; each does in itself."""
     flat = masks.flatten(1).float()
     area = flat.sum(dim=1)
     nested = flat @ flat.T > NESTED * torch.minimum(area[:, None], area[None])

@@ -73,8 +73,9 @@ def _track(engine: Engine, opened: Sequence[OpenTurn]) -> None:
         StepItem(one.turn.features, [followed.state for followed in rows], one.turn.frame)
         for one, rows in zip(opened, due, strict=True)
     ]
-    tracked_apart = separate(engine, items, step(engine, items))
-    for one, rows, answers in zip(opened, due, tracked_apart, strict=True):
+    kinds = [[followed.concept for followed in rows] for rows in due]
+    found = separate(engine, items, step(engine, items), kinds)
+    for one, rows, answers in zip(opened, due, found, strict=True):
         for followed, tracked in zip(rows, answers, strict=True):
             one.keep(followed, tracked)
             hidden = one.turn.frame - one.objects[followed.id].seen

@@ -6,7 +6,7 @@ their places, and the last POINTERS by one vector. These are the package's own n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from sam3.model.sam3_tracker_utils import select_closest_cond_frames
@@ -94,6 +94,14 @@ def rewritten(state: TrackState, features: torch.Tensor, logits: torch.Tensor) -
     *earlier, last = state.recent
     memory = Memory(last.frame, features, last.pointer)
     return TrackState(state.version, state.frame, state.conditioning, (*earlier, memory), logits)
+
+
+def passed_over(before: TrackState, frame: int, logits: torch.Tensor) -> TrackState:
+    """The state after a frame that is not remembered. What was remembered before it stays as recent as it was,
+    so that an object that is hidden for long is still known."""
+    since = frame - before.frame
+    recent = tuple(replace(memory, frame=memory.frame + since) for memory in before.recent)
+    return TrackState(before.version, frame, before.conditioning, recent, logits)
 
 
 def prompted(version: str, earlier: TrackState | None, memory: Memory, logits: torch.Tensor) -> TrackState:

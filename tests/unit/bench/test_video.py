@@ -17,7 +17,9 @@ def engine() -> Engine:
 @pytest.fixture
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects that never overlap: random weights find all of them everywhere, and those that lose cells cost more."""
-    monkeypatch.setattr("sam3_engine.tracking.sessions.separate", lambda engine, items, answers: answers)
+    monkeypatch.setattr(
+        "sam3_engine.tracking.sessions.separate", lambda engine, items, answers, kinds: answers
+    )
 
 
 def test_frames_with_objects_are_measured_beside_encoding_alone(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Objects of one frame are kept apart in answers and memories; those of other frames do not matter."""
+"""Objects of one frame are kept apart in answers and memories, and forget frames in doubt."""
 
 from dataclasses import replace
 
@@ -10,7 +10,8 @@ from sam3_engine.features import Features
 from sam3_engine.spec import TINY
 from sam3_engine.tracking.heads import TrackerHeads
 from sam3_engine.tracking.passes import StartItem, StepItem, Tracked, start, step
-from sam3_engine.tracking.separating import separate
+from sam3_engine.tracking.separating import SURE, separate
+from sam3_engine.tracking.state import attended
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 
 SIZE = ImageSize(TINY.image_size, TINY.image_size)
@@ -45,7 +46,7 @@ def test_objects_of_one_frame_do_not_overlap(
     random_tracker: Engine, pair: tuple[StepItem, list[Tracked]]
 ) -> None:
     item, answers = pair
-    first, second = separate(random_tracker, [item], [answers])[0]
+    first, second = separate(random_tracker, [item], [answers], [[None, None]])[0]
     assert not ((first.mask_logits > 0) & (second.mask_logits > 0)).any()
     assert ((first.mask_logits > 0) | (second.mask_logits > 0))[:, :50].all()
     for found in (first, second):
@@ -56,14 +57,14 @@ def test_an_object_remembers_its_frame_as_it_was_answered(
     random_tracker: Engine, pair: tuple[StepItem, list[Tracked]]
 ) -> None:
     item, answers = pair
-    found = separate(random_tracker, [item], [answers])[0]
+    found = separate(random_tracker, [item], [answers], [[None, None]])[0]
     for before, after in zip(answers, found, strict=True):
         old, new = before.state.recent[-1], after.state.recent[-1]
         assert old.features is not None
         assert new.features is not None
         with torch.inference_mode():
             expected = TrackerHeads(random_tracker.model).remember(
-                item.features.image.pvs[2], after.state.logits[None], torch.tensor([True])
+                item.features.image.pvs[2], after.state.logits[None]
             )[0]
         torch.testing.assert_close(new.features, expected, rtol=0.02, atol=0.02)
         assert not torch.equal(new.features, old.features)
@@ -78,11 +79,11 @@ def test_what_was_tracked_is_remembered_alike(
     """The memory of a mask that loses nothing is the one that tracking made."""
     states = [one.state for one in begun(random_tracker, random_features[0], [(35, 70)])]
     tracked = step(random_tracker, [StepItem(random_features[1], states, 1)])[0][0]
+    assert tracked.presence > 0.5
     with torch.inference_mode():
         again = TrackerHeads(random_tracker.model).remember(
             random_features[1].image.pvs[2],
             tracked.state.logits[None],
-            torch.tensor([tracked.presence > 0.5]),
         )[0]
     features = tracked.state.recent[-1].features
     assert features is not None
@@ -94,9 +95,46 @@ def test_objects_of_other_videos_do_not_matter(
 ) -> None:
     item, answers = pair
     alone = [StepItem(item.features, [state], 1) for state in item.states]
-    found = separate(random_tracker, alone, [[one] for one in answers])
+    found = separate(random_tracker, alone, [[one] for one in answers], [[None], [None]])
     assert [row[0] for row in found] == answers
 
 
 def test_nothing_to_separate_is_answered_as_it_is(random_tracker: Engine) -> None:
-    assert separate(random_tracker, [], []) == []
+    assert separate(random_tracker, [], [], []) == []
+
+
+def test_objects_of_two_concepts_may_overlap(
+    random_tracker: Engine, pair: tuple[StepItem, list[Tracked]]
+) -> None:
+    item, answers = pair
+    assert separate(random_tracker, [item], [answers], [[0, 1]])[0] == answers
+
+
+def test_an_object_in_doubt_keeps_its_memory_of_before(
+    random_tracker: Engine, random_features: list[Features]
+) -> None:
+    state = begun(random_tracker, random_features[0], [(35, 70)])[0].state
+    for frame in range(1, 9):
+        state = step(random_tracker, [StepItem(random_features[frame], [state], frame)])[0][0].state
+    known = attended(state, 9)
+    for frame in range(9, 18):
+        item = StepItem(random_features[frame], [state], frame)
+        doubtful = replace(step(random_tracker, [item])[0][0], presence=SURE - 0.01)
+        found = separate(random_tracker, [item], [[doubtful]], [[None]])[0][0]
+        assert torch.equal(found.mask_logits, doubtful.mask_logits)
+        assert torch.equal(found.state.logits, doubtful.state.logits)
+        assert found.state.frame == frame
+        assert found.state.nbytes == state.nbytes
+        state = found.state
+    memories, pointers = attended(state, 18)
+    for now, before in ((memories, known[0]), (pointers[1:], known[1][1:])):
+        assert [place for place, _ in now] == [place for place, _ in before]
+        assert all(one.pointer is other.pointer for (_, one), (_, other) in zip(now, before, strict=True))
+
+
+def test_an_object_that_is_sure_remembers_the_frame(
+    random_tracker: Engine, pair: tuple[StepItem, list[Tracked]]
+) -> None:
+    item, answers = pair
+    sure = replace(answers[0], presence=SURE)
+    assert separate(random_tracker, [item], [[sure, answers[1]]], [[0, 1]])[0][0] is sure

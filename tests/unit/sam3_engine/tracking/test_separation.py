@@ -50,7 +50,7 @@ def test_a_hidden_object_takes_nothing_from_one_that_was_seen_nearby() -> None:
     assert torch.equal(after[1], square(0, 0, 20, 1.0))
 
 
-def test_far_from_both_the_highest_logit_counts() -> None:
+def test_beyond_all_steps_the_highest_logit_counts() -> None:
     before = torch.stack([square(0, 0, 4), square(10, 0, 4)])
     far = 14 + STEPS
     after = separated(torch.stack([square(far, 0, 10, 3.0), square(far, 0, 10, 2.0)]), before)
@@ -59,9 +59,17 @@ def test_far_from_both_the_highest_logit_counts() -> None:
 
 
 def test_a_part_of_an_object_may_stay_in_it() -> None:
-    whole, part = square(0, 0, 30), square(5, 5, 8)
-    both = torch.stack([whole, part])
+    both = torch.stack([square(0, 0, 30, 9.0), square(5, 5, 8, 1.0)])
     assert torch.equal(separated(both, both), both)
+
+
+def test_of_three_a_part_and_a_stranger_only_the_stranger_is_kept_out() -> None:
+    before = torch.stack([square(0, 0, 30), square(5, 5, 8), square(40, 0, 20)])
+    now = before.clone()
+    now[2, :, 8:60] = 9.0
+    after = separated(now, before)
+    assert torch.equal(after[:2], before[:2])
+    assert not (after[2, :30, :30] > 0).any()
 
 
 def test_the_same_object_twice_stays_twice() -> None:
@@ -81,7 +89,7 @@ def test_one_object_and_none_are_left_as_they_are() -> None:
 
 def test_the_order_of_objects_does_not_count() -> None:
     generator = torch.Generator().manual_seed(1)
-    before, logits = (10 * torch.randn(3, SIDE, SIDE, generator=generator) - 12 for _ in range(2))
+    before, logits = (10 * torch.randn(3, SIDE, SIDE, generator=generator) - 5 for _ in range(2))
     order = torch.tensor([2, 0, 1])
     assert torch.equal(separated(logits, before)[order], separated(logits[order], before[order]))
 

@@ -3,7 +3,8 @@
 Each object that is seen in the first frame is clicked there, once. J is the mean IoU of its masks in all other frames,
 F the mean F-measure of their outlines (DAVIS 2017; an outline matches within 0.8 % of the diagonal). A frame in which
 the object is not seen counts 1 for an empty mask, and 0 otherwise. An identity switch is a frame in which an object's
-mask covers another object more than its own, after one in which it did not.
+mask covers another object more than its own, after one in which it did not. "on another" is the share of all frames in
+which it does: one that stays on another object switches once.
 """
 
 import argparse
@@ -36,13 +37,15 @@ SMALLEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one clip. overlaps, outlines: J and F of each object and frame; switches, crossings: counts; objects."""
+    """Of one clip. overlaps, outlines: J and F of each object and frame; switches, crossings: counts; objects; astray:
+    objects and frames in which the mask lies on another object."""
 
     overlaps: list[float]
     outlines: list[float]
     switches: int
     crossings: int
     objects: int
+    astray: int
 
 
 def evaluate_clip(engine: Engine, clip: HeldOutClip) -> Figures:
@@ -50,7 +53,7 @@ def evaluate_clip(engine: Engine, clip: HeldOutClip) -> Figures:
     size = ImageSize(*clip.owners.shape[1:])
     numbers = [n for n in range(clip.objects) if (clip.owners[0] == n).sum() >= 4 * SMALLEST]
     clicks = [NewObject(VisualPrompt((_middle(clip.owners[0] == number),))) for number in numbers]
-    session, overlaps, outlines, switches = Session(), [], [], 0
+    session, overlaps, outlines, switches, astray = Session(), [], [], 0, 0
     switched = dict.fromkeys(numbers, False)
     for frame, pixels in enumerate(clip.frames):
         square = decode_picture(Image.fromarray(pixels), TINY.image_size).square
@@ -68,7 +71,8 @@ def evaluate_clip(engine: Engine, clip: HeldOutClip) -> Figures:
             now = _belongs_to_another(mask, clip.owners[frame], number)
             switches += now and not switched[number]
             switched[number] = now
-    return Figures(overlaps, outlines, switches, clip.crossings, len(numbers))
+            astray += now
+    return Figures(overlaps, outlines, switches, clip.crossings, len(numbers), astray)
 
 
 def summary(figures: Sequence[Figures]) -> dict[str, float]:
@@ -82,6 +86,7 @@ def summary(figures: Sequence[Figures]) -> dict[str, float]:
         "J&F": float(np.mean(overlaps) + np.mean(outlines)) / 2,
         "switches an object": switches / max(1, sum(one.objects for one in figures)),
         "switches a crossing": switches / max(1, sum(one.crossings for one in figures)),
+        "on another": sum(one.astray for one in figures) / max(1, len(overlaps)),
         "crossings": sum(one.crossings for one in figures),
         "objects": sum(one.objects for one in figures),
     }

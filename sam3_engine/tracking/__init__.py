@@ -13,6 +13,7 @@
 - `prompts`: clicks and a box (`types.VisualPrompt`), or a mask (`MaskPrompt`).
 - `state`: `TrackState`, bounded. `storing`: tracks and sessions to bytes and back; `stored` holds a track's arrays
   without torch.
+- `separating`, `separation`: objects of a frame that claim the same cells, and frames that are not remembered.
 - `association`: which detection is which object.
 
 An embedding of a frame is that of an image: `Engine.encode`, or an encoder's. Only the process that tracks needs

@@ -111,6 +111,7 @@ def test_overlap_and_outline_of_equal_and_of_other_masks() -> None:
 
 
 def test_switches_are_counted_for_each_object_and_crossing() -> None:
-    told = summary([Figures([1.0, 0.5], [1.0, 0.7], 1, 4, 2), Figures([0.0], [0.0], 0, 0, 1)])
+    told = summary([Figures([1.0, 0.5], [1.0, 0.7], 1, 4, 2, 1), Figures([0.0], [0.0], 0, 0, 1, 0)])
     assert (told["switches an object"], told["switches a crossing"]) == (pytest.approx(1 / 3), 0.25)
+    assert told["on another"] == pytest.approx(1 / 3)
     assert told["J&F"] == pytest.approx((0.5 + 1.7 / 3) / 2)

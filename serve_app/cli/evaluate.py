@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sam3_engine.errors import EngineError
 from serve_app.cli.evaluate_options import Asked
+from serve_app.cli.extras import not_installed
 from serve_app.cli.outputs import refuse_unwritable, write
 from serve_app.cli.progress import progress
 from serve_app.settings import Settings
@@ -42,8 +43,7 @@ def run(settings: Settings, asked: Asked) -> None:
         from serve_app.label.reasons import told
         from serve_app.label.service import ServiceLost
     except ImportError as error:
-        message = f"this needs the extra: pip install 'sam3-serve[label]' ({error.name} is missing)"
-        raise click.ClickException(message) from error
+        raise not_installed("label", error) from error
     _refuse_outputs(asked)
     try:
         models = candidates(asked.models, served=asked.url is not None)

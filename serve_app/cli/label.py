@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from serve_app.cli.extras import not_installed
 from serve_app.cli.label_calibration import calibrate
 from serve_app.cli.label_model import labeller, labelling_of, shown
 from serve_app.cli.label_options import Asked
@@ -30,8 +31,7 @@ def run(settings: Settings, asked: Asked) -> None:
         from serve_app.label.run import NothingLabelled
         from serve_app.label.service import ServiceLost
     except ImportError as error:
-        message = f"this needs the extra: pip install 'sam3-serve[label]' ({error.name} is missing)"
-        raise click.ClickException(message) from error
+        raise not_installed("label", error) from error
     try:
         if asked.calibrate:
             if asked.sources:

@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     """Several models: a YAML file, or YAML itself, that maps names to models; docs/models.md has its keys. Empty: the
     one model of `SAM3_MODEL` and `SAM3_CHECKPOINT`."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", json_schema_extra=_in("model"))
-    """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local` only: Ray
-    chooses the GPUs of replicas."""
+    """`auto` (CUDA where there is a GPU), `cpu` or `cuda`. `cuda:N` is for `segment --local`, `track`
+    and `evaluate` only: Ray chooses the GPUs of replicas."""
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", json_schema_extra=_in("model"))
     """Number format of embeddings and arithmetic: `auto` is bfloat16 where encoders have a GPU and for `sam3`, else
     float32. With bfloat16, GPUs without it use float16, and CPUs that have it use it for the image encoder alone."""

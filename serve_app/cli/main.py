@@ -77,7 +77,7 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
                 help="Weights that a fine-tune or an adapter is laid over.",
                 metavar="WHERE",
             ),
-            click.option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME"),
+            click.option("--device", help="auto, cpu or cuda.", metavar="NAME"),
             click.option("--host", help="Address to listen on (127.0.0.1).", metavar="ADDRESS"),
             click.option("--port", help="Port to listen on (9001).", type=int),
             click.option(
@@ -360,7 +360,7 @@ def evaluate(base_checkpoint: str | None, device: str | None, **asked: Any) -> N
     default=10.0,
     show_default=True,
     type=Number(0, 1e6),
-    help="Seconds that an image is in use.",
+    help="Minutes that an image is in use.",
 )
 @click.option("--hardware", default="h200", show_default=True, metavar="NAME", help="h200, h100 or tiny-cpu.")
 @click.option(

@@ -1,4 +1,4 @@
-"""The documents name files that exist."""
+"""The documents name files, headings and commands that exist."""
 
 import re
 from pathlib import Path
@@ -13,6 +13,32 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 def test_links_lead_to_files(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def headings(document: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings: words in lower case, joined by hyphens."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_headings(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", document.read_text(encoding="utf-8"))
+    assert [
+        f"{page}#{anchor}"
+        for page, anchor in links
+        if anchor not in headings(document.parent / page if page else document)
+    ] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_of_make_are_there(document: Path) -> None:
+    known = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    drills = [path.stem.removeprefix("test_") for path in (ROOT / "tests" / "drill").glob("test_*.py")]
+    text = document.read_text(encoding="utf-8")
+    assert set(re.findall(r"(?:`|^|[A-Z]=\S+ )make ([a-z-]+)", text, re.MULTILINE)) <= set(known)
+    assert set(re.findall(r"make drill ONLY=(\w+)", text)) <= set(drills)
 
 
 def test_architecture_names_modules_that_exist() -> None:

@@ -5,6 +5,7 @@
 - Frames are upright: the file's rotation is applied. Each has its own size, which may change within a file.
 - Of a file that is cut or damaged, the frames that can be decoded are read, and `Video.damage` tells. One without a
   single frame is refused.
+- Frames far beyond the limit of pixels are not decoded, as a few of them could take all memory: they count as damage.
 - Sound, subtitles and covers are no video. Playlists are refused: they name other files.
 - Samples are taken as they are stored: pixels that are not square, and interlaced fields, are not changed, and high
   dynamic range is not mapped.
@@ -12,6 +13,7 @@
 Memory does not depend on the length: one frame is decoded ahead at most, by one thread.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -34,7 +36,11 @@ FORMATS = (
 )
 """Containers that are opened, by FFmpeg's names. None of them names other files."""
 TRIMMED = 0.95
-"""Share of the frames that a file says it has, below which it counts as cut. Editors hide some at both ends."""
+"""Share of the frames or seconds that a file says it has, below which it counts as cut. Editors hide some at both
+ends."""
+DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+FAR = 4
+"""Times the limit of pixels from which on the decoder refuses a frame. Below it, `VideoTooLarge` tells its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class Video:
             stream.frames or None,
             seconds / av.time_base if seconds else None,
         )
+        self._length = _length(container, stream)
         _check_pixels(self.info.size, limits)
         if limits.frames is not None and (self.info.frames or 0) > limits.frames:
             raise VideoTooLarge(f"the video has {self.info.frames} frames, and may have {limits.frames}")
@@ -99,6 +106,7 @@ class Video:
     def passing(self, first: int) -> Iterator[Frame | None]:
         """As `frames`, with None for each earlier frame: the caller may pause there. Raises as `frames`."""
         number, began, last = 0, None, 0.0
+        longest = 1 / (self.info.rate or 25.0)  # for which a frame is shown
         for decoded in self._decoded():
             if self._limits.frames is not None and number >= self._limits.frames:
                 raise VideoTooLarge(f"the video has more than {self._limits.frames} frames")
@@ -110,6 +118,7 @@ class Video:
             else:
                 time = decoded.time
             began = time if began is None else began
+            longest = max(longest, time - began - last)
             last = max(last, time - began)
             yield Frame(number, last, _upright(decoded)) if number >= first else None
             number += 1
@@ -117,9 +126,17 @@ class Video:
             raise UnreadableVideo(
                 f"the video has no frame that can be decoded ({self.damage or 'it is empty'})"
             )
+        if self.damage is None:
+            self.damage = self._missing(number, (began or 0.0) + last + longest)
+
+    def _missing(self, number: int, end: float) -> str | None:
+        """What the file says it has, where that is more than was read. end: seconds when the last frame ends."""
         said = self.info.frames
-        if self.damage is None and said is not None and number < TRIMMED * said:
-            self.damage = f"the file says {said} frames, and has {number}"
+        if said is not None:
+            return f"the file says {said} frames, and has {number}" if number < TRIMMED * said else None
+        if self._length is not None and end < TRIMMED * self._length:
+            return f"the file says {self._length:.2f} seconds, and its frames end after {end:.2f}"
+        return None
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Frames, over what is damaged between them."""
@@ -153,14 +170,16 @@ def open_video(source: str | Path | BinaryIO, limits: Limits = Limits()) -> Iter
     with ExitStack() as opened:
         if isinstance(source, str | Path):  # not FFmpeg: a name could be one of its protocols
             source = opened.enter_context(Path(source).open("rb"))
+        bounds = {} if limits.pixels is None else {"max_pixels": str(FAR * limits.pixels)}
+        options = {"format_whitelist": ",".join(FORMATS), **bounds}
         try:
-            container = av.open(
-                source, "r", options={"format_whitelist": ",".join(FORMATS)}, metadata_errors="ignore"
-            )
+            container = av.open(source, "r", options=options, metadata_errors="ignore")
         except (av.FFmpegError, ValueError, OSError) as error:
             raise UnreadableVideo(f"this is no video file that can be read: {_reason(error)}") from error
         opened.enter_context(container)
-        yield Video(container, _stream(container), limits)
+        stream = _stream(container)
+        stream.codec_context.options = bounds
+        yield Video(container, stream, limits)
 
 
 def _stream(container: InputContainer) -> VideoStream:
@@ -173,9 +192,21 @@ def _stream(container: InputContainer) -> VideoStream:
     return pictures[0]
 
 
+def _length(container: InputContainer, stream: VideoStream) -> float | None:
+    """Seconds of the video stream as the file says them; None where it does not say, or only for sound as well."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if found := DURATION.match(stream.metadata.get("DURATION", "")):  # Matroska
+        hours, minutes, seconds = map(float, found.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    return container.duration / av.time_base if container.duration and len(container.streams) == 1 else None
+
+
 def _upright(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
     pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-    turns = round(frame.rotation / 90) % 4
+    turns = (
+        round(frame.rotation / 90) % 4 if abs(frame.rotation) <= 360 else 0
+    )  # a matrix that is no rotation
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 

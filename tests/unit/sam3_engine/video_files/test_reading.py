@@ -1,5 +1,6 @@
 """Video files of all kinds: each is read as defined, or refused with a reason."""
 
+import io
 import subprocess
 import sys
 import textwrap
@@ -74,6 +75,14 @@ def test_frames_of_a_turned_phone_are_upright(folder: Path, plain: Path, degrees
     assert np.abs(frame.pixels.astype(int) - upright).mean() < 12
 
 
+def test_a_matrix_that_is_no_rotation_turns_nothing(folder: Path, plain: Path) -> None:
+    content = bytearray(rotated(plain, folder / "none.mp4", 0).read_bytes())
+    matrix = content.find(b"tkhd") + 4 + 4 + 20 + 16
+    content[matrix : matrix + 36] = bytes(36)
+    with open_video(io.BytesIO(content)) as video:
+        assert next(video.frames()).size == ImageSize(48, 64)
+
+
 def test_a_variable_rate_keeps_its_times(folder: Path) -> None:
     times = [0.0, 0.04, 0.5, 0.54, 2.0]
     path = write_video(folder / "variable.mp4", numbered(5), times=times)
@@ -107,6 +116,33 @@ def test_a_cut_file_gives_the_frames_before_the_cut_and_tells(folder: Path, shar
         frames = list(video.frames())
     assert 60 * share / 2 < len(frames) < 60
     assert [number_of(frame.pixels) for frame in frames[:-1]] == [n % 12 for n in range(len(frames) - 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("tells.mkv", "libx264"), ("tells.webm", "libvpx-vp9"), ("tells.flv", "libx264")]
+)
+def test_a_cut_file_that_says_its_seconds_alone_tells(folder: Path, name: str, codec: str) -> None:
+    path = write_video(folder / name, numbered(60), codec=codec, options={"g": "5"})
+    with open_video(path) as video:
+        assert video.info.frames is None
+        assert len(list(video.frames())) == 60
+    assert video.damage is None
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    with open_video(path) as video:
+        assert len(list(video.frames())) < 50
+    assert video.damage is not None
+
+
+def test_a_whole_file_of_a_variable_rate_is_not_cut(folder: Path) -> None:
+    for name, times in (
+        ("held.mkv", [0.0, 0.04, 3.0, 6.0]),
+        ("late_held.mkv", [7.0, 7.1, 8.0]),
+        ("one.mkv", [0.0]),
+    ):
+        path = write_video(folder / name, numbered(len(times)), times=times)
+        with open_video(path) as video:
+            assert len(list(video.frames())) == len(times)
+        assert video.damage is None
 
 
 def test_a_cut_file_that_had_its_index_in_front_tells(folder: Path) -> None:
@@ -199,6 +235,18 @@ def test_frames_may_change_their_size(folder: Path) -> None:
     limits = Limits(pixels=64 * 48)
     with pytest.raises(VideoTooLarge, match="128 x 96"), open_video(path, limits) as video:
         list(video.frames())
+
+
+def test_frames_far_beyond_the_limit_are_not_decoded(folder: Path) -> None:
+    """The size may change within a file, and a decoder holds several frames before the first one comes."""
+    small = write_video(folder / "little.h264", numbered(5))
+    giant = write_video(folder / "giant.h264", numbered(3, 1080, 1920), options=FAST)
+    content = small.read_bytes() + giant.read_bytes()
+    with open_video(io.BytesIO(content), Limits(pixels=64 * 48)) as video:
+        assert [frame.size for frame in video.frames()] == [ImageSize(48, 64)] * 5
+    assert video.damage is not None
+    with open_video(io.BytesIO(content)) as video:
+        assert len(list(video.frames())) == 8
 
 
 def test_limits_are_checked_before_anything_is_decoded(plain: Path) -> None:

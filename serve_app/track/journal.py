@@ -2,7 +2,8 @@
 
 A folder holds `journal.jsonl`, one line for each frame; `session`, the tracker's state after one of these frames and
 the journal's length there; and `asked.json`, what the run was asked for. Of a run that was killed, the lines behind the
-last `session` are written again: tracking needs the state that belongs to them.
+last `session` are written again: tracking needs the state that belongs to them. A run that fails before the first
+`session` leaves no folder.
 """
 
 import json
@@ -72,11 +73,13 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._folder.exists() and not self._session.exists():
+            self.remove()
         self._lock.release()
 
     def _check(self) -> None:
         told = self._folder / "asked.json"
-        if told.exists() and not self._restart:
+        if self._session.exists() and not self._restart:
             if json.loads(told.read_bytes()) != self._asked:
                 raise OtherRun(
                     f"{self._folder} is of a run that was asked for something else: pass --restart to begin again"

@@ -39,10 +39,10 @@ class PromptedFrames:
             begins_here = of_file and (record.frame < 0 or number == record.next_frame)
             if not begins_here:
                 raise OutOfOrder(_about_last(record, number), record.next_frame)
-            return await self._read(call, number, prompts)
+            return await self._read(call, record, number, prompts)
         content = await self._store.picture(call.tenant, call.session_id)
         if content is None and of_file:
-            return await self._read(call, number, prompts)
+            return await self._read(call, record, number, prompts)
         if content is None:
             raise OutOfOrder(
                 f"the picture of frame {number} is not kept any more: send the prompts with the next frame",
@@ -54,7 +54,7 @@ class PromptedFrames:
         square = await asyncio.to_thread(of_picture, content)
         return Squared(number, square, record.size, prompts, record.seconds)
 
-    async def _read(self, call: SessionCall, number: int, prompts: FramePrompts) -> Squared:
+    async def _read(self, call: SessionCall, record: Record, number: int, prompts: FramePrompts) -> Squared:
         """A frame of the session's file. Raises OutOfOrder where it has no such frame."""
         content = await self._store.file(call.tenant, call.session_id)
         if content is None:
@@ -63,7 +63,7 @@ class PromptedFrames:
         async with aclosing(self._reading.frames(content, number, need.image_size)) as frames:
             async for frame in frames:
                 return replace(frame, prompts=prompts)
-        raise OutOfOrder(f"the video has no frame {number}", number)
+        raise OutOfOrder(f"the video has no frame {number}", record.next_frame)
 
 
 def check_prompts(record: Record, prompts: FramePrompts) -> None:

@@ -63,6 +63,21 @@ def test_a_run_that_was_asked_for_something_else_is_refused(tmp_path: Path) -> N
         assert journal.resume() is None
 
 
+def test_a_run_that_has_found_nothing_stands_in_no_other_ones_way(tmp_path: Path) -> None:
+    """As after a wrong path or a box outside the frame, and after kill -9 before the first session was saved."""
+    folder = tmp_path / "work"
+    with pytest.raises(ValueError, match="no video"), Journal(folder, ASKED):
+        raise ValueError("no video")
+    assert list(tmp_path.iterdir()) == []
+    killed = Journal(folder, ASKED).__enter__()
+    killed.add([line(0)])
+    killed._lock.release()  # as the system does
+    with Journal(folder, ASKED | {"texts": ["circle"]}) as journal:
+        assert journal.resume() is None
+        journal.add([line(0)], b"s")
+        assert frames(journal) == [0]
+
+
 def test_two_runs_do_not_share_a_journal(tmp_path: Path) -> None:
     with Journal(tmp_path / "work", ASKED):
         with pytest.raises(JournalInUse), Journal(tmp_path / "work", ASKED):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from deployments.ingress.video.answers import digest_of, known, to_keep
@@ -28,6 +29,24 @@ from deployments.video.record import Record
 ANOTHER_STREAM = "another request goes on with this session"
 
 
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """One stream of a session."""
+
+    frames: FileFrames | None = None
+    """Its file, from the first frame on that it does not know the answer of."""
+    ended: bool = False
+    """A newer one has taken its place."""
+
+    async def end(self) -> None:
+        self.ended = True
+        await self.close()
+
+    async def close(self) -> None:
+        if self.frames is not None:
+            await self.frames.aclose()
+
+
 class FileStreams:
     """The streams of this process."""
 
@@ -44,8 +63,8 @@ class FileStreams:
         self._reading = reading
         self._changes = changes
         self._metrics = metrics
-        self._files: dict[tuple[str, str], FileFrames] = {}
-        """The files that are read, by session: one each, of the newest stream."""
+        self._streams: dict[tuple[str, str], _Stream] = {}
+        """The newest stream of each session, from its beginning on: the only one that may change it."""
 
     async def propagate(
         self, call: SessionCall, first: int | None, last: int | None, place: Place
@@ -54,65 +73,69 @@ class FileStreams:
         record = (await self._changes.load(call.tenant, call.session_id)).record
         if record.video is None:
             raise NoFile
-        if last is None or last >= record.next_frame:
-            record = await self.alone(call)
-        start = record.next_frame if first is None else first
-        behind = [digest_of(call, NO_PROMPTS)] * max(0, record.next_frame - start)
-        for answer in await known(self._store, call, record, start, behind):
-            if last is None or start <= last:
-                self._metrics.add(NAMES.video_frames, outcome="repeated")
-                yield answer
-            start += 1
-        if last is not None and start > last:
-            return
-        content = await self._store.file(call.tenant, call.session_id)
-        if content is None:
-            raise UnknownSession(call.session_id)
-        need = await self._dispatcher.need()
-        async with (
-            self._stream(call, self._reading.frames(content, start, need.image_size)) as frames,
-            aclosing(chunks_of(frames, last)) as chunks,
-        ):
-            del content
-            async for chunk in chunks:
-                async with place() as timings:
-                    answers = await self._chunk(call, chunk, frames, timings)
-                for answer in answers:
+        async with self._stream(call) as stream:
+            if last is None or last >= record.next_frame:
+                record = await self.alone(call, stream)
+            start = record.next_frame if first is None else first
+            behind = [digest_of(call, NO_PROMPTS)] * max(0, record.next_frame - start)
+            for answer in await known(self._store, call, record, start, behind):
+                if last is None or start <= last:
+                    self._metrics.add(NAMES.video_frames, outcome="repeated")
                     yield answer
-            if frames.closed:
+                start += 1
+            if last is not None and start > last:
+                return
+            content = await self._store.file(call.tenant, call.session_id)
+            if content is None:
+                raise UnknownSession(call.session_id)
+            need = await self._dispatcher.need()
+            frames = stream.frames = self._reading.frames(content, start, need.image_size)
+            del content
+            async with aclosing(chunks_of(frames, last)) as chunks:
+                async for chunk in chunks:
+                    async with place() as timings:
+                        answers = await self._chunk(call, chunk, stream, timings)
+                    for answer in answers:
+                        yield answer
+            if stream.ended:
                 after = (await self._changes.load(call.tenant, call.session_id)).record
                 raise OutOfOrder(ANOTHER_STREAM, after.next_frame)
             if frames.damage:
                 yield Damage(frames.damage)
 
-    async def alone(self, call: SessionCall) -> Record:
+    async def alone(self, call: SessionCall, stream: _Stream | None = None) -> Record:
         """The session once no other stream of this process goes on with it. An earlier one ends after its chunk, be it
-        that its client has gone or does not read. So a tenant's streams hold no more files than it has sessions."""
-        earlier = self._files.pop((call.tenant, call.session_id), None)
+        that its client has gone or does not read. So a tenant's streams hold no more files than it has sessions.
+
+        stream: takes its place at once, so that of several that begin together the newest goes on.
+        """
+        name = call.tenant, call.session_id
+        earlier = self._streams.pop(name, None)
+        if stream is not None:
+            self._streams[name] = stream
         if earlier is not None:
-            await earlier.aclose()
+            await earlier.end()
         return (await self._changes.settled(call)).record
 
     @asynccontextmanager
-    async def _stream(self, call: SessionCall, frames: FileFrames) -> AsyncIterator[FileFrames]:
-        name = call.tenant, call.session_id
-        self._files[name] = frames
+    async def _stream(self, call: SessionCall) -> AsyncIterator[_Stream]:
+        name, stream = (call.tenant, call.session_id), _Stream()
         try:
-            yield frames
+            yield stream
         finally:
-            if self._files.get(name) is frames:
-                del self._files[name]
-            await frames.aclose()
+            if self._streams.get(name) is stream:
+                del self._streams[name]
+            await stream.close()
 
     async def _chunk(
-        self, call: SessionCall, chunk: Sequence[Squared], frames: FileFrames, timings: Timings
+        self, call: SessionCall, chunk: Sequence[Squared], stream: _Stream, timings: Timings
     ) -> list[bytes]:
         picture = await asyncio.to_thread(as_file, chunk[-1])
         first, digests = chunk[0].number, [digest_of(call, NO_PROMPTS)] * len(chunk)
 
         async def attempt() -> list[bytes] | None:
             base = await self._changes.load(call.tenant, call.session_id)
-            if frames.closed or base.record.next_frame != first:
+            if stream.ended or base.record.next_frame != first:
                 raise OutOfOrder(ANOTHER_STREAM, base.record.next_frame)
             keep = partial(to_keep, digests=digests, first=first)
             return await self._changes.track(call, base, chunk, timings, keep, picture)

@@ -297,6 +297,16 @@ async def test_prompts_between_two_parts_of_a_stream_count(
     assert [one["id"] for one in rest[0]["objects"]] == [1, 2]
 
 
+async def test_prompts_for_a_frame_beyond_the_file_name_the_frame_that_is_expected(
+    service: VideoSessions,
+) -> None:
+    session = (await service.open("t", RED, ROOMY, clip(3))).session_id
+    asked = FramePrompts(concepts=(ConceptPrompt("blue square"),))
+    with pytest.raises(OutOfOrder, match="no frame 7") as refused:
+        await service.prompt(about(session), asked, 7, Timings("request"))
+    assert refused.value.expected == 0
+
+
 async def test_another_stream_that_goes_on_with_a_session_ends_this_one(
     service: VideoSessions,
 ) -> None:
@@ -330,6 +340,28 @@ async def test_a_newer_stream_goes_on_after_the_frames_that_are_under_way(
         _ = [one async for one in earlier]
 
 
+async def test_of_streams_that_begin_together_the_newest_goes_on(
+    service: VideoSessions, tracking: FakeTracking
+) -> None:
+    session = (await service.open("t", RED, ROOMY, clip(20))).session_id
+    streams = [propagated(service, session) for _ in range(3)]
+    for _ in range(CHUNK):
+        await anext(streams[0])
+    tracking.gate = asyncio.Event()
+    under_way = [asyncio.create_task(anext(streams[0]))]
+    while len(tracking.jobs) < 2:
+        await asyncio.sleep(0.01)
+    for stream in streams[1:]:
+        under_way.append(asyncio.create_task(anext(stream)))
+        await asyncio.sleep(0.05)
+    tracking.gate.set()
+    _, older, newest = await asyncio.gather(*under_way, return_exceptions=True)
+    assert isinstance(older, OutOfOrder), older
+    assert isinstance(newest, bytes), newest
+    numbers = [orjson.loads(one)["frame"] for one in [newest, *[one async for one in streams[2]]]]
+    assert numbers == list(range(2 * CHUNK, 20))
+
+
 async def test_answers_that_are_kept_come_again_beside_a_stream(service: VideoSessions) -> None:
     session = (await service.open("t", RED, ROOMY, clip(12))).session_id
     frames = propagated(service, session)
@@ -345,13 +377,14 @@ async def test_the_file_of_a_stream_that_is_not_read_is_let_go_when_another_one_
     session = (await service.open("t", RED, ROOMY, clip(20))).session_id
     unread = propagated(service, session)
     await anext(unread)
-    (held,) = service._streams._files.values()
+    (held,) = service._streams._streams.values()
     newer = propagated(service, session)
     await anext(newer)
-    assert held.closed
+    assert held.frames is not None
+    assert held.frames.closed
     await newer.aclose()
     await unread.aclose()
-    assert not service._streams._files
+    assert not service._streams._streams
 
 
 async def test_a_session_that_takes_a_name_ends_the_one_before(

@@ -16,7 +16,7 @@ from deployments.workflows.frames import Header, Unpackable
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls
 from deployments.workflows.protocol import Question, WorkflowAnswer, WorkflowRun, WorkflowTooLong
-from deployments.workflows.videos import VideoCalls
+from deployments.workflows.videos import Beginnings, VideoCalls
 from deployments.workflows.workers import Call, RanTooLong, WorkerDied, Workers, unanswerable
 
 NEVER_CHANGE: tuple[Question, ...] = ("versions", "describe_blocks")
@@ -49,10 +49,12 @@ class Runs:
         self._model_ids = model_ids
         self._video = video
         self._kept: dict[Question, WorkflowAnswer] = {}
+        self._beginnings: Beginnings = {}
 
     async def run(self, run: WorkflowRun, timings: Timings) -> WorkflowAnswer:
         """Run a workflow. Raises Overloaded, DeadlineExceeded, and unexpected errors of model calls."""
-        videos = VideoCalls(self._video, run.tenant, run.videos, run.request.get("specification"))
+        definition = run.request.get("specification")
+        videos = VideoCalls(self._video, run.tenant, run.videos, definition, self._beginnings)
         calls = ModelCalls(
             self._segmenter, run.tenant, run.files, self._limits, run.quota, self._model_ids, videos
         )

@@ -4,7 +4,9 @@ A step finds its session again in the next run by a name: a digest of the defini
 the video. A video without a name of the client's has a session that ends with the run.
 """
 
+import asyncio
 import hashlib
+from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -37,6 +39,11 @@ class NoVideos(Exception):
         super().__init__(SWITCHED_OFF)
 
 
+Beginnings = MutableMapping[tuple[str, str], asyncio.Event]
+"""Videos that runs of this process are beginning, by tenant and name; set when the run has noted the video or broken
+off."""
+
+
 class VideoCalls:
     """The videos of one run. A call may name only sessions that the run has found or begun."""
 
@@ -46,8 +53,10 @@ class VideoCalls:
         tenant: str,
         limits: SessionLimits | None,
         definition: Any = None,
+        beginnings: Beginnings | None = None,
     ) -> None:
-        """service, limits: None where videos are switched off. definition: of the workflow."""
+        """service, limits: None where videos are switched off. definition: of the workflow. beginnings: shared by all
+        runs of this process."""
         self._service = service
         self._tenant = tenant
         self._limits = limits
@@ -55,13 +64,27 @@ class VideoCalls:
         self._own: set[str] = set()
         self._passing: set[str] = set()
         """Sessions that end with the run."""
+        self._beginnings: Beginnings = {} if beginnings is None else beginnings
+        self._begun: set[tuple[str, str]] = set()
+        """The ones of this run."""
 
     async def find(self, header: Header) -> Any:
-        """The session of a step's video, with the step's note; None where there is none."""
+        """The session of a step's video, with the step's note; None where there is none.
+
+        A video that another run is beginning is waited for, so that a client need not wait for the answer to its first
+        frame. A run that is beginning videos itself does not wait: two could wait for each other.
+        """
         service, _ = self._switched_on()
-        found = await service.named(self._tenant, self._name(header))
+        name = self._tenant, self._name(header)
+        while name in self._beginnings and not self._begun:
+            await self._beginnings[name].wait()
+        if name not in self._beginnings:
+            self._beginnings[name] = asyncio.Event()
+            self._begun.add(name)
+        found = await service.named(*name)
         if found is None or not found[1]:
             return None  # a session without a note is one whose first run broke off
+        self._let_go(name)
         self._own.add(found[0])
         return {"session": found[0], "note": orjson.loads(found[1])}
 
@@ -90,15 +113,24 @@ class VideoCalls:
         if len(note) > MOST_NOTE_BYTES:
             raise ValueError("a video step notes too much")
         await service.note(self._tenant, self._session(header), note)
+        self._let_go((self._tenant, self._name(header)))
         return None
 
     async def close(self) -> None:
         """End the sessions that end with the run."""
+        for name in list(self._begun):
+            self._let_go(name)
         if self._service is None:
             return
         while self._passing:
             with suppress(UnknownSession):
                 await self._service.end(self._tenant, self._passing.pop())
+
+    def _let_go(self, name: tuple[str, str]) -> None:
+        """Let those go on that wait for a video which this run was beginning."""
+        if name in self._begun:
+            self._begun.discard(name)
+            self._beginnings.pop(name).set()
 
     async def _frame(
         self, session: str, image: ImageFile, prompts: FramePrompts, timings: Timings

@@ -1,5 +1,6 @@
 """A worker's questions about videos, and the sessions behind the answers."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ from deployments.protocol import Timings
 from deployments.store.sessions import SessionLimits
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls
-from deployments.workflows.videos import MOST_NOTE_BYTES, VideoCalls
+from deployments.workflows.videos import MOST_NOTE_BYTES, Beginnings, VideoCalls
 from tests.support.clips import picture, red_at
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.fake_video import fake_video
@@ -26,8 +27,14 @@ FIND = {**ABOUT, "method": "video_find"}
 class Run:
     """One run of a workflow after another, on one store."""
 
-    def __init__(self, store: MemorySessions, tenant: str = "acme", definition: Any = None) -> None:
-        videos = VideoCalls(fake_video(store=store), tenant, ROOMY, definition)
+    def __init__(
+        self,
+        store: MemorySessions,
+        tenant: str = "acme",
+        definition: Any = None,
+        beginnings: Beginnings | None = None,
+    ) -> None:
+        videos = VideoCalls(fake_video(store=store), tenant, ROOMY, definition, beginnings)
         files = [picture(number) for number in range(3)]
         self.calls = ModelCalls(FakeSegmenter(), tenant, files, LIMITS, videos=videos)
 
@@ -66,6 +73,42 @@ async def test_a_later_run_finds_the_session_and_its_note(store: MemorySessions)
     assert await later.results(FIND) == {"session": begun["session"], "note": {"last": 0}}
     followed = await later.results(follow(begun["session"]))
     assert (followed["frame"]["frame"], followed["frame"]["objects"][0]["id"]) == (1, 1)
+
+
+async def test_a_video_that_another_run_is_beginning_is_waited_for(store: MemorySessions) -> None:
+    beginnings: Beginnings = {}
+    first, second = Run(store, beginnings=beginnings), Run(store, beginnings=beginnings)
+    assert await first.results(FIND) is None
+    finding = asyncio.create_task(second.results(FIND))
+    begun = await first.results(BEGIN)
+    assert not finding.done()
+    await first.results(note(begun["session"], {"last": 0}))
+    assert (await finding)["session"] == begun["session"]
+    assert beginnings == {}
+
+
+async def test_a_beginning_that_breaks_off_lets_the_next_run_begin(store: MemorySessions) -> None:
+    beginnings: Beginnings = {}
+    first, second = Run(store, beginnings=beginnings), Run(store, beginnings=beginnings)
+    assert await first.results(FIND) is None
+    finding = asyncio.create_task(second.results(FIND))
+    await asyncio.sleep(0)
+    await first.calls.close()
+    assert await finding is None
+    begun = await second.results(BEGIN)
+    await second.results(note(begun["session"], {}))
+    assert beginnings == {}
+
+
+async def test_runs_that_begin_videos_do_not_wait_for_each_other(store: MemorySessions) -> None:
+    beginnings: Beginnings = {}
+    other = {**FIND, "video": "other"}
+    first, second = Run(store, beginnings=beginnings), Run(store, beginnings=beginnings)
+    assert [await first.results(FIND), await second.results(other)] == [None, None]
+    assert [await first.results(other), await second.results(FIND)] == [None, None]
+    await first.calls.close()
+    await second.calls.close()
+    assert beginnings == {}
 
 
 async def test_a_session_without_a_note_is_not_found_and_is_replaced(store: MemorySessions) -> None:

@@ -72,7 +72,7 @@ export class VideoPage {
     const opening = ++this.#openings;
     await this.stop();
     await this.follower.drop();
-    const video = files.find(isVideo);
+    const video = files.find(isVideo) ?? (files.length === 1 ? files.find(isGif) : null);
     const source = video ? new Film(video) : new Pictures(files, this.client);
     let session = null;
     this.#wait("opening");
@@ -380,4 +380,9 @@ async function pictureOf(source, frame) {
 /** True for files that only a video player opens. An animated GIF is a video for the server, and an image for browsers. */
 export function isVideo({ type, name }) {
   return type.startsWith("video/") || /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|ts|flv|ogv|wmv|h26[45]|hevc)$/i.test(name);
+}
+
+/** A GIF alone is a file with frames; beside others it is one of the images. */
+function isGif({ type, name }) {
+  return type === "image/gif" || /\.gif$/i.test(name);
 }

@@ -1,5 +1,6 @@
 """The video tab tells of each failure in words, and of a way on."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,19 @@ def test_a_codec_that_the_browser_does_not_know_is_followed_all_the_same(
     assert tab.objects() == {"red circle 1": "0.90"}
     inside, outside = tab.colour_at(red_at(5)), tab.colour_at((20, 20))
     assert inside != outside, "its mask is drawn on a plain ground"
+
+
+def test_a_gif_alone_is_followed_through_its_frames(tab: VideoTab) -> None:
+    """Browsers show it as an image, of which the tab would follow one frame."""
+    first, *rest = [frame(number) for number in range(6)]
+    content = BytesIO()
+    first.save(content, "GIF", save_all=True, append_images=rest, duration=100)
+    tab.choose({"clip.gif": content.getvalue()})
+    tab.playground.wait_for_notice("This browser cannot show this file")
+    assert tab.place_in_video() == "1 of 6"
+    tab.find("red circle")
+    tab.track()
+    assert tab.answered() == 6
 
 
 def test_a_key_is_asked_for(open_page: Opener, tmp_path: Path) -> None:

@@ -67,7 +67,10 @@ def test_one_model_is_not_read() -> None:
     assert not group.claims(group.leader)
 
 
-def test_weights_on_this_machine_are_read(tmp_path: Path) -> None:
+def test_weights_on_this_machine_are_read_and_those_elsewhere_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     head = model_of_one_trunk(tmp_path / "head.safetensors")
     trunk = model_of_another_trunk(tmp_path / "trunk.safetensors")
     torch.save({"model": {OF_A_HEAD: load_file(head)[OF_A_HEAD]}}, tmp_path / "part.pt")
@@ -77,23 +80,18 @@ def test_weights_on_this_machine_are_read(tmp_path: Path) -> None:
             f"head: {{architecture: tiny, checkpoint: {head}}}",
             f"trunk: {{architecture: tiny, checkpoint: {trunk}}}",
             f"part: {{architecture: tiny, checkpoint: {tmp_path}/part.pt, base: {trunk}}}",
+            "on-the-hub: {checkpoint: hf://nobody/nothing}",
+            "plain: {}",
+            "no-file: {checkpoint: /no/file.pt}",
+            f"base-on-the-hub: {{checkpoint: {tmp_path}/part.pt, base: 'hf://nobody/base'}}",
+            "random: {architecture: tiny-random}",
         ]
     )
-    found = [[one.name for one in group.members] for group in encoder_groups(served(text))]
-    assert found == [["base", "head"], ["trunk", "part"]]
-
-
-def test_weights_elsewhere_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    text = "a: {checkpoint: hf://nobody/nothing}\nb: {}\nc: {checkpoint: /no/file.pt}\n"
-    part = tmp_path / "part.pt"
-    torch.save({"model": {"backbone.vision_backbone.trunk.pos_embed": torch.zeros(1, 577, 1024)}}, part)
-    found = readable_digests(
-        served(
-            f"{text}d: {{checkpoint: {part}, base: 'hf://nobody/base'}}\ne: {{architecture: tiny-random}}\n"
-        )
-    )
-    assert found == {"a": None, "b": None, "c": None, "d": None, "e": "random"}
+    read = readable_digests(models := served(text))
+    elsewhere = {"on-the-hub": None, "plain": None, "no-file": None, "base-on-the-hub": None}
+    assert {name: read[name] for name in (*elsewhere, "random")} == {**elsewhere, "random": "random"}
+    found = [[one.name for one in group.members] for group in encoder_groups(models, lambda _: read)]
+    assert found == [["base", "head"], ["trunk", "part"], *([name] for name in (*elsewhere, "random"))]
 
 
 def test_a_broken_file_is_told_with_its_models_name(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import os
 import socket
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -70,6 +71,7 @@ def test_a_node_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pyt
         raise Exception("The current node timed out during startup. This could happen\nand more")
 
     monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr("serve_app.cli.ray_head.worker_template", nullcontext)  # nothing asks it for a worker
     monkeypatch.setattr(os, "environ", dict(os.environ))
     settings = Settings(haproxy=False, port=free_ports(1)[0])
     with pytest.raises(RayNotStarted) as raised, ray_head(settings, tmp_path):

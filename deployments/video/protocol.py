@@ -1,11 +1,10 @@
-"""The interface between the HTTP layer and the service of videos. No torch, no Ray, no HTTP."""
+"""What the HTTP layer and the service of videos say to each other. No torch, no Ray, no HTTP."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
-from deployments.protocol import ImageFile, Timings
+from deployments.protocol import Timings
 from deployments.store.sessions import SessionLimits
 from sam3_engine.types import ConceptPrompt, ImageSize, MaskFormat, VisualPrompt
 
@@ -126,82 +125,3 @@ class SessionConflict(Exception):
 
 Place = Callable[[], AbstractAsyncContextManager[Timings]]
 """Waits for the tenant's turn, and gives the timings of the work that it is for."""
-
-
-class VideoService(Protocol):
-    """`deployments.ingress.video.service.VideoSessions` implements it. Each method raises StoreAway."""
-
-    async def open(
-        self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b"", name: str = ""
-    ) -> SessionInfo:
-        """Begin a session. file: of its video; empty where frames come one by one. name: takes the place of the
-        tenant's session that had it. Raises SessionsFull, UnreadableVideo, VideoTooLarge."""
-        ...
-
-    async def named(self, tenant: str, name: str) -> tuple[str, bytes] | None:
-        """Id and note of the session that has a name; None where no session has it."""
-        ...
-
-    async def note(self, tenant: str, session_id: str, note: bytes) -> None:
-        """Keep what the session's client says of it. Raises UnknownSession."""
-        ...
-
-    async def restart(self, call: SessionCall, rules: SessionRules, timings: Timings) -> int:
-        """Begin a session anew, with other rules: its frames, objects and answers are forgotten. Its video file stays,
-        and no id is used again. The id of its next object is returned. A stream of its file ends.
-
-        Raises UnknownSession, Overloaded, DeadlineExceeded.
-        """
-        ...
-
-    async def session(self, tenant: str, session_id: str) -> SessionInfo:
-        """A session. Raises UnknownSession."""
-        ...
-
-    async def sessions(self, tenant: str) -> list[SessionInfo]:
-        """A tenant's sessions, newest first."""
-        ...
-
-    async def frames(
-        self,
-        call: SessionCall,
-        images: Sequence[ImageFile],
-        first: int | None,
-        prompts: FramePrompts,
-        timings: Timings,
-    ) -> list[bytes]:
-        """The session's next frames: all of them are answered, or none. Each answer is the JSON of one frame.
-
-        first: the number of the first one; None: the one that the session expects. Frames that were answered already
-        are answered as before. prompts: for the first one.
-
-        Raises UnknownSession, OutOfOrder, BadPrompt, SessionConflict, Overloaded, DeadlineExceeded, and the errors of
-        `ImageFile.content`.
-        """
-        ...
-
-    async def prompt(
-        self, call: SessionCall, prompts: FramePrompts, frame: int | None, timings: Timings
-    ) -> bytes:
-        """Prompts about the frame that was answered last: the objects that they change. frame: its number; None: any.
-
-        Of a video file also about its next frame, and about any frame where none was answered yet: the session then
-        begins there. The latest prompts are answered as before when they come again, and count once. Raises as
-        `frames`.
-        """
-        ...
-
-    def propagate(
-        self, call: SessionCall, first: int | None, last: int | None, place: Place
-    ) -> AsyncGenerator[bytes | Damage]:
-        """The answers of a video file's frames, one after the other, to its end; after them Damage, if there is any.
-
-        first, last: numbers of the first one and the last one. Frames that were answered already are answered as
-        before, as far back as they are kept. place: is held while frames are worked on. Raises NoFile, and as `frames`;
-        what was answered before that stays. Close it where it is not read to its end.
-        """
-        ...
-
-    async def end(self, tenant: str, session_id: str) -> None:
-        """End a session, in every process. Raises UnknownSession."""
-        ...

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from deployments.fairness.flows import Share
+from deployments.ingress.video.service import VideoSessions
 from deployments.protocol import DeadlineExceeded, Segmenter, Timings
-from deployments.video.protocol import VideoService
 from deployments.workflows.frames import Header, Unpackable
 from deployments.workflows.limits import Limits
 from deployments.workflows.models import ModelCalls
@@ -40,7 +40,7 @@ class Runs:
         workers: Workers,
         limits: Limits,
         model_ids: Mapping[str, str] | None = None,
-        video: VideoService | None = None,
+        video: VideoSessions | None = None,
     ) -> None:
         """model_ids: see `ModelCalls`. video: None where videos are switched off."""
         self._segmenter = segmenter

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from deployments.ingress.video.service import VideoSessions
 from deployments.protocol import ImageFile, Timings
 from deployments.store.sessions import SessionLimits
 from deployments.video.protocol import (
@@ -22,7 +23,6 @@ from deployments.video.protocol import (
     SessionCall,
     SessionRules,
     UnknownSession,
-    VideoService,
 )
 from deployments.workflows.frames import Header
 from deployments.workflows.prompts import concepts_of, visuals_of
@@ -49,7 +49,7 @@ class VideoCalls:
 
     def __init__(
         self,
-        service: VideoService | None,
+        service: VideoSessions | None,
         tenant: str,
         limits: SessionLimits | None,
         definition: Any = None,
@@ -140,7 +140,7 @@ class VideoCalls:
         (answer,) = await service.frames(call, [image], None, prompts, timings)
         return orjson.Fragment(answer)
 
-    def _switched_on(self) -> tuple[VideoService, SessionLimits]:
+    def _switched_on(self) -> tuple[VideoSessions, SessionLimits]:
         if self._service is None or self._limits is None:
             raise NoVideos
         return self._service, self._limits

@@ -10,9 +10,9 @@ from typing import cast
 from fastapi import FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
+from deployments.ingress.video.service import VideoSessions
 from deployments.observe.metrics import LocalMetrics, Metrics
 from deployments.protocol import Segmenter
-from deployments.video.protocol import VideoService
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
 from serve_app.http import errors, openapi
@@ -58,7 +58,7 @@ def create_app(
     *,
     fetcher: ImageFetcher | None = None,
     workflows: Workflows | None = None,
-    video: VideoService | None = None,
+    video: VideoSessions | None = None,
     answer_request_id: bool = True,
     metrics: Metrics | None = None,
     log_directory: Path | None = None,

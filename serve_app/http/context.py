@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from deployments.ingress.video.service import VideoSessions
 from deployments.protocol import Segmenter
-from deployments.video.protocol import VideoService
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
 from serve_app.http.around.admission import Admission
@@ -31,7 +31,7 @@ class HttpContext:
     arrivals: Arrivals
     definitions: Definitions
     workflows: Workflows | None = None
-    video: VideoService | None = None
+    video: VideoSessions | None = None
     description: Description = field(default_factory=Description)
 
 

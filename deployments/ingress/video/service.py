@@ -39,7 +39,7 @@ from deployments.video.record import Record
 
 
 class VideoSessions:
-    """`deployments.video.protocol.VideoService`."""
+    """The service of videos. Each method raises StoreAway."""
 
     def __init__(
         self, store: SessionStore, dispatcher: FrameDispatcher, reading: VideoReading, metrics: Metrics
@@ -55,7 +55,8 @@ class VideoSessions:
     async def open(
         self, tenant: str, rules: SessionRules, limits: SessionLimits, file: bytes = b"", name: str = ""
     ) -> SessionInfo:
-        """See VideoService."""
+        """Begin a session. file: of its video; empty where frames come one by one. name: takes the place of the
+        tenant's session that had it. Raises SessionsFull, UnreadableVideo, VideoTooLarge."""
         facts = await self._reading.facts(file) if file else None
         session_id, record = uuid.uuid4().hex, Record(rules, began=time.time(), video=facts)
         kept = KeptRecord(uuid.uuid4().hex, record.to_bytes())
@@ -65,16 +66,20 @@ class VideoSessions:
         return record.info(session_id, time.time())
 
     async def named(self, tenant: str, name: str) -> tuple[str, bytes] | None:
-        """See VideoService."""
+        """Id and note of the session that has a name; None where no session has it."""
         return await self._store.named(tenant, name)
 
     async def note(self, tenant: str, session_id: str, note: bytes) -> None:
-        """See VideoService."""
+        """Keep what the session's client says of it. Raises UnknownSession."""
         if not await self._store.note(tenant, session_id, note):
             raise UnknownSession(session_id)
 
     async def restart(self, call: SessionCall, rules: SessionRules, timings: Timings) -> int:
-        """See VideoService."""
+        """Begin a session anew, with other rules: its frames, objects and answers are forgotten. Its video file stays,
+        and no id is used again. The id of its next object is returned. A stream of its file ends.
+
+        Raises UnknownSession, Overloaded, DeadlineExceeded.
+        """
         await self._streams.alone(call)
 
         async def attempt() -> int | None:
@@ -88,17 +93,17 @@ class VideoSessions:
         return await self._changes.in_turn(call, attempt, timings)
 
     async def session(self, tenant: str, session_id: str) -> SessionInfo:
-        """See VideoService."""
+        """A session. Raises UnknownSession."""
         loaded = await self._changes.load(tenant, session_id)
         return loaded.record.info(session_id, time.time())
 
     async def sessions(self, tenant: str) -> list[SessionInfo]:
-        """See VideoService."""
+        """A tenant's sessions, newest first."""
         found = await self._store.sessions(tenant)
         return [Record.from_bytes(content).info(name, time.time()) for name, content in found]
 
     async def end(self, tenant: str, session_id: str) -> None:
-        """See VideoService."""
+        """End a session, in every process. Raises UnknownSession."""
         if not await self._store.end(tenant, session_id):
             raise UnknownSession(session_id)
         await self._forget(tenant, session_id)
@@ -117,7 +122,14 @@ class VideoSessions:
         prompts: FramePrompts,
         timings: Timings,
     ) -> list[bytes]:
-        """See VideoService."""
+        """The session's next frames: all of them are answered, or none. Each answer is the JSON of one frame.
+
+        first: the number of the first one; None: the one that the session expects. Frames that were answered already
+        are answered as before. prompts: for the first one.
+
+        Raises UnknownSession, OutOfOrder, BadPrompt, SessionConflict, Overloaded, DeadlineExceeded, and the errors of
+        `ImageFile.content`.
+        """
         contents = [await image.content() for image in images]
         asked = [prompts, *[NO_PROMPTS] * (len(contents) - 1)]
         digests = [digest_of(call, each, content) for each, content in zip(asked, contents, strict=True)]
@@ -145,7 +157,12 @@ class VideoSessions:
     async def prompt(
         self, call: SessionCall, prompts: FramePrompts, frame: int | None, timings: Timings
     ) -> bytes:
-        """See VideoService."""
+        """Prompts about the frame that was answered last: the objects that they change. frame: its number; None: any.
+
+        Of a video file also about its next frame, and about any frame where none was answered yet: the session then
+        begins there. The latest prompts are answered as before when they come again, and count once. Raises as
+        `frames`.
+        """
 
         async def attempt() -> bytes | None:
             base = await self._changes.load(call.tenant, call.session_id)
@@ -173,5 +190,10 @@ class VideoSessions:
     def propagate(
         self, call: SessionCall, first: int | None, last: int | None, place: Place
     ) -> AsyncGenerator[bytes | Damage]:
-        """See VideoService."""
+        """The answers of a video file's frames, one after the other, to its end; after them Damage, if there is any.
+
+        first, last: numbers of the first one and the last one. Frames that were answered already are answered as
+        before, as far back as they are kept. place: is held while frames are worked on. Raises NoFile, and as `frames`;
+        what was answered before that stays. Close it where it is not read to its end.
+        """
         return self._streams.propagate(call, first, last, place)

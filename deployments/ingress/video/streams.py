@@ -69,7 +69,7 @@ class FileStreams:
     async def propagate(
         self, call: SessionCall, first: int | None, last: int | None, place: Place
     ) -> AsyncGenerator[bytes | Damage]:
-        """See VideoService."""
+        """See VideoSessions."""
         record = (await self._changes.load(call.tenant, call.session_id)).record
         if record.video is None:
             raise NoFile

@@ -6,8 +6,9 @@ from typing import Generic, TypeVar
 from fastapi import Request
 from pydantic import ValidationError
 
+from deployments.ingress.video.service import VideoSessions
 from deployments.store.sessions import SessionLimits
-from deployments.video.protocol import UnknownSession, VideoService
+from deployments.video.protocol import UnknownSession
 from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.caller import authenticated, tenant_of
 from serve_app.http.context import HttpContext, context_of
@@ -29,7 +30,7 @@ class VideoCall(Generic[Fields]):
 
     context: HttpContext
     exchange: Exchange
-    service: VideoService
+    service: VideoSessions
     tenant: str
     fields: Fields
 
@@ -39,7 +40,7 @@ class VideoCall(Generic[Fields]):
         return limits_of(self.context.settings, self.context.keys)
 
 
-def service_of(request: Request) -> VideoService:
+def service_of(request: Request) -> VideoSessions:
     """The service of videos. Raises NoVideo."""
     service = context_of(request).video
     if service is None:

@@ -7,7 +7,7 @@ gets a stand-in of its own, and the page as at a first visit: nothing kept, noth
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from playwright.sync_api import Browser
@@ -134,7 +134,7 @@ class VideoStandIn:
 @pytest.fixture(scope="session")
 def video_stand_in() -> Iterator[VideoStandIn]:
     videos = CurrentVideos()
-    with serving(create_app(FakeSegmenter(), Settings(), video=videos)) as url:
+    with serving(create_app(FakeSegmenter(), Settings(), video=cast(VideoSessions, videos))) as url:
         yield VideoStandIn(url, videos)
 
 

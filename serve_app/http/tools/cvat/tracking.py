@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
+from deployments.ingress.video.service import VideoSessions
 from deployments.video.protocol import (
     NO_PROMPTS,
     FramePrompts,
     ObjectPrompt,
     SessionCall,
     SessionRules,
-    VideoService,
 )
 from sam3_engine.rle import from_rle
 from sam3_engine.types import VisualPrompt
@@ -59,7 +59,7 @@ async def track(asking: Asking) -> dict[str, Any]:
 
 
 async def _begin(
-    asking: Asking, service: VideoService, image: Base64Image, begun: list[tuple[int, CvatShape]]
+    asking: Asking, service: VideoSessions, image: Base64Image, begun: list[tuple[int, CvatShape]]
 ) -> dict[int, tuple[Any, Any]]:
     prompts = [ObjectPrompt(None, VisualPrompt((), shape.box())) for _, shape in begun]
     limits = limits_of(asking.context.settings, asking.context.keys)
@@ -77,7 +77,7 @@ async def _begin(
 
 
 async def _follow(
-    asking: Asking, service: VideoService, image: Base64Image, session: str, before: int, places: Places
+    asking: Asking, service: VideoSessions, image: Base64Image, session: str, before: int, places: Places
 ) -> dict[int, tuple[Any, Any]]:
     frame = await _frame(asking, service, session, image, before + 1, NO_PROMPTS)
     objects = {one["id"]: one for one in frame["objects"]}
@@ -94,7 +94,7 @@ async def _follow(
 
 async def _frame(
     asking: Asking,
-    service: VideoService,
+    service: VideoSessions,
     session: str,
     image: Base64Image,
     number: int,

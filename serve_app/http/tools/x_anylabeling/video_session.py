@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from deployments.ingress.video.service import VideoSessions
 from deployments.protocol import Timings
 from deployments.video.protocol import (
     MOST_CONCEPTS,
@@ -24,7 +25,6 @@ from deployments.video.protocol import (
     SessionInfo,
     SessionRules,
     UnknownSession,
-    VideoService,
 )
 from sam3_engine import data_urls
 from sam3_engine.types import ConceptPrompt, Point, VisualPrompt
@@ -113,14 +113,14 @@ class Note(BaseModel):
 class Video:
     """A session of the tenant's. handle: its id for the client."""
 
-    service: VideoService
+    service: VideoSessions
     call: SessionCall
     handle: str
     note: Note
 
     async def begin(self, timings: Timings) -> tuple[bytes, int]:
         """The session anew at the prompted frame: its answer, and the id of its first object. Raises SessionConflict
-        where nothing was prompted yet, and as `VideoService.prompt`."""
+        where nothing was prompted yet, and as `VideoSessions.prompt`."""
         if self.note.frame is None:
             raise SessionConflict("nothing is followed yet: prompt the session first")
         first_id = await self.service.restart(self.call, RULES, timings)
@@ -170,7 +170,7 @@ async def find_video(asking: Asking, handle: str) -> Video:
     return Video(service, call, handle, Note.model_validate_json(found[1]))
 
 
-def service_for(asking: Asking) -> VideoService:
+def service_for(asking: Asking) -> VideoSessions:
     """The service of videos. Raises NoVideo."""
     if asking.context.video is None:
         raise NoVideo

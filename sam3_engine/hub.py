@@ -5,14 +5,12 @@ download is made once per machine: the client shows a progress bar, checks the s
 download was interrupted.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
-from sam3_engine.checkpoint_files.folders import PREFERRED, beside, checkpoint_in, shards, why_none
+from sam3_engine.checkpoint_files.folders import PREFERRED, beside, checkpoint_in, sha256_of, shards, why_none
 from sam3_engine.errors import CheckpointError, GatedAccess, Offline
 from sam3_engine.remote import fetch, is_url
 
@@ -46,26 +44,19 @@ class Reference:
         return cls(found["repository"], found["file"], revision)
 
 
-def resolve_checkpoint(
-    checkpoint: str | PathLike[str] | None = None,
-    *,
-    token: str | None = None,
-    endpoint: str | None = None,
-    cache_dir: str | PathLike[str] | None = None,
-) -> Path:
+def resolve_checkpoint(checkpoint: str | PathLike[str] | None = None) -> Path:
     """The path of a checkpoint on this machine, fetched if it is elsewhere.
 
     checkpoint: a file, or a directory that holds one (see `folders.PREFERRED`); `hf://owner/name[@revision][/file]` on
     the Hub; a URL of https, s3, gs or another file system of fsspec. None means `sam3.pt` of facebook/sam3.
-    token, endpoint, cache_dir: replace the Hub client's settings. Raises CheckpointError for a checkpoint that does not
-    exist, GatedAccess when the Hub refuses, Offline when the Hub or the URL's server cannot be reached.
+    Raises CheckpointError for a checkpoint that does not exist, GatedAccess when the Hub refuses, Offline when the Hub
+    or the URL's server cannot be reached.
     """
-    where: dict[str, Any] = {"token": token, "endpoint": endpoint, "cache_dir": cache_dir}
     if checkpoint is None:
-        return download(**where)
+        return download()
     text = str(checkpoint)
     if text.startswith("hf:/"):
-        return from_hub(Reference.parse(text), **where)
+        return from_hub(Reference.parse(text))
     return from_path(fetch(text)) if is_url(text) else from_path(Path(checkpoint).expanduser())
 
 
@@ -88,83 +79,54 @@ def from_path(path: Path) -> Path:
     )
 
 
-def from_hub(
-    reference: Reference,
-    *,
-    token: str | None = None,
-    endpoint: str | None = None,
-    cache_dir: str | PathLike[str] | None = None,
-) -> Path:
+def from_hub(reference: Reference) -> Path:
     """Take a checkpoint, and the files that belong to it, from the Hub's cache on this machine, or else from the Hub.
 
     Raises CheckpointError, GatedAccess and Offline.
     """
-    where: dict[str, Any] = {
-        "revision": reference.revision,
-        "token": token,
-        "endpoint": endpoint,
-        "cache_dir": cache_dir,
-    }
-    name, path = _first(reference, where)
+    name, path = _first(reference)
     folder = name[: name.rfind("/") + 1]
     for other in [*beside(name), *(folder + shard for shard in shards(path))]:
         try:
-            download(reference.repository, other, **where)
+            download(reference.repository, other, reference.revision)
         except CheckpointError:
             if other != f"{folder}config.json":  # which only says what the names show too
                 raise
     return path
 
 
-def _first(reference: Reference, where: dict[str, Any]) -> tuple[str, Path]:
+def _first(reference: Reference) -> tuple[str, Path]:
     """The first of the names that the Hub has, or, where it cannot be reached, that its cache here has."""
+    repository, revision = reference.repository, reference.revision
     if reference.file:
-        return reference.file, download(reference.repository, reference.file, **where)
+        return reference.file, download(repository, reference.file, revision)
     for name in PREFERRED:
         try:
-            return name, download(reference.repository, name, **where)
+            return name, download(repository, name, revision)
         except NotOnTheHub:
             continue
         except Offline:
-            kept = [one for one in PREFERRED if _kept(reference.repository, one, where)]
+            kept = [one for one in PREFERRED if _kept(repository, one, revision)]
             if not kept:
                 raise
-            return kept[0], download(reference.repository, kept[0], **where)
+            return kept[0], download(repository, kept[0], revision)
     raise CheckpointError(
-        f"{reference.repository} on the Hub has none of {', '.join(PREFERRED)}: name its file, "
-        f"{SCHEME}{reference.repository}/FILE"
+        f"{repository} on the Hub has none of {', '.join(PREFERRED)}: name its file, {SCHEME}{repository}/FILE"
     )
 
 
-def _kept(repository: str, file_name: str, where: dict[str, Any]) -> bool:
+def _kept(repository: str, file_name: str, revision: str | None) -> bool:
     """True if the Hub's cache on this machine has the file."""
     from huggingface_hub import try_to_load_from_cache
 
-    cache = where.get("cache_dir")
-    return isinstance(
-        try_to_load_from_cache(
-            repository,
-            file_name,
-            cache_dir=None if cache is None else Path(cache),
-            revision=where.get("revision"),
-        ),
-        str,
-    )
+    return isinstance(try_to_load_from_cache(repository, file_name, revision=revision), str)
 
 
 class NotOnTheHub(CheckpointError):
     """The Hub was reached and has no such repository, revision or file."""
 
 
-def download(
-    repository: str = REPOSITORY,
-    file_name: str = FILE_NAME,
-    *,
-    revision: str | None = None,
-    token: str | None = None,
-    endpoint: str | None = None,
-    cache_dir: str | PathLike[str] | None = None,
-) -> Path:
+def download(repository: str = REPOSITORY, file_name: str = FILE_NAME, revision: str | None = None) -> Path:
     """Take a file from the Hub's cache on this machine, or else from the Hub.
 
     A downloaded file is checked by size and, where the Hub tells it (for all large files), by SHA-256. Raises
@@ -173,24 +135,17 @@ def download(
     import httpx
     from huggingface_hub import constants, errors, get_token, hf_hub_download
 
-    hub = endpoint or constants.ENDPOINT
-    kept = _kept(repository, file_name, {"cache_dir": cache_dir, "revision": revision})
+    hub = constants.ENDPOINT
+    kept = _kept(repository, file_name, revision)
     wanted = f"{file_name} of {repository}" + (f" at {revision}" if revision else "")
     try:
-        path = hf_hub_download(
-            repository,
-            file_name,
-            revision=revision,
-            token=token,
-            endpoint=endpoint,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
-        )
+        path = hf_hub_download(repository, file_name, revision=revision)
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
         # When the Hub refuses, the client looks into its cache, and its error then mentions only the cache.
         refusal = error if isinstance(error, errors.HfHubHTTPError) else error.__cause__
         status = refusal.response.status_code if isinstance(refusal, errors.HfHubHTTPError) else None
         if status in (401, 403):
-            raise GatedAccess(_how_to_get_access(hub, repository, bool(token or get_token()))) from error
+            raise GatedAccess(_how_to_get_access(hub, repository, bool(get_token()))) from error
         if status == 404:
             raise NotOnTheHub(f"{hub} has no {wanted}") from error
         reason = "offline mode is set (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else str(refusal or error)
@@ -211,9 +166,7 @@ def _check_digest(path: Path, wanted: str) -> None:
     blob = path.resolve()  # the cache names large files by their SHA-256
     if SHA256.fullmatch(blob.name) is None:
         return
-    with blob.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != blob.name:
+    if (found := sha256_of(blob)) != blob.name:
         path.unlink()
         blob.unlink(missing_ok=True)
         raise CheckpointError(

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from sam3_engine.checkpoint_files.folders import beside, checkpoint_in, shards, why_none
+from sam3_engine.checkpoint_files.folders import beside, checkpoint_in, sha256_of, shards, why_none
 from sam3_engine.errors import CheckpointError, Offline
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -145,9 +145,7 @@ def _check_digest(path: Path, digest: str | None, shown: str) -> None:
     """Raises CheckpointError, and removes the file, where it has another digest than the URL names."""
     if digest is None:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != digest:
+    if (found := sha256_of(path)) != digest:
         path.unlink()
         raise CheckpointError(f"{shown} has the SHA-256 {found}, not {digest}")
 

@@ -1,5 +1,6 @@
 """Finds the checkpoint in a folder, or in the list of a repository's files."""
 
+import hashlib
 import json
 import re
 from collections.abc import Collection
@@ -29,9 +30,8 @@ def checkpoint_in(names: Collection[str]) -> str | None:
     models = [name for name in PREFERRED if name in names]
     if any(name in ADAPTERS for name in models) and not all(name in ADAPTERS for name in models):
         return None
-    for name in PREFERRED:
-        if name in names:
-            return name
+    if models:
+        return models[0]
     others = [name for name in names if name.endswith(ENDINGS) and "/" not in name]
     return others[0] if len(others) == 1 else None
 
@@ -53,6 +53,12 @@ def beside(name: str) -> tuple[str, ...]:
     if name.rpartition("/")[2].startswith("adapter_model."):
         return (f"{prefix}adapter_config.json",)
     return (f"{prefix}config.json",) if name.endswith((".safetensors", ".index.json")) else ()
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file, as the Hub shows it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:

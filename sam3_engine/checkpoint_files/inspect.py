@@ -1,6 +1,5 @@
 """Inspects a checkpoint: its format, its contents, and whether it would load."""
 
-import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from xxhash import xxh3_64
 
 from sam3_engine.checkpoint_files.checkpoint import Checkpoint, open_checkpoint
 from sam3_engine.checkpoint_files.fitting import Weights, fit
+from sam3_engine.checkpoint_files.folders import sha256_of
 from sam3_engine.checkpoint_files.names import PARTS, part_of, used
 from sam3_engine.checkpoint_files.shapes import fitting, model_shapes
 from sam3_engine.checkpoint_files.tensors import FileTensor, Tensors, unusable
@@ -123,11 +123,7 @@ def _official(shapes: Any) -> Checkpoint:
 
 
 def _files(paths: tuple[Path, ...]) -> dict[str, str]:
-    found = {}
-    for path in paths:
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {path.name: sha256_of(path) for path in paths}
 
 
 def _parts(tensors: Tensors, digests: bool) -> dict[str, Part]:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from sam3_engine.errors import CheckpointError, GatedAccess, Offline
-from sam3_engine.hub import FILE_NAME, REPOSITORY, download, resolve_checkpoint
+from sam3_engine.hub import FILE_NAME, REPOSITORY, resolve_checkpoint
 from tests.support.plain_server import plain_server
 
 CONTENT = b"the weights" * 1000
@@ -113,15 +113,28 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is logged in, the client asks its real home for nothing, and no retry waits."""
+    """The client asks its real home for nothing, and no retry waits."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: None)
+
+
+def reference(hub: Hub, cache: Path, text: str | None, token: str | None = None) -> Path:
+    """The checkpoint, where the client's settings name this Hub, folder and token."""
+    constants = "huggingface_hub.constants"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{constants}.ENDPOINT", hub.url)
+        patch.setattr(
+            f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE",
+            f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        )
+        patch.setattr(f"{constants}.HF_HUB_CACHE", str(cache))
+        patch.setattr("huggingface_hub.get_token", lambda: token)
+        patch.setattr("huggingface_hub.utils._headers.get_token", lambda: token)
+        return resolve_checkpoint(text)
 
 
 def fetch(hub: Hub, cache: Path, token: str | None = None) -> Path:
-    return resolve_checkpoint(None, token=token, endpoint=hub.url, cache_dir=cache)
+    return reference(hub, cache, None, token)
 
 
 def test_downloads_once(hub: Hub, tmp_path: Path) -> None:
@@ -207,7 +220,7 @@ def test_a_file_that_the_hub_does_not_have(hub: Hub, tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="was not stored"):
-        download(endpoint=hub.url, cache_dir=tmp_path / "file" / "below")
+        fetch(hub, tmp_path / "file" / "below")
 
 
 def test_a_local_file_or_its_directory(tmp_path: Path) -> None:
@@ -239,10 +252,6 @@ def test_a_directory_with_one_checkpoint_of_any_name(tmp_path: Path) -> None:
     (tmp_path / "other.pt").write_bytes(CONTENT)
     with pytest.raises(CheckpointError, match=r"several files .*\(mine.safetensors, other.pt\): name one"):
         resolve_checkpoint(tmp_path)
-
-
-def reference(hub: Hub, cache: Path, text: str) -> Path:
-    return resolve_checkpoint(text, endpoint=hub.url, cache_dir=cache)
 
 
 def test_any_repository_revision_and_file(hub: Hub, tmp_path: Path) -> None:

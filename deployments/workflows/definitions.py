@@ -9,13 +9,13 @@ its own folder. Without configured keys, every client is the tenant `default`.
 
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import orjson
+from cachetools import TTLCache
 
 MOST_BYTES = 1024 * 1024
 MOST_KEPT = 1024
@@ -34,9 +34,7 @@ class Definitions:
         self, folder: Path | None, cache_s: float, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._folder = folder
-        self._cache_s = cache_s
-        self._clock = clock
-        self._kept: OrderedDict[Path, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._kept: TTLCache[Path, dict[str, Any]] = TTLCache(MOST_KEPT, cache_s, clock)
         self._lock = Lock()
 
     def find(
@@ -53,8 +51,8 @@ class Definitions:
         path = self._folder / tenant / workspace / f"{stem}.json"
         with self._lock:
             kept = self._kept.get(path)
-        if use_cache and kept is not None and self._clock() - kept[0] < self._cache_s:
-            return kept[1]
+        if use_cache and kept is not None:
+            return kept
         try:
             definition = _read(self._folder / tenant, path)
         except (OSError, ValueError):
@@ -62,10 +60,7 @@ class Definitions:
                 self._kept.pop(path, None)
             raise unknown from None
         with self._lock:
-            self._kept[path] = (self._clock(), definition)
-            self._kept.move_to_end(path)
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._kept[path] = definition
         return definition
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
+from cachetools import LRUCache
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
@@ -28,7 +29,7 @@ from serve_app.http.tools.label_studio.schemas import (
     LabelStudioSetup,
     LabelStudioVersions,
 )
-from serve_app.http.tools.label_studio.tasks import Projects, server_of
+from serve_app.http.tools.label_studio.tasks import MOST_PROJECTS, Server, server_of
 from serve_app.http.tools.route import tool_router
 from serve_app.models import Registry, ServedModel
 
@@ -88,12 +89,12 @@ def error_form(_status: int, message: str, _name: str) -> dict[str, Any]:
 router = tool_router("Label Studio", "/label-studio")
 
 
-def _projects(request: Request) -> Projects:
-    """The projects that this app knows."""
+def _servers(request: Request) -> LRUCache[tuple[str, str], Server | None]:
+    """The servers of the projects that have introduced themselves to this app, by tenant and project."""
     state = request.app.state
-    if not hasattr(state, "label_studio_projects"):
-        state.label_studio_projects = Projects()
-    found: Projects = state.label_studio_projects
+    if not hasattr(state, "label_studio_servers"):
+        state.label_studio_servers = LRUCache(MOST_PROJECTS)
+    found: LRUCache[tuple[str, str], Server | None] = state.label_studio_servers
     return found
 
 
@@ -149,7 +150,7 @@ async def setup(request: Request) -> Response:
     """Remember where the project's images are, and the token for them."""
     asking = await read_asking(request)
     fields = asking.fields(LabelStudioSetup)
-    _projects(request).keep(asking.tenant, fields.project, server_of(fields))
+    _servers(request)[asking.tenant, fields.project] = server_of(fields)
     models = asking.context.models
     try:
         version = _version_for(models, parse_config(fields.label_schema))
@@ -178,7 +179,7 @@ async def predictions(request: Request) -> Response:
     fields = asking.fields(LabelStudioPredict)
     config = parse_config(fields.label_config)
     version = _version_for(asking.context.models, config)
-    server = _projects(request).server(asking.tenant, fields.project)
+    server = _servers(request).get((asking.tenant, fields.project or ""))
     found = await predict(asking, config, fields, server)
     results = [[] if regions is None else prediction(regions, version) for regions in found]
     return Response(dump({"results": results, "model_version": version}), media_type="application/json")

@@ -7,7 +7,6 @@ again whenever its settings are opened.
 
 import re
 from base64 import urlsafe_b64encode
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,24 +57,6 @@ def server_of(setup: LabelStudioSetup) -> Server | None:
         raise InvalidRequest.one("it holds characters that no token has", "access_token")
     scheme = "Bearer" if _JWT.fullmatch(token) else "Token"
     return Server(base, Access(base.origin(), f"{scheme} {token}" if token else ""))
-
-
-class Projects:
-    """The servers of the projects that have introduced themselves, the last MOST_PROJECTS ones."""
-
-    def __init__(self) -> None:
-        self._servers: OrderedDict[tuple[str, str], Server | None] = OrderedDict()
-
-    def keep(self, tenant: str, project: str, server: Server | None) -> None:
-        """A project has introduced itself."""
-        self._servers[tenant, project] = server
-        self._servers.move_to_end((tenant, project))
-        if len(self._servers) > MOST_PROJECTS:
-            self._servers.popitem(last=False)
-
-    def server(self, tenant: str, project: str | None) -> Server | None:
-        """The server of a tenant's project, if it is known."""
-        return self._servers.get((tenant, project or ""))
 
 
 def image_of(

@@ -375,8 +375,3 @@ def _memory_attention(spec: ModelSpec, memory_dim: int) -> TransformerWrapper:
         use_act_checkpoint=False,
     )
     return TransformerWrapper(encoder=encoder, decoder=None, d_model=spec.d_model)
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Number of parameters, shared ones counted once."""
-    return sum(parameter.numel() for parameter in set(model.parameters()))

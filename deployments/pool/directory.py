@@ -56,10 +56,6 @@ class Directory:
             self.warm.touch(key)
         return entry
 
-    def peek(self, key: ImageKey) -> Entry | None:
-        """The entry; its recency stays."""
-        return self._entries.get(key)
-
     def start(self, key: ImageKey, size: ImageSize, born: int) -> Entry:
         """absent -> ENCODING, as a new generation. born: see `deployments.store.deletions`."""
         entry = Entry(size=size, generation=next(self._generations), born=born, used=self._clock())

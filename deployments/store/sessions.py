@@ -46,13 +46,7 @@ class SessionStore(Protocol):
     where no server answers or it refuses the step."""
 
     async def open(
-        self,
-        tenant: str,
-        session: str,
-        kept: KeptRecord,
-        file: bytes,
-        limits: SessionLimits,
-        name: str = "",
+        self, tenant: str, session: str, kept: KeptRecord, file: bytes, limits: SessionLimits, name: str = ""
     ) -> str | None:
         """Begin a session. file: of its video; empty where frames come one by one. name: by which it can be found. The
         tenant's session that had the name ends, and its id is returned. Raises SessionsFull."""

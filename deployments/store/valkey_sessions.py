@@ -26,13 +26,7 @@ class ValkeySessions:
         self._run = self._steps.run
 
     async def open(
-        self,
-        tenant: str,
-        session: str,
-        kept: KeptRecord,
-        file: bytes,
-        limits: SessionLimits,
-        name: str = "",
+        self, tenant: str, session: str, kept: KeptRecord, file: bytes, limits: SessionLimits, name: str = ""
     ) -> str | None:
         """See SessionStore."""
         most = limits.sessions, limits.nbytes

@@ -42,13 +42,7 @@ class MemorySessions:
         return len(self._held)
 
     async def open(
-        self,
-        tenant: str,
-        session: str,
-        kept: KeptRecord,
-        file: bytes,
-        limits: SessionLimits,
-        name: str = "",
+        self, tenant: str, session: str, kept: KeptRecord, file: bytes, limits: SessionLimits, name: str = ""
     ) -> str | None:
         self._step()
         if (tenant, session) in self._held:

@@ -36,7 +36,7 @@ class Recorded:
         return entry.generation
 
     def state(self, name: str) -> State | None:
-        entry = self.directory.peek(key(name))
+        entry = self.directory._entries.get(key(name))
         return entry.state if entry else None
 
 

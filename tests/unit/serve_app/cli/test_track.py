@@ -1,11 +1,9 @@
 """`sam3-serve track`: a film and files of a drawn video, resumed after an interruption, and errors in one line."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from PIL import Image
 
 from sam3_engine.video_files.reading import open_video
 from serve_app.cli.main import main
-from serve_app.track.run import SESSION_EVERY
 from tests.support.video_files import rotated, write_sound, write_video
 
 FRAMES = 12
@@ -170,28 +167,47 @@ def test_files_are_overwritten_only_with_force(video: Path, tmp_path: Path) -> N
     assert len(list((tmp_path / "out.masks").iterdir())) == FRAMES
 
 
-def test_a_run_that_is_killed_goes_on_with_the_same_ids(tmp_path: Path) -> None:
-    long = write_video(
-        tmp_path / "long.mp4", (picture(number % FRAMES) for number in range(SESSION_EVERY + 15))
-    )
+KILLED = """
+import os, signal, sys
+from serve_app.cli.main import main
+from serve_app.track import run
+from serve_app.track.journal import Journal
+run.SESSION_EVERY = 4
+add, lines = Journal.add, []
+def add_and_die(journal, new, session=None):
+    add(journal, new, session)
+    lines.extend(new)
+    if len(lines) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+Journal.add = add_and_die
+main(sys.argv[1:])
+"""
+
+
+def test_a_run_that_is_killed_goes_on_with_the_same_ids(video: Path, tmp_path: Path) -> None:
+    """It dies two frames after its state was saved."""
     asked = ["--text", "red circle", "--text", "green circle", "--format", "mot"]
-    output = tmp_path / "out.mp4"
-    command = [sys.executable, "-m", "serve_app.cli.entry", "track", str(long), "-o", str(output)]
-    running = subprocess.Popen([*command, "--device", "cpu", *asked], env=os.environ)
-    work = tmp_path / ".out.mp4.tracking"
-    deadline = time.monotonic() + 300
-    while not (work / "session").exists():
-        assert running.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    output, work = tmp_path / "out.mp4", tmp_path / ".out.mp4.tracking"
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        "track",
+        str(video),
+        "-o",
+        str(output),
+        "--device",
+        "cpu",
+        *asked,
+    ]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert (work / "session").exists()
     assert not output.exists()
 
-    other = track(long, output, "--text", "star")
+    other = track(video, output, "--text", "star")
     assert (other.exit_code, "--restart" in other.output) == (1, True)
-    assert track(long, output, *asked).exit_code == 0
+    assert track(video, output, *asked).exit_code == 0
     resumed = (tmp_path / "out.txt").read_text()
-    assert track(long, tmp_path / "whole.mp4", *asked).exit_code == 0
+    assert track(video, tmp_path / "whole.mp4", *asked).exit_code == 0
     assert resumed == (tmp_path / "whole.txt").read_text()
     assert not work.exists()

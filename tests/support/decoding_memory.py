@@ -1,15 +1,16 @@
 """Files of every format whose pictures are large, and the memory that decoding one takes.
 
-Each file is decoded in a process of its own, whose peak the kernel measures.
+Each file is decoded in a process of its own, whose peak the kernel measures: a fork of one that has imported all.
 """
 
-import subprocess
-import sys
+import multiprocessing
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -17,31 +18,33 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tests.support.image_files import encoded, grey_tiff, png_of
-
-ROOT = Path(__file__).resolve().parents[2]
-CONSTANT = 160 * 2**20
-PROGRAM = """
-import sys
-from pathlib import Path
 from sam3_engine.errors import ImageTooLarge
 from sam3_engine.images import decode_image, lift_pillow_limit, open_upright
+from tests.support.image_files import encoded, grey_tiff, png_of
 
-def memory(line):
+Result = TypeVar("Result")
+CONSTANT = 160 * 2**20
+
+
+def memory(line: str) -> int:
+    """Bytes of this process, as the kernel counts them."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(text.split()[1]) * 1024 for text in lines if text.startswith(line))
 
-lift_pillow_limit()
-content = Path(sys.argv[1]).read_bytes()
-for read, extra in ((decode_image, {"target": 1008}), (open_upright, {})):
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = memory("VmRSS")
-    try:
-        size = read(content, max_pixels=120_000_000, **extra).size
-        print(size[0] * size[1], memory("VmHWM") - before)
-    except ImageTooLarge as error:
-        print("refused", memory("VmHWM") - before, error)
-"""
+
+def peaks(content: bytes) -> list[tuple[str, int, str]]:
+    """What decoding took of the memory of this process: see `decoded`."""
+    lift_pillow_limit()
+    found = []
+    for read in (partial(decode_image, target=1008), open_upright):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = memory("VmRSS")
+        try:
+            width, height = read(content, max_pixels=120_000_000).size
+            found.append((str(width * height), memory("VmHWM") - before, ""))
+        except ImageTooLarge as error:
+            found.append(("refused", memory("VmHWM") - before, str(error)))
+    return found
 
 
 def plain(mode: str, width: int = 4000, height: int = 3000) -> Image.Image:
@@ -133,14 +136,15 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 }
 
 
-def decoded(content: bytes, folder: Path) -> Iterator[tuple[str, int, str]]:
+def in_a_fork(function: Callable[..., Result], *given: Any) -> Result:
+    """The result of a function of a module, called in a process of its own."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(1, context) as one:
+        return one.submit(function, *given).result()
+
+
+def decoded(content: bytes) -> list[tuple[str, int, str]]:
     """Pixels or "refused", the bytes that decoding took, and the refusal: for the model's square, and for the whole
     picture."""
-    file = folder / "image"
-    file.write_bytes(content)
-    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    for line in done.stdout.splitlines():
-        pixels, taken, *refusal = line.split(" ", 2)
-        yield pixels, int(taken), "".join(refusal)
+    return in_a_fork(peaks, content)

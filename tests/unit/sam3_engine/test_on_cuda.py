@@ -14,7 +14,7 @@ from sam3_engine.device import Precision
 from sam3_engine.engine import ConceptItem, Engine, VisualItem
 from sam3_engine.features import Features
 from sam3_engine.graphs import Function, Graphs
-from sam3_engine.spec import TINY
+from sam3_engine.spec import TINY, ModelSpec
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 from tests.support.fake_cuda import CUDA, FakeCuda, fake_cuda
 from tests.support.host_graphs import HostPool
@@ -40,10 +40,10 @@ class OnCuda:
 
 
 @cache
-def weights() -> dict[str, torch.Tensor]:
+def weights(spec: ModelSpec = DEEP) -> dict[str, torch.Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return dict(build_model(DEEP).state_dict())
+        return dict(build_model(spec).state_dict())
 
 
 def squares(count: int) -> npt.NDArray[np.uint8]:
@@ -92,8 +92,9 @@ def test_the_host_waits_once_in_a_click_and_in_its_refinement(on_cuda: OnCuda, m
     assert on_cuda.device.kernels.total() < 500
 
 
-def test_a_warm_up_runs_on_the_device(on_cuda: OnCuda) -> None:
-    on_cuda.engine.warm_up(images=2, prompts=2)
+def test_a_warm_up_runs_on_the_device(on_cuda: OnCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sam3_engine.engine.choose_device", lambda _: CUDA)
+    Engine.from_state(weights(TINY), TINY, device="cuda").warm_up(images=2, prompts=2)
 
 
 def test_passes_by_graphs_wait_no_more(on_cuda: OnCuda, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +105,7 @@ def test_passes_by_graphs_wait_no_more(on_cuda: OnCuda, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("sam3_engine.engine.choose_device", lambda _: CUDA)
     monkeypatch.setattr(Graphs, "on", on)
-    engine = Engine.from_state(weights(), DEEP, device="cuda")
+    engine = Engine.from_state(weights(TINY), TINY, device="cuda")
     engine.use_graphs("all")
     engine.warm_up(images=2, prompts=2)
     assert all(len(graphs) for graphs in engine.graphs)

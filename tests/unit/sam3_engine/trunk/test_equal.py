@@ -1,6 +1,7 @@
 """Our trunk and the package's give the same, on the same weights."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -29,6 +30,19 @@ def package_block(spec: ModelSpec) -> torch.nn.Module:
     """The only block of a trunk of one, with random weights."""
     block: torch.nn.Module = build_model(spec).backbone.vision_backbone.trunk.blocks[0]
     return block.requires_grad_(False)
+
+
+@cache
+def official(which: int) -> tuple[ModelSpec, dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """A trunk of one block of the official size, windowed or global: its weights, tokens, and what the package makes
+    of them."""
+    # The text encoder plays no part.
+    spec = replace(SAM3, vit_depth=1, vit_global_blocks=(0,) if which else (), text_layers=1, text_dim=64)
+    torch.manual_seed(3)
+    theirs = package_block(spec)
+    state = {name: value for name, value in theirs.state_dict().items() if "freqs" not in name}
+    tokens = torch.randn(1, spec.grid, spec.grid, spec.vit_dim)
+    return spec, state, tokens, theirs(tokens).flatten(1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +93,10 @@ def test_a_block_of_the_official_size_equals_the_packages(which: int, dtype: tor
     """The test runs in bfloat16 only where the processor multiplies it: other processors take minutes."""
     if dtype == torch.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
         pytest.skip("this processor has no instructions for bfloat16")
-    # The text encoder plays no part.
-    spec = replace(SAM3, vit_depth=1, vit_global_blocks=(0,) if which else (), text_layers=1, text_dim=64)
-    torch.manual_seed(3)
-    theirs = package_block(spec)
+    spec, state, tokens, wanted = official(which)
     trunk = Trunk(spec)
     block = trunk.blocks[0].requires_grad_(False)
-    block.load_state_dict({name: value for name, value in theirs.state_dict().items() if "freqs" not in name})
-    tokens = torch.randn(1, spec.grid, spec.grid, spec.vit_dim)
-    wanted = theirs(tokens).flatten(1, 2)
+    block.load_state_dict(state)
     order = window_order(spec.grid, spec.vit_window)
     window, image = trunk.angles(tokens.device)
     for module in block.modules():

@@ -3,8 +3,7 @@
 The host waits for the device once, when it reads the answer. On CUDA, the whole pass is one graph.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,14 +42,6 @@ class ClickPass:
     def graphs(self) -> Sequence[Graphs]:
         """The graphs with three proposals, and with one."""
         return tuple(self._graphs.values())
-
-    @contextmanager
-    def capturing(self) -> Iterator[None]:
-        """Capture a graph for every new shape within the block."""
-        with ExitStack() as stack:
-            for graphs in self.graphs:
-                stack.enter_context(graphs.capturing())
-            yield
 
     def __call__(self, clicked: Sequence[Clicked], *, multimask: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Predicted IoU [P] and logits [P, 4g, 4g] of each prompt's best proposal, float32 on the host.

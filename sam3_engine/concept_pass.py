@@ -4,8 +4,7 @@ The host waits for the device once, when it reads the scores. On CUDA, batches a
 graph.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,14 +54,6 @@ class ConceptPass:
     def graphs(self) -> Sequence[Graphs]:
         """The graphs of grounding and of the pixel decoder."""
         return self._ground, self._planes
-
-    @contextmanager
-    def capturing(self) -> Iterator[None]:
-        """Capture a graph for every new shape within the block."""
-        with ExitStack() as stack:
-            for graphs in self.graphs:
-                stack.enter_context(graphs.capturing())
-            yield
 
     def __call__(self, asked: Sequence[Asked]) -> list[Found]:
         """The instances that each prompt finds, in the prompts' order.

@@ -429,7 +429,9 @@ class Engine:
         features = [self.expand(self.sample())]
         if self.device.type == "cuda":  # prompts on several images have shapes of their own
             features.append(self.expand(self.sample()))
-        with self._concepts.capturing(), self._clicks.capturing():
+        with contextlib.ExitStack() as capturing:
+            for graphs in (*self._concepts.graphs, *self._clicks.graphs):
+                capturing.enter_context(graphs.capturing())
             self._warm_up_concepts(features, min(prompts, self.prompts_at_once))
             self._warm_up_clicks(features, prompts)
 

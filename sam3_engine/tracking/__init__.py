@@ -11,8 +11,7 @@
 - `passes`: below it, `start`, `correct` and `step` for objects that have no ids. Each returns `Tracked`: mask logits,
   quality, presence, and the object's next `TrackState`.
 - `prompts`: clicks and a box (`types.VisualPrompt`), or a mask (`MaskPrompt`).
-- `state`: `TrackState`, bounded. `storing`: tracks and sessions to bytes and back; `stored` holds a track's arrays
-  without torch.
+- `state`: `TrackState`, bounded. `storing`: sessions to bytes and back.
 - `separating`, `separation`: objects of a frame that claim the same cells, and frames that are not remembered.
 - `association`: which detection is which object.
 

@@ -1,7 +1,8 @@
 """Copies of tracks and sessions between the device and host memory."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,30 @@ from sam3_engine.engine import Engine
 from sam3_engine.errors import StaleTrack
 from sam3_engine.tracking.sessions import Followed, Rules, Session
 from sam3_engine.tracking.state import MEMORY_DTYPE, Memory, TrackState
-from sam3_engine.tracking.stored import NAMES, Arrays, StoredTrack
 from sam3_engine.transfer import as_array, as_tensor
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrack:
+    """The arrays of a `state.TrackState`; they may be read-only.
+
+    version: of the engine that made it. frame: the last one that was answered. arrays: "conditioning" and "recent",
+    memories bfloat16 viewed as uint16 [n, d/4, g, g]; "conditioning_pointers" and "recent_pointers", float32 [n, d];
+    "conditioning_frames" and "recent_frames", int64 [n]; "logits", float32 [4g, 4g]. There are more recent pointers
+    than recent memories; the memories are those of the last frames.
+    """
+
+    version: str
+    frame: int
+    arrays: Arrays
+
+
+NAMES = (
+    *(f"{part}{end}" for part in ("conditioning", "recent") for end in ("", "_pointers", "_frames")),
+    "logits",
+)
 
 
 def store(state: TrackState) -> StoredTrack:

@@ -282,6 +282,12 @@ def test_other_bytes_are_no_stored_session(engine: Engine, block: bytes) -> None
         session_from_bytes(block, Rules(), engine)
 
 
+def test_cut_bytes_are_no_stored_session(engine: Engine) -> None:
+    block = session_to_bytes(Session(Rules(), 7, 5, 12))
+    with pytest.raises(ValueError, match="no stored session"):
+        session_from_bytes(block[:-1], Rules(), engine)
+
+
 def test_a_session_of_another_model_is_refused(engine: Engine) -> None:
     session = run(engine, Session(Rules((ConceptPrompt("red circle"),))), [picture((50, 60, RED))])[0].session
     other = Engine.random(TINY, device="cpu", dtype="float32", video=True)

@@ -1,7 +1,7 @@
 """`sam3-serve keys`: manages the tenants and API keys of the server."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from serve_app.cli.options import Number
+from serve_app.cli.options import Number, together
 from serve_app.http.tenants import keyfile
 
 FileOption = click.option(
@@ -47,36 +47,33 @@ def keys() -> None:
     """Add, change, rotate, revoke and list tenants and their API keys. A running server notices within a second."""
 
 
-def _limits(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a tenant's limits and shares."""
-    for option in (
-        click.option(
-            "--class",
-            "tenant_class",
-            type=click.Choice(get_args(keyfile.TenantClass)),
-            help="batch: it comes after interactive tenants, and waits longer before it is refused.",
-        ),
-        click.option(
-            "--weight",
-            type=Number(0, keyfile.MAX_WEIGHT, min_open=True),
-            help="Its share of the server beside other busy tenants of its class: twice the weight, twice the work.",
-        ),
-        click.option(
-            "--cache",
-            "cache_bytes",
-            type=Size(),
-            help="Most bytes that the server keeps of this tenant's embeddings, such as 2GiB, and as many again of its "
-            "image files. Without it, only the limits for all tenants together apply.",
-        ),
-        click.option(
-            "--rate",
-            "requests_per_second",
-            type=Number(0, min_open=True),
-            help="Requests per second that each ingress replica takes from this tenant.",
-        ),
-    ):
-        command = option(command)
-    return command
+_limits = together(
+    click.option(
+        "--rate",
+        "requests_per_second",
+        type=Number(0, min_open=True),
+        help="Requests per second that each ingress replica takes from this tenant.",
+    ),
+    click.option(
+        "--cache",
+        "cache_bytes",
+        type=Size(),
+        help="Most bytes that the server keeps of this tenant's embeddings, such as 2GiB, and as many again of its "
+        "image files. Without it, only the limits for all tenants together apply.",
+    ),
+    click.option(
+        "--weight",
+        type=Number(0, keyfile.MAX_WEIGHT, min_open=True),
+        help="Its share of the server beside other busy tenants of its class: twice the weight, twice the work.",
+    ),
+    click.option(
+        "--class",
+        "tenant_class",
+        type=click.Choice(get_args(keyfile.TenantClass)),
+        help="batch: it comes after interactive tenants, and waits longer before it is refused.",
+    ),
+)
+"""The options of a tenant's limits and shares."""
 
 
 @keys.command()

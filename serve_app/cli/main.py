@@ -1,6 +1,6 @@
 """`sam3-serve`: the commands and their options."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from serve_app.cli import evaluate_options
 from serve_app.cli.coordinates import BOX, POINT
 from serve_app.cli.keys import keys
 from serve_app.cli.label_options import Asked, label_options
-from serve_app.cli.options import URL, Number
+from serve_app.cli.options import URL, Number, together
 from serve_app.cli.screen import Commands
 from serve_app.settings import Settings, environment_name, unknown_variables
 
@@ -55,38 +55,23 @@ def _source(problem: ErrorDetails, options: Mapping[str, Any]) -> str:
     return "--" + name.replace("_", "-") if options.get(name) is not None else environment_name(name)
 
 
-def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds an option for each of the most used settings."""
-    for option in reversed(
-        [
-            click.option(
-                "--profile",
-                help="laptop, serverless, always-hot or gpu-node: a set of defaults.",
-                metavar="NAME",
-            ),
-            click.option(
-                "--model", help="tiny (bundled, knows coloured shapes) or sam3 (Meta's).", metavar="NAME"
-            ),
-            click.option(
-                "--checkpoint",
-                help="Weights: a file, its directory, hf://owner/name or a URL.",
-                metavar="WHERE",
-            ),
-            click.option(
-                "--base-checkpoint",
-                help="Weights that a fine-tune or an adapter is laid over.",
-                metavar="WHERE",
-            ),
-            click.option("--device", help="auto, cpu or cuda.", metavar="NAME"),
-            click.option("--host", help="Address to listen on (127.0.0.1).", metavar="ADDRESS"),
-            click.option("--port", help="Port to listen on (9001).", type=int),
-            click.option(
-                "--allow-open", help="Allow a public address without API keys.", is_flag=True, default=None
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+server_options = together(
+    click.option(
+        "--profile", help="laptop, serverless, always-hot or gpu-node: a set of defaults.", metavar="NAME"
+    ),
+    click.option("--model", help="tiny (bundled, knows coloured shapes) or sam3 (Meta's).", metavar="NAME"),
+    click.option(
+        "--checkpoint", help="Weights: a file, its directory, hf://owner/name or a URL.", metavar="WHERE"
+    ),
+    click.option(
+        "--base-checkpoint", help="Weights that a fine-tune or an adapter is laid over.", metavar="WHERE"
+    ),
+    click.option("--device", help="auto, cpu or cuda.", metavar="NAME"),
+    click.option("--host", help="Address to listen on (127.0.0.1).", metavar="ADDRESS"),
+    click.option("--port", help="Port to listen on (9001).", type=int),
+    click.option("--allow-open", help="Allow a public address without API keys.", is_flag=True, default=None),
+)
+"""An option for each of the most used settings."""
 
 
 @main.command()
@@ -301,11 +286,7 @@ def track(
 @main.command()
 @label_options
 def label(
-    model: str | None,
-    checkpoint: str | None,
-    base_checkpoint: str | None,
-    device: str | None,
-    **asked: Any,
+    model: str | None, checkpoint: str | None, base_checkpoint: str | None, device: str | None, **asked: Any
 ) -> None:
     """Make a data set of the images of each SOURCE: a file, a folder, a glob, a list, or a storage's URL.
 
@@ -348,11 +329,7 @@ def evaluate(base_checkpoint: str | None, device: str | None, **asked: Any) -> N
 @click.option("--images", type=click.IntRange(1), help="Instead of requests: images to label once.")
 @click.option("--click-share", default=0.5, show_default=True, type=Number(0, 1), help="Share of clicks.")
 @click.option(
-    "--new-share",
-    default=1.0,
-    show_default=True,
-    type=Number(0, 1),
-    help="... of the others: new images.",
+    "--new-share", default=1.0, show_default=True, type=Number(0, 1), help="... of the others: new images."
 )
 @click.option("--prompts", default=1.0, show_default=True, type=Number(1, 1e6), help="Concepts a request.")
 @click.option(
@@ -423,12 +400,7 @@ def plan(
         return
     assert rps is not None
     run(
-        costs,
-        Demand(rps, click_share, new_share, prompts, keep_minutes * 60),
-        cores,
-        as_json,
-        models,
-        trunks,
+        costs, Demand(rps, click_share, new_share, prompts, keep_minutes * 60), cores, as_json, models, trunks
     )
 
 

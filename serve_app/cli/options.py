@@ -2,11 +2,24 @@
 
 import math
 import os
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator for all of these options, in their order in the help."""
+
+    def decorate(command: Command) -> Command:
+        return reduce(lambda made, option: option(made), reversed(options), command)
+
+    return decorate
 
 
 class Number(click.FloatRange):

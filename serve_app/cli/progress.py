@@ -2,19 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 
-
-class Progress(Protocol):
-    """A function that shows the current step."""
-
-    def __call__(self, text: str) -> None:
-        """Show the current step."""
-        ...
+Progress = Callable[[str], None]
+"""Shows the current step."""
 
 
 @contextmanager

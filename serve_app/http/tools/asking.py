@@ -20,6 +20,7 @@ from deployments.protocol import (
 )
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 from sam3_engine.prompt_values import check_inside
+from sam3_engine.types import ConceptPrompt, ConceptResult
 from serve_app.http.around.exchange import Exchange, exchange_of
 from serve_app.http.caller import authenticated
 from serve_app.http.context import HttpContext, context_of
@@ -28,7 +29,7 @@ from serve_app.http.reading.body import Shorten
 from serve_app.http.reading.images import UrlImage
 from serve_app.http.sam3.call import all_or_none
 from serve_app.http.sam3.concept import DEFAULT_THRESHOLD
-from serve_app.http.schemas import RequestModel
+from serve_app.http.schemas import MAX_PROMPTS, RequestModel
 from serve_app.models import ServedModel
 
 T = TypeVar("T")
@@ -81,6 +82,26 @@ class Asking:
             timings.merge(each)
             if before is not None and before not in HITS:  # of the request's earlier questions
                 timings.cache = before
+
+    async def ask_phrases(
+        self,
+        image: ImageFile,
+        phrases: Sequence[str],
+        threshold: float,
+        model: ServedModel,
+        nms_iou_threshold: float | None = None,
+    ) -> list[ConceptResult]:
+        """The result of each phrase, in order, by as many requests as the phrases need. Raises as `ask`."""
+        requests = [
+            ConceptRequest(
+                prompts=[ConceptPrompt(phrase, score_threshold=threshold) for phrase in part],
+                mask_format="rle",
+                nms_iou_threshold=nms_iou_threshold,
+            )
+            for part in in_parts(phrases, MAX_PROMPTS)
+        ]
+        answers = await self.ask_all([(image, request, model) for request in requests])
+        return [result for answer in answers for result in answer.results]
 
     async def _answer(self, question: Question, timings: Timings) -> Answer[Any]:
         image, request, model = question

@@ -89,14 +89,7 @@ async def propagate(request: Request) -> Response:
     call = SessionCall(tenant, session_id, name, limits)
     frames = service.propagate(call, query.first, query.last, work.place)
     stream = streamed(frames, form, work, partial(service.session, tenant, session_id))
-    try:
-        first = await anext(stream)  # its errors have a status
-    except BaseException:
-        await stream.aclose()
-        raise
-    return StreamingResponse(
-        with_first(first, stream), media_type=form.media_type, headers={"Cache-Control": "no-store"}
-    )
+    return await streaming(stream, form.media_type)
 
 
 @dataclass(slots=True)
@@ -175,12 +168,22 @@ async def _without_damage(frames: AsyncGenerator[bytes | Damage], damage: list[s
                 yield one
 
 
-async def with_first(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The stream, whose first part has been read."""
-    async with aclosing(stream):
-        yield first
-        async for part in stream:
-            yield part
+async def streaming(stream: AsyncGenerator[bytes], media_type: str, before: bytes = b"") -> StreamingResponse:
+    """The answer that is a stream, with a part before it. Raises the errors of the stream's first part, which so have a
+    status."""
+    try:
+        first = await anext(stream)
+    except BaseException:
+        await stream.aclose()
+        raise
+
+    async def parts() -> AsyncGenerator[bytes]:
+        async with aclosing(stream):
+            yield before + first
+            async for part in stream:
+                yield part
+
+    return StreamingResponse(parts(), media_type=media_type, headers={"Cache-Control": "no-store"})
 
 
 def _query(request: Request) -> PropagateQuery:

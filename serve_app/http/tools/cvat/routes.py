@@ -7,16 +7,15 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
-from deployments.protocol import Answer, ConceptRequest, VisualRequest
-from sam3_engine.types import ConceptPrompt, ConceptResult, Point, VisualPrompt
+from deployments.protocol import VisualRequest
+from sam3_engine.types import ConceptResult, Point, VisualPrompt
 from serve_app.http.caller import tenant_of
 from serve_app.http.context import context_of
 from serve_app.http.errors import InvalidRequest, NoSuchFunction
 from serve_app.http.reading.images import Base64Image
 from serve_app.http.sam3.examples import CIRCLE_PNG
 from serve_app.http.sam3.masks import dump
-from serve_app.http.schemas import MAX_PROMPTS
-from serve_app.http.tools.asking import Asking, in_parts, read_asking, threshold_of
+from serve_app.http.tools.asking import Asking, read_asking, threshold_of
 from serve_app.http.tools.cvat.functions import DETECTOR, INTERACTOR, TRACKER, functions, phrases
 from serve_app.http.tools.cvat.schemas import (
     CvatDetected,
@@ -143,20 +142,11 @@ async def _detect(asking: Asking, model: ServedModel) -> list[dict[str, Any]]:
     image = Base64Image(fields.image)
     await asking.enter([image])
     wanted = phrases(asking.context.settings)
-    requests = [
-        ConceptRequest(
-            prompts=[ConceptPrompt(phrase, score_threshold=threshold) for phrase in part], mask_format="rle"
-        )
-        for part in in_parts(list(wanted.values()), MAX_PROMPTS)
-    ]
-    answers = await asking.ask_all([(image, request, model) for request in requests])
-    return await asyncio.to_thread(_shapes, list(wanted), answers)
+    results = await asking.ask_phrases(image, list(wanted.values()), threshold, model)
+    return await asyncio.to_thread(_shapes, list(wanted), results)
 
 
-def _shapes(
-    labels: Sequence[str], answers: Sequence[Answer[Sequence[ConceptResult]]]
-) -> list[dict[str, Any]]:
-    results = [result for answer in answers for result in answer.results]
+def _shapes(labels: Sequence[str], results: Sequence[ConceptResult]) -> list[dict[str, Any]]:
     return [
         detected(label, instance)
         for label, result in zip(labels, results, strict=True)

@@ -15,8 +15,7 @@ from serve_app.http.errors import InvalidRequest, UnknownModel
 from serve_app.http.reading.images import Base64Image
 from serve_app.http.sam3.examples import CIRCLE_PNG
 from serve_app.http.sam3.masks import dump
-from serve_app.http.schemas import MAX_PROMPTS
-from serve_app.http.tools.asking import Asking, in_parts, read_asking, threshold_of
+from serve_app.http.tools.asking import Asking, read_asking, threshold_of
 from serve_app.http.tools.documented import documented
 from serve_app.http.tools.route import tool_router
 from serve_app.http.tools.x_anylabeling.models import CLICKS, CONCEPTS, Listed, listed
@@ -167,16 +166,7 @@ async def _phrases(
         raise InvalidRequest.one(f"it has more than {MOST_PHRASES} phrases", "params", "text_prompt")
     await asking.enter([image])
     threshold = threshold_of(model, params.conf_threshold)
-    requests = [
-        ConceptRequest(
-            prompts=[ConceptPrompt(phrase, score_threshold=threshold) for phrase in part],
-            mask_format="rle",
-            nms_iou_threshold=params.iou_threshold or None,
-        )
-        for part in in_parts(phrases, MAX_PROMPTS)
-    ]
-    answers = await asking.ask_all([(image, request, model) for request in requests])
-    results = [result for answer in answers for result in answer.results]
+    results = await asking.ask_phrases(image, phrases, threshold, model, params.iou_threshold or None)
     return [
         (phrase, instance)
         for phrase, result in zip(phrases, results, strict=True)

@@ -4,7 +4,6 @@ from typing import Any
 
 import orjson
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
 
 from deployments.video.protocol import SessionConflict
 from serve_app.http.around.exchange import exchange_of
@@ -42,7 +41,7 @@ from serve_app.http.tools.x_anylabeling.video_stream import (
     propagation,
     tasks_of,
 )
-from serve_app.http.video.propagate import with_first
+from serve_app.http.video.propagate import streaming
 from serve_app.http.video.stream import EVENTS
 
 _IMAGE = f"data:image/png;base64,{CIRCLE_PNG}"
@@ -121,16 +120,7 @@ async def propagate_stream(request: Request) -> Response:
     """
     asking, video, span = await _asked(request)
     events, stream = propagation(asking, video, span)
-    try:
-        first = await anext(stream)  # its errors have a status
-    except BaseException:
-        await stream.aclose()
-        raise
-    return StreamingResponse(
-        with_first(events.started() + first, stream),
-        media_type=events.media_type,
-        headers={"Cache-Control": "no-store"},
-    )
+    return await streaming(stream, events.media_type, events.started())
 
 
 @router.post(

@@ -10,24 +10,18 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
-from deployments.ingress.decoders import serve_decoders
 from deployments.ingress.decoding import ImageDecoding
-from deployments.ingress.models import ModelRoute, models_of
-from deployments.ingress.service import SegmentationService
-from deployments.ingress.video.dispatch import FrameDispatcher
+from deployments.ingress.models import ModelRoute
+from deployments.ingress.services import services
 from deployments.ingress.video.reading import VideoReading
-from deployments.ingress.video.service import VideoSessions
 from deployments.observe import tracing
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
 from deployments.observe.scrape import ClusterMetrics
-from deployments.pool.client import EmbeddingPoolClient
 from deployments.ray.calls import connect
 from deployments.ray.hooks import AnswersHttp, logs_directory
 from deployments.ray.loopback import stay_on_loopback
 from deployments.ray.nodes import metrics_addresses
-from deployments.store.valkey import ValkeyStore
-from deployments.store.valkey_sessions import sessions_of
 from deployments.workflows.client import ServeWorkflows
 from sam3_engine.images import lift_pillow_limit
 from sam3_engine.video_files.reading import Limits
@@ -60,22 +54,11 @@ class Ingress(AnswersHttp):
         threads = auto if settings.ingress_threads == "auto" else settings.ingress_threads
         self._metrics.set(NAMES.processes, 1, part="ingress")
         self._cluster = ClusterMetrics(metrics_addresses)
-        shards = EmbeddingPoolClient(pool, self._metrics, settings.retry_after_s)
         decoding = ImageDecoding(threads, settings.max_image_pixels)
-        decoders = serve_decoders(routes, models, settings.retry_after_s, pool.hedge, self._metrics)
-        self._service = SegmentationService(
-            models_of(routes, decoders),
-            shards,
-            ValkeyStore(pool.store, self._metrics),
-            self._metrics,
-            decoding,
-            settings.idle_ttl_s,
+        reading = VideoReading(threads, Limits(settings.video_max_frames, settings.video_max_pixels))
+        self._service, self._video = services(
+            routes, models, pool, self._metrics, decoding, reading, settings.retry_after_s
         )
-        sessions = sessions_of(pool, self._metrics)
-        frames = FrameDispatcher(decoders[routes[0].model[0]], shards, decoding)
-        limits = Limits(settings.video_max_frames, settings.video_max_pixels)
-        reading = VideoReading(threads, limits)
-        self._video = VideoSessions(sessions, frames, reading, self._metrics) if sessions else None
         self._workflows = ServeWorkflows(workflows, settings.retry_after_s) if workflows else None
 
     def application(self) -> FastAPI:

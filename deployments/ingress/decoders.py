@@ -3,7 +3,6 @@
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -11,7 +10,6 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.config import HedgeConfig
 from deployments.hedging.hedges import Hedges
-from deployments.ingress.models import ModelRoute
 from deployments.keys import affinity
 from deployments.messages import PromptJob, Reply
 from deployments.observe.metrics import Metrics
@@ -21,7 +19,6 @@ from deployments.ray.replicas import replicas_of
 from deployments.video.messages import TrackJob, TrackReply
 
 READY_TIMEOUT_S = 2.0
-BROADCAST_S = 10.0
 FORGET_TRIES = 2
 """Rounds in which all replicas are told of a deletion: docs/retries.md."""
 READY_FOR_S = 1.0
@@ -112,14 +109,14 @@ class ServeDecoders:
 
     async def forget_session(self, tenant: str, session: str) -> None:
         """Drop a video's state in every replica that answers. In any other one it ends by itself."""
-        await call_all(self._decoder, "forget_session", tenant, session, timeout_s=BROADCAST_S)
+        await call_all(self._decoder, "forget_session", tenant, session)
 
     async def forget(self, tenant: str, digest: str, stamp: int) -> bool:
         """Drop an image in every running replica; returns whether one had it. Raises Overloaded when not all
         confirm."""
         held = False
         for left in reversed(range(FORGET_TRIES)):
-            answers = await call_all(self._decoder, "forget", tenant, digest, stamp, timeout_s=BROADCAST_S)
+            answers = await call_all(self._decoder, "forget", tenant, digest, stamp)
             held = held or any(one is True for one in answers)
             # A replica that died has dropped everything.
             errors = [one for one in answers if isinstance(one, Exception)]
@@ -132,7 +129,7 @@ class ServeDecoders:
 
     async def hot_images(self, tenant: str) -> set[str]:
         """Digests of a tenant's images that any replica holds hot. Replicas that do not answer count as empty."""
-        answers = await call_all(self._decoder, "hot_images", tenant, timeout_s=BROADCAST_S)
+        answers = await call_all(self._decoder, "hot_images", tenant)
         return {digest for answer in answers if isinstance(answer, list) for digest in answer}
 
     async def ready(self) -> bool:
@@ -146,19 +143,3 @@ class ServeDecoders:
             return False
         self._ready_until = math.inf if self._may_sleep else time.monotonic() + READY_FOR_S
         return True
-
-
-def serve_decoders(
-    routes: Sequence[ModelRoute],
-    handles: Mapping[str, DeploymentHandle[Any]],
-    retry_after_s: float,
-    hedge: HedgeConfig,
-    metrics: Metrics,
-) -> dict[str, ServeDecoders]:
-    """The decoders of each model by its name, behind Serve's handles, which are named by deployment."""
-    return {
-        route.model[0]: ServeDecoders(
-            handles[route.decoder], handles[route.encoder], retry_after_s, hedge, metrics, route.may_sleep
-        )
-        for route in routes
-    }

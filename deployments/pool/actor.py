@@ -114,11 +114,6 @@ class PoolShard:
         """Bytes of a tenant's embeddings by digest."""
         return self._pool.embeddings(tenant)
 
-    async def stats(self) -> dict[str, float]:
-        """Bytes and entries of this shard."""
-        warm = self._pool.directory.warm
-        return {"warm_entries": len(warm), "warm_bytes": warm.used}
-
     async def now(self) -> int:
         """A stamp of the store's clock."""
         return await self._store.now()

@@ -62,14 +62,7 @@ class EmbeddingPoolClient:
     ) -> Ensured:
         """Have an image encoded, once however many ask. square: uint8 [S, S, 3] RGB. born: as the store said. quota:
         most bytes of this tenant, all shards together. Raises DeadlineExceeded, OtherModel."""
-        pixels = Square(
-            [ray.put(square)],
-            model=key.model,
-            size=size,
-            deadline=deadline,
-            traceparent=tracing.traceparent(),
-            encoder=key.encoder,
-        )
+        pixels = _square(key, square, size, deadline)
         share = None if quota is None else quota // len(self._shards)
         ensured: Ensured = await self._about(key, "ensure", key, pixels, born, share)
         return ensured
@@ -79,14 +72,7 @@ class EmbeddingPoolClient:
     ) -> list[Any]:
         """A frame's embedding for this caller alone: an ObjectRef, nested. It is made anew each time, and the pool
         forgets it. square: uint8 [S, S, 3] RGB. Raises DeadlineExceeded, OtherModel."""
-        pixels = Square(
-            [ray.put(square)],
-            model=need.model,
-            size=size,
-            deadline=deadline,
-            traceparent=tracing.traceparent(),
-            encoder=need.encoder,
-        )
+        pixels = _square(need, square, size, deadline)
         count, first = len(self._shards), next(self._turns)
         reference: list[Any] = await self._try(
             list(dict.fromkeys((first % count, (first + 1) % count))), "encode_frame", pixels
@@ -134,10 +120,6 @@ class EmbeddingPoolClient:
         """A stamp of the store's clock. Raises StoreAway."""
         return int(await self._try(range(len(self._shards)), "now"))
 
-    async def stats(self) -> list[dict[str, float]]:
-        """Bytes and entries of every shard."""
-        return await self._all("stats")
-
     async def _about(self, key: ImageKey, method: str, *args: Any) -> Any:
         """The answer of the shard of an image, or the next one."""
         return await self._try(self._shards_of(key.tenant, key.digest), method, *args)
@@ -174,6 +156,19 @@ class EmbeddingPoolClient:
                 if shard == shards[-1]:
                     await asyncio.sleep(PAUSE_S)
         raise AssertionError("unreachable")
+
+
+def _square(
+    about: ImageKey | NeedImage, square: npt.NDArray[np.uint8], size: ImageSize, deadline: float | None
+) -> Square:
+    return Square(
+        [ray.put(square)],
+        model=about.model,
+        size=size,
+        deadline=deadline,
+        traceparent=tracing.traceparent(),
+        encoder=about.encoder,
+    )
 
 
 async def _answer(method: Any, *args: Any) -> Any:

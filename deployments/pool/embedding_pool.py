@@ -39,10 +39,9 @@ class EmbeddingPool:
         budget: Budget,
         metrics: Metrics,
         max_encodes: int = 256,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.max_encodes = max_encodes
-        self.directory = Directory(budget, self._evicted, clock)
+        self.directory = Directory(budget, self._evicted)
         self.since = math.inf
         """The stamp of the store's clock from which this shard hears of deletions. It asks the store about older
         images."""

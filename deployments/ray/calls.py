@@ -14,6 +14,8 @@ from deployments.protocol import Overloaded
 
 CALL_TRIES = 2
 """Calls of one replica: the last one after another replica's death."""
+BROADCAST_S = 10.0
+"""Seconds in which all replicas have to answer."""
 
 
 def connect(*handles: DeploymentHandle[Any] | None) -> None:
@@ -64,11 +66,11 @@ async def call(
     raise AssertionError("unreachable")
 
 
-async def call_all(handle: DeploymentHandle[Any], method: str, *args: Any, timeout_s: float) -> list[Any]:
+async def call_all(handle: DeploymentHandle[Any], method: str, *args: Any) -> list[Any]:
     """Every running replica's answer, or the error instead of it; one TimeoutError when not all answer in time."""
     try:
         return await handle.broadcast(method, *args).results_async(
-            timeout_s=timeout_s, return_exceptions=True
+            timeout_s=BROADCAST_S, return_exceptions=True
         )
     except DeploymentUnavailableError:
         return []  # no replica, so nothing to ask

@@ -7,21 +7,15 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.config import PoolConfig
-from deployments.ingress.decoders import serve_decoders
 from deployments.ingress.decoding import ImageDecoding
-from deployments.ingress.models import ModelRoute, models_of
-from deployments.ingress.service import SegmentationService
-from deployments.ingress.video.dispatch import FrameDispatcher
+from deployments.ingress.models import ModelRoute
+from deployments.ingress.services import services
 from deployments.ingress.video.reading import VideoReading
-from deployments.ingress.video.service import VideoSessions
 from deployments.observe.metrics import NAMES
 from deployments.observe.report import ServeMetrics
-from deployments.pool.client import EmbeddingPoolClient
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.ray.calls import connect
 from deployments.ray.loopback import stay_on_loopback
-from deployments.store.valkey import ValkeyStore
-from deployments.store.valkey_sessions import sessions_of
 from deployments.workflows.limits import Limits
 from deployments.workflows.messages import Done, Job, NotDone, Reply
 from deployments.workflows.policy import Policy
@@ -77,28 +71,11 @@ class WorkflowRunner:
         self._sandbox = Sandbox(config.sandbox())
         metrics = ServeMetrics()
         metrics.set(NAMES.processes, 1, part="workflows")
-        decoders = serve_decoders(routes, models, config.retry_after_s, pool.hedge, metrics)
-        shards = EmbeddingPoolClient(pool, metrics, config.retry_after_s)
         decoding = ImageDecoding(config.decode_threads, config.limits.max_image_pixels)
-        service = SegmentationService(
-            models_of(routes, decoders),
-            shards,
-            ValkeyStore(pool.store, metrics),
-            metrics,
-            decoding,
-            pool.store.idle_ttl_s,
-        )
-        sessions = sessions_of(pool, metrics)
-        frames = FrameDispatcher(decoders[routes[0].model[0]], shards, decoding)
         reading = VideoReading(1, FileLimits(frames=0, pixels=0))  # the sessions of workflows have no files
-        video = VideoSessions(sessions, frames, reading, metrics) if sessions else None
-        self._runs = Runs(
-            service,
-            Workers(self._sandbox, config.workers, config.most),
-            config.limits,
-            config.model_ids,
-            video,
-        )
+        images, video = services(routes, models, pool, metrics, decoding, reading, config.retry_after_s)
+        workers = Workers(self._sandbox, config.workers, config.most)
+        self._runs = Runs(images, workers, config.limits, config.model_ids, video)
 
     async def run(self, job: Job) -> Reply:
         """Answer a job. Overloaded, DeadlineExceeded and WorkflowTooLong are returned by name, as NotDone."""

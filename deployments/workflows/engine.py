@@ -37,7 +37,6 @@ from deployments.workflows.step_pool import StepPool
 from deployments.workflows.video_steps import VideoObserver
 from sam3_engine.errors import ImageTooLarge, UnreadableImage
 
-NOT_JSON = "an output holds a value that JSON cannot hold, such as an integer beyond 64 bits"
 _REPR = re.compile(rb'<[^<>"\\]{1,300} at 0x[0-9a-f]{4,16}>')
 """Python's text for an object without a text of its own, as steps put it into theirs."""
 CONCURRENT_STEPS = 4

@@ -112,14 +112,6 @@ class Merged:
         return generate_latest(self)
 
 
-def merge(expositions: Iterable[str]) -> bytes:
-    """One exposition of several nodes'."""
-    merged = Merged()
-    for text in expositions:
-        merged.read(text)
-    return merged.text()
-
-
 def _labels(labels: dict[str, str], ray: RayMetric) -> dict[str, str]:
     kept = {ours: labels[theirs] for theirs, ours in ray.labels if labels.get(theirs)}
     return {**kept, "node": node_of(labels)}

@@ -8,7 +8,7 @@ reported.
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric as Family
@@ -175,28 +175,8 @@ class _Names:
 NAMES = _Names()
 
 
-class Metrics(Protocol):
-    """The sink that a process reports its figures to."""
-
-    def add(self, metric: Metric, value: float = 1, **labels: str) -> None:
-        """Increase a counter."""
-        ...
-
-    def set(self, metric: Metric, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        ...
-
-    def follow(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
-        """Set a gauge to what `read` gives, in any thread, whenever figures are reported."""
-        ...
-
-    def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Put one value into a histogram."""
-        ...
-
-
-class LocalMetrics:
-    """Keeps the figures in a registry of this process. For any thread."""
+class Metrics:
+    """The figures of a process, in a registry of its own. For any thread."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

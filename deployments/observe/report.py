@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client.core import Metric
 from prometheus_client.samples import Sample
 
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +21,8 @@ INTERVAL_S = 1.0
 """The shortest that Ray's own interval can be, so each of its reports finds every gauge set."""
 
 
-class ServeMetrics(LocalMetrics):
-    """`deployments.observe.metrics.Metrics` inside a replica or an actor; one per process.
+class ServeMetrics(Metrics):
+    """`Metrics` inside a replica or an actor; one per process.
 
     A gauge of two objects of this class in one process would be the last one's.
     """

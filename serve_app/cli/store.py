@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import StoreAway
 from deployments.store.server import LocalServer, ServerFailed
 from deployments.store.valkey import ValkeyStore
@@ -41,7 +41,7 @@ def store_of(settings: Settings, run_dir: Path) -> Iterator[Settings]:
 
 async def _check(settings: Settings) -> None:
     try:
-        store = ValkeyStore(store_config(settings), LocalMetrics())
+        store = ValkeyStore(store_config(settings), Metrics())
     except (OSError, ValueError) as error:
         raise StoreAway(f"the store cannot be used: {error}") from error
     try:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
 from deployments.ingress.video.service import VideoSessions
-from deployments.observe.metrics import LocalMetrics, Metrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import Segmenter
 from deployments.workflows.definitions import Definitions
 from deployments.workflows.protocol import Workflows
@@ -119,7 +119,7 @@ def create_app(
         app.include_router(tool)
     docs.install(app)
     openapi.install(app, settings, video=video is not None)
-    metrics = metrics or LocalMetrics()
+    metrics = metrics or Metrics()
     reporters: list[Reporter] = [RequestMetrics(metrics, by_tenant=_tenants_are_shown(settings))]
     if log := access_log(settings.access_log, log_directory, details=settings.access_log_details):
         reporters.append(log)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deployments.observe.metrics import NAMES, LocalMetrics, Metrics
+from deployments.observe.metrics import NAMES, Metrics
 
 
 class Tally:
@@ -18,7 +18,7 @@ class Tally:
     ) -> None:
         self.total, self.images, self.errors = total, 0, 0
         self.objects: Counter[str] = Counter()
-        self._metrics = metrics or LocalMetrics()
+        self._metrics = metrics or Metrics()
         self._clock = clock
         self._worked = 0.0
         self._first: tuple[float, int, float] | None = None

@@ -17,7 +17,7 @@ from deployments.ingress.video.dispatch import FrameDispatcher
 from deployments.ingress.video.reading import VideoReading
 from deployments.ingress.video.service import VideoSessions
 from deployments.messages import Expired, NeedImage, OtherModel
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.video.messages import EncodedFrame, Tracked, TrackJob, TrackReply
 from deployments.video.record import KeptObject, Record, deflated
 from sam3_engine.encode_masks import encode
@@ -118,13 +118,13 @@ class FakeTracking:
 def fake_video(
     tracking: FakeTracking | None = None,
     store: MemorySessions | None = None,
-    metrics: LocalMetrics | None = None,
+    metrics: Metrics | None = None,
 ) -> VideoSessions:
     """The real service around it."""
     tracking = tracking or FakeTracking()
     dispatcher = FrameDispatcher(tracking, tracking, ImageDecoding(1, 1_000_000))
     reading = VideoReading(1, Limits(frames=100, pixels=1_000_000))
-    return VideoSessions(store or MemorySessions(), dispatcher, reading, metrics or LocalMetrics())
+    return VideoSessions(store or MemorySessions(), dispatcher, reading, metrics or Metrics())
 
 
 def _one_frame(

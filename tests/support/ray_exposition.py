@@ -1,9 +1,9 @@
 """Figures as Ray 2.60 exports them on a node after a process has reported them: histograms arrive as counters."""
 
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 
 
-def reported(metrics: LocalMetrics, *processes: str) -> str:
+def reported(metrics: Metrics, *processes: str) -> str:
     """Each process, given by its labels as text, has reported these figures."""
     lines: dict[str, None] = {}
     for family, sample in metrics.samples():

@@ -22,7 +22,7 @@ from deployments.messages import (
     Source,
     Square,
 )
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.pool.embedding_pool import EmbeddingPool
 from deployments.protocol import ModelStatus
 from deployments.results import dump_results
@@ -62,7 +62,7 @@ class FakePool:
 
     store: MemoryStore = field(default_factory=MemoryStore)
     encoded: list[Square | Source] = field(default_factory=list)
-    metrics: LocalMetrics = field(default_factory=LocalMetrics)
+    metrics: Metrics = field(default_factory=Metrics)
     error: Exception | None = None
     quotas: list[int | None] = field(default_factory=list)
     model: str = MODEL

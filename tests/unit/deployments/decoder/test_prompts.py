@@ -14,7 +14,7 @@ from deployments.decoder.features import HotImage
 from deployments.decoder.prompts import PromptRunner
 from deployments.keys import ImageKey
 from deployments.model.thread import ModelThread
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import ConceptRequest, VisualRequest
 from deployments.results import dump_results, load_results
 from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualItem, VisualMask
@@ -63,12 +63,12 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def metrics() -> LocalMetrics:
-    return LocalMetrics()
+def metrics() -> Metrics:
+    return Metrics()
 
 
 @pytest.fixture
-def prompts(engine: FakeEngine, metrics: LocalMetrics) -> Iterator[PromptRunner]:
+def prompts(engine: FakeEngine, metrics: Metrics) -> Iterator[PromptRunner]:
     with ModelThread("test") as thread, ThreadPoolExecutor(1) as post:
         yield PromptRunner(cast("Engine", engine), thread, post, metrics, 8, 0.0)
 
@@ -100,7 +100,7 @@ async def test_long_answers_are_encoded_in_a_thread(
     assert (threads == [threading.current_thread().name]) == (size == SIZE)
 
 
-async def test_concepts_come_back_by_prompt(prompts: PromptRunner, metrics: LocalMetrics) -> None:
+async def test_concepts_come_back_by_prompt(prompts: PromptRunner, metrics: Metrics) -> None:
     results = await answer(prompts, ConceptRequest([ConceptPrompt("a"), ConceptPrompt("b")]))
     assert [[one.score for one in result.instances] for result in results] == [[pytest.approx(0.9)]] * 2
     (first,) = results[0].instances

@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 from deployments.decoder.tracking import Tracker
 from deployments.messages import Expired, NeedImage
 from deployments.model.thread import ModelThread
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import Overloaded
 from deployments.video.messages import EncodedFrame, Tracked, TrackJob
 from deployments.video.protocol import NO_PROMPTS, FramePrompts, ObjectPrompt, SessionRules
@@ -101,7 +101,7 @@ def _make(
         thread,
         post,
         expand,
-        LocalMetrics(),
+        Metrics(),
         batch_size=16,
         batch_wait_s=0,
         hot_bytes=hot_bytes,

@@ -9,7 +9,7 @@ from deployments.config import HedgeConfig
 from deployments.hedging import hedges as module
 from deployments.hedging.hedges import Hedges
 from deployments.hedging.pace import MOST_TOKENS, Pace
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.ray.replicas import Replicas
 
 AFTER_S = 0.01
@@ -26,7 +26,7 @@ class Deployment:
         self.replicas = replicas
         self.seen = Replicas()
         self.seen.update(replicas)
-        self.metrics = LocalMetrics()
+        self.metrics = Metrics()
         self.hedges = Hedges(HedgeConfig(AFTER_S, share), self.seen, self.metrics, "decoder")
         self.asked: list[str] = []
         self.cancelled: list[str] = []

@@ -12,7 +12,7 @@ from deployments.config import HedgeConfig
 from deployments.ingress.decoders import ServeDecoders, kind
 from deployments.keys import affinity
 from deployments.messages import Answered, NeedImage, PromptJob, Warm
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import ConceptRequest, ModelStatus, Overloaded, VisualRequest
 from deployments.ray.replicas import key_of, replicas_of
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
@@ -66,7 +66,7 @@ class Handle:
 
 def decoders(decoder: Handle, encoder: Handle | None = None, may_sleep: bool = False) -> ServeDecoders:
     handles = [cast("DeploymentHandle[Any]", handle) for handle in (decoder, encoder or Handle())]
-    return ServeDecoders(handles[0], handles[1], 1.0, HedgeConfig(0.5, 0.02), LocalMetrics(), may_sleep)
+    return ServeDecoders(handles[0], handles[1], 1.0, HedgeConfig(0.5, 0.02), Metrics(), may_sleep)
 
 
 async def test_requests_for_one_image_go_the_same_way() -> None:
@@ -94,7 +94,7 @@ async def test_without_hedges_the_route_is_the_images_alone() -> None:
         cast("DeploymentHandle[Any]", Handle()),
         1.0,
         HedgeConfig(0.5, 0.0),
-        LocalMetrics(),
+        Metrics(),
     )
     await client.run(JOB)
     assert handle.options_of[0]["session_id"] == affinity(JOB.tenant, JOB.digest)

@@ -12,7 +12,7 @@ from deployments.ingress.models import Models
 from deployments.ingress.service import SegmentationService
 from deployments.keys import content_digest, derived_id
 from deployments.messages import Answered, Ensured, Expired, PromptJob, Reply
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import (
     Answer,
     DeadlineExceeded,
@@ -38,13 +38,13 @@ RED, BLUE = image_file("red"), image_file("blue", (20, 10))
 
 
 @pytest.fixture
-def metrics() -> LocalMetrics:
-    return LocalMetrics()
+def metrics() -> Metrics:
+    return Metrics()
 
 
 @pytest.fixture
 def service(
-    decoders: FakeDecoders, pool: FakePool, store: MemoryStore, metrics: LocalMetrics
+    decoders: FakeDecoders, pool: FakePool, store: MemoryStore, metrics: Metrics
 ) -> Iterator[SegmentationService]:
     decoding = ImageDecoding(2, 10_000)
     yield SegmentationService(
@@ -428,7 +428,7 @@ async def test_the_deadline_travels_to_decoder_and_encoder(
     assert [encoded.deadline for encoded in pool.encoded] == [deadline]
 
 
-async def test_lookups_and_stages_are_counted(service: SegmentationService, metrics: LocalMetrics) -> None:
+async def test_lookups_and_stages_are_counted(service: SegmentationService, metrics: Metrics) -> None:
     await click(service, image(RED)[0])
     await click(service, image(RED)[0])
     assert metrics.values['sam3_cache_lookups_total{model="sam3/sam3_final",tier="miss"}'] == 1
@@ -505,7 +505,7 @@ async def test_a_tenants_quota_goes_with_its_images(service: SegmentationService
 
 
 @pytest.fixture
-def two(pool: FakePool, store: MemoryStore, metrics: LocalMetrics) -> Iterator[SegmentationService]:
+def two(pool: FakePool, store: MemoryStore, metrics: Metrics) -> Iterator[SegmentationService]:
     """Two models, of which the second is not needed."""
     decoding = ImageDecoding(2, 10_000)
     clients = {"a": FakeDecoders(pool), "b": FakeDecoders(pool)}
@@ -521,7 +521,7 @@ def decoders_of(service: SegmentationService, name: str) -> FakeDecoders:
 
 
 async def test_a_request_is_answered_by_the_model_that_it_names(
-    two: SegmentationService, metrics: LocalMetrics
+    two: SegmentationService, metrics: Metrics
 ) -> None:
     await two.answer(image(RED)[0], CLICK, Timings("1"), "b")
     await two.answer(image(RED)[0], CLICK, Timings("2"))

@@ -7,7 +7,7 @@ import pytest
 from deployments.config import EngineConfig
 from deployments.model.loading import load_engine
 from deployments.model.thread import ModelThread
-from deployments.observe.metrics import NAMES, LocalMetrics
+from deployments.observe.metrics import NAMES, Metrics
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.loading import read_checkpoint
 from sam3_engine.spec import TINY
@@ -22,7 +22,7 @@ def test_a_replica_has_its_model_warmed_up_when_it_is_made(monkeypatch: pytest.M
 
     warmed: list[tuple[int, int]] = []
     monkeypatch.setattr(Engine, "warm_up", lambda _, images, prompts: warmed.append((images, prompts)))
-    metrics = LocalMetrics()
+    metrics = Metrics()
     config = EngineConfig("tiny-random", None, "cpu", "float32", compile=False, threads=1)
     with ModelThread("model") as thread:
         loaded = load_engine(config, "decoder", metrics, thread, batch=32, hot=5)
@@ -31,7 +31,7 @@ def test_a_replica_has_its_model_warmed_up_when_it_is_made(monkeypatch: pytest.M
 
 
 def test_batches_beyond_the_memory_are_counted() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     config = EngineConfig("tiny-random", None, "cpu", "float32", compile=False, threads=1)
     with ModelThread("model") as thread:
         engine = load_engine(config, "encoder", metrics, thread, batch=8).engine
@@ -40,7 +40,7 @@ def test_batches_beyond_the_memory_are_counted() -> None:
 
 
 def test_graphs_are_used_as_configured_and_counted() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     config = EngineConfig("tiny-random", None, "cpu", "float32", compile=False, threads=1, cuda_graphs="all")
     with ModelThread("model") as thread:
         engine = load_engine(config, "encoder", metrics, thread, batch=8).engine
@@ -57,7 +57,7 @@ def start(**config: Any) -> None:
         engine = EngineConfig(
             "tiny", config.pop("checkpoint", None), "cpu", "float32", compile=False, threads=1
         )
-        load_engine(replace(engine, **config), "decoder", LocalMetrics(), thread, batch=1)
+        load_engine(replace(engine, **config), "decoder", Metrics(), thread, batch=1)
 
 
 def test_a_replica_refuses_weights_that_encode_otherwise_than_was_deployed(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 import dataclasses
 import shutil
 import subprocess
+from collections.abc import Iterable
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deployments.observe.exposition import merge
-from deployments.observe.metrics import NAMES, LocalMetrics, Metric
+from deployments.observe.exposition import Merged
+from deployments.observe.metrics import NAMES, Metric, Metrics
 from deployments.ray.metrics import RAYS
 from tests.support.ray_exposition import reported
 
@@ -32,16 +33,23 @@ ray_serve_deployment_queued_queries_of_somebody 5.0
 """
 
 
-def exported(metrics: LocalMetrics, node: str, *workers: int) -> str:
+def merge(expositions: Iterable[str]) -> bytes:
+    merged = Merged()
+    for text in expositions:
+        merged.read(text)
+    return merged.text()
+
+
+def exported(metrics: Metrics, node: str, *workers: int) -> str:
     """A node's exposition when each of these processes has reported the same figures."""
     processes = {worker: PROCESS.format(node=node, worker=worker) for worker in workers}
     serves = (SERVES.format(process=processes[worker], node=node, worker=worker) for worker in workers)
     return reported(metrics, *processes.values()) + "".join(serves)
 
 
-def some() -> LocalMetrics:
+def some() -> Metrics:
     """Something of every metric."""
-    metrics = LocalMetrics()
+    metrics = Metrics()
     for field in dataclasses.fields(NAMES):
         metric: Metric = getattr(NAMES, field.name)
         labels = dict.fromkeys(metric.labels, "some")
@@ -66,12 +74,12 @@ def samples(*texts: str) -> dict[str, float]:
 
 
 def test_processes_of_a_node_are_one_series_and_nodes_are_apart() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     metrics.add(NAMES.images_encoded, 3, cause="new")
     metrics.set(NAMES.pool_bytes, 10, tier="warm")
     metrics.set(NAMES.model_load_seconds, 7)
     text = exported(metrics, "a", 1, 2)
-    other = LocalMetrics()
+    other = Metrics()
     other.add(NAMES.images_encoded, 5, cause="new")
     found = samples(text, exported(other, "b", 3))
     assert found["sam3_images_encoded_total{cause=new,node=a}"] == 6
@@ -81,7 +89,7 @@ def test_processes_of_a_node_are_one_series_and_nodes_are_apart() -> None:
 
 
 def test_histograms_are_whole_again_with_their_exact_sums() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     for seconds in (0.003, 0.004, 50.0, 500.0):
         metrics.observe(NAMES.stage_seconds, seconds, stage="prompt")
     text = exported(metrics, "a", 1, 2)
@@ -95,7 +103,7 @@ def test_histograms_are_whole_again_with_their_exact_sums() -> None:
 
 
 def test_of_rays_own_only_what_is_used_and_by_its_meaning() -> None:
-    found = samples(exported(LocalMetrics(), "a", 1, 2))
+    found = samples(exported(Metrics(), "a", 1, 2))
     assert found == {
         "ray_serve_deployment_queued_queries{deployment=PromptDecoder,node=a}": 6,
         "ray_serve_autoscaling_target_replicas{deployment=PromptDecoder,node=a}": 2,

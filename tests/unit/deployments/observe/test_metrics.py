@@ -1,6 +1,6 @@
 import dataclasses
 
-from deployments.observe.metrics import NAMES, LocalMetrics, Metric
+from deployments.observe.metrics import NAMES, Metric, Metrics
 
 
 def test_the_names_that_operators_rely_on() -> None:
@@ -28,7 +28,7 @@ def test_the_names_that_operators_rely_on() -> None:
 
 
 def test_local_metrics_keep_series_apart() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     metrics.add(NAMES.cache_lookups, tier="hot", model="a")
     metrics.add(NAMES.cache_lookups, 2, tier="warm", model="a")
     metrics.set(NAMES.pool_bytes, 5, tier="warm")

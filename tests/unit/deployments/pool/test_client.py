@@ -11,7 +11,7 @@ from ray.exceptions import ActorUnavailableError
 from deployments.config import Budget, PoolConfig, StoreConfig
 from deployments.keys import ImageKey, content_digest, shard_of
 from deployments.messages import Source, Square
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.pool import client as module
 from deployments.pool.client import EmbeddingPoolClient
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
@@ -31,7 +31,7 @@ class Shard:
         self.dead = False
         self.error: Exception | None = None
         self.store = MemoryStore()
-        self.pool = EmbeddingPool(self._encode, self.store, Budget(10**6, 60), LocalMetrics())
+        self.pool = EmbeddingPool(self._encode, self.store, Budget(10**6, 60), Metrics())
         self.pool.since = 0
 
     async def _encode(self, image: Square | Source) -> tuple[Any, int]:
@@ -63,12 +63,12 @@ def shards(monkeypatch: pytest.MonkeyPatch) -> list[Shard]:
 
 
 @pytest.fixture
-def metrics() -> LocalMetrics:
-    return LocalMetrics()
+def metrics() -> Metrics:
+    return Metrics()
 
 
 @pytest.fixture
-def client(shards: list[Shard], metrics: LocalMetrics) -> EmbeddingPoolClient:
+def client(shards: list[Shard], metrics: Metrics) -> EmbeddingPoolClient:
     return EmbeddingPoolClient(
         PoolConfig("app", SHARDS, Budget(1, 1), 1, StoreConfig("unix:///s", 1, 1)), metrics
     )
@@ -100,7 +100,7 @@ async def test_images_are_spread_over_the_shards_and_found_again(
 
 
 async def test_a_dead_shards_calls_go_to_the_next_one(
-    client: EmbeddingPoolClient, shards: list[Shard], metrics: LocalMetrics
+    client: EmbeddingPoolClient, shards: list[Shard], metrics: Metrics
 ) -> None:
     home, other = homes(shards, key(0))
     home.dead = True

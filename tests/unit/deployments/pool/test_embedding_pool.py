@@ -8,7 +8,7 @@ import pytest
 from deployments.config import Budget
 from deployments.keys import ImageKey, content_digest, derived_id
 from deployments.messages import PixelsLost, Source, Square, Warm
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.pool.embedding_pool import EmbeddingPool, PoolBusy
 from deployments.protocol import StoreAway
 from deployments.store.protocol import NewImage
@@ -54,12 +54,12 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture
-def metrics() -> LocalMetrics:
-    return LocalMetrics()
+def metrics() -> Metrics:
+    return Metrics()
 
 
 def pool_of(
-    encoder: Encoder, store: MemoryStore, metrics: LocalMetrics, warm: int = 100, max_encodes: int = 256
+    encoder: Encoder, store: MemoryStore, metrics: Metrics, warm: int = 100, max_encodes: int = 256
 ) -> EmbeddingPool:
     """A shard that has heard of every deletion."""
     made = EmbeddingPool(encoder, store, Budget(warm, 60), metrics, max_encodes)
@@ -68,7 +68,7 @@ def pool_of(
 
 
 @pytest.fixture
-def pool(encoder: Encoder, store: MemoryStore, metrics: LocalMetrics) -> EmbeddingPool:
+def pool(encoder: Encoder, store: MemoryStore, metrics: Metrics) -> EmbeddingPool:
     return pool_of(encoder, store, metrics)
 
 
@@ -77,9 +77,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_fifty_callers_make_one_encode(
-    pool: EmbeddingPool, encoder: Encoder, metrics: LocalMetrics
-) -> None:
+async def test_fifty_callers_make_one_encode(pool: EmbeddingPool, encoder: Encoder, metrics: Metrics) -> None:
     calls = [asyncio.create_task(pool.ensure(KEY, SQUARE, BORN)) for _ in range(50)]
     await settle()
     encoder.go.set()
@@ -275,7 +273,7 @@ async def test_tenants_share_nothing(pool: EmbeddingPool, encoder: Encoder) -> N
 
 
 async def test_too_many_encodes_are_refused_and_joining_one_is_not(
-    encoder: Encoder, store: MemoryStore, metrics: LocalMetrics
+    encoder: Encoder, store: MemoryStore, metrics: Metrics
 ) -> None:
     pool = pool_of(encoder, store, metrics, max_encodes=2)
     calls = [asyncio.create_task(pool.ensure(ImageKey("t", "m", str(i)), SQUARE, BORN)) for i in range(3)]
@@ -337,7 +335,7 @@ async def test_an_image_that_is_sent_again_after_its_deletion_is_a_new_one(
 
 
 async def test_a_shard_that_may_have_missed_a_deletion_asks_the_store(
-    encoder: Encoder, store: MemoryStore, metrics: LocalMetrics
+    encoder: Encoder, store: MemoryStore, metrics: Metrics
 ) -> None:
     encoder.go.set()
     digest = content_digest(b"file")
@@ -355,7 +353,7 @@ async def test_a_shard_that_may_have_missed_a_deletion_asks_the_store(
 
 
 async def test_a_tenants_quota_counts_for_its_own_images_only(
-    encoder: Encoder, store: MemoryStore, metrics: LocalMetrics
+    encoder: Encoder, store: MemoryStore, metrics: Metrics
 ) -> None:
     pool = pool_of(encoder, store, metrics, warm=1000)
     encoder.go.set()
@@ -369,7 +367,7 @@ async def test_a_tenants_quota_counts_for_its_own_images_only(
 
 
 async def test_sweeping_reports_bytes_and_entries(
-    pool: EmbeddingPool, encoder: Encoder, metrics: LocalMetrics
+    pool: EmbeddingPool, encoder: Encoder, metrics: Metrics
 ) -> None:
     encoder.go.set()
     await pool.ensure(KEY, SQUARE, BORN)

@@ -12,7 +12,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from deployments.config import ENCODER, HedgeConfig
 from deployments.hedging.pace import Pace
 from deployments.messages import OtherModel, PixelsLost, Source
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.pool import encoders as module
 from deployments.pool.embedding_pool import PoolBusy
 from deployments.pool.encoders import Encoders
@@ -84,7 +84,7 @@ def handles(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def encoders_of_pool(after_s: float = 60.0, share: float = 0.02) -> Encoders:
-    return Encoders("sam3", 1, HedgeConfig(after_s, share), LocalMetrics(), (ENCODER,))
+    return Encoders("sam3", 1, HedgeConfig(after_s, share), Metrics(), (ENCODER,))
 
 
 async def encoded(handles: list[Any], *outcomes: Any) -> tuple[Any, int]:
@@ -189,7 +189,7 @@ async def test_each_image_goes_to_the_encoders_of_its_model(monkeypatch: pytest.
 
     monkeypatch.setattr(module, "serve", SimpleNamespace(get_deployment_handle=get))
     monkeypatch.setattr(module, "settled", settled)
-    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), LocalMetrics(), ("one", "two"))
+    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), Metrics(), ("one", "two"))
     assert await encoders.encode(replace(IMAGE, encoder="two")) == ("second", 10)
     assert await encoders.encode(replace(IMAGE, encoder="one")) == ("first", 10)
     assert asked == ["two", "one"]
@@ -201,12 +201,12 @@ async def test_where_an_update_took_the_encoders_away_those_of_equal_weights_enc
 ) -> None:
     other, equal = Handle(*[OtherModel()] * 4), Handle("reference")
     handles += [other, equal]
-    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), LocalMetrics(), ("one", "two"))
+    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), Metrics(), ("one", "two"))
     assert await encoders.encode(replace(IMAGE, encoder="gone")) == ("reference", 10)
 
 
 async def test_where_no_encoders_have_equal_weights_the_decoder_is_told(handles: list[Any]) -> None:
     handles.append(Handle(*[OtherModel()] * 4))
-    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), LocalMetrics(), ("one",))
+    encoders = Encoders("sam3", 1, HedgeConfig(60.0, 0.02), Metrics(), ("one",))
     with pytest.raises(OtherModel):
         await encoders.encode(replace(IMAGE, encoder="gone"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployments.config import StoreConfig
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.store.connections import connect
 from deployments.store.server import LocalServer
 from deployments.store.valkey import ValkeyStore
@@ -22,12 +22,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def metrics() -> LocalMetrics:
-    return LocalMetrics()
+def metrics() -> Metrics:
+    return Metrics()
 
 
 @pytest.fixture
-async def valkey(server: LocalServer, metrics: LocalMetrics) -> AsyncIterator[ValkeyStore]:
+async def valkey(server: LocalServer, metrics: Metrics) -> AsyncIterator[ValkeyStore]:
     config = StoreConfig(server.url, cold_bytes=100, idle_ttl_s=60, most_images=80)
     client: Any = connect(config)
     await client.flushall()

@@ -11,7 +11,7 @@ from valkey.asyncio import Valkey
 from valkey.exceptions import ConnectionError as Disconnected
 
 from deployments.config import StoreConfig
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import StoreAway
 from deployments.store.protocol import NewImage
 from deployments.store.server import bundled
@@ -47,7 +47,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 async def works(url: str) -> None:
     """An image is kept, found and deleted, as soon as the servers have found one another."""
-    store = ValkeyStore(StoreConfig(Settings(store=url).store, 100, 60), LocalMetrics())
+    store = ValkeyStore(StoreConfig(Settings(store=url).store, 100, 60), Metrics())
     try:
 
         async def put() -> bool:

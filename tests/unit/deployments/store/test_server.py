@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployments.config import StoreConfig
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import StoreAway
 from deployments.store.protocol import NewImage
 from deployments.store.server import SOCKET, LocalServer, ServerFailed
@@ -21,7 +21,7 @@ def image(number: int) -> NewImage:
 
 
 def store_of(server: LocalServer) -> ValkeyStore:
-    return ValkeyStore(StoreConfig(server.url, 2**20, 60), LocalMetrics())
+    return ValkeyStore(StoreConfig(server.url, 2**20, 60), Metrics())
 
 
 async def answered(store: ValkeyStore) -> None:

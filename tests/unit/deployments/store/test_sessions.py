@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from deployments.config import StoreConfig
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.store.server import LocalServer
 from deployments.store.sessions import (
     Committed,
@@ -32,7 +32,7 @@ Make = Callable[[float], SessionStore]
 
 @pytest.fixture(params=["valkey", "memory"])
 async def make(
-    request: pytest.FixtureRequest, server: LocalServer, valkey: ValkeyStore, metrics: LocalMetrics
+    request: pytest.FixtureRequest, server: LocalServer, valkey: ValkeyStore, metrics: Metrics
 ) -> AsyncIterator[Make]:
     """Makes a store of 4000 bytes of sessions, which end after so many seconds."""
     made: list[ValkeySessions] = []

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from deployments.config import StoreConfig
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import StoreAway
 from deployments.store import connections as module
 from deployments.store.connections import connect
@@ -42,7 +42,7 @@ async def test_a_connection_that_broke_is_made_again(valkey: ValkeyStore, server
     await other.aclose()
 
 
-async def test_every_round_trip_is_counted_and_timed(valkey: ValkeyStore, metrics: LocalMetrics) -> None:
+async def test_every_round_trip_is_counted_and_timed(valkey: ValkeyStore, metrics: Metrics) -> None:
     await valkey.put(IMAGE)
     await valkey.resolve("t", "pet")
     assert metrics.values['sam3_store_seconds_count{operation="put"}'] == 1
@@ -50,7 +50,7 @@ async def test_every_round_trip_is_counted_and_timed(valkey: ValkeyStore, metric
     assert "sam3_store_errors_total" not in str(metrics.values)
 
 
-async def test_a_file_that_has_to_leave_is_counted(valkey: ValkeyStore, metrics: LocalMetrics) -> None:
+async def test_a_file_that_has_to_leave_is_counted(valkey: ValkeyStore, metrics: Metrics) -> None:
     for digest in ("a", "b", "c"):
         await valkey.put(NewImage("t", digest, bytes(60), ImageSize(1, 1)))
     assert metrics.values['sam3_evictions_total{reason="budget",tier="cold"}'] == 2
@@ -59,7 +59,7 @@ async def test_a_file_that_has_to_leave_is_counted(valkey: ValkeyStore, metrics:
 async def test_idle_images_are_forgotten(valkey: ValkeyStore, server: LocalServer) -> None:
     await valkey.put(IMAGE)
     assert (await valkey.sweep()).idle == 0
-    short = ValkeyStore(StoreConfig(server.url, 100, 0.001), LocalMetrics())
+    short = ValkeyStore(StoreConfig(server.url, 100, 0.001), Metrics())
     await asyncio.sleep(0.01)
     assert (await short.sweep()).idle == 1
     assert await valkey.resolve("t", "pet") is None
@@ -68,7 +68,7 @@ async def test_idle_images_are_forgotten(valkey: ValkeyStore, server: LocalServe
 
 
 async def test_nothing_is_left_of_a_cluster_that_is_gone(valkey: ValkeyStore, server: LocalServer) -> None:
-    short = ValkeyStore(StoreConfig(server.url, 100, 0.02), LocalMetrics())
+    short = ValkeyStore(StoreConfig(server.url, 100, 0.02), Metrics())
     await short.put(IMAGE)
     await short.close()
     client: Any = connect(StoreConfig(server.url, 1, 1))
@@ -79,7 +79,7 @@ async def test_nothing_is_left_of_a_cluster_that_is_gone(valkey: ValkeyStore, se
 
 
 async def test_servers_are_shared_by_prefix(valkey: ValkeyStore, server: LocalServer) -> None:
-    other = ValkeyStore(StoreConfig(server.url, 100, 60, prefix="other"), LocalMetrics())
+    other = ValkeyStore(StoreConfig(server.url, 100, 60, prefix="other"), Metrics())
     await valkey.put(IMAGE)
     assert await other.resolve("t", "pet") is None
     assert await other.images("t") == []
@@ -91,8 +91,8 @@ async def test_a_server_that_hangs_is_away_and_comes_back(
 ) -> None:
     server = LocalServer(socket_folder, 2**20)
     server.start()
-    config, metrics = StoreConfig(server.url, 100, 60), LocalMetrics()
-    patient = ValkeyStore(config, LocalMetrics())
+    config, metrics = StoreConfig(server.url, 100, 60), Metrics()
+    patient = ValkeyStore(config, Metrics())
     monkeypatch.setattr(module, "ANSWER_S", 0.1)
     hasty = ValkeyStore(config, metrics)
     try:
@@ -112,7 +112,7 @@ async def test_a_server_that_hangs_is_away_and_comes_back(
 
 
 async def test_no_server_is_a_store_that_is_away(tmp_path: Path) -> None:
-    store = ValkeyStore(StoreConfig(f"unix://{tmp_path}/nothing", 100, 60), LocalMetrics())
+    store = ValkeyStore(StoreConfig(f"unix://{tmp_path}/nothing", 100, 60), Metrics())
     with pytest.raises(StoreAway):
         await store.resolve("t", "pet")
     with pytest.raises(StoreAway, match=r"cannot be used: .*nothing"):
@@ -160,7 +160,7 @@ async def test_a_server_with_a_user_a_password_and_tls(guarded: Guarded, socket_
             ca_file=str(socket_folder / "ca.pem"),
             prefix="ours",
         )
-        store = ValkeyStore(right, LocalMetrics())
+        store = ValkeyStore(right, Metrics())
         await store.check()
         await store.put(IMAGE)
         assert await store.resolve("t", "pet") == "d"
@@ -173,7 +173,7 @@ async def test_a_server_with_a_user_a_password_and_tls(guarded: Guarded, socket_
             (replace(right, ca_file=None), "certificate verify failed"),
             (replace(right, url=f"redis://sam3@localhost:{port}/0"), "."),
         ):
-            store = ValkeyStore(wrong, LocalMetrics())
+            store = ValkeyStore(wrong, Metrics())
             with pytest.raises(StoreAway, match=reason):
                 await store.check()
             with pytest.raises(StoreAway):
@@ -187,7 +187,7 @@ async def test_a_full_disk_refuses_what_is_new_and_is_said(socket_folder: Path) 
     small.chmod(0o700)
     server = LocalServer(socket_folder / "s", 2**20, binary=str(small))
     server.start()
-    store = ValkeyStore(StoreConfig(server.url, 2**20, 60), LocalMetrics())
+    store = ValkeyStore(StoreConfig(server.url, 2**20, 60), Metrics())
     try:
         await store.put(IMAGE)
         images = [NewImage("t", str(number), bytes(20_000), ImageSize(1, 1)) for number in range(10)]

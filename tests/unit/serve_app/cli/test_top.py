@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from deployments.observe.exposition import Merged
-from deployments.observe.metrics import NAMES, LocalMetrics
+from deployments.observe.metrics import NAMES, Metrics
 from deployments.ray.metrics import RAYS
 from serve_app.cli.main import main
 from serve_app.cli.top import view
@@ -20,7 +20,7 @@ CLICKS = "/sam3/visual_segment"
 
 def exposition(clicks: int = 0, failed: int = 0, seconds: float = 0.003) -> str:
     """The text of GET /metrics after so many clicks, made by the code that writes it."""
-    metrics = LocalMetrics()
+    metrics = Metrics()
     for _ in range(clicks):
         metrics.observe(NAMES.request_seconds, seconds, route=CLICKS, model="m")
         metrics.observe(NAMES.stage_seconds, seconds / 2, stage="prompt")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from serve_app.label.tally import Tally, duration
 from tests.support.labels import found, row, table
 
@@ -46,7 +46,7 @@ def test_nothing_is_told_of_a_rate_before_tables_come_as_fast_as_they_are_made()
 
 
 def test_what_a_prometheus_sees_is_what_was_counted() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     tally = Tally(5, metrics)
     tally.add(table(row("/a.png", [CAT, CAT]), row("/b.png", error="gone"), row("/c.png")))
     assert metrics.values == {

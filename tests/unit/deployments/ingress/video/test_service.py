@@ -12,7 +12,7 @@ import pytest
 from deployments.ingress.video.answers import KEPT_ANSWERS
 from deployments.ingress.video.chunks import CHUNK
 from deployments.ingress.video.service import VideoSessions
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import DeadlineExceeded, Overloaded, Timings
 from deployments.store.sessions import SessionLimits
 from deployments.video.protocol import FramePrompts, OutOfOrder, SessionCall, SessionRules, UnknownSession
@@ -38,12 +38,12 @@ def store() -> MemorySessions:
 
 
 @pytest.fixture
-def metrics() -> LocalMetrics:
-    return LocalMetrics()
+def metrics() -> Metrics:
+    return Metrics()
 
 
 @pytest.fixture
-def service(tracking: FakeTracking, store: MemorySessions, metrics: LocalMetrics) -> VideoSessions:
+def service(tracking: FakeTracking, store: MemorySessions, metrics: Metrics) -> VideoSessions:
     return fake_video(tracking, store, metrics)
 
 
@@ -86,7 +86,7 @@ async def test_requests_for_one_session_are_answered_one_after_the_other(service
 
 
 async def test_of_two_processes_that_get_the_same_frame_both_answer_alike(
-    tracking: FakeTracking, store: MemorySessions, metrics: LocalMetrics
+    tracking: FakeTracking, store: MemorySessions, metrics: Metrics
 ) -> None:
     one, other = fake_video(tracking, store, metrics), fake_video(tracking, store, metrics)
     session = await begin(one)
@@ -117,7 +117,7 @@ async def test_frames_of_other_processes_without_numbers_follow_one_another(
 
 
 async def test_a_decoder_that_was_replaced_goes_on_by_masks_with_the_same_ids(
-    service: VideoSessions, tracking: FakeTracking, metrics: LocalMetrics
+    service: VideoSessions, tracking: FakeTracking, metrics: Metrics
 ) -> None:
     session = await begin(service)
     await send(service, session, 0, 1)

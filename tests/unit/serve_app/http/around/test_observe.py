@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
-from deployments.observe.metrics import LocalMetrics
+from deployments.observe.metrics import Metrics
 from deployments.protocol import Timings
 from sam3_engine.types import ImageSize
 from serve_app.http.around.exchange import Exchange
@@ -44,9 +44,9 @@ def test_routes_have_their_declared_names(path: str, name: str) -> None:
     assert RouteNames(lambda: app.routes).name({"path": "/root" + path, "root_path": "/root"}) == name
 
 
-async def observed(app: Any, **known: Any) -> tuple[list[Observation], LocalMetrics]:
+async def observed(app: Any, **known: Any) -> tuple[list[Observation], Metrics]:
     """The observations and the figures reported of one request to an ASGI app."""
-    metrics = LocalMetrics()
+    metrics = Metrics()
     seen: list[Observation] = []
     routes = RouteNames(lambda: an_app().routes)
     observe = Observe(app, routes=routes, metrics=metrics, reporters=(seen.append,))
@@ -78,7 +78,7 @@ async def test_an_answer_is_reported_after_it_was_sent() -> None:
 
 async def test_requests_being_answered_are_counted() -> None:
     held: list[float] = []
-    metrics = LocalMetrics()
+    metrics = Metrics()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         held.append(metrics.values['sam3_in_flight{route="other"}'])
@@ -114,9 +114,7 @@ async def test_a_report_that_fails_fails_no_request(caplog: pytest.LogCaptureFix
     async def send(message: Message) -> None:
         sent.append(message)
 
-    observe = Observe(
-        PlainTextResponse("x"), routes=RouteNames(list), metrics=LocalMetrics(), reporters=(broken,)
-    )
+    observe = Observe(PlainTextResponse("x"), routes=RouteNames(list), metrics=Metrics(), reporters=(broken,))
     exchange = Exchange(Timings("find-me"), model_id="m")
     scope: Scope = {
         "type": "http",
@@ -137,7 +135,7 @@ def observation(tenant: str | None, status: int = 200, prompts: int = 3, images:
 
 
 def test_a_request_is_counted_by_route_status_and_tenant() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     seen = observation("acme")
     seen.exchange.timings.add({"admission": 2.0, "queue": 0.5, "prompt": 0.25, "post": 0.5})
     RequestMetrics(metrics, by_tenant=True)(seen)
@@ -154,20 +152,20 @@ def test_a_request_is_counted_by_route_status_and_tenant() -> None:
 
 
 def test_requests_without_a_tenant_have_no_tenant_series() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     RequestMetrics(metrics, by_tenant=True)(observation(None, 401))
     assert not any("tenant" in series for series in metrics.values)
 
 
 def test_tenants_names_are_shown_only_when_asked_for() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     RequestMetrics(metrics, by_tenant=False)(observation("acme"))
     assert metrics.values['sam3_tenant_requests_total{status="200",tenant="(all)"}'] == 1
     assert "acme" not in str(metrics.values)
 
 
 def test_ever_new_tenants_do_not_make_ever_new_series() -> None:
-    metrics = LocalMetrics()
+    metrics = Metrics()
     report = RequestMetrics(metrics, by_tenant=True)
     for number in range(MOST_TENANTS + 50):
         report(observation(f"tenant-{number}"))

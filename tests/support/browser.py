@@ -56,7 +56,8 @@ class Playground:
 
     def start_anew(self) -> None:
         """The page as at a first visit: nothing kept in the browser but its cache of files."""
-        self.put_away()
+        if self.page.url != "about:blank":
+            self.put_away()
         wire = self.page.context.new_cdp_session(self.page)
         kinds = "local_storage,indexeddb,cookies"
         wire.send("Storage.clearDataForOrigin", {"origin": self.url, "storageTypes": kinds})
@@ -67,7 +68,7 @@ class Playground:
         self.settle()
 
     def put_away(self) -> None:
-        """Leave the page, which goes on drawing otherwise and takes a third of a core from the tests after it."""
+        """Leave the page, which would run beside the tests after it."""
         self.page.unroute_all()
         self.page.mouse.move(0, 0)
         self.page.goto("about:blank")

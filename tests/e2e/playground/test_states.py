@@ -135,3 +135,11 @@ def test_an_answer_of_another_shape_gives_a_sentence(playground: Playground, ans
     playground.find("red circle")
     playground.wait_for_notice(sentence)
     assert sentence in told(playground)
+
+
+def test_nothing_moves_while_nothing_is_awaited(playground: Playground) -> None:
+    """An animation draws for as long as it runs, also one that nobody sees."""
+    playground.load()
+    playground.find("red circle")
+    moving = "document.getAnimations().map((one) => one.animationName).filter(Boolean)"
+    assert playground.page.evaluate(moving) == []

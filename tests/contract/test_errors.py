@@ -351,7 +351,7 @@ async def test_a_client_that_goes_away_leaves_the_server_well(server: str) -> No
 
 def test_a_full_server_refuses_with_the_headers_of_every_answer(start_server: ServerFactory) -> None:
     """One long request fills it; the next is refused at once, and later all is well."""
-    segmenter = FakeSegmenter(delay_s=2.0)
+    segmenter = FakeSegmenter(delay_s=PATIENCE_S)
     with start_server(segmenter, max_in_flight=1) as url, ThreadPoolExecutor(1) as threads:
         first = threads.submit(requests.post, url + EMBED, json={"image": IMAGE}, timeout=PATIENCE_S)
         while not segmenter.asked:
@@ -362,5 +362,6 @@ def test_a_full_server_refuses_with_the_headers_of_every_answer(start_server: Se
         assert "x-processing-time" in refused.headers
         assert refused.json()["message"] == "the server is busy: too many requests are waiting"
         assert requests.get(url + "/readiness", timeout=PATIENCE_S).status_code == 200
+        segmenter.hurried = True
         assert first.result().status_code == 200
         assert requests.post(url + EMBED, json={"image": IMAGE}, timeout=PATIENCE_S).status_code == 200

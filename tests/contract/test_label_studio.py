@@ -2,7 +2,6 @@
 
 import asyncio
 import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ from tests.support import scenes
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.label_studio import click, rectangle, region_mask
 from tests.support.patience import PATIENCE_S
+from tests.support.plain_server import plain_server
 from tests.support.scenes import (
     CIRCLE,
     HEIGHT,
@@ -338,15 +338,8 @@ class LabelStudio(http.server.BaseHTTPRequestHandler):
 def studios() -> Iterator[list[str]]:
     """The origins of two servers."""
     LabelStudio.seen.clear()
-    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), LabelStudio) for _ in range(2)]
-    threads = [threading.Thread(target=one.serve_forever, daemon=True) for one in servers]
-    for thread in threads:
-        thread.start()
-    yield [f"http://127.0.0.1:{one.server_address[1]}" for one in servers]
-    for server, thread in zip(servers, threads, strict=True):
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with plain_server(LabelStudio) as one, plain_server(LabelStudio) as other:
+        yield [f"http://127.0.0.1:{port}" for port in (one, other)]
 
 
 def set_up(url: str, hostname: str, project: str = PROJECT, token: str = TOKEN, **options: Any) -> None:

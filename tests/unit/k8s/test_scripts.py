@@ -219,10 +219,10 @@ def test_a_batch_waits_where_it_is_told_to_and_gets_every_answer(tmp_path: Path)
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_batch_asks_again_no_sooner_than_the_server_says(tmp_path: Path, status: int) -> None:
     """curl by itself would ask again after one second."""
-    with server(busy=1, status=status, retry_after=4) as (url, asked):
+    with server(busy=1, status=status, retry_after=3) as (url, asked):
         assert batch(tmp_path, "https://images.example/0.jpg\n", url).returncode == 0
     refused, answered = asked
-    assert answered.at - refused.at >= 4
+    assert answered.at - refused.at >= 3
 
 
 def test_a_batch_that_runs_again_asks_only_for_what_is_missing(tmp_path: Path) -> None:

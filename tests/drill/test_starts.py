@@ -1,4 +1,4 @@
-"""Other ways to start a server: again on its port, and with a HAProxy that is not the one we know."""
+"""Other ways to start a server: again on its port, without a model, and with a HAProxy that is not the one we know."""
 
 import shutil
 import signal
@@ -50,3 +50,17 @@ def test_a_server_whose_haproxy_is_not_as_expected_says_so(tmp_path: Path) -> No
     assert said.startswith("Error: the server could not start: HAProxy is not started")
     assert f"{RULE}: 0 lines" in said
     shutil.rmtree(Path(*Path(logs.removeprefix("logs: ")).parts[:3]))
+
+
+def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "sam3.pt"
+    checkpoint.write_bytes(b"not a checkpoint")
+    settings = environment(model="tiny", checkpoint=str(checkpoint), port=str(free_ports(1)[0]))
+    with one_start_at_a_time():
+        done = subprocess.run(command("up"), env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "could not start" in done.stderr
+    assert "sam3.pt is no checkpoint" in done.stderr
+    logs = Path(done.stderr.strip().splitlines()[-1].removeprefix("logs: "))
+    assert logs.exists(), "the logs are kept"
+    shutil.rmtree(Path(*logs.parts[:3]))

@@ -278,7 +278,6 @@ def test_requests_of_clients_that_left_end(server: ServerProcess) -> None:
         with pytest.raises(requests.exceptions.ReadTimeout):
             requests.post(f"{server.url}/sam3/embed_image", json={"image": image}, timeout=2)
 
-    encodes(server)
     (encoder,) = server.named("ServeReplica:sam3:ImageEncoder")
     encoder.suspend()
     try:

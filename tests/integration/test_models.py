@@ -85,29 +85,28 @@ def encodes(server: ServerProcess) -> float:
     return exposed.settled_metric(server.url, "sam3_images_encoded_total", quiet_s=QUIET_S)
 
 
-def test_a_sleeping_model_has_no_process_and_wakes_for_a_request(server: ServerProcess) -> None:
+def test_a_sleeping_model_wakes_for_a_request_and_only_models_with_one_trunk_share_an_encode(
+    server: ServerProcess,
+) -> None:
+    wait_until(lambda: states(server)["other"] == "asleep")
+    wait_until(lambda: not server.named("ServeReplica:sam3:ImageEncoder-other"))
     assert states(server) == {"base": "ready", "acme/shapes/2": "ready", "other": "asleep"}
     running = {name: len(server.named(f"ServeReplica:sam3:{title}")) for name, title in DECODERS.items()}
     assert running["acme/shapes/2"] == 1
     assert running["other"] == 0
     assert len(server.named("ServeReplica:sam3:ImageEncoder")) == 1, "two models share their encoder"
-    answer = ask(server, "other", 200)
-    assert answer.status_code == 200, answer.text
+    before = encodes(server)
+    assert ask(server, "base", 201).status_code == 200
+    shared = ask(server, "acme/shapes/2", 201)
+    assert "cache;desc=hit" in shared.headers["Server-Timing"]
+    own = ask(server, "other", 201)
+    assert own.status_code == 200, own.text
+    assert "cache;desc=miss" in own.headers["Server-Timing"]
     assert states(server)["other"] == "ready"
     assert requests.get(f"{server.url}/readiness", timeout=PATIENCE_S).json() == {"status": "ready"}
     wait_until(lambda: states(server)["other"] == "asleep")
     wait_until(lambda: not server.named("ServeReplica:sam3:PromptDecoder-other"))
     wait_until(lambda: not server.named("ServeReplica:sam3:ImageEncoder-other"))
-
-
-def test_models_with_one_trunk_share_an_encode_and_one_with_another_does_not(server: ServerProcess) -> None:
-    before = encodes(server)
-    assert ask(server, "base", 201).status_code == 200
-    shared = ask(server, "acme/shapes/2", 201)
-    assert "cache;desc=hit" in shared.headers["Server-Timing"]
-    assert encodes(server) == before + 1
-    own = ask(server, "other", 201)
-    assert "cache;desc=miss" in own.headers["Server-Timing"]
     assert encodes(server) == before + 2
 
 

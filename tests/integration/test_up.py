@@ -1,34 +1,17 @@
 """The server's start and end, as somebody at a terminal meets them. Other ends: test_secrets, and starts and
 two_ingresses in tests/drill."""
 
-import shutil
 import subprocess
-from pathlib import Path
 
 import psutil
 import pytest
 
-from harness.server import STOP_S, ServerProcess, command, environment, get, one_start_at_a_time
-from serve_app.cli.addresses import free_ports
+from harness.server import STOP_S, ServerProcess, command, environment, get
 
 
 @pytest.fixture
 def port(untrained_server: ServerProcess) -> str:
     return untrained_server.url.rpartition(":")[2]
-
-
-def test_a_server_that_cannot_load_its_model_says_why(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "sam3.pt"
-    checkpoint.write_bytes(b"not a checkpoint")
-    settings = environment(model="tiny", checkpoint=str(checkpoint), port=str(free_ports(1)[0]))
-    with one_start_at_a_time():
-        done = subprocess.run(command("up"), env=settings, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "could not start" in done.stderr
-    assert "sam3.pt is no checkpoint" in done.stderr
-    logs = Path(done.stderr.strip().splitlines()[-1].removeprefix("logs: "))
-    assert logs.exists(), "the logs are kept"
-    shutil.rmtree(Path(*logs.parts[:3]))
 
 
 def test_the_greeting_says_where_to_go(untrained_server: ServerProcess, port: str) -> None:

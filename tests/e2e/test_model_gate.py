@@ -1,7 +1,10 @@
 """The bundled checkpoint reaches the figures of its card on scenes that it was not trained on: the first 24 of the 200
 that `make drill ONLY=gate` takes."""
 
+import re
 import time
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +12,15 @@ from safetensors import safe_open
 
 from sam3_engine.bundled import BUNDLED_TINY
 from sam3_engine.engine import ConceptItem, Engine
+from sam3_engine.sdk import Sam3Prompt, SegmentAnything3
 from sam3_engine.types import ConceptPrompt, ImageSize
+from scripts.playground_samples import FOLDER, SCENES
 from training.evaluate import SETS, evaluate
 
 HELD = ("plain",)
 """The sets whose bars the bundled weights hold. docs/tiny.md says how far the others are."""
+SAMPLES = Path(__file__).parents[2] / "serve_app" / "playground" / "samples.js"
+SUGGESTIONS = re.findall(r"^  (\w+): \[(.+)\],$", SAMPLES.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +64,22 @@ def test_it_loads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = Engine.load("tiny", device="cpu")
     assert loaded.spec.name == "tiny"
     print(f"loaded in {time.monotonic() - began:.2f} s")  # a figure, not a bar: this machine is not yours
+
+
+@pytest.mark.parametrize(("name", "texts"), SUGGESTIONS)
+def test_every_suggestion_of_the_playground_finds_what_is_drawn(
+    engine: Engine, name: str, texts: str
+) -> None:
+    asked = re.findall(r'"([^"]+)"', texts)
+    drawn = Counter(SCENES[name][2])
+    found = SegmentAnything3(engine=engine).segment_image(
+        FOLDER / f"{name}.jpg", prompts=[Sam3Prompt(type="text", text=text) for text in asked]
+    )
+    assert [len(result.predictions) for result in found.prompt_results] == [
+        sum(count for kind, count in drawn.items() if set(text.split()) <= set(kind.split()))
+        for text in asked
+    ]
+
+
+def test_every_sample_of_the_playground_has_suggestions() -> None:
+    assert [name for name, _ in SUGGESTIONS] == list(SCENES)

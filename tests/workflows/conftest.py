@@ -1,6 +1,7 @@
 """Workflows as their clients see them: the real engine in its sandbox, the real client, and an HTTP server in this
 process. A stand-in finds the shapes, so that drawings and counts can be checked."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from inference_sdk import InferenceConfiguration, InferenceHTTPClient
 from deployments.workflows.runs import Runs
 from deployments.workflows.sandbox import Sandbox
 from deployments.workflows.workers import Workers
+from harness.waiting import wait_until
 from serve_app.http.app import create_app
 from serve_app.settings import Settings
 from serve_app.workflows import workflow_config
@@ -47,12 +49,17 @@ ServerFactory = Callable[..., AbstractContextManager[Server]]
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[Sandbox]:
-    """The engine's processes, shared by all servers of these tests."""
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """The engine's processes, shared by all servers of these tests. They leave nothing behind."""
     pytest.importorskip("roboflow_workflows", reason="the extra `workflows` is not installed")
-    started = Sandbox(workflow_config(Settings()).sandbox())
+    folder = tmp_path_factory.mktemp("sandbox")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        started = Sandbox(workflow_config(Settings()).sandbox())
+    assert list(folder.iterdir())
     yield started
     started.close()
+    wait_until(lambda: not list(folder.iterdir()))
 
 
 @pytest.fixture(scope="session")

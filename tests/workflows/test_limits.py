@@ -73,7 +73,7 @@ def test_a_run_ends_when_its_request_does(start_server: ServerFactory, sandbox: 
 
 
 def test_runs_that_wait_for_a_place_do_not_disturb_each_other(start_server: ServerFactory) -> None:
-    with start_server(workflow_timeout_s=10.0, workflow_workers=2) as server, ThreadPoolExecutor(6) as pool:
+    with start_server(workflow_timeout_s=5.0, workflow_workers=2) as server, ThreadPoolExecutor(6) as pool:
         runaway = pool.submit(server.run, RUNAWAY)
         assert list(pool.map(lambda _: count(server), range(12))) == [2] * 12
         assert runaway.result().status_code == 504

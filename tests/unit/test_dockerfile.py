@@ -68,21 +68,6 @@ def test_nodes_without_a_model_get_neither_torch_nor_what_needs_it(tmp_path: Pat
     assert not {name for name in found if re.match(r"torch|nvidia|triton|sam3$", name)}
 
 
-def test_what_runs_without_a_model_imports_none_of_it() -> None:
-    """The head builds the application; HTTP nodes run ingresses, the pool, and the store's server."""
-    script = """
-import sys
-for name in ("torch", "torchvision", "sam3", "open_clip", "timm"):
-    sys.modules[name] = None
-import serve_app.builder, serve_app.ingress, serve_app.cli.entry, serve_app.node_check, serve_app.settings
-import deployments.pool.actor, deployments.store.server
-settings = serve_app.settings.Settings(model="tiny", device="cpu", allow_open=True, store="valkey://nowhere:1/0")
-serve_app.builder.build_app(settings)
-"""
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("stage", ["system", "cuda"])
 def test_it_does_not_run_as_root(stage: str) -> None:
     user = lines(stage, "USER")[-1]

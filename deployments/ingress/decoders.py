@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Hashable
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -61,23 +62,10 @@ class ServeDecoders:
         """Call the replica that this image hashes to, and another one where that takes far too long. Raises Overloaded,
         OtherModel."""
         key = affinity(job.tenant, job.digest, job.elsewhere)
-
-        async def ask(session: str) -> Reply:
-            reply: Reply = await call(
-                self._decoder,
-                "run",
-                job,
-                affinity=session,
-                references=job.warm is not None,
-                retry_after_s=self._retry_after_s,
-            )
-            return reply
-
         self._under_way += 1
         try:
-            if self._hedges is None:
-                return await ask(key)
-            return await self._hedges.answer(kind(job), key, ask)
+            reply: Reply = await self._hedged("run", job, key, kind(job), references=job.warm is not None)
+            return reply
         finally:
             self._under_way -= 1
 
@@ -90,22 +78,22 @@ class ServeDecoders:
 
     async def track(self, job: TrackJob) -> TrackReply:
         """Call the replica that this session hashes to. Raises Overloaded."""
-        key = affinity(job.tenant, job.session, job.elsewhere)
+        key, frames = affinity(job.tenant, job.session, job.elsewhere), len(job.frames)
+        reply: TrackReply = await self._hedged("track", job, key, ("track", frames), references=frames > 0)
+        return reply
 
-        async def ask(session: str) -> TrackReply:
-            reply: TrackReply = await call(
-                self._decoder,
-                "track",
-                job,
-                affinity=session,
-                references=bool(job.frames),
-                retry_after_s=self._retry_after_s,
+    async def _hedged(self, method: str, job: Any, key: str, kind: Hashable, *, references: bool) -> Any:
+        """The answer of the replica that the key hashes to, or of another one. references, errors: see `call`."""
+
+        async def ask(session: str) -> Any:
+            again_s = self._retry_after_s
+            return await call(
+                self._decoder, method, job, affinity=session, references=references, retry_after_s=again_s
             )
-            return reply
 
         if self._hedges is None:
             return await ask(key)
-        return await self._hedges.answer(("track", len(job.frames)), key, ask)
+        return await self._hedges.answer(kind, key, ask)
 
     async def forget_session(self, tenant: str, session: str) -> None:
         """Drop a video's state in every replica that answers. In any other one it ends by itself."""

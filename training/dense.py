@@ -1,7 +1,8 @@
 """Auxiliary heads with a loss for every patch of an image. They exist during training only.
 
-The trunk learns shapes, colours and extents. The features of a prompt and of the patches that it means learn to be
-similar. The fusion encoder learns which patches a prompt means. Set prediction alone teaches all of this slowly.
+The trunk and the features by which objects are tracked learn shapes, colours and extents. The features of a prompt and
+of the patches that it means learn to be similar. The fusion encoder learns which patches a prompt means. Set prediction
+alone teaches all of this slowly.
 """
 
 import torch
@@ -13,34 +14,44 @@ from training.batches import CELLS, Scenes
 from training.concepts import ALL_CONCEPTS, COLOURS, SHAPES
 
 
-class DenseHead(nn.Module):
-    """Predicts for each cell of a patch the shape (or none) and the colour, and for each patch the sides of its object
-    and whether a prompt means it.
+class PatchKinds(nn.Module):
+    """Predicts for each cell of a patch the shape (or none) and the colour, and for each patch the sides of its
+    object.
     """
 
     shape_weight: torch.Tensor
 
-    def __init__(self, width: int, fused_width: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.meant = nn.Linear(fused_width, 1)
-        self.kinds = len(SHAPES) + 1 + len(COLOURS)
-        self.project = nn.Conv2d(width, CELLS * CELLS * self.kinds + 4, 1)
-        self.prompt = nn.Linear(fused_width, fused_width)
-        self.patch = nn.LayerNorm(fused_width)
-        self.rarity = nn.Parameter(torch.tensor(-3.0))
+        self.project = nn.Conv2d(width, CELLS * CELLS * (len(SHAPES) + 1 + len(COLOURS)) + 4, 1)
         weight = torch.ones(len(SHAPES) + 1)
         weight[0] = 0.4
         self.register_buffer("shape_weight", weight, persistent=False)
 
-    def forward(self, trunk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """trunk: [B, C, g, g]. Returns class logits [B, kinds, 4g, 4g] and sides [B, 4, g, g]."""
-        out = self.project(trunk)
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """features: [B, C, g, g]. Returns class logits [B, shapes, none and colours, 4g, 4g] and sides [B, 4, g, g]."""
+        out = self.project(features)
         return F.pixel_shuffle(out[:, :-4], CELLS), out[:, -4:]
 
 
-def dense_loss(head: DenseHead, trunk: torch.Tensor, scenes: Scenes) -> torch.Tensor:
-    """The loss of shapes, colours and sides."""
-    logits, sides = head(trunk)
+class DenseHead(nn.Module):
+    """What is predicted for the patches of the trunk and of the tracker's coarse features, and whether a prompt means
+    a patch.
+    """
+
+    def __init__(self, width: int, fused_width: int) -> None:
+        super().__init__()
+        self.meant = nn.Linear(fused_width, 1)
+        self.trunk = PatchKinds(width)
+        self.tracked = PatchKinds(fused_width)
+        self.prompt = nn.Linear(fused_width, fused_width)
+        self.patch = nn.LayerNorm(fused_width)
+        self.rarity = nn.Parameter(torch.tensor(-3.0))
+
+
+def dense_loss(head: PatchKinds, features: torch.Tensor, scenes: Scenes) -> torch.Tensor:
+    """The loss of shapes, colours and sides. features: [B, C, g, g]."""
+    logits, sides = head(features)
     loss = F.cross_entropy(logits[:, : len(SHAPES) + 1], scenes.shapes, weight=head.shape_weight)
     # The sum is divided here: a mean over no coloured cell at all is not a number.
     colours = F.cross_entropy(logits[:, len(SHAPES) + 1 :], scenes.colours, ignore_index=-1, reduction="sum")

@@ -23,6 +23,7 @@ WEIGHTS = {
     "clicks": 4.0,
     "quality": 4.0,
     "dense": 1.0,
+    "tracked": 1.0,
     "phrases": 2.0,
     "aligned": 2.0,
     "meant": 4.0,
@@ -36,7 +37,7 @@ def dense_step(model: Sam3Image, head: DenseHead, batch: Batch) -> dict[str, tor
     trunk = neck.trunk(normalise(batch.scenes.pictures))[-1]
     words = encode_text(model, batch.asked.phrases)
     return {
-        "dense": dense_loss(head, trunk, batch.scenes),
+        "dense": dense_loss(head.trunk, trunk, batch.scenes),
         "phrases": _spoken(head, words, neck.convs[2](trunk), batch),
     }
 
@@ -46,7 +47,11 @@ def full_step(
 ) -> dict[str, torch.Tensor]:
     """All tasks on one batch. masked_prompts: of how many concept prompts masks are predicted."""
     features = encode_images(model, normalise(batch.scenes.pictures))
-    losses = {"dense": dense_loss(head, features.trunk, batch.scenes)}
+    losses = {
+        "dense": dense_loss(head.trunk, features.trunk, batch.scenes),
+        # Clicks alone need no colours; an object that crosses another one is known by its own.
+        "tracked": dense_loss(head.tracked, features.pvs[2], batch.scenes),
+    }
     losses |= click_losses(model, features.pvs, batch, rng)
     losses |= concept_losses(model, head, features, batch, masked_prompts, rng)
     return losses

@@ -1,6 +1,5 @@
 """How far a training run is, and what its learning rate is there."""
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -17,6 +16,8 @@ class Plan:
     weight_decay: float = 0.02
     warm_up: float = 0.03
     """Share of the run in which the learning rate rises; again when the whole recipe begins."""
+    cool_down: float = 0.2
+    """Share of the run in which the learning rate falls to zero."""
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
     average: float = 0.998
@@ -41,7 +42,11 @@ def progress(plan: Plan, step: int, seconds: float) -> float:
 
 
 def learning_rate(plan: Plan, done: float) -> float:
-    """Linear warm-up (and another when the full recipe begins), then a cosine to zero. done: see `progress`."""
+    """Linear warm-up (and another when the full recipe begins), then constant, then linear to zero. done: see
+    `progress`.
+
+    A run that is resumed with a later end goes on where it was, as long as its rate is constant.
+    """
     since = done if done < plan.dense_share else done - plan.dense_share
     warm = min(1.0, since / plan.warm_up + 0.01)
-    return plan.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+    return plan.learning_rate * min(warm, (1 - done) / plan.cool_down)

@@ -8,6 +8,7 @@ from torch import nn
 
 from sam3_engine.assembly import build_model
 from sam3_engine.spec import TINY
+from training.optimizers import Optimizers
 from training.tokens import CompactEmbedding, known_token_ids
 
 TOKEN_TABLE = "backbone.language_backbone.encoder.token_embedding.weight"
@@ -32,11 +33,11 @@ class Average:
             value.copy_(state[name])
 
 
-def resume(path: Path, trainee: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> None:
+def resume(path: Path, trainee: nn.Module, optimizers: Optimizers, average: Average) -> None:
     """Load the last state in place."""
     state = torch.load(path, weights_only=True, map_location="cpu")
     trainee.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    optimizers.load(state["optimizers"])
     average.load(state["average"])
 
 
@@ -45,7 +46,7 @@ def save(
     step: int,
     seconds: float,
     trainee: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     average: Average,
 ) -> None:
     """Write a state under another name, then rename it: an interruption leaves the last state complete."""
@@ -55,7 +56,7 @@ def save(
         "step": step,
         "seconds": seconds,
         "model": trainee.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": optimizers.state(),
         "average": average.state,
     }
     torch.save(state, fresh)

@@ -20,6 +20,7 @@ from torch import multiprocessing, nn
 
 from sam3_engine.spec import TINY
 from training.batches import StepSize, moved
+from training.optimizers import Optimizers
 from training.recipe import WEIGHTS, dense_step, full_step
 from training.schedule import Clock, Plan, learning_rate, progress
 from training.states import Average, resume, save
@@ -51,33 +52,30 @@ def run(
 
     trainee = Trainee(seed=0, bundled=bundled).to(on)
     torch.set_float32_matmul_precision("high")
-    parameters = trainee.trained()
-    optimizer = torch.optim.AdamW(
-        parameters, lr=plan.learning_rate, betas=plan.betas, weight_decay=plan.weight_decay, fused=True
-    )
+    trained = trainee.trained()
+    parameters = list(trained.values())
+    optimizers = Optimizers(trained, plan)
     average = Average(trainee)
     if path.exists():
-        resume(path, trainee, optimizer, average)
+        resume(path, trainee, optimizers, average)
     clock, step, done, skipped, waited = Clock(earlier), first, progress(plan, first, earlier), 0, 0.0
     log = Log(folder / "log.jsonl") if rank == 0 else None
     while done < 1:
         rng = random.Random(step * 97 + rank)
         rate = learning_rate(plan, done)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         batch = moved(batch, on)
         if done < plan.dense_share:
             losses = dense_step(trainee.model, trainee.dense, batch)
         else:
             losses = full_step(trainee.model, trainee.dense, batch, size.masked_prompts, rng)
         loss = torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()
-        optimizer.zero_grad()
+        optimizers.zero_grad()
         loss.backward()
         step += 1
         done = shared(parameters, processes, progress(plan, step, clock.seconds))
         norm = nn.utils.clip_grad_norm_(parameters, plan.clip)
         if torch.isfinite(norm):
-            optimizer.step()
+            optimizers.step(rate)
             average.follow(min(plan.average, step / (step + 20)))
         else:
             skipped += 1
@@ -93,7 +91,7 @@ def run(
                     waited=round(waited, 1),
                 )
             if step % SAVE_EVERY == 0 or done >= 1:
-                save(path, step, clock.seconds, trainee, optimizer, average)
+                save(path, step, clock.seconds, trainee, optimizers, average)
         if done < 1:
             before = clock.seconds
             batch = next(stream)

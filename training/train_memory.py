@@ -27,6 +27,7 @@ from sam3_engine.spec import TINY
 from sam3_engine.weights import apply
 from training.memory import clip_losses, trained
 from training.moving import Clip, draw_clip
+from training.optimizers import Optimizers
 from training.schedule import Clock, Plan, learning_rate, progress
 from training.states import Average
 from training.tokens import known_token_ids
@@ -82,14 +83,14 @@ def run(plan: Plan, size: ClipStep, folder: Path, weights: Path, workers: int) -
     learnt = nn.ParameterDict(
         {name.replace(".", "/"): one for name, one in model.named_parameters() if one.requires_grad}
     )
-    optimizer = torch.optim.AdamW(parameters, plan.learning_rate, plan.betas, weight_decay=plan.weight_decay)
+    optimizers = Optimizers(dict(learnt.items()), plan)
     average = Average(learnt)
     path = folder / "state.pt"
     step, earlier = 0, 0.0
     if path.exists():
         state = torch.load(path, weights_only=True)
         learnt.load_state_dict(state["learnt"])
-        optimizer.load_state_dict(state["optimizer"])
+        optimizers.load(state["optimizers"])
         average.load(state["average"])
         step, earlier = state["step"], state["seconds"]
     clock, means = Clock(earlier), dict[str, float]()
@@ -97,22 +98,20 @@ def run(plan: Plan, size: ClipStep, folder: Path, weights: Path, workers: int) -
     while (done := progress(plan, step, clock.seconds)) < 1:
         losses = clip_losses(model, next(stream), size.objects, random.Random(step))
         rate = learning_rate(plan, done)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad()
+        optimizers.zero_grad()
         (losses["mask"] + PRESENCE * losses["presence"]).backward()
         norm = nn.utils.clip_grad_norm_(parameters, plan.clip)
         step += 1
         if torch.isfinite(norm):
-            optimizer.step()
+            optimizers.step(rate)
             average.follow(min(plan.average, step / (step + 20)))
         for name, value in losses.items():
             means[name] = means.get(name, value.item()) * 0.95 + 0.05 * value.item()
         if step % LOG_EVERY == 0:
             _log(folder, step=step, seconds=round(clock.seconds, 1), rate=rate, **means)
         if step % SAVE_EVERY == 0:
-            _save(path, step, clock.seconds, learnt, optimizer, average)
-    _save(path, step, clock.seconds, learnt, optimizer, average)
+            _save(path, step, clock.seconds, learnt, optimizers, average)
+    _save(path, step, clock.seconds, learnt, optimizers, average)
     learnt.load_state_dict(average.state, strict=False)
     return model
 
@@ -141,7 +140,7 @@ def _save(
     step: int,
     seconds: float,
     learnt: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     average: Average,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +149,7 @@ def _save(
         "step": step,
         "seconds": seconds,
         "learnt": learnt.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": optimizers.state(),
         "average": average.state,
     }
     torch.save(state, fresh)

@@ -36,9 +36,9 @@ class Trainee(nn.Module):
             attend_by_place(self.model)
         self.model.inst_interactive_predictor.model.sam_mask_decoder.train()
 
-    def trained(self) -> list[nn.Parameter]:
-        """The parameters that images use. Parameters for video are not trained."""
-        return [p for name, p in self.named_parameters() if not name.startswith(VIDEO)]
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that images use, by name. Parameters for video are not trained."""
+        return {name: one for name, one in self.named_parameters() if not name.startswith(VIDEO)}
 
 
 def spread_reference_points(model: Any) -> None:

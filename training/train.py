@@ -27,7 +27,7 @@ from training.states import Average, resume, save
 from training.stream import Source, batches
 from training.trainee import Trainee
 
-SAVE_EVERY = 250
+SAVE_EVERY = 100
 LOG_EVERY = 50
 
 

@@ -10,6 +10,7 @@ run-length encoding. Rates are those of a run that is under way: starting Ray, a
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -58,7 +59,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """images_per_s: without the first batch. objects: all that were found."""
+    """images_per_s: without the first batch; not a number for a run too short to tell. objects: all that were found."""
 
     images_per_s: float
     objects: int
@@ -195,7 +196,7 @@ def label(work: Work) -> Rate:
             stdout=subprocess.DEVNULL,
         )
         manifest = json.loads((dataset / "manifest.json").read_text())
-    return Rate(manifest["images_per_second"], sum(manifest["counts"]["objects"].values()))
+    return Rate(manifest["images_per_second"] or math.nan, sum(manifest["counts"]["objects"].values()))
 
 
 WAYS: dict[str, Callable[[Work], Rate]] = {"engine": engine, "label": label, "script": script, "sdk": sdk}

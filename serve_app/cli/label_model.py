@@ -1,7 +1,7 @@
 """The model behind `sam3-serve label`: one in Ray's actors, or that of a running service."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -122,7 +122,7 @@ def _pipeline(settings: Settings, asked: Asked, labelling: "Labelling") -> "Labe
     side = SPECS[settings.model.removesuffix("-random")].image_size
     set_up()
 
-    def label(images: "Sequence[SourceImage]", one_by_one: bool) -> "Iterator[pa.Table]":
+    def label(images: "Sequence[SourceImage]", one_by_one: bool) -> "Generator[pa.Table, None, None]":
         spread = replace(scale, batch=1, block=1) if one_by_one else scale
         return tables(labelled(images, labelling, side, settings.max_image_pixels, spread))
 

@@ -6,7 +6,7 @@ repeats the batches of an actor or a node that died.
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -93,7 +93,7 @@ def labelled(
     )
 
 
-def tables(dataset: Dataset) -> Iterator[pa.Table]:
+def tables(dataset: Dataset) -> Generator[pa.Table, None, None]:
     """Its blocks, as they are ready."""
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
 

@@ -2,7 +2,7 @@
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -43,7 +43,7 @@ class NothingLabelled(Exception):
 class Labeller(Protocol):
     """Finds the objects of images. An image whose process dies again and again may be missing from the tables."""
 
-    def __call__(self, images: Sequence[SourceImage], one_by_one: bool) -> Iterator[pa.Table]:
+    def __call__(self, images: Sequence[SourceImage], one_by_one: bool) -> Generator[pa.Table, None, None]:
         """Tables of `rows.LABELLED`. one_by_one: no image shares its fate with another."""
         ...
 
@@ -107,7 +107,7 @@ class Run:
                 {"location": one.location, "name": one.name, "error": FAILED} for one in missing.values()
             ]
             self._dataset.add(pa.Table.from_pylist(failed, schema=LABELLED))
-        self._rate = tally.rate
+        self._rate = tally.rate or self._rate
         show(tally.line())
         return complete
 

@@ -6,7 +6,7 @@ A service that is busy, or being replaced, is asked again. It decides by the key
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ class Service:
     max_pixels: int = 120_000_000
     model_id: str | None = None
 
-    def label(self, images: Sequence[SourceImage], labelling: Labelling) -> Iterator[pa.Table]:
+    def label(self, images: Sequence[SourceImage], labelling: Labelling) -> Generator[pa.Table, None, None]:
         """Tables of `rows.LABELLED`, in any order. Raises ServiceLost."""
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         asker = _Asker(labelling, self.max_pixels, self.model_id)

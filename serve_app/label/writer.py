@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import Protocol
@@ -15,6 +16,9 @@ PART_IMAGES = 2048
 PART_S = 10.0
 """A part is written with so many images, or after so long: a kill costs no more work than that."""
 POLL_S = 0.2
+LEAVE_S = 10.0
+"""How long the end waits for the results to close. Ray ends a process without a word if it is shut down while a thread
+still waits for its answer."""
 WAITING = 4
 """Tables that wait to be written."""
 
@@ -31,7 +35,7 @@ class _End:
 
 
 def write_all(
-    results: Iterator[pa.Table],
+    results: Generator[pa.Table, None, None],
     dataset: Dataset,
     stop: Stop,
     seen: Callable[[pa.Table], None],
@@ -40,11 +44,12 @@ def write_all(
     """Write all results, or those until `stop`. Returns whether these are all. seen: gets each table. tick: is called
     a few times a second.
 
-    Raises the iterator's errors, after all that came before was written.
+    The results are closed at the end. Raises their errors, after all that came before was written.
     """
     queue: Queue[pa.Table | _End] = Queue(WAITING)
     closed = threading.Event()
-    threading.Thread(target=_forward, args=(results, queue, closed), daemon=True).start()
+    forwarding = threading.Thread(target=_forward, args=(results, queue, closed), daemon=True)
+    forwarding.start()
     buffer = _Buffer(dataset)
     try:
         while not stop:
@@ -64,6 +69,7 @@ def write_all(
     finally:
         closed.set()
         buffer.write()
+        forwarding.join(LEAVE_S)
 
 
 class _Buffer:
@@ -87,12 +93,15 @@ class _Buffer:
             self._tables = []
 
 
-def _forward(results: Iterator[pa.Table], queue: "Queue[pa.Table | _End]", closed: threading.Event) -> None:
+def _forward(
+    results: Generator[pa.Table, None, None], queue: "Queue[pa.Table | _End]", closed: threading.Event
+) -> None:
     end = _End()
     try:
-        for table in results:
-            if not _put(queue, table, closed):
-                return
+        with closing(results):
+            for table in results:
+                if not _put(queue, table, closed):
+                    return
     except BaseException as error:
         end.error = error
     _put(queue, end, closed)

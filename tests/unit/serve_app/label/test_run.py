@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Pipeline:
         self._dies_after = dies_after
         self._model = model
 
-    def __call__(self, images: Sequence[SourceImage], one_by_one: bool) -> Iterator[pa.Table]:
+    def __call__(self, images: Sequence[SourceImage], one_by_one: bool) -> Generator[pa.Table, None, None]:
         size = 1 if one_by_one else 2
         for number, start in enumerate(range(0, len(images), size)):
             if number == self._dies_after:
@@ -64,6 +64,10 @@ def run(
         one = Run(dataset, labelling, listing(images), ["sam3-serve", "label"])
         complete = one.label(pipeline, False, lambda _: None) if one.left else True
         return one.finish(complete, RESULTS, lambda _: None)
+
+
+def test_a_run_too_short_to_tell_its_rate_says_none(tmp_path: Path) -> None:
+    assert run(tmp_path, Pipeline(), images=ALL[:1])["images_per_second"] is None
 
 
 def locations(folder: Path) -> list[str]:
@@ -142,7 +146,7 @@ def test_other_weights_are_noticed_before_anything_is_written(tmp_path: Path) ->
 
 
 def test_images_that_could_not_be_read_are_tried_again(tmp_path: Path) -> None:
-    def unreadable(images: Sequence[SourceImage], one_by_one: bool) -> Iterator[pa.Table]:
+    def unreadable(images: Sequence[SourceImage], one_by_one: bool) -> Generator[pa.Table, None, None]:
         yield table(*(row(image.location, error="gone") for image in images))
 
     with Dataset.open(tmp_path) as dataset:

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,12 +11,12 @@ from serve_app.label.writer import Stop, write_all
 from tests.support.labels import row, table
 
 
-def tables(count: int) -> Iterator[pa.Table]:
+def tables(count: int) -> Generator[pa.Table, None, None]:
     for number in range(count):
         yield table(row(f"/{number}.png"))
 
 
-def write(dataset: Dataset, results: Iterator[pa.Table], stop: Stop = False) -> bool:
+def write(dataset: Dataset, results: Generator[pa.Table, None, None], stop: Stop = False) -> bool:
     return write_all(results, dataset, stop, lambda _: None, lambda: None)
 
 
@@ -28,7 +28,7 @@ def test_all_results_are_written_in_few_parts(tmp_path: Path) -> None:
 
 
 def test_what_came_before_an_error_is_written(tmp_path: Path) -> None:
-    def failing() -> Iterator[pa.Table]:
+    def failing() -> Generator[pa.Table, None, None]:
         yield from tables(3)
         raise RuntimeError("the model")
 
@@ -55,7 +55,7 @@ def test_results_are_written_in_time_although_no_more_come(
 
     with Dataset.open(tmp_path) as dataset:
 
-        def waiting() -> Iterator[pa.Table]:
+        def waiting() -> Generator[pa.Table, None, None]:
             yield table(row("/a.png"))
             assert written.wait(60)
 
@@ -67,7 +67,30 @@ def test_results_are_written_in_time_although_no_more_come(
         assert list(dataset.done()) == ["/a.png"]
 
 
-def test_a_stop_keeps_what_came_and_does_not_wait_for_more(tmp_path: Path) -> None:
+def test_a_stop_keeps_what_came_and_waits_for_the_end_of_the_results(tmp_path: Path) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    class Stop:
+        def __bool__(self) -> bool:
+            return asked.is_set()
+
+    def endless() -> Generator[pa.Table, None, None]:
+        try:
+            for number in range(10**9):
+                yield table(row(f"/{number}.png"))
+        finally:
+            ended.set()
+
+    with Dataset.open(tmp_path) as dataset:
+        assert not write_all(endless(), dataset, Stop(), lambda _: asked.set(), lambda: None)
+        assert ended.is_set()
+        assert list(dataset.done()) == ["/0.png"]
+
+
+def test_a_stop_does_not_wait_for_results_that_do_not_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LEAVE_S", 0.1)
     asked = threading.Event()
     never = threading.Event()
 
@@ -75,7 +98,7 @@ def test_a_stop_keeps_what_came_and_does_not_wait_for_more(tmp_path: Path) -> No
         def __bool__(self) -> bool:
             return asked.is_set()
 
-    def endless() -> Iterator[pa.Table]:
+    def endless() -> Generator[pa.Table, None, None]:
         yield table(row("/a.png"))
         never.wait(600)
 

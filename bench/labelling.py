@@ -10,7 +10,6 @@ run-length encoding. Rates are those of a run that is under way: starting Ray, a
 
 import argparse
 import json
-import math
 import statistics
 import subprocess
 import sys
@@ -59,7 +58,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """images_per_s: without the first batch; not a number for a run too short to tell. objects: all that were found."""
+    """images_per_s: without the first batch. objects: all that were found."""
 
     images_per_s: float
     objects: int
@@ -185,7 +184,7 @@ def command(photos: Path, dataset: Path, work: Work) -> list[str]:
 
 
 def label(work: Work) -> Rate:
-    """The command. Its own figure begins with the first images."""
+    """The command. Its own figure begins with the first images. Raises RuntimeError where these are all."""
     with tempfile.TemporaryDirectory(prefix="sam3-bench-") as folder:
         dataset = Path(folder) / "set"
         subprocess.run(
@@ -196,7 +195,9 @@ def label(work: Work) -> Rate:
             stdout=subprocess.DEVNULL,
         )
         manifest = json.loads((dataset / "manifest.json").read_text())
-    return Rate(manifest["images_per_second"] or math.nan, sum(manifest["counts"]["objects"].values()))
+    if manifest["images_per_second"] is None:
+        raise RuntimeError("the run was too short to tell its rate: --images takes more")
+    return Rate(manifest["images_per_second"], sum(manifest["counts"]["objects"].values()))
 
 
 WAYS: dict[str, Callable[[Work], Rate]] = {"engine": engine, "label": label, "script": script, "sdk": sdk}

@@ -43,7 +43,7 @@ def test_the_engine_benchmark(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_of_labelling(tmp_path: Path) -> None:
-    asked = ["--images", "24", "--turns", "1", "--memory", "16", "--out", str(tmp_path)]
+    asked = ["--images", "96", "--turns", "1", "--memory", "16", "--out", str(tmp_path)]
     assert labelling.main(asked) == 0
     report = json.loads((tmp_path / "labelling.json").read_text())
     assert report["rates"].keys() == {"engine", "label", "script", "sdk"}

@@ -163,8 +163,7 @@ def test_a_decoders_replacement_gets_the_images_that_its_predecessor_had(server:
     victim.kill()
     moved = not_hot()
     assert 0 < len(moved) < IMAGES
-    wait_until(lambda: not not_hot())
-    back: set[str] = set()
+    back: set[str] = set()  # the other decoder has all that moved, and the next one may come at any moment
 
     def all_back() -> bool:
         back.update(not_hot())

@@ -35,8 +35,8 @@ class PatchKinds(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """What is predicted for the patches of the trunk and of the tracker's coarse features, and whether a prompt means
-    a patch.
+    """Predicts the kinds of the patches of the trunk and of the tracker's coarse features, and whether a prompt means a
+    patch.
     """
 
     def __init__(self, width: int, fused_width: int) -> None:

@@ -33,10 +33,18 @@ class Average:
             value.copy_(state[name])
 
 
-def resume(path: Path, trainee: nn.Module, optimizers: Optimizers, average: Average) -> None:
+def last(path: Path) -> tuple[int, float]:
+    """The step that the last state was saved after, and the seconds of training until then."""
+    if not path.exists():
+        return 0, 0.0
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    return int(state["step"]), float(state["seconds"])
+
+
+def resume(path: Path, module: nn.Module, optimizers: Optimizers, average: Average) -> None:
     """Load the last state in place."""
     state = torch.load(path, weights_only=True, map_location="cpu")
-    trainee.load_state_dict(state["model"])
+    module.load_state_dict(state["model"])
     optimizers.load(state["optimizers"])
     average.load(state["average"])
 
@@ -45,7 +53,7 @@ def save(
     path: Path,
     step: int,
     seconds: float,
-    trainee: nn.Module,
+    module: nn.Module,
     optimizers: Optimizers,
     average: Average,
 ) -> None:
@@ -55,7 +63,7 @@ def save(
     state = {
         "step": step,
         "seconds": seconds,
-        "model": trainee.state_dict(),
+        "model": module.state_dict(),
         "optimizers": optimizers.state(),
         "average": average.state,
     }

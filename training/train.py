@@ -23,7 +23,7 @@ from training.batches import StepSize, moved
 from training.optimizers import Optimizers
 from training.recipe import WEIGHTS, dense_step, full_step
 from training.schedule import Clock, Plan, learning_rate, progress
-from training.states import Average, resume, save
+from training.states import Average, last, resume, save
 from training.stream import Source, batches
 from training.trainee import Trainee
 
@@ -46,7 +46,7 @@ def run(
     size = size or StepSize()
     on = torch.device(device)
     path = folder / "state.pt"
-    first, earlier = _last(path)
+    first, earlier = last(path)
     stream = batches(Source(TINY, size, first, rank, processes), workers)
     batch = next(stream)
 
@@ -96,14 +96,6 @@ def run(
             before = clock.seconds
             batch = next(stream)
             waited += clock.seconds - before
-
-
-def _last(path: Path) -> tuple[int, float]:
-    """The step that the last state was saved after, and the seconds of training until then."""
-    if not path.exists():
-        return 0, 0.0
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    return int(state["step"]), float(state["seconds"])
 
 
 class Log:

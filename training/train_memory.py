@@ -29,7 +29,7 @@ from training.memory import clip_losses, trained
 from training.moving import Clip, draw_clip
 from training.optimizers import Optimizers
 from training.schedule import Clock, Plan, learning_rate, progress
-from training.states import Average
+from training.states import Average, last, resume, save
 from training.tokens import known_token_ids
 
 SAVE_EVERY, LOG_EVERY = 50, 10
@@ -86,13 +86,9 @@ def run(plan: Plan, size: ClipStep, folder: Path, weights: Path, workers: int) -
     optimizers = Optimizers(dict(learnt.items()), plan)
     average = Average(learnt)
     path = folder / "state.pt"
-    step, earlier = 0, 0.0
+    step, earlier = last(path)
     if path.exists():
-        state = torch.load(path, weights_only=True)
-        learnt.load_state_dict(state["learnt"])
-        optimizers.load(state["optimizers"])
-        average.load(state["average"])
-        step, earlier = state["step"], state["seconds"]
+        resume(path, learnt, optimizers, average)
     clock, means = Clock(earlier), dict[str, float]()
     stream = _stream(Clips(size, step), workers)
     while (done := progress(plan, step, clock.seconds)) < 1:
@@ -110,8 +106,8 @@ def run(plan: Plan, size: ClipStep, folder: Path, weights: Path, workers: int) -
         if step % LOG_EVERY == 0:
             _log(folder, step=step, seconds=round(clock.seconds, 1), rate=rate, **means)
         if step % SAVE_EVERY == 0:
-            _save(path, step, clock.seconds, learnt, optimizers, average)
-    _save(path, step, clock.seconds, learnt, optimizers, average)
+            save(path, step, clock.seconds, learnt, optimizers, average)
+    save(path, step, clock.seconds, learnt, optimizers, average)
     learnt.load_state_dict(average.state, strict=False)
     return model
 
@@ -133,27 +129,6 @@ def _log(folder: Path, **facts: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.jsonl").open("a") as file:
         file.write(line + "\n")
-
-
-def _save(
-    path: Path,
-    step: int,
-    seconds: float,
-    learnt: nn.Module,
-    optimizers: Optimizers,
-    average: Average,
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".part")
-    state = {
-        "step": step,
-        "seconds": seconds,
-        "learnt": learnt.state_dict(),
-        "optimizers": optimizers.state(),
-        "average": average.state,
-    }
-    torch.save(state, fresh)
-    fresh.replace(path)
 
 
 def main() -> None:

@@ -97,8 +97,8 @@ def rewritten(state: TrackState, features: torch.Tensor, logits: torch.Tensor) -
 
 
 def passed_over(before: TrackState, frame: int, logits: torch.Tensor) -> TrackState:
-    """The state after a frame that is not remembered. What was remembered before it stays as recent as it was,
-    so that an object that is hidden for long is still known."""
+    """The state after a frame that the object does not remember. Its earlier memories stay as recent as they were, so
+    that an object that is hidden for long is still known."""
     since = frame - before.frame
     recent = tuple(replace(memory, frame=memory.frame + since) for memory in before.recent)
     return TrackState(before.version, frame, before.conditioning, recent, logits)

@@ -64,7 +64,7 @@ SAM3 = ModelSpec()
 
 TINY = ModelSpec(
     name="tiny",
-    image_size=224,
+    image_size=336,
     pretrain_image_size=112,
     vit_dim=128,
     vit_depth=6,

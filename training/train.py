@@ -47,7 +47,8 @@ def run(
     on = torch.device(device)
     path = folder / "state.pt"
     first, earlier = last(path)
-    stream = batches(Source(TINY, size, first, rank, processes), workers)
+    lessons = progress(plan, first, earlier) < plan.dense_share
+    stream = batches(Source(TINY, size, first, rank, processes, crowded=lessons), workers)
     batch = next(stream)
 
     trainee = Trainee(seed=0, bundled=bundled).to(on)
@@ -64,7 +65,7 @@ def run(
         rng = random.Random(step * 97 + rank)
         rate = learning_rate(plan, done)
         batch = moved(batch, on)
-        if done < plan.dense_share:
+        if lessons:
             losses = dense_step(trainee.model, trainee.dense, batch)
         else:
             losses = full_step(trainee.model, trainee.dense, batch, size.masked_prompts, rng)
@@ -94,6 +95,9 @@ def run(
                 save(path, step, clock.seconds, trainee, optimizers, average)
         if done < 1:
             before = clock.seconds
+            if lessons and done >= plan.dense_share:
+                lessons = False
+                stream = batches(Source(TINY, size, step, rank, processes), workers)
             batch = next(stream)
             waited += clock.seconds - before
 
@@ -157,6 +161,9 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     parser.add_argument("--scenes", type=int, default=StepSize().scenes, help="scenes in a step of a process")
+    parser.add_argument(
+        "--lessons", type=float, help="share of the run for the trunk, the neck and the text encoder alone"
+    )
     parser.add_argument("--rate", type=float, default=Plan().learning_rate, help="highest learning rate")
     parser.add_argument("--folder", type=Path, default=Path("runs/tiny"))
     parser.add_argument("--port", type=int, default=29517, help="loopback port that the processes meet on")
@@ -173,8 +180,7 @@ def main() -> None:
         "workers": args.workers if args.workers is not None else (max(1, cores - 1) if on_gpu else 0),
         "bundled": args.bundled,
     }
-    # Bundled weights need no lessons for the trunk alone.
-    dense_share = 0.0 if args.bundled else Plan().dense_share
+    dense_share = Plan().dense_share if args.lessons is None else args.lessons
     plan = Plan(args.steps, args.minutes, dense_share=dense_share, learning_rate=args.rate)
     job = (processes, args.threads, args.port, plan, args.folder, options)
     if processes == 1:

@@ -29,7 +29,7 @@ WEIGHTS = {
     "masks": 4.0,
     "clicks": 4.0,
     "quality": 4.0,
-    "dense": 1.0,
+    "dense": 2.0,
     "tracked": 1.0,
     "phrases": 2.0,
     "aligned": 2.0,

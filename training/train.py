@@ -24,7 +24,7 @@ from training.optimizers import Optimizers
 from training.recipe import WEIGHTS, dense_step, full_step
 from training.schedule import Clock, Plan, learning_rate, progress
 from training.states import Average, last, resume, save
-from training.stream import Source, batches
+from training.stream import CROWDED, CROWDED_LESSONS, Source, batches
 from training.trainee import Trainee
 
 SAVE_EVERY = 100
@@ -48,7 +48,8 @@ def run(
     path = folder / "state.pt"
     first, earlier = last(path)
     lessons = progress(plan, first, earlier) < plan.dense_share
-    stream = batches(Source(TINY, size, first, rank, processes, crowded=lessons), workers)
+    crowded = CROWDED_LESSONS if lessons else CROWDED
+    stream = batches(Source(TINY, size, first, rank, processes, crowded), workers)
     batch = next(stream)
 
     trainee = Trainee(seed=0, bundled=bundled).to(on)

@@ -8,15 +8,10 @@ import argparse
 import json
 import os
 import random
-import signal
-import sys
-import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
 from sam3_engine.spec import TINY
 from training.batches import StepSize, moved
@@ -25,6 +20,7 @@ from training.recipe import WEIGHTS, dense_step, full_step
 from training.schedule import Clock, Plan, learning_rate, progress
 from training.states import Average, last, resume, save
 from training.stream import CROWDED, CROWDED_LESSONS, Source, batches
+from training.together import PORT, averaged, together
 from training.trainee import Trainee
 
 SAVE_EVERY = 100
@@ -36,7 +32,6 @@ def run(
     processes: int,
     plan: Plan,
     folder: Path,
-    *,
     size: StepSize | None = None,
     device: str = "cpu",
     workers: int = 0,
@@ -74,7 +69,7 @@ def run(
         optimizers.zero_grad()
         loss.backward()
         step += 1
-        done = shared(parameters, processes, progress(plan, step, clock.seconds))
+        done = averaged(parameters, processes, progress(plan, step, clock.seconds))
         norm = nn.utils.clip_grad_norm_(parameters, plan.clip)
         if torch.isfinite(norm):
             optimizers.step(rate)
@@ -123,31 +118,6 @@ class Log:
             file.write(line + "\n")
 
 
-def shared(parameters: list[nn.Parameter], processes: int, done: float) -> float:
-    """Average the gradients over all processes, in place, and return the mean of what each has done."""
-    if processes == 1:
-        return done
-    # A parameter without a gradient in one process may have one in another: all processes must take part.
-    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([*(grad.flatten() for grad in grads), torch.tensor([done])])
-    dist.all_reduce(flat)
-    flat /= processes
-    for parameter, part in zip(parameters, flat[:-1].split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = part.view_as(parameter)
-    return flat[-1].item()
-
-
-def _process(
-    rank: int, processes: int, threads: int, port: int, plan: Plan, folder: Path, options: dict[str, Any]
-) -> None:
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(threads)
-    if processes > 1:
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
-        dist.init_process_group("gloo", rank=rank, world_size=processes)
-    run(rank, processes, plan, folder, **options)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -167,7 +137,7 @@ def main() -> None:
     )
     parser.add_argument("--rate", type=float, default=Plan().learning_rate, help="highest learning rate")
     parser.add_argument("--folder", type=Path, default=Path("runs/tiny"))
-    parser.add_argument("--port", type=int, default=29517, help="loopback port that the processes meet on")
+    parser.add_argument("--port", type=int, default=PORT, help="loopback port that the processes meet on")
     args = parser.parse_args()
     cores, on_gpu = os.cpu_count() or 1, args.device != "cpu"
     processes = args.processes or (1 if on_gpu else cores)
@@ -175,21 +145,12 @@ def main() -> None:
     if on_gpu:
         # The time of a step is that of starting its operations, whatever their size: few kinds, and much of each.
         size = StepSize(args.scenes, masked_prompts=40, objects_per_scene=3, click_kinds=1)
-    options = {
-        "size": size,
-        "device": args.device,
-        "workers": args.workers if args.workers is not None else (max(1, cores - 1) if on_gpu else 0),
-        "bundled": args.bundled,
-    }
+    workers = args.workers if args.workers is not None else (max(1, cores - 1) if on_gpu else 0)
     dense_share = Plan().dense_share if args.lessons is None else args.lessons
     plan = Plan(args.steps, args.minutes, dense_share=dense_share, learning_rate=args.rate)
-    job = (processes, args.threads, args.port, plan, args.folder, options)
-    if processes == 1:
-        _process(0, *job)
-    else:
-        # A terminated parent must stop its workers: they are daemons, and only an orderly exit stops these.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        multiprocessing.spawn(_process, job, nprocs=processes, daemon=True)  # type: ignore[attr-defined]
+    together(
+        run, processes, args.threads, args.port, plan, args.folder, size, args.device, workers, args.bundled
+    )
 
 
 if __name__ == "__main__":

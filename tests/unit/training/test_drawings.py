@@ -82,7 +82,9 @@ def test_a_crowded_scene_has_many_small_objects() -> None:
     number = [np.mean([len(scene.shapes) for scene in scenes]) for scenes in (crowds, others)]
     assert number[0] > 2 * number[1]
     size = [
-        np.mean([scene.mask(index, scene.size).mean() for scene in scenes for index in range(len(scene.shapes))])
+        np.mean(
+            [scene.mask(index, scene.size).mean() for scene in scenes for index in range(len(scene.shapes))]
+        )
         for scenes in (crowds, others)
     ]
     assert size[0] < size[1] / 2

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from sam3_engine.bundled import BUNDLED_TINY
 from sam3_engine.engine import ConceptItem, Engine
 from sam3_engine.sdk import Sam3Prompt, SegmentAnything3
+from sam3_engine.spec import TINY
 from sam3_engine.types import ConceptPrompt, ImageSize
 from scripts.playground_samples import FOLDER, SCENES
 from training.evaluate import SETS, evaluate
@@ -51,7 +52,7 @@ def test_the_file_is_small_and_half_precision() -> None:
 
 
 def test_words_it_never_saw_find_nothing_and_alike(engine: Engine) -> None:
-    grey = np.full((224, 224, 3), 128, dtype=np.uint8)
+    grey = np.full((TINY.image_size, TINY.image_size, 3), 128, dtype=np.uint8)
     features = engine.expand(engine.encode([grey])[0])
     prompts = [ConceptPrompt(word) for word in ("zebra", "Übermut", "the quick brown fox")]
     found = engine.segment_concepts([ConceptItem(features, ImageSize(300, 300), prompts)])[0]

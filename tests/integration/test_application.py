@@ -18,6 +18,7 @@ from harness import exposed
 from harness.records import is_refusal
 from harness.server import ServerProcess
 from harness.waiting import wait_until
+from sam3_engine.spec import TINY
 from serve_app.cli.addresses import QUIET_PORTS
 from serve_app.cli.single_node import AGENT_PORTS
 from tests.support.clicks import CLICK, alike, click, post
@@ -125,7 +126,7 @@ def test_answers_larger_than_a_message(server: ServerProcess) -> None:
     with np.load(io.BytesIO(answer.content), allow_pickle=False) as arrays:
         assert arrays["masks"].shape == (15, 1200, 1600)
         assert arrays["masks"].dtype == np.bool_
-        assert arrays["low_res_logits"].shape == (15, 64, 64)
+        assert arrays["low_res_logits"].shape == (15, TINY.mask_size, TINY.mask_size)
 
 
 def test_refinement_starts_from_the_saved_logits(server: ServerProcess) -> None:

@@ -21,4 +21,5 @@ def squares() -> list[npt.NDArray[np.uint8]]:
     """Three different pictures of the model's size."""
     rng = np.random.default_rng(7)
     smooth = rng.integers(0, 255, (3, 7, 7, 3), dtype=np.uint8)
-    return [np.ascontiguousarray(np.kron(one, np.ones((32, 32, 1), dtype=np.uint8))) for one in smooth]
+    cells = np.ones((TINY.image_size // 7, TINY.image_size // 7, 1), dtype=np.uint8)
+    return [np.ascontiguousarray(np.kron(one, cells)) for one in smooth]

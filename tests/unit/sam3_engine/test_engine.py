@@ -18,6 +18,7 @@ from sam3_engine.spec import TINY, ModelSpec
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 SIZE = ImageSize(300, 400)
+SIDE = TINY.image_size
 BOX = (40.0, 50.0, 160.0, 170.0)
 Square = npt.NDArray[np.uint8]
 
@@ -201,7 +202,7 @@ def test_the_version_names_everything_that_an_embedding_depends_on(monkeypatch: 
     assert len(versions | {version()}) == 6
 
 
-@pytest.mark.parametrize("shape", [(10, 10, 3), (224, 224), (224, 224, 4)])
+@pytest.mark.parametrize("shape", [(10, 10, 3), (SIDE, SIDE), (SIDE, SIDE, 4), (224, 224, 3)])
 def test_images_of_another_size_are_refused(random_engine: Engine, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected uint8 images"):
         random_engine.encode([np.zeros(shape, dtype=np.uint8)])

@@ -11,6 +11,7 @@ from sam3_engine.engine import ConceptItem, Engine
 from sam3_engine.errors import UnreadableImage
 from sam3_engine.rle import Rle, area
 from sam3_engine.sdk import Sam3ForInteractiveImageSegmentation, Sam3Prompt, SegmentAnything3
+from sam3_engine.spec import TINY
 from sam3_engine.types import ConceptPrompt, ImageSize
 
 HEIGHT, WIDTH = 90, 120
@@ -58,7 +59,7 @@ def test_the_documented_concept_call(concepts: SegmentAnything3, engine: Countin
     assert [result.prompt_index for result in response.prompt_results] == [0, 1]
     assert response.time > 0
     features = engine.expand(
-        engine.encode([np.array(image.resize((224, 224), Image.Resampling.BILINEAR))])[0]
+        engine.encode([np.array(image.resize((TINY.image_size,) * 2, Image.Resampling.BILINEAR))])[0]
     )
     asked = [ConceptPrompt("star", score_threshold=0.5), ConceptPrompt("star", score_threshold=0.0)]
     size = ImageSize(HEIGHT, WIDTH)
@@ -250,7 +251,7 @@ def test_places_outside_the_image_are_refused(
 
 
 def test_logits_of_another_model_are_refused(interactive: Sam3ForInteractiveImageSegmentation) -> None:
-    with pytest.raises(ValueError, match=r"one \[64, 64\] for each of 1 prompts, got \(1, 256, 256\)"):
+    with pytest.raises(ValueError, match=r"one \[96, 96\] for each of 1 prompts, got \(1, 256, 256\)"):
         interactive.segment_image(picture(0), prompts=CLICK, mask_input=np.zeros((1, 256, 256)))
 
 

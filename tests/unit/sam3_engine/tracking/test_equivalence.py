@@ -21,7 +21,7 @@ from sam3_engine.tracking.prompts import MaskPrompt
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 
 Square = npt.NDArray[np.uint8]
-SIZE = ImageSize(TINY.image_size, TINY.image_size)
+SIZE = ImageSize(224, 224)
 CLOSE: dict[str, Any] = {"rtol": 1e-3, "atol": 5e-3}
 """Of logits with a range of about 20; memories at rest are bfloat16 on both sides, so errors may add up to one step of
 their rounding."""
@@ -60,8 +60,8 @@ class Official:
     def click(
         self, frame: int, points: list[tuple[float, float]], labels: list[int], box: Any = None
     ) -> None:
-        relative = torch.tensor(points, dtype=torch.float32).reshape(-1, 2) / TINY.image_size
-        corners = None if box is None else torch.tensor(box, dtype=torch.float32) / TINY.image_size
+        relative = torch.tensor(points, dtype=torch.float32).reshape(-1, 2) / SIZE.width
+        corners = None if box is None else torch.tensor(box, dtype=torch.float32) / SIZE.width
         self.predictor.add_new_points_or_box(
             self.state, frame, 1, relative, torch.tensor(labels, dtype=torch.int32), box=corners
         )

@@ -7,14 +7,13 @@ import torch
 
 from sam3_engine.engine import Engine
 from sam3_engine.features import Features
-from sam3_engine.spec import TINY
 from sam3_engine.tracking.heads import TrackerHeads
 from sam3_engine.tracking.passes import StartItem, StepItem, Tracked, start, step
 from sam3_engine.tracking.separating import SURE, separate
 from sam3_engine.tracking.state import attended
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 
-SIZE = ImageSize(TINY.image_size, TINY.image_size)
+SIZE = ImageSize(224, 224)
 
 
 def begun(engine: Engine, features: Features, points: list[tuple[int, int]]) -> list[Tracked]:

@@ -27,7 +27,8 @@ from sam3_engine.tracking.storing import session_from_bytes, session_to_bytes
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 
 Square = npt.NDArray[np.uint8]
-SIZE = ImageSize(TINY.image_size, TINY.image_size)
+SIZE = ImageSize(224, 224)
+"""Of the pictures, before they are resized for the model."""
 RED, DARK, GREEN = (220, 30, 30), (170, 20, 30), (30, 170, 60)
 """Two reds: `tiny` may give one mask to two things that look alike."""
 
@@ -36,7 +37,7 @@ def picture(*discs: tuple[int, int, tuple[int, int, int]]) -> Square:
     frame = np.full((224, 224, 3), 200, dtype=np.uint8)
     for x, y, colour in discs:
         cv2.circle(frame, (x, y), 28, colour, -1)
-    return frame
+    return cv2.resize(frame, (TINY.image_size, TINY.image_size), interpolation=cv2.INTER_LINEAR)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,10 @@ def run(engine: Engine, session: Session, frames: list[Square]) -> list[Answer]:
 
 def at(answer: Answer, x: int, y: int) -> set[int]:
     """Ids of the objects whose mask holds a place."""
-    return {one.id for one in answer.shown if one.mask_logits[y * 64 // 224, x * 64 // 224] > 0}
+    side = TINY.mask_size
+    return {
+        one.id for one in answer.shown if one.mask_logits[y * side // SIZE.height, x * side // SIZE.width] > 0
+    }
 
 
 def test_moving_objects_of_a_concept_keep_their_ids(engine: Engine) -> None:
@@ -162,8 +166,9 @@ def test_no_detection_changes_a_corrected_object(engine: Engine) -> None:
     session = run(engine, Session(Rules((ConceptPrompt("red circle"),), every=1)), [picture((50, 60, RED))])[
         0
     ].session
-    corner = np.zeros((64, 64), dtype=np.bool_)
-    corner[50:, 50:] = True
+    side = TINY.mask_size
+    corner = np.zeros((side, side), dtype=np.bool_)
+    corner[3 * side // 4 :, 3 * side // 4 :] = True
     turn = Turn(session, features, SIZE, 1, corrections={1: MaskPrompt.of(corner)})
     answer = advance(engine, [turn])[0]
     assert at(answer, 215, 215) == {1}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from sam3_engine.rle import from_rle
 from sam3_engine.sdk import Sam3Prompt, SegmentAnything3
+from sam3_engine.spec import TINY
 from serve_app.label import reading
 from serve_app.label.classes import LabelClass, parse_classes
 from serve_app.label.labeller import LabelImages, ModelChoice
@@ -27,7 +28,7 @@ from tests.support.scenes import CIRCLE, SECOND_CIRCLE, SQUARE, box_iou, encoded
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
 )
-SIDE = 224
+SIDE = TINY.image_size
 MOST = 120_000_000
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deployments.video.frames import Squared
+from sam3_engine.errors import EngineError
 
 CHUNK = 4
 """Frames that are encoded and tracked at once."""
@@ -21,12 +22,19 @@ QUALITY = 95
 
 
 async def chunks_of(frames: AsyncIterator[Squared], last: int | None) -> AsyncGenerator[list[Squared]]:
-    """The frames in chunks, to number `last`. Close it where it is not read to its end. Raises what `frames` raises."""
+    """The frames in chunks, to number `last`. Close it where it is not read to its end. Raises what `frames` raises,
+    after the frames before it."""
     following = asyncio.create_task(_chunk(frames, last))
     try:
-        while chunk := await following:
-            following = asyncio.create_task(_chunk(frames, last))
+        while True:
+            chunk, error = await following
+            if not chunk:
+                return
+            if error is None:
+                following = asyncio.create_task(_chunk(frames, last))
             yield chunk
+            if error is not None:
+                raise error
     finally:
         following.cancel()
         with suppress(asyncio.CancelledError, Exception):
@@ -47,12 +55,19 @@ def of_picture(content: bytes) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-async def _chunk(frames: AsyncIterator[Squared], last: int | None) -> list[Squared]:
-    """The next frames; none at the end."""
+async def _chunk(
+    frames: AsyncIterator[Squared], last: int | None
+) -> tuple[list[Squared], EngineError | None]:
+    """The next frames, none at the end, and the error that came after them. Without a frame the error is raised."""
     read: list[Squared] = []
     while len(read) < CHUNK and (not read or read[-1].number != last):
-        frame = await anext(frames, None)
+        try:
+            frame = await anext(frames, None)
+        except EngineError as error:
+            if not read:
+                raise
+            return read, error
         if frame is None or (last is not None and frame.number > last):
             break
         read.append(frame)
-    return read
+    return read, None

@@ -47,11 +47,18 @@ def encode_images(
     neck = model.backbone.vision_backbone
     trunk = (trunk_of or neck.trunk)(pixels)[-1]
     heads = model.inst_interactive_predictor.model
-    fine, middle, coarse = (convs(trunk) for convs in list(neck.sam2_convs)[:3])
+    fine, middle = (convs(trunk) for convs in list(neck.sam2_convs)[:2])
     decoder = heads.sam_mask_decoder
+    return ImageFeatures(
+        trunk, (decoder.conv_s0(fine), decoder.conv_s1(middle), coarse_features(model, trunk))
+    )
+
+
+def coarse_features(model: Sam3Image, trunk: torch.Tensor) -> torch.Tensor:
+    """The coarsest map of the interactive pyramid, [B, d_model, g, g], of trunk features [B, vit_dim, g, g]."""
+    coarse = model.backbone.vision_backbone.sam2_convs[2](trunk)
     # SAM adds this constant to the coarsest map of an image that has no video memory.
-    coarse = coarse + heads.no_mem_embed.view(1, -1, 1, 1)
-    return ImageFeatures(trunk, (decoder.conv_s0(fine), decoder.conv_s1(middle), coarse))
+    return coarse + model.inst_interactive_predictor.model.no_mem_embed.view(1, -1, 1, 1)
 
 
 def concept_pyramid(model: Sam3Image, trunk: torch.Tensor) -> Pyramid:

@@ -13,20 +13,20 @@ from sam3_engine.concept import Grounding
 from training.batches import CELLS, Scenes
 from training.concepts import ALL_CONCEPTS, COLOURS, SHAPES
 
+OWN = 127
+"""Coverage above which a cell is an object's, as for the labels of `Scenes`."""
+GROUND_WEIGHT = 0.5
+"""Weight of all ground together, where all objects together have 1."""
+
 
 class PatchKinds(nn.Module):
     """Predicts for each cell of a patch the shape (or none) and the colour, and for each patch the sides of its
     object.
     """
 
-    shape_weight: torch.Tensor
-
     def __init__(self, width: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(width, CELLS * CELLS * (len(SHAPES) + 1 + len(COLOURS)) + 4, 1)
-        weight = torch.ones(len(SHAPES) + 1)
-        weight[0] = 0.4
-        self.register_buffer("shape_weight", weight, persistent=False)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """features: [B, C, g, g]. Returns class logits [B, shapes, none and colours, 4g, 4g] and sides [B, 4, g, g]."""
@@ -50,14 +50,24 @@ class DenseHead(nn.Module):
 
 
 def dense_loss(head: PatchKinds, features: torch.Tensor, scenes: Scenes) -> torch.Tensor:
-    """The loss of shapes, colours and sides. features: [B, C, g, g]."""
+    """The loss of shapes, colours and sides. features: [B, C, g, g].
+
+    Every object counts the same for shape and colour: over cells alone, an object a few cells wide taught nothing.
+    """
     logits, sides = head(features)
-    loss = F.cross_entropy(logits[:, : len(SHAPES) + 1], scenes.shapes, weight=head.shape_weight)
-    # The sum is divided here: a mean over no coloured cell at all is not a number.
-    colours = F.cross_entropy(logits[:, len(SHAPES) + 1 :], scenes.colours, ignore_index=-1, reduction="sum")
-    loss = loss + colours / (scenes.colours >= 0).sum().clamp(min=1)
+    own = (scenes.coverage > OWN).float()
+    cells = own.sum((2, 3), keepdim=True)
+    share = (own / cells.clamp(min=1)).sum(1) / (cells > 0).sum().clamp(min=1)
+    ground = (scenes.shapes == 0).float()
+    weight = share + GROUND_WEIGHT * ground / ground.sum().clamp(min=1)
+    shapes = F.cross_entropy(logits[:, : len(SHAPES) + 1], scenes.shapes, reduction="none")
+    colours = F.cross_entropy(logits[:, len(SHAPES) + 1 :], scenes.colours, ignore_index=-1, reduction="none")
     far = (sides - scenes.sides).abs().sum(1) * scenes.inside
-    return loss + 5 * far.sum() / (4 * scenes.inside.sum()).clamp(min=1)
+    return (
+        (shapes * weight).sum()
+        + (colours * share).sum()
+        + 5 * far.sum() / (4 * scenes.inside.sum()).clamp(min=1)
+    )
 
 
 def pooled(tokens: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:

@@ -90,13 +90,15 @@ def varifocal(
     quality: torch.Tensor,
 ) -> torch.Tensor:
     """Varifocal loss (Zhang et al. 2021) on the prompts whose concept is present. A matched query's target is the
-    quality of its box, so that scores are calibrated. The other queries are weighted by their own score.
+    quality of its box, so that scores are calibrated. The other queries are weighted by their own score, not by its
+    square as in the paper: then a score of 0.5, where answers begin, is that of a query that is right in four of ten
+    cases. With the square it is one in four.
 
     logits: [D, P, Q]; present: bool [P]; at: indices of the matched queries, with their quality.
     """
     target = torch.zeros_like(logits)
     target[at] = quality
-    weight = torch.where(target > 0, target, logits.detach().sigmoid() ** 2)
+    weight = torch.where(target > 0, target, logits.detach().sigmoid())
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight
     return (loss * present[:, None]).sum()
 

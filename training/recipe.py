@@ -6,7 +6,14 @@ import torch
 from sam3.model.sam3_image import Sam3Image
 
 from sam3_engine.concept import TextFeatures, encode_text, ground, mask_logits
-from sam3_engine.features import ImageFeatures, Pyramid, concept_pyramid, encode_images, normalise
+from sam3_engine.features import (
+    ImageFeatures,
+    Pyramid,
+    coarse_features,
+    concept_pyramid,
+    encode_images,
+    normalise,
+)
 from sam3_engine.fusion import fuse_images
 from sam3_engine.visual import Clicks, Proposals, propose
 from training.batches import NO_TARGET, Asked, Batch, Clicked, Scenes
@@ -22,7 +29,7 @@ WEIGHTS = {
     "masks": 4.0,
     "clicks": 4.0,
     "quality": 4.0,
-    "dense": 1.0,
+    "dense": 2.0,
     "tracked": 1.0,
     "phrases": 2.0,
     "aligned": 2.0,
@@ -38,6 +45,7 @@ def dense_step(model: Sam3Image, head: DenseHead, batch: Batch) -> dict[str, tor
     words = encode_text(model, batch.asked.phrases)
     return {
         "dense": dense_loss(head.trunk, trunk, batch.scenes),
+        "tracked": dense_loss(head.tracked, coarse_features(model, trunk), batch.scenes),
         "phrases": _spoken(head, words, neck.convs[2](trunk), batch),
     }
 

@@ -14,20 +14,27 @@ from sam3_engine.spec import ModelSpec
 from training.batches import Batch, StepSize, draw_batch
 from training.labelled import Labelled
 from training.scenes import draw_scene
-from training.varied import draw_varied
+from training.varied import draw_crowded, draw_varied
 
 PLAIN = 5
 """One scene in so many is a plain one."""
+CROWDED, CROWDED_LESSONS = 4, 2
+"""One of so many other scenes is a crowded one: while everything learns, and in the lessons of the trunk alone."""
 
 
-def training_scene(seed: int) -> Labelled:
-    """The training scene of a seed, 1 or more. Seeds from 10,000,000 on are for figures."""
-    return draw_scene(seed) if seed % PLAIN == 0 else draw_varied(seed)
+def training_scene(seed: int, crowded: int = CROWDED) -> Labelled:
+    """The training scene of a seed, 1 or more. Seeds from 10,000,000 on are for figures. One in `crowded` of the varied
+    scenes is a crowded one.
+    """
+    if seed % PLAIN == 0:
+        return draw_scene(seed)
+    return draw_crowded(seed) if seed % crowded == 1 else draw_varied(seed)
 
 
 @dataclass(frozen=True, slots=True)
 class Source(IterableDataset[Batch]):
-    """The batches of one training process from a step on. rank, processes: which of how many processes.
+    """The batches of one training process from a step on. rank, processes: which of how many processes. crowded: see
+    `training_scene`.
 
     A batch depends on its number and `rank` only, not on the number of workers.
     """
@@ -37,6 +44,7 @@ class Source(IterableDataset[Batch]):
     first: int
     rank: int = 0
     processes: int = 1
+    crowded: int = CROWDED
 
     def __iter__(self) -> Iterator[Batch]:
         worker: Any = get_worker_info()
@@ -52,7 +60,7 @@ class Source(IterableDataset[Batch]):
     def batch(self, step: int) -> Batch:
         number = step * self.processes + self.rank
         seed = 1 + number * self.size.scenes
-        scenes = [training_scene(one) for one in range(seed, seed + self.size.scenes)]
+        scenes = [training_scene(one, self.crowded) for one in range(seed, seed + self.size.scenes)]
         return draw_batch(self.spec, scenes, self.size, random.Random(number))
 
 

@@ -8,15 +8,10 @@ import argparse
 import json
 import os
 import random
-import signal
-import sys
-import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
 from sam3_engine.spec import TINY
 from training.batches import StepSize, moved
@@ -24,7 +19,8 @@ from training.optimizers import Optimizers
 from training.recipe import WEIGHTS, dense_step, full_step
 from training.schedule import Clock, Plan, learning_rate, progress
 from training.states import Average, last, resume, save
-from training.stream import Source, batches
+from training.stream import CROWDED, CROWDED_LESSONS, Source, batches
+from training.together import PORT, averaged, together
 from training.trainee import Trainee
 
 SAVE_EVERY = 100
@@ -36,7 +32,6 @@ def run(
     processes: int,
     plan: Plan,
     folder: Path,
-    *,
     size: StepSize | None = None,
     device: str = "cpu",
     workers: int = 0,
@@ -47,7 +42,9 @@ def run(
     on = torch.device(device)
     path = folder / "state.pt"
     first, earlier = last(path)
-    stream = batches(Source(TINY, size, first, rank, processes), workers)
+    lessons = progress(plan, first, earlier) < plan.dense_share
+    crowded = CROWDED_LESSONS if lessons else CROWDED
+    stream = batches(Source(TINY, size, first, rank, processes, crowded), workers)
     batch = next(stream)
 
     trainee = Trainee(seed=0, bundled=bundled).to(on)
@@ -64,7 +61,7 @@ def run(
         rng = random.Random(step * 97 + rank)
         rate = learning_rate(plan, done)
         batch = moved(batch, on)
-        if done < plan.dense_share:
+        if lessons:
             losses = dense_step(trainee.model, trainee.dense, batch)
         else:
             losses = full_step(trainee.model, trainee.dense, batch, size.masked_prompts, rng)
@@ -72,7 +69,7 @@ def run(
         optimizers.zero_grad()
         loss.backward()
         step += 1
-        done = shared(parameters, processes, progress(plan, step, clock.seconds))
+        done = averaged(parameters, processes, progress(plan, step, clock.seconds))
         norm = nn.utils.clip_grad_norm_(parameters, plan.clip)
         if torch.isfinite(norm):
             optimizers.step(rate)
@@ -94,6 +91,9 @@ def run(
                 save(path, step, clock.seconds, trainee, optimizers, average)
         if done < 1:
             before = clock.seconds
+            if lessons and done >= plan.dense_share:
+                lessons = False
+                stream = batches(Source(TINY, size, step, rank, processes), workers)
             batch = next(stream)
             waited += clock.seconds - before
 
@@ -118,31 +118,6 @@ class Log:
             file.write(line + "\n")
 
 
-def shared(parameters: list[nn.Parameter], processes: int, done: float) -> float:
-    """Average the gradients over all processes, in place, and return the mean of what each has done."""
-    if processes == 1:
-        return done
-    # A parameter without a gradient in one process may have one in another: all processes must take part.
-    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([*(grad.flatten() for grad in grads), torch.tensor([done])])
-    dist.all_reduce(flat)
-    flat /= processes
-    for parameter, part in zip(parameters, flat[:-1].split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = part.view_as(parameter)
-    return flat[-1].item()
-
-
-def _process(
-    rank: int, processes: int, threads: int, port: int, plan: Plan, folder: Path, options: dict[str, Any]
-) -> None:
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(threads)
-    if processes > 1:
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
-        dist.init_process_group("gloo", rank=rank, world_size=processes)
-    run(rank, processes, plan, folder, **options)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -157,9 +132,12 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     parser.add_argument("--scenes", type=int, default=StepSize().scenes, help="scenes in a step of a process")
+    parser.add_argument(
+        "--lessons", type=float, help="share of the run for the trunk, the neck and the text encoder alone"
+    )
     parser.add_argument("--rate", type=float, default=Plan().learning_rate, help="highest learning rate")
     parser.add_argument("--folder", type=Path, default=Path("runs/tiny"))
-    parser.add_argument("--port", type=int, default=29517, help="loopback port that the processes meet on")
+    parser.add_argument("--port", type=int, default=PORT, help="loopback port that the processes meet on")
     args = parser.parse_args()
     cores, on_gpu = os.cpu_count() or 1, args.device != "cpu"
     processes = args.processes or (1 if on_gpu else cores)
@@ -167,22 +145,12 @@ def main() -> None:
     if on_gpu:
         # The time of a step is that of starting its operations, whatever their size: few kinds, and much of each.
         size = StepSize(args.scenes, masked_prompts=40, objects_per_scene=3, click_kinds=1)
-    options = {
-        "size": size,
-        "device": args.device,
-        "workers": args.workers if args.workers is not None else (max(1, cores - 1) if on_gpu else 0),
-        "bundled": args.bundled,
-    }
-    # Bundled weights need no lessons for the trunk alone.
-    dense_share = 0.0 if args.bundled else Plan().dense_share
+    workers = args.workers if args.workers is not None else (max(1, cores - 1) if on_gpu else 0)
+    dense_share = Plan().dense_share if args.lessons is None else args.lessons
     plan = Plan(args.steps, args.minutes, dense_share=dense_share, learning_rate=args.rate)
-    job = (processes, args.threads, args.port, plan, args.folder, options)
-    if processes == 1:
-        _process(0, *job)
-    else:
-        # A terminated parent must stop its workers: they are daemons, and only an orderly exit stops these.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        multiprocessing.spawn(_process, job, nprocs=processes, daemon=True)  # type: ignore[attr-defined]
+    together(
+        run, processes, args.threads, args.port, plan, args.folder, size, args.device, workers, args.bundled
+    )
 
 
 if __name__ == "__main__":

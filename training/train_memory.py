@@ -7,9 +7,9 @@ checkpoint with the moving average of what was trained.
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from training.moving import Clip, draw_clip
 from training.optimizers import Optimizers
 from training.schedule import Clock, Plan, learning_rate, progress
 from training.states import Average, last, resume, save
+from training.together import PORT, averaged, together
 from training.tokens import known_token_ids
 
 SAVE_EVERY, LOG_EVERY = 50, 10
@@ -48,10 +49,13 @@ class ClipStep:
 
 @dataclass(frozen=True, slots=True)
 class Clips(IterableDataset[list[Clip]]):
-    """The clips of each step from `first` on; the same whatever the number of workers."""
+    """The clips of each step from `first` on; the same whatever the number of workers. rank, processes: which of how
+    many processes."""
 
     size: ClipStep
     first: int
+    rank: int = 0
+    processes: int = 1
 
     def __iter__(self) -> Iterator[list[Clip]]:
         worker: Any = get_worker_info()
@@ -64,7 +68,8 @@ class Clips(IterableDataset[list[Clip]]):
             step += stride
 
     def of(self, step: int) -> list[Clip]:
-        seeds = range(1 + step * self.size.clips, 1 + (step + 1) * self.size.clips)
+        number = step * self.processes + self.rank
+        seeds = range(1 + number * self.size.clips, 1 + (number + 1) * self.size.clips)
         return [draw_clip(seed, self.size.frames, TINY.image_size) for seed in seeds]
 
 
@@ -75,8 +80,20 @@ def start(weights: Path) -> Sam3Image:
     return model
 
 
-def run(plan: Plan, size: ClipStep, folder: Path, weights: Path, workers: int) -> Sam3Image:
-    """Train until the plan is done; returns the model with the moving average of its weights."""
+def run(
+    rank: int,
+    processes: int,
+    plan: Plan,
+    size: ClipStep,
+    folder: Path,
+    weights: Path,
+    workers: int = 0,
+    out: Path | None = None,
+) -> Sam3Image:
+    """Train until the plan is done; returns the model with the moving average of its weights.
+
+    rank: of `processes` that call this together. out: the bundled file that the first one writes at the end.
+    """
     torch.manual_seed(0)
     model = start(weights)
     parameters = trained(model)
@@ -89,26 +106,29 @@ def run(plan: Plan, size: ClipStep, folder: Path, weights: Path, workers: int) -
     step, earlier = last(path)
     if path.exists():
         resume(path, learnt, optimizers, average)
-    clock, means = Clock(earlier), dict[str, float]()
-    stream = _stream(Clips(size, step), workers)
-    while (done := progress(plan, step, clock.seconds)) < 1:
-        losses = clip_losses(model, next(stream), size.objects, random.Random(step))
+    clock, means, done = Clock(earlier), dict[str, float](), progress(plan, step, earlier)
+    stream = _stream(Clips(size, step, rank, processes), workers)
+    while done < 1:
+        losses = clip_losses(model, next(stream), size.objects, random.Random(step * processes + rank))
         rate = learning_rate(plan, done)
         optimizers.zero_grad()
         (losses["mask"] + PRESENCE * losses["presence"]).backward()
-        norm = nn.utils.clip_grad_norm_(parameters, plan.clip)
         step += 1
+        done = averaged(parameters, processes, progress(plan, step, clock.seconds))
+        norm = nn.utils.clip_grad_norm_(parameters, plan.clip)
         if torch.isfinite(norm):
             optimizers.step(rate)
             average.follow(min(plan.average, step / (step + 20)))
         for name, value in losses.items():
             means[name] = means.get(name, value.item()) * 0.95 + 0.05 * value.item()
-        if step % LOG_EVERY == 0:
+        if rank == 0 and step % LOG_EVERY == 0:
             _log(folder, step=step, seconds=round(clock.seconds, 1), rate=rate, **means)
-        if step % SAVE_EVERY == 0:
+        if rank == 0 and (step % SAVE_EVERY == 0 or done >= 1):
             save(path, step, clock.seconds, learnt, optimizers, average)
-    save(path, step, clock.seconds, learnt, optimizers, average)
     learnt.load_state_dict(average.state, strict=False)
+    if out and rank == 0:
+        save_bundled(model.state_dict(), known_token_ids(model), out)
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {time.strftime('%H:%M')}")
     return model
 
 
@@ -141,21 +161,30 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4, help="highest learning rate")
     parser.add_argument("--clips", type=int, default=ClipStep().clips, help="clips in a step")
     parser.add_argument("--frames", type=int, default=ClipStep().frames, help="frames of a clip")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
-        "--workers", type=int, default=1, help="processes that draw clips; 0: none beside this one"
+        "--workers", type=int, default=0, help="processes that draw clips for each; 0: each draws its own"
     )
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="threads of each process")
+    parser.add_argument("--port", type=int, default=PORT, help="loopback port that the processes meet on")
     parser.add_argument("--folder", type=Path, default=Path("runs/memory"))
     parser.add_argument("--weights", type=Path, default=BUNDLED_TINY, help="a bundled file to begin with")
     parser.add_argument("--out", type=Path, help="the bundled file to write at the end")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(args.threads)
     plan = Plan(minutes=args.minutes, learning_rate=args.rate, dense_share=0.0)
-    model = run(plan, ClipStep(args.clips, args.frames), args.folder, args.weights, args.workers)
-    if args.out:
-        save_bundled(model.state_dict(), known_token_ids(model), args.out)
-        print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {time.strftime('%H:%M')}")
+    size = ClipStep(args.clips, args.frames)
+    together(
+        run,
+        args.processes,
+        args.threads,
+        args.port,
+        plan,
+        size,
+        args.folder,
+        args.weights,
+        args.workers,
+        args.out,
+    )
 
 
 if __name__ == "__main__":

@@ -54,6 +54,19 @@ def draw_varied(seed: int) -> Drawing:
             return drawing(photographed(sheet.canvas, rng), sheet.owners, sheet.names)
 
 
+def draw_crowded(seed: int) -> Drawing:
+    """A scene of up to 25 shapes of all kinds, most of them small: many lessons for the trunk at the cost of one."""
+    rng = np.random.default_rng(seed)
+    while True:
+        sheet = _blank(rng)
+        overlaps = rng.random() < 0.3
+        base = np.exp(rng.uniform(np.log(SMALLEST), np.log(0.13)))
+        for _ in range(int(rng.integers(10, 26))):
+            _add(sheet, _kind(rng), base, overlaps, rng)
+        if sheet.names:
+            return drawing(photographed(sheet.canvas, rng), sheet.owners, sheet.names)
+
+
 def _blank(rng: np.random.Generator) -> _Sheet:
     aspect = 2 ** (rng.uniform(-1, 1) if rng.random() < 0.7 else rng.uniform(-0.3, 0.3))
     side = rng.uniform(224, 352)

@@ -75,9 +75,7 @@ def test_only_the_memory_learns_and_all_of_it() -> None:
 def test_training_stops_and_goes_on(tmp_path: Path) -> None:
     def steps(number: int, folder: str) -> dict[str, torch.Tensor]:
         plan = Plan(steps=number, dense_share=0.0, learning_rate=1e-3)
-        state: dict[str, torch.Tensor] = run(
-            plan, SMALL, tmp_path / folder, BUNDLED_TINY, workers=0
-        ).state_dict()
+        state: dict[str, torch.Tensor] = run(0, 1, plan, SMALL, tmp_path / folder, BUNDLED_TINY).state_dict()
         return state
 
     steps(2, "one")

@@ -12,8 +12,11 @@ from sam3_engine.encode_masks import visual_instance
 from sam3_engine.engine import Engine, VisualMask
 from sam3_engine.spec import TINY
 from sam3_engine.types import ImageSize
-from training.batches import StepSize, draw_batch
+from training.batches import Scenes, StepSize, draw_batch
+from training.concepts import COLOURS
+from training.dense import PatchKinds, dense_loss
 from training.evaluate import SETS, Report, Tally, answered, table
+from training.losses import varifocal
 from training.optimizers import Optimizers
 from training.recipe import WEIGHTS, full_step
 from training.scenes import draw_scene
@@ -69,6 +72,51 @@ def test_every_part_that_images_use_learns() -> None:
     ):
         ours = {name for name in named if name.startswith(part)}
         assert len(ours & learning) > 0.7 * len(ours), sorted(ours - learning)
+
+
+class _Certain(PatchKinds):
+    """Says the same of every cell, and keeps what it said."""
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.said = torch.zeros(1, 5 + len(COLOURS), 16, 16, requires_grad=True)
+        return self.said, torch.zeros(1, 4, 4, 4)
+
+
+def test_every_object_teaches_the_trunk_as_much_as_another_one() -> None:
+    coverage = torch.zeros(1, 2, 16, 16, dtype=torch.uint8)
+    coverage[0, 0, :10, :10] = 255
+    coverage[0, 1, 14, 14:] = 255
+    cells = torch.where(coverage[0, 0] > 0, 1, torch.where(coverage[0, 1] > 0, 2, 0))[None]
+    scenes = Scenes(
+        pictures=torch.zeros(1, 56, 56, 3, dtype=torch.uint8),
+        coverage=coverage,
+        shapes=cells,
+        colours=cells - 1,
+        sides=torch.zeros(1, 4, 4, 4),
+        inside=torch.zeros(1, 4, 4, dtype=torch.bool),
+        meant=torch.zeros(1, 2, 1, dtype=torch.bool),
+    )
+    head = _Certain(8)
+    dense_loss(head, torch.zeros(1, 8, 4, 4), scenes).backward()
+    assert head.said.grad is not None
+    pulls = head.said.grad[0].abs().sum(0)
+    large, small = (pulls[cells[0] == kind].sum().item() for kind in (1, 2))
+    assert large == pytest.approx(small)
+    assert large > 0
+
+
+@pytest.mark.parametrize(("right", "rises"), [(0.3, False), (0.5, True)])
+def test_a_score_of_a_half_is_that_of_a_query_that_is_right_in_four_of_ten_cases(
+    right: float, rises: bool
+) -> None:
+    logits = torch.zeros(1, 1, 1, requires_grad=True)
+    first, none = torch.tensor([0]), torch.tensor([], dtype=torch.long)
+    here, quality = torch.tensor([True]), torch.tensor([0.9])
+    loss = right * varifocal(logits, here, (first, first, first), quality)
+    loss = loss + (1 - right) * varifocal(logits, here, (none, none, none), quality[:0])
+    loss.backward()
+    assert logits.grad is not None
+    assert (logits.grad.item() < 0) is rises
 
 
 def test_training_begins_with_the_bundled_weights_where_it_is_asked_to() -> None:

@@ -30,7 +30,7 @@ class StepSize:
     scenes: int = 4
     concepts_per_scene: int = 4
     masked_prompts: int = 12
-    objects_per_scene: int = 2
+    objects_per_scene: int = 4
     click_kinds: int = 3
     """How many of one click, a box, and several clicks. Each costs a pass of the click decoder."""
 

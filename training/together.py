@@ -39,6 +39,10 @@ def _process(
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
         dist.init_process_group("gloo", rank=rank, world_size=processes)
     run(rank, processes, *given)
+    if processes > 1:
+        # A process that ends while others still talk to it ends them too.
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def averaged(parameters: list[nn.Parameter], processes: int, done: float) -> float:

@@ -146,7 +146,10 @@ def main() -> None:
         # The time of a step is that of starting its operations, whatever their size: few kinds, and much of each.
         size = StepSize(args.scenes, masked_prompts=40, objects_per_scene=3, click_kinds=1)
     workers = args.workers if args.workers is not None else (max(1, cores - 1) if on_gpu else 0)
-    dense_share = Plan().dense_share if args.lessons is None else args.lessons
+    dense_share = args.lessons
+    if dense_share is None:
+        # Without --lessons the trunk of bundled weights learns with all the rest.
+        dense_share = 0.0 if args.bundled else Plan().dense_share
     plan = Plan(args.steps, args.minutes, dense_share=dense_share, learning_rate=args.rate)
     together(
         run, processes, args.threads, args.port, plan, args.folder, size, args.device, workers, args.bundled

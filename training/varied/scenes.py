@@ -1,5 +1,6 @@
 """Whole scenes: up to 12 shapes of any size from 4 to 30 % of the image's side, apart or covering each other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -41,30 +42,38 @@ class _Sheet:
 
 def draw_varied(seed: int) -> Drawing:
     """The scene of a seed: 1 to 12 shapes, aspect 1:2 to 2:1. Kinds often repeat, so that exemplars find others."""
-    rng = np.random.default_rng(seed)
-    while True:
-        sheet = _blank(rng)
-        kinds = [_kind(rng) for _ in range(int(rng.integers(1, 6)))]
-        overlaps = rng.random() < 0.4
-        number = int(rng.integers(1, 13)) if rng.random() < 0.5 else int(rng.integers(1, 7))
-        base = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST)))
-        for _ in range(number):
-            _add(sheet, kinds[int(rng.integers(0, len(kinds)))], base, overlaps, rng)
-        if sheet.names:
-            return drawing(photographed(sheet.canvas, rng), sheet.owners, sheet.names)
+    return _drawn(seed, _vary)
 
 
 def draw_crowded(seed: int) -> Drawing:
     """A scene of up to 25 shapes of all kinds, most of them small: many lessons for the trunk at the cost of one."""
+    return _drawn(seed, _crowd)
+
+
+def _drawn(seed: int, add_shapes: Callable[[_Sheet, np.random.Generator], None]) -> Drawing:
+    """The first sheet of a seed on which a shape found a place, photographed."""
     rng = np.random.default_rng(seed)
     while True:
         sheet = _blank(rng)
-        overlaps = rng.random() < 0.3
-        base = np.exp(rng.uniform(np.log(SMALLEST), np.log(0.13)))
-        for _ in range(int(rng.integers(10, 26))):
-            _add(sheet, _kind(rng), base, overlaps, rng)
+        add_shapes(sheet, rng)
         if sheet.names:
             return drawing(photographed(sheet.canvas, rng), sheet.owners, sheet.names)
+
+
+def _vary(sheet: _Sheet, rng: np.random.Generator) -> None:
+    kinds = [_kind(rng) for _ in range(int(rng.integers(1, 6)))]
+    overlaps = rng.random() < 0.4
+    number = int(rng.integers(1, 13)) if rng.random() < 0.5 else int(rng.integers(1, 7))
+    base = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST)))
+    for _ in range(number):
+        _add(sheet, kinds[int(rng.integers(0, len(kinds)))], base, overlaps, rng)
+
+
+def _crowd(sheet: _Sheet, rng: np.random.Generator) -> None:
+    overlaps = rng.random() < 0.3
+    base = np.exp(rng.uniform(np.log(SMALLEST), np.log(0.13)))
+    for _ in range(int(rng.integers(10, 26))):
+        _add(sheet, _kind(rng), base, overlaps, rng)
 
 
 def _blank(rng: np.random.Generator) -> _Sheet:

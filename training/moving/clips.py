@@ -1,6 +1,6 @@
 """Clips of a few seconds: shapes that move, turn, grow, cross, leave and come back, some behind a bar."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sam3_engine.types import ImageSize
 from training.concepts import COLOURS, SHAPES
 from training.labelled import GROUND, Pixels
-from training.moving.paths import Motion, motion, shake
+from training.moving.paths import Motion, meeting, motion, shake
 from training.varied.camera import photographed
 from training.varied.colours import distance, shade
 from training.varied.grounds import Canvas, ground, tone
@@ -18,6 +18,9 @@ from training.varied.paint import Pen, alpha, around, paint, pen
 
 MARGIN = 0.2
 """How far the ground reaches beyond the frame, in shares of the frame's side: the camera moves over it."""
+
+MEETING = 0.5
+"""Share of the clips in which objects are led past one another: by chance few of them meet within a few frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ def draw_clip(seed: int, frames: int, side: int) -> Clip:
     camera = np.clip(shake(length, rng), -MARGIN, MARGIN)
     while True:
         actors = _actors(length, side, whole, rng)
+        if rng.random() < MEETING:
+            actors = _met(actors, frames, rng)
         owners = np.full((frames, side, side), GROUND, np.int8)
         pictures = [
             _frame(whole, camera[number], actors, number, side, owners[number]) for number in range(frames)
@@ -107,6 +112,19 @@ def _actors(frames: int, side: int, whole: Canvas, rng: np.random.Generator) -> 
         plain = Pen(tone(rng), False, 0.0, tone(rng), 0.0, 0.0, 0.0)
         actors.append(_Actor(None, bar, 1.0, plain, still, 0))
     return actors
+
+
+def _met(actors: list[_Actor], frames: int, rng: np.random.Generator) -> list[_Actor]:
+    """Every second object is led past the one before it, within the clip's frames."""
+    met = list(actors)
+    for index in range(1, len(met), 2):
+        one, other = met[index], met[index - 1]
+        if one.number is None or other.number is None:
+            continue
+        reach = (one.radius + other.radius) * rng.uniform(1.0, 2.5)
+        way = meeting(one.way, other.way, reach, int(rng.integers(2, max(3, frames))), rng)
+        met[index] = replace(one, way=way)
+    return met
 
 
 def _frame(

@@ -40,6 +40,22 @@ def motion(frames: int, radius: float, rng: np.random.Generator) -> Motion:
     return Motion(at, turn, grow / grow[0])
 
 
+def meeting(way: Motion, other: Motion, reach: float, frame: int, rng: np.random.Generator) -> Motion:
+    """A way with the turns and sizes of `way` that meets `other` in a frame, and then goes on.
+
+    reach: how far apart the two are in the first frame, a share of the frame's side. Their centres miss one another by
+    a third of it at most. Of the two opposite sides of `other`, the way begins on the one nearer to the middle.
+    """
+    angle = rng.uniform(0, 2 * np.pi)
+    towards = reach * np.array([np.cos(angle), np.sin(angle)])
+    beginning, mirrored = other.at[0] + towards, other.at[0] - towards
+    if np.abs(mirrored - 0.5).max() < np.abs(beginning - 0.5).max():
+        towards = -towards
+    missed = np.array([-towards[1], towards[0]]) * rng.uniform(-1 / 3, 1 / 3)
+    left = 1 - np.arange(len(other.at))[:, None] / frame
+    return Motion(other.at + left * towards + missed, way.turn, way.grow)
+
+
 def shake(frames: int, rng: np.random.Generator) -> Curve:
     """Where the camera points, [T, 2] in shares of the frame's side: still, drifting, or held by a hand."""
     if rng.random() < 0.4:

@@ -14,7 +14,7 @@ from training.evaluate_video import Figures, outline_f, overlap, summary
 from training.held_out_clips import draw_held_out_clip
 from training.memory import TRAINED, clip_losses, trained
 from training.moving import draw_clip
-from training.moving.paths import through
+from training.moving.paths import Motion, meeting, through
 from training.schedule import Plan
 from training.train_memory import ClipStep, run, start
 
@@ -53,6 +53,19 @@ def test_a_curve_goes_through_its_first_and_last_place() -> None:
     curve = through(places, 21)
     np.testing.assert_allclose(curve[[0, 20]], places[[0, 2]], atol=1e-6)
     np.testing.assert_allclose(curve[10], places[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_meeting_begins_apart_and_passes_close(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    still = np.zeros(9)
+    other = Motion(through(rng.uniform(0.3, 0.7, (3, 2)), 9), still, still + 1)
+    one = meeting(Motion(np.zeros((9, 2)), still + 2, still + 3), other, reach=0.3, frame=4, rng=rng)
+    apart = np.linalg.norm(one.at - other.at, axis=1)
+    assert 0.3 <= apart[0] <= 0.3 * 1.06
+    assert apart.argmin() == 4
+    assert apart[4] <= 0.1 + 1e-9
+    np.testing.assert_array_equal(np.stack([one.turn, one.grow]), np.stack([still + 2, still + 3]))
 
 
 def test_only_the_memory_learns_and_all_of_it() -> None:

@@ -34,7 +34,8 @@ def clip() -> list[Square]:
         cv2.circle(frame, (30 + 9 * number, 70 + 2 * number), 22, (220, 30, 30), -1)
         cv2.rectangle(frame, (20, 160), (60, 200), (30, 170, 60), -1)
         cv2.rectangle(frame, (110, 0), (125, 224), (40, 60, 200), -1)
-        frames.append(cv2.resize(frame, (TINY.image_size, TINY.image_size), interpolation=cv2.INTER_AREA))
+        sized = cv2.resize(frame, (TINY.image_size, TINY.image_size), interpolation=cv2.INTER_AREA)
+        frames.append(np.asarray(sized, np.uint8))
     return frames
 
 

@@ -37,7 +37,8 @@ def picture(*discs: tuple[int, int, tuple[int, int, int]]) -> Square:
     frame = np.full((224, 224, 3), 200, dtype=np.uint8)
     for x, y, colour in discs:
         cv2.circle(frame, (x, y), 28, colour, -1)
-    return cv2.resize(frame, (TINY.image_size, TINY.image_size), interpolation=cv2.INTER_LINEAR)
+    sized = cv2.resize(frame, (TINY.image_size, TINY.image_size), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(sized, np.uint8)
 
 
 @pytest.fixture(scope="module")

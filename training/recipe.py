@@ -65,6 +65,13 @@ def full_step(
     return losses
 
 
+def click_step(model: Sam3Image, batch: Batch, rng: random.Random) -> dict[str, torch.Tensor]:
+    """Clicks and boxes alone, over features that stay as they are."""
+    with torch.no_grad():
+        features = encode_images(model, normalise(batch.scenes.pictures))
+    return click_losses(model, features.pvs, batch, rng)
+
+
 def concept_losses(
     model: Sam3Image,
     head: DenseHead,

@@ -16,7 +16,7 @@ from torch import nn
 from sam3_engine.spec import TINY
 from training.batches import StepSize, moved
 from training.optimizers import Optimizers
-from training.recipe import WEIGHTS, dense_step, full_step
+from training.recipe import WEIGHTS, click_step, dense_step, full_step
 from training.schedule import Clock, Plan, learning_rate, progress
 from training.states import Average, last, resume, save
 from training.stream import CROWDED, CROWDED_LESSONS, Source, batches
@@ -36,8 +36,10 @@ def run(
     device: str = "cpu",
     workers: int = 0,
     bundled: bool = False,
+    clicks: bool = False,
 ) -> None:
-    """Train in this process until the plan ends. rank: of `processes` that call this together."""
+    """Train in this process until the plan ends. rank: of `processes` that call this together. clicks: train what
+    clicks and boxes alone use."""
     size = size or StepSize()
     on = torch.device(device)
     path = folder / "state.pt"
@@ -49,7 +51,7 @@ def run(
 
     trainee = Trainee(seed=0, bundled=bundled).to(on)
     torch.set_float32_matmul_precision("high")
-    trained = trainee.trained()
+    trained = trainee.of_clicks() if clicks else trainee.trained()
     parameters = list(trained.values())
     optimizers = Optimizers(trained, plan)
     average = Average(trainee)
@@ -61,7 +63,9 @@ def run(
         rng = random.Random(step * 97 + rank)
         rate = learning_rate(plan, done)
         batch = moved(batch, on)
-        if lessons:
+        if clicks:
+            losses = click_step(trainee.model, batch, rng)
+        elif lessons:
             losses = dense_step(trainee.model, trainee.dense, batch)
         else:
             losses = full_step(trainee.model, trainee.dense, batch, size.masked_prompts, rng)
@@ -135,6 +139,9 @@ def main() -> None:
     parser.add_argument(
         "--lessons", type=float, help="share of the run for the trunk, the neck and the text encoder alone"
     )
+    parser.add_argument(
+        "--clicks", action="store_true", help="train only what clicks and boxes use, over the same embeddings"
+    )
     parser.add_argument("--rate", type=float, default=Plan().learning_rate, help="highest learning rate")
     parser.add_argument("--folder", type=Path, default=Path("runs/tiny"))
     parser.add_argument("--port", type=int, default=PORT, help="loopback port that the processes meet on")
@@ -149,10 +156,20 @@ def main() -> None:
     dense_share = args.lessons
     if dense_share is None:
         # Without --lessons the trunk of bundled weights learns with all the rest.
-        dense_share = 0.0 if args.bundled else Plan().dense_share
+        dense_share = 0.0 if args.bundled or args.clicks else Plan().dense_share
     plan = Plan(args.steps, args.minutes, dense_share=dense_share, learning_rate=args.rate)
     together(
-        run, processes, args.threads, args.port, plan, args.folder, size, args.device, workers, args.bundled
+        run,
+        processes,
+        args.threads,
+        args.port,
+        plan,
+        args.folder,
+        size,
+        args.device,
+        workers,
+        args.bundled,
+        args.clicks,
     )
 
 

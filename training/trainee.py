@@ -8,6 +8,7 @@ from torch import nn
 
 from sam3_engine.assembly import build_model
 from sam3_engine.bundled import load_bundled
+from sam3_engine.roles import OF_THE_CLICKS_MAPS
 from sam3_engine.spec import TINY
 from sam3_engine.weights import apply
 from training.dense import DenseHead
@@ -18,6 +19,9 @@ VIDEO = tuple(
     TRACKER + part
     for part in ("maskmem", "transformer.", "obj_ptr", "no_obj", "no_mem_pos", "mask_downsample.")
 )
+
+CLICKS = tuple(TRACKER + part for part in ("sam_prompt_encoder.", "sam_mask_decoder."))
+NOT_OF_CLICKS = tuple(f"{CLICKS[1]}{part}" for part in (*OF_THE_CLICKS_MAPS, "pred_obj_score_head"))
 
 
 class Trainee(nn.Module):
@@ -39,6 +43,15 @@ class Trainee(nn.Module):
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that images use, by name. Parameters for video are not trained."""
         return {name: one for name, one in self.named_parameters() if not name.startswith(VIDEO)}
+
+    def of_clicks(self) -> dict[str, nn.Parameter]:
+        """The parameters that clicks and boxes alone use, by name. No embedding depends on them; the
+        tracker reads its masks by them too."""
+        return {
+            name: one
+            for name, one in self.named_parameters()
+            if name.startswith(CLICKS) and not name.startswith(NOT_OF_CLICKS)
+        }
 
 
 def spread_reference_points(model: Any) -> None:

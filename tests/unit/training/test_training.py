@@ -10,6 +10,7 @@ import torch
 
 from sam3_engine.encode_masks import visual_instance
 from sam3_engine.engine import Engine, VisualMask
+from sam3_engine.roles import ENCODER_PARTS, MASK_DECODER, TRACKER, VIDEO_ONLY
 from sam3_engine.spec import TINY
 from sam3_engine.types import ImageSize
 from training.batches import Scenes, StepSize, draw_batch
@@ -151,6 +152,20 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [2, 3]
     model = averaged_model(tmp_path / "state.pt")
     assert model.backbone.language_backbone.encoder.token_embedding.weight.shape == (49408, TINY.text_dim)
+
+
+def test_training_of_clicks_leaves_all_embeddings_as_they_are(tmp_path: Path) -> None:
+    run(0, 1, Plan(steps=2, dense_share=0.0), tmp_path, size=ONE, bundled=True, clicks=True)
+    before = Trainee(0, bundled=True).model.state_dict()
+    after = averaged_model(tmp_path / "state.pt").state_dict()
+    changed = {
+        name
+        for name, value in before.items()
+        if "token_embedding" not in name and not torch.equal(value, after[name])
+    }
+    assert any(name.startswith(MASK_DECODER) for name in changed)
+    assert not any(name.startswith((*ENCODER_PARTS, *VIDEO_ONLY)) for name in changed)
+    assert all(name.startswith((MASK_DECODER, f"{TRACKER}.sam_prompt_encoder")) for name in changed)
 
 
 def test_a_run_of_minutes_ends_with_them() -> None:

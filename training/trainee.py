@@ -8,20 +8,16 @@ from torch import nn
 
 from sam3_engine.assembly import build_model
 from sam3_engine.bundled import load_bundled
-from sam3_engine.roles import OF_THE_CLICKS_MAPS
+from sam3_engine.roles import MASK_DECODER, OF_THE_CLICKS_MAPS, TRACKER, VIDEO_ONLY
 from sam3_engine.spec import TINY
 from sam3_engine.weights import apply
 from training.dense import DenseHead
 from training.tokens import compact_tokens
 
-TRACKER = "model.inst_interactive_predictor.model."
-VIDEO = tuple(
-    TRACKER + part
-    for part in ("maskmem", "transformer.", "obj_ptr", "no_obj", "no_mem_pos", "mask_downsample.")
-)
-
-CLICKS = tuple(TRACKER + part for part in ("sam_prompt_encoder.", "sam_mask_decoder."))
-NOT_OF_CLICKS = tuple(f"{CLICKS[1]}{part}" for part in (*OF_THE_CLICKS_MAPS, "pred_obj_score_head"))
+VIDEO = tuple(f"model.{part}" for part in VIDEO_ONLY)
+CLICKS = tuple(f"model.{part}." for part in (MASK_DECODER, f"{TRACKER}.sam_prompt_encoder"))
+NOT_OF_CLICKS = tuple(f"model.{MASK_DECODER}.{part}" for part in (*OF_THE_CLICKS_MAPS, "pred_obj_score_head"))
+"""Parts of the mask decoder that an encoder runs, and the one that tells whether an object is in the frame."""
 
 
 class Trainee(nn.Module):
@@ -45,8 +41,8 @@ class Trainee(nn.Module):
         return {name: one for name, one in self.named_parameters() if not name.startswith(VIDEO)}
 
     def of_clicks(self) -> dict[str, nn.Parameter]:
-        """The parameters that clicks and boxes alone use, by name. No embedding depends on them; the
-        tracker reads its masks by them too."""
+        """The parameters that clicks and boxes alone use, by name. No embedding depends on them; the tracker
+        makes its masks by them too."""
         return {
             name: one
             for name, one in self.named_parameters()

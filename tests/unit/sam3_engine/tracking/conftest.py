@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from sam3_engine.engine import Engine
 from sam3_engine.features import Features
+from sam3_engine.images import decode_picture
 from sam3_engine.spec import TINY
 
 Square = npt.NDArray[np.uint8]
@@ -34,8 +36,7 @@ def clip() -> list[Square]:
         cv2.circle(frame, (30 + 9 * number, 70 + 2 * number), 22, (220, 30, 30), -1)
         cv2.rectangle(frame, (20, 160), (60, 200), (30, 170, 60), -1)
         cv2.rectangle(frame, (110, 0), (125, 224), (40, 60, 200), -1)
-        sized = cv2.resize(frame, (TINY.image_size, TINY.image_size), interpolation=cv2.INTER_AREA)
-        frames.append(np.asarray(sized, np.uint8))
+        frames.append(decode_picture(Image.fromarray(frame), TINY.image_size).square)
     return frames
 
 

@@ -5,10 +5,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 
 from sam3_engine.engine import Engine
 from sam3_engine.errors import StaleTrack
 from sam3_engine.features import Features
+from sam3_engine.images import decode_picture
 from sam3_engine.spec import TINY
 from sam3_engine.tracking import sessions
 from sam3_engine.tracking.passes import StepItem, Tracked
@@ -37,8 +39,7 @@ def picture(*discs: tuple[int, int, tuple[int, int, int]]) -> Square:
     frame = np.full((224, 224, 3), 200, dtype=np.uint8)
     for x, y, colour in discs:
         cv2.circle(frame, (x, y), 28, colour, -1)
-    sized = cv2.resize(frame, (TINY.image_size, TINY.image_size), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(sized, np.uint8)
+    return decode_picture(Image.fromarray(frame), TINY.image_size).square
 
 
 @pytest.fixture(scope="module")

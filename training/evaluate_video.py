@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -27,6 +26,7 @@ from sam3_engine.regions import mask_of_array
 from sam3_engine.spec import TINY
 from sam3_engine.tracking.sessions import NewObject, Session, Turn, advance
 from sam3_engine.types import ImageSize, Point, VisualPrompt
+from training.arguments import existing_file
 from training.held_out_clips import HeldOutClip, draw_held_out_clip
 
 Mask = npt.NDArray[np.bool_]
@@ -140,7 +140,7 @@ def main() -> None:
     )
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--weights", type=Path, default=BUNDLED_TINY)
+    parser.add_argument("--weights", type=existing_file, default=BUNDLED_TINY)
     args = parser.parse_args()
     torch.set_num_threads(1)
     engine = Engine.from_state(load_bundled(args.weights), TINY, device="cpu", dtype="float32", video=True)

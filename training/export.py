@@ -4,13 +4,14 @@ import argparse
 from pathlib import Path
 
 from sam3_engine.bundled import BUNDLED_TINY, save_bundled
+from training.arguments import existing_file
 from training.states import averaged_model
 from training.tokens import known_token_ids
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--state", type=Path, default=Path("runs/tiny/state.pt"))
+    parser.add_argument("--state", type=existing_file, default="runs/tiny/state.pt")
     parser.add_argument("--out", type=Path, default=BUNDLED_TINY)
     args = parser.parse_args()
     model = averaged_model(args.state)

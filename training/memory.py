@@ -17,15 +17,16 @@ from sam3.model.sam3_image import Sam3Image
 from torch import nn
 
 from sam3_engine.features import Pyramid, encode_images, normalise
-from sam3_engine.roles import MASK_DECODER, VIDEO_ONLY
+from sam3_engine.roles import VIDEO_ONLY
 from sam3_engine.spec import TINY
 from sam3_engine.tracking.heads import Heads, TrackerHeads
 from sam3_engine.tracking.state import Memory, TrackState, attended, followed, prompted
 from sam3_engine.visual import Clicks
 from training.losses import mask_iou, mask_losses
 from training.moving import Clip
+from training.trainee import PRESENCE_OF_TRACKED
 
-TRAINED = (*VIDEO_ONLY, f"{MASK_DECODER}.pred_obj_score_head")
+TRAINED = (*VIDEO_ONLY, PRESENCE_OF_TRACKED)
 """No answer to an image depends on these."""
 SMALLEST = 8
 """Pixels of an object from which it is asked for in the first frame."""

@@ -8,12 +8,14 @@ import argparse
 import json
 import os
 import random
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from sam3_engine.spec import TINY
+from training.arguments import device
 from training.batches import StepSize, moved
 from training.optimizers import Optimizers
 from training.recipe import WEIGHTS, click_step, dense_step, full_step
@@ -25,45 +27,50 @@ from training.trainee import Trainee
 
 SAVE_EVERY = 100
 LOG_EVERY = 50
+CPU = torch.device("cpu")
 
 
-def run(
-    rank: int,
-    processes: int,
-    plan: Plan,
-    folder: Path,
-    size: StepSize | None = None,
-    device: str = "cpu",
-    workers: int = 0,
-    bundled: bool = False,
-    clicks: bool = False,
-) -> None:
-    """Train in this process until the plan ends. rank: of `processes` that call this together. clicks: train what
-    clicks and boxes alone use."""
-    size = size or StepSize()
-    on = torch.device(device)
-    path = folder / "state.pt"
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a run trains, and where.
+
+    folder: holds the run's state and log. workers: processes that draw scenes for each that trains. bundled: begin
+    with the bundled weights. clicks: train what clicks and boxes alone use.
+    """
+
+    folder: Path
+    size: StepSize = field(default_factory=StepSize)
+    device: torch.device = CPU
+    workers: int = 0
+    bundled: bool = False
+    clicks: bool = False
+
+
+def run(rank: int, processes: int, plan: Plan, course: Course) -> None:
+    """Train in this process until the plan ends. rank: of `processes` that call this together."""
+    on, size = course.device, course.size
+    path = course.folder / "state.pt"
     first, earlier = last(path)
     lessons = progress(plan, first, earlier) < plan.dense_share
     crowded = CROWDED_LESSONS if lessons else CROWDED
-    stream = batches(Source(TINY, size, first, rank, processes, crowded), workers)
+    stream = batches(Source(TINY, size, first, rank, processes, crowded), course.workers)
     batch = next(stream)
 
-    trainee = Trainee(seed=0, bundled=bundled).to(on)
+    trainee = Trainee(seed=0, bundled=course.bundled).to(on)
     torch.set_float32_matmul_precision("high")
-    trained = trainee.of_clicks() if clicks else trainee.trained()
+    trained = trainee.of_clicks() if course.clicks else trainee.trained()
     parameters = list(trained.values())
     optimizers = Optimizers(trained, plan)
     average = Average(trainee)
     if path.exists():
         resume(path, trainee, optimizers, average)
     clock, step, done, skipped, waited = Clock(earlier), first, progress(plan, first, earlier), 0, 0.0
-    log = Log(folder / "log.jsonl") if rank == 0 else None
+    log = Log(course.folder / "log.jsonl") if rank == 0 else None
     while done < 1:
         rng = random.Random(step * 97 + rank)
         rate = learning_rate(plan, done)
         batch = moved(batch, on)
-        if clicks:
+        if course.clicks:
             losses = click_step(trainee.model, batch, rng)
         elif lessons:
             losses = dense_step(trainee.model, trainee.dense, batch)
@@ -97,7 +104,7 @@ def run(
             before = clock.seconds
             if lessons and done >= plan.dense_share:
                 lessons = False
-                stream = batches(Source(TINY, size, step, rank, processes), workers)
+                stream = batches(Source(TINY, size, step, rank, processes), course.workers)
             batch = next(stream)
             waited += clock.seconds - before
 
@@ -129,48 +136,40 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Plan().steps)
     parser.add_argument("--minutes", type=float, help="train for this long instead of a number of steps")
     parser.add_argument("--bundled", action="store_true", help="begin with the bundled weights")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
     parser.add_argument("--processes", type=int, help="CPU: one for each core; GPU: one")
     parser.add_argument(
         "--workers", type=int, help="processes that draw scenes; GPU: one for each other core"
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     parser.add_argument("--scenes", type=int, default=StepSize().scenes, help="scenes in a step of a process")
-    parser.add_argument(
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
         "--lessons", type=float, help="share of the run for the trunk, the neck and the text encoder alone"
     )
-    parser.add_argument(
-        "--clicks", action="store_true", help="train only what clicks and boxes use, over the same embeddings"
+    parts.add_argument(
+        "--clicks",
+        action="store_true",
+        help="train only what clicks and boxes use, over the embeddings of the bundled weights",
     )
     parser.add_argument("--rate", type=float, default=Plan().learning_rate, help="highest learning rate")
     parser.add_argument("--folder", type=Path, default=Path("runs/tiny"))
     parser.add_argument("--port", type=int, default=PORT, help="loopback port that the processes meet on")
     args = parser.parse_args()
-    cores, on_gpu = os.cpu_count() or 1, args.device != "cpu"
+    cores, on_gpu = os.cpu_count() or 1, args.device.type != "cpu"
     processes = args.processes or (1 if on_gpu else cores)
     size = StepSize(args.scenes)
     if on_gpu:
         # The time of a step is that of starting its operations, whatever their size: few kinds, and much of each.
         size = StepSize(args.scenes, masked_prompts=40, objects_per_scene=3, click_kinds=1)
     workers = args.workers if args.workers is not None else (max(1, cores - 1) if on_gpu else 0)
-    dense_share = args.lessons
+    bundled, dense_share = args.bundled or args.clicks, args.lessons
     if dense_share is None:
         # Without --lessons the trunk of bundled weights learns with all the rest.
-        dense_share = 0.0 if args.bundled or args.clicks else Plan().dense_share
+        dense_share = 0.0 if bundled else Plan().dense_share
     plan = Plan(args.steps, args.minutes, dense_share=dense_share, learning_rate=args.rate)
-    together(
-        run,
-        processes,
-        args.threads,
-        args.port,
-        plan,
-        args.folder,
-        size,
-        args.device,
-        workers,
-        args.bundled,
-        args.clicks,
-    )
+    course = Course(args.folder, size, args.device, workers, bundled, args.clicks)
+    together(run, processes, args.threads, args.port, plan, course)
 
 
 if __name__ == "__main__":

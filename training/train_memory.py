@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sam3_engine.assembly import build_model
 from sam3_engine.bundled import BUNDLED_TINY, load_bundled, save_bundled
 from sam3_engine.spec import TINY
 from sam3_engine.weights import apply
+from training.arguments import existing_file
 from training.memory import clip_losses, trained
 from training.moving import Clip, draw_clip
 from training.optimizers import Optimizers
@@ -80,39 +81,45 @@ def start(weights: Path) -> Sam3Image:
     return model
 
 
-def run(
-    rank: int,
-    processes: int,
-    plan: Plan,
-    size: ClipStep,
-    folder: Path,
-    weights: Path,
-    workers: int = 0,
-    out: Path | None = None,
-) -> Sam3Image:
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a run trains, and where.
+
+    folder: holds the run's state and log. weights: the bundled file to begin with. workers: processes that draw clips
+    for each that trains. out: the bundled file that the first process writes at the end.
+    """
+
+    folder: Path
+    weights: Path = BUNDLED_TINY
+    size: ClipStep = field(default_factory=ClipStep)
+    workers: int = 0
+    out: Path | None = None
+
+
+def run(rank: int, processes: int, plan: Plan, course: Course) -> Sam3Image:
     """Train until the plan is done; returns the model with the moving average of its weights.
 
-    rank: of `processes` that call this together. out: the bundled file that the first one writes at the end.
+    rank: of `processes` that call this together.
     """
     torch.manual_seed(0)
-    model = start(weights)
+    model = start(course.weights)
     parameters = trained(model)
     learnt = nn.ParameterDict(
         {name.replace(".", "/"): one for name, one in model.named_parameters() if one.requires_grad}
     )
     optimizers = Optimizers(dict(learnt.items()), plan)
     average = Average(learnt)
-    path = folder / "state.pt"
+    path = course.folder / "state.pt"
     step, earlier = last(path)
     if path.exists():
         resume(path, learnt, optimizers, average)
     clock, means, done = Clock(earlier), dict[str, float](), progress(plan, step, earlier)
-    stream = _stream(Clips(size, step, rank, processes), workers)
+    stream = _stream(Clips(course.size, step, rank, processes), course.workers)
     while done < 1:
         clips = next(stream)
         # A fifth faster on processors that multiply in bfloat16.
         with torch.autocast("cpu", torch.bfloat16):
-            losses = clip_losses(model, clips, size.objects, random.Random(step * processes + rank))
+            losses = clip_losses(model, clips, course.size.objects, random.Random(step * processes + rank))
         rate = learning_rate(plan, done)
         optimizers.zero_grad()
         (losses["mask"] + PRESENCE * losses["presence"]).backward()
@@ -125,13 +132,13 @@ def run(
         for name, value in losses.items():
             means[name] = means.get(name, value.item()) * 0.95 + 0.05 * value.item()
         if rank == 0 and step % LOG_EVERY == 0:
-            _log(folder, step=step, seconds=round(clock.seconds, 1), rate=rate, **means)
+            _log(course.folder, step=step, seconds=round(clock.seconds, 1), rate=rate, **means)
         if rank == 0 and (step % SAVE_EVERY == 0 or done >= 1):
             save(path, step, clock.seconds, learnt, optimizers, average)
     learnt.load_state_dict(average.state, strict=False)
-    if out and rank == 0:
-        save_bundled(model.state_dict(), known_token_ids(model), out)
-        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {time.strftime('%H:%M')}")
+    if course.out and rank == 0:
+        save_bundled(model.state_dict(), known_token_ids(model), course.out)
+        print(f"{course.out}: {course.out.stat().st_size / 1e6:.1f} MB, {time.strftime('%H:%M')}")
     return model
 
 
@@ -171,23 +178,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     parser.add_argument("--port", type=int, default=PORT, help="loopback port that the processes meet on")
     parser.add_argument("--folder", type=Path, default=Path("runs/memory"))
-    parser.add_argument("--weights", type=Path, default=BUNDLED_TINY, help="a bundled file to begin with")
+    parser.add_argument(
+        "--weights", type=existing_file, default=BUNDLED_TINY, help="a bundled file to begin with"
+    )
     parser.add_argument("--out", type=Path, help="the bundled file to write at the end")
     args = parser.parse_args()
     plan = Plan(minutes=args.minutes, learning_rate=args.rate, dense_share=0.0)
-    size = ClipStep(args.clips, args.frames)
-    together(
-        run,
-        args.processes,
-        args.threads,
-        args.port,
-        plan,
-        size,
-        args.folder,
-        args.weights,
-        args.workers,
-        args.out,
-    )
+    course = Course(args.folder, args.weights, ClipStep(args.clips, args.frames), args.workers, args.out)
+    together(run, args.processes, args.threads, args.port, plan, course)
 
 
 if __name__ == "__main__":

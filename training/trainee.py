@@ -14,10 +14,12 @@ from sam3_engine.weights import apply
 from training.dense import DenseHead
 from training.tokens import compact_tokens
 
-VIDEO = tuple(f"model.{part}" for part in VIDEO_ONLY)
+PRESENCE_OF_TRACKED = f"{MASK_DECODER}.pred_obj_score_head"
+"""Tells whether an object is in the frame; no answer to an image depends on it."""
+VIDEO = tuple(f"model.{part}" for part in (*VIDEO_ONLY, PRESENCE_OF_TRACKED))
 CLICKS = tuple(f"model.{part}." for part in (MASK_DECODER, f"{TRACKER}.sam_prompt_encoder"))
-NOT_OF_CLICKS = tuple(f"model.{MASK_DECODER}.{part}" for part in (*OF_THE_CLICKS_MAPS, "pred_obj_score_head"))
-"""Parts of the mask decoder that an encoder runs, and the one that tells whether an object is in the frame."""
+NOT_OF_CLICKS = (*VIDEO, *(f"model.{MASK_DECODER}.{part}" for part in OF_THE_CLICKS_MAPS))
+"""Of these: what follows objects in videos, and the parts of the mask decoder that an encoder runs."""
 
 
 class Trainee(nn.Module):

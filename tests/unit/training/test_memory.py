@@ -16,7 +16,7 @@ from training.memory import TRAINED, clip_losses, trained
 from training.moving import draw_clip
 from training.moving.paths import Motion, meeting, through
 from training.schedule import Plan
-from training.train_memory import ClipStep, run, start
+from training.train_memory import ClipStep, Course, run, start
 
 SMALL = ClipStep(clips=1, frames=3, objects=2)
 
@@ -88,7 +88,7 @@ def test_only_the_memory_learns_and_all_of_it() -> None:
 def test_training_stops_and_goes_on(tmp_path: Path) -> None:
     def steps(number: int, folder: str) -> dict[str, torch.Tensor]:
         plan = Plan(steps=number, dense_share=0.0, learning_rate=1e-3)
-        state: dict[str, torch.Tensor] = run(0, 1, plan, SMALL, tmp_path / folder, BUNDLED_TINY).state_dict()
+        state: dict[str, torch.Tensor] = run(0, 1, plan, Course(tmp_path / folder, size=SMALL)).state_dict()
         return state
 
     steps(2, "one")

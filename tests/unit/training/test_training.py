@@ -24,7 +24,7 @@ from training.scenes import draw_scene
 from training.schedule import Plan, learning_rate, progress
 from training.states import averaged_model
 from training.stream import Source, batches
-from training.train import run
+from training.train import Course, run
 from training.trainee import Trainee
 
 SMALL = StepSize(scenes=2, concepts_per_scene=3, masked_prompts=2, objects_per_scene=1)
@@ -144,9 +144,9 @@ def test_the_bundled_model_errs_little_on_the_scenes_that_it_knows() -> None:
 
 
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
-    run(0, 1, Plan(steps=2, dense_share=0.5), tmp_path, size=ONE)
+    run(0, 1, Plan(steps=2, dense_share=0.5), Course(tmp_path, ONE))
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
-    run(0, 1, Plan(steps=3, dense_share=0.5), tmp_path, size=ONE)
+    run(0, 1, Plan(steps=3, dense_share=0.5), Course(tmp_path, ONE))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["step"] == 3
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [2, 3]
@@ -155,7 +155,7 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
 
 
 def test_training_of_clicks_leaves_all_embeddings_as_they_are(tmp_path: Path) -> None:
-    run(0, 1, Plan(steps=2, dense_share=0.0), tmp_path, size=ONE, bundled=True, clicks=True)
+    run(0, 1, Plan(steps=2, dense_share=0.0), Course(tmp_path, ONE, bundled=True, clicks=True))
     before = Trainee(0, bundled=True).model.state_dict()
     after = averaged_model(tmp_path / "state.pt").state_dict()
     changed = {

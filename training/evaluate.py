@@ -5,7 +5,6 @@ by code that draws nothing else. Scenes are about 480 pixels wide and resized as
 the product and not the training loop.
 """
 
-import argparse
 import json
 import os
 import random
@@ -26,6 +25,7 @@ from sam3_engine.engine import ConceptDetections, ConceptItem, Engine, VisualIte
 from sam3_engine.features import Features
 from sam3_engine.spec import TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, VisualPrompt
+from training.arguments import Parser, bundled_file, new_file, whole
 from training.concepts import ALL_CONCEPTS, OTHER_WORDS
 from training.held_out import draw_held_out
 from training.labelled import Labelled
@@ -250,15 +250,11 @@ def _in_process(name: str, checkpoint: Path, numbers: Sequence[int]) -> Report:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scenes", type=int, default=200, help="of each set")
-    parser.add_argument(
-        "--checkpoint", type=Path, default=BUNDLED_TINY, help="a file that training.export wrote"
-    )
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser = Parser(__doc__)
+    parser.add_argument("--scenes", type=whole(1), default=200, help="of each set")
+    parser.add_argument("--weights", type=bundled_file, default=BUNDLED_TINY, help="a bundled file")
+    parser.add_argument("--processes", type=whole(1), default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=new_file, help="also write the figures here")
     args = parser.parse_args()
     parts = [list(range(args.scenes))[start :: args.processes] for start in range(args.processes)]
     failed = []
@@ -266,7 +262,7 @@ def main() -> None:
     # Each process has its own engine: a fork after torch has started threads may hang.
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
         asked = {
-            name: [pool.submit(_in_process, name, args.checkpoint, part) for part in parts if part]
+            name: [pool.submit(_in_process, name, args.weights, part) for part in parts if part]
             for name in SETS
         }
         for name, futures in asked.items():

@@ -7,7 +7,6 @@ mask covers another object more than its own, after one in which it did not. "on
 which it does: one that stays on another object switches once.
 """
 
-import argparse
 import json
 import math
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from sam3_engine.regions import mask_of_array
 from sam3_engine.spec import TINY
 from sam3_engine.tracking.sessions import NewObject, Session, Turn, advance
 from sam3_engine.types import ImageSize, Point, VisualPrompt
-from training.arguments import existing_file
+from training.arguments import Parser, bundled_file, whole
 from training.held_out_clips import HeldOutClip, draw_held_out_clip
 
 Mask = npt.NDArray[np.bool_]
@@ -135,12 +134,10 @@ def _middle(mask: Mask) -> Point:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--clips", type=int, default=40)
-    parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--weights", type=existing_file, default=BUNDLED_TINY)
+    parser = Parser(__doc__)
+    parser.add_argument("--clips", type=whole(1), default=40, help="of the set")
+    parser.add_argument("--frames", type=whole(2), default=FRAMES, help="of a clip")
+    parser.add_argument("--weights", type=bundled_file, default=BUNDLED_TINY, help="a bundled file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     engine = Engine.from_state(load_bundled(args.weights), TINY, device="cpu", dtype="float32", video=True)

@@ -28,11 +28,20 @@ class Clock:
     """Counts the time of a run. earlier: seconds that it took before it was resumed."""
 
     def __init__(self, earlier: float = 0.0) -> None:
-        self._began = time.monotonic() - earlier
+        self._minute = time.monotonic()
+        self._began = self._minute - earlier
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._began
+
+    def minute_passed(self) -> bool:
+        """Whether a minute has passed since the clock began, or since this was true."""
+        now = time.monotonic()
+        if now - self._minute < 60:
+            return False
+        self._minute = now
+        return True
 
 
 def progress(plan: Plan, step: int, seconds: float) -> float:

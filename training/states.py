@@ -42,10 +42,15 @@ def last(path: Path) -> tuple[int, float]:
 
 
 def resume(path: Path, module: nn.Module, optimizers: Optimizers, average: Average) -> None:
-    """Load the last state in place."""
+    """Load the last state in place. Raises ValueError for a state of a run that trained other parts."""
     state = torch.load(path, weights_only=True, map_location="cpu")
     module.load_state_dict(state["model"])
-    optimizers.load(state["optimizers"])
+    try:
+        optimizers.load(state["optimizers"])
+    except ValueError as error:
+        raise ValueError(
+            f"the run in {path.parent} trained other parts: give this one another folder"
+        ) from error
     average.load(state["average"])
 
 

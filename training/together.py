@@ -18,16 +18,20 @@ PORT = 29517
 def together(run: Callable[..., object], processes: int, threads: int, port: int, *given: Any) -> None:
     """Call `run(rank, processes, *given)` in so many processes, or in this one where it is one.
 
-    run: a function of a module, for processes that start anew.
+    run: a function of a module, for processes that start anew. Ctrl-C ends this one with a sentence.
     """
-    if processes == 1:
-        _process(0, 1, threads, port, run, given)
-        return
-    # A terminated parent must stop its workers: they are daemons, and only an orderly exit stops these.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    multiprocessing.spawn(  # type: ignore[attr-defined]
-        _process, (processes, threads, port, run, given), nprocs=processes, daemon=True
-    )
+    try:
+        if processes == 1:
+            _process(0, 1, threads, port, run, given)
+            return
+        # A terminated parent must stop its workers: they are daemons, and only an orderly exit stops these.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        multiprocessing.spawn(  # type: ignore[attr-defined]
+            _process, (processes, threads, port, run, given), nprocs=processes, daemon=True
+        )
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from the last saved state", file=sys.stderr)
+        sys.exit(130)
 
 
 def _process(
@@ -36,6 +40,7 @@ def _process(
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
     if processes > 1:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started this stops it
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
         dist.init_process_group("gloo", rank=rank, world_size=processes)
     run(rank, processes, *given)

@@ -4,7 +4,6 @@ On CPUs, data-parallel over processes of one thread each: at this size, that use
 operators. On a GPU, one process, with as many workers as there are other cores to draw the scenes.
 """
 
-import argparse
 import json
 import os
 import random
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 
 from sam3_engine.spec import TINY
-from training.arguments import device
+from training.arguments import Parser, device, folder, positive, share, whole
 from training.batches import StepSize, moved
 from training.optimizers import Optimizers
 from training.recipe import WEIGHTS, click_step, dense_step, full_step
@@ -25,7 +24,6 @@ from training.stream import CROWDED, CROWDED_LESSONS, Source, batches
 from training.together import PORT, averaged, together
 from training.trainee import Trainee
 
-SAVE_EVERY = 100
 LOG_EVERY = 50
 CPU = torch.device("cpu")
 
@@ -98,7 +96,7 @@ def run(rank: int, processes: int, plan: Plan, course: Course) -> None:
                     skipped=skipped,
                     waited=round(waited, 1),
                 )
-            if step % SAVE_EVERY == 0 or done >= 1:
+            if clock.minute_passed() or done >= 1:
                 save(path, step, clock.seconds, trainee, optimizers, average)
         if done < 1:
             before = clock.seconds
@@ -130,31 +128,33 @@ class Log:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--steps", type=int, default=Plan().steps)
-    parser.add_argument("--minutes", type=float, help="train for this long instead of a number of steps")
+    parser = Parser(__doc__)
+    parser.add_argument("--steps", type=whole(1), default=Plan().steps)
+    parser.add_argument("--minutes", type=positive, help="train for this long instead of a number of steps")
     parser.add_argument("--bundled", action="store_true", help="begin with the bundled weights")
     parser.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
-    parser.add_argument("--processes", type=int, help="CPU: one for each core; GPU: one")
+    parser.add_argument("--processes", type=whole(1), help="CPU: one for each core; GPU: one")
     parser.add_argument(
-        "--workers", type=int, help="processes that draw scenes; GPU: one for each other core"
+        "--workers", type=whole(0), help="processes that draw scenes; GPU: one for each other core"
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of each process")
-    parser.add_argument("--scenes", type=int, default=StepSize().scenes, help="scenes in a step of a process")
+    parser.add_argument("--threads", type=whole(1), default=1, help="threads of each process")
+    parser.add_argument(
+        "--scenes", type=whole(1), default=StepSize().scenes, help="scenes in a step of a process"
+    )
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
-        "--lessons", type=float, help="share of the run for the trunk, the neck and the text encoder alone"
+        "--lessons", type=share, help="share of the run for the trunk, the neck and the text encoder alone"
     )
     parts.add_argument(
         "--clicks",
         action="store_true",
         help="train only what clicks and boxes use, over the embeddings of the bundled weights",
     )
-    parser.add_argument("--rate", type=float, default=Plan().learning_rate, help="highest learning rate")
-    parser.add_argument("--folder", type=Path, default=Path("runs/tiny"))
-    parser.add_argument("--port", type=int, default=PORT, help="loopback port that the processes meet on")
+    parser.add_argument("--rate", type=positive, default=Plan().learning_rate, help="highest learning rate")
+    parser.add_argument("--folder", type=folder, default="runs/tiny", help="of the run's state and log")
+    parser.add_argument(
+        "--port", type=whole(1), default=PORT, help="loopback port that the processes meet on"
+    )
     args = parser.parse_args()
     cores, on_gpu = os.cpu_count() or 1, args.device.type != "cpu"
     processes = args.processes or (1 if on_gpu else cores)

@@ -4,7 +4,6 @@ The rest of the model stays as it is. A run that was interrupted goes on from it
 checkpoint with the moving average of what was trained.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -25,7 +24,7 @@ from sam3_engine.assembly import build_model
 from sam3_engine.bundled import BUNDLED_TINY, load_bundled, save_bundled
 from sam3_engine.spec import TINY
 from sam3_engine.weights import apply
-from training.arguments import existing_file
+from training.arguments import Parser, bundled_file, folder, new_file, positive, whole
 from training.memory import clip_losses, trained
 from training.moving import Clip, draw_clip
 from training.optimizers import Optimizers
@@ -34,7 +33,7 @@ from training.states import Average, last, resume, save
 from training.together import PORT, averaged, together
 from training.tokens import known_token_ids
 
-SAVE_EVERY, LOG_EVERY = 50, 10
+LOG_EVERY = 10
 PRESENCE = 0.5
 """Weight of the loss "presence" beside that of masks."""
 
@@ -133,7 +132,7 @@ def run(rank: int, processes: int, plan: Plan, course: Course) -> Sam3Image:
             means[name] = means.get(name, value.item()) * 0.95 + 0.05 * value.item()
         if rank == 0 and step % LOG_EVERY == 0:
             _log(course.folder, step=step, seconds=round(clock.seconds, 1), rate=rate, **means)
-        if rank == 0 and (step % SAVE_EVERY == 0 or done >= 1):
+        if rank == 0 and (clock.minute_passed() or done >= 1):
             save(path, step, clock.seconds, learnt, optimizers, average)
     learnt.load_state_dict(average.state, strict=False)
     if course.out and rank == 0:
@@ -162,26 +161,29 @@ def _log(folder: Path, **facts: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
-        "--minutes", type=float, default=120, help="train for this long, earlier runs included"
+        "--minutes", type=positive, default=120, help="train for this long, earlier runs included"
     )
-    parser.add_argument("--rate", type=float, default=5e-4, help="highest learning rate")
-    parser.add_argument("--clips", type=int, default=ClipStep().clips, help="clips in a step")
-    parser.add_argument("--frames", type=int, default=ClipStep().frames, help="frames of a clip")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rate", type=positive, default=5e-4, help="highest learning rate")
+    parser.add_argument("--clips", type=whole(1), default=ClipStep().clips, help="clips in a step")
+    parser.add_argument("--frames", type=whole(2), default=ClipStep().frames, help="frames of a clip")
+    parser.add_argument("--processes", type=whole(1), default=os.cpu_count() or 1)
     parser.add_argument(
-        "--workers", type=int, default=0, help="processes that draw clips for each; 0: each draws its own"
+        "--workers",
+        type=whole(0),
+        default=0,
+        help="processes that draw clips for each; 0: each draws its own",
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of each process")
-    parser.add_argument("--port", type=int, default=PORT, help="loopback port that the processes meet on")
-    parser.add_argument("--folder", type=Path, default=Path("runs/memory"))
+    parser.add_argument("--threads", type=whole(1), default=1, help="threads of each process")
     parser.add_argument(
-        "--weights", type=existing_file, default=BUNDLED_TINY, help="a bundled file to begin with"
+        "--port", type=whole(1), default=PORT, help="loopback port that the processes meet on"
     )
-    parser.add_argument("--out", type=Path, help="the bundled file to write at the end")
+    parser.add_argument("--folder", type=folder, default="runs/memory", help="of the run's state and log")
+    parser.add_argument(
+        "--weights", type=bundled_file, default=BUNDLED_TINY, help="a bundled file to begin with"
+    )
+    parser.add_argument("--out", type=new_file, help="the bundled file to write at the end")
     args = parser.parse_args()
     plan = Plan(minutes=args.minutes, learning_rate=args.rate, dense_share=0.0)
     course = Course(args.folder, args.weights, ClipStep(args.clips, args.frames), args.workers, args.out)

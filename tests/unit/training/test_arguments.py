@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training import evaluate_video, export, train, train_memory
+from training import evaluate, evaluate_video, export, train, train_memory
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,19 @@ from training import evaluate_video, export, train, train_memory
         (train.main, ["--clicks", "--lessons", "0.2"], "not allowed with argument --clicks"),
         (train.main, ["--device", "abacus"], "'abacus' is no device of this machine"),
         (train.main, ["--device", "cuda:7"], "'cuda:7' is no device of this machine"),
+        (train.main, ["--steps", "0"], "0 is less than 1"),
+        (train.main, ["--minutes", "0"], "0 is not above zero"),
+        (train.main, ["--minutes", "nan"], "nan is not above zero"),
+        (train.main, ["--rate", "-1"], "-1 is not above zero"),
+        (train.main, ["--lessons", "2"], "2 is not between 0 and 1"),
+        (train.main, ["--scenes", "many"], "invalid whole number value: 'many'"),
+        (train.main, ["--folder", f"{__file__}/runs"], "is not a folder"),
+        (train_memory.main, ["--frames", "1"], "1 is less than 2"),
+        (train_memory.main, ["--out", "no/such/folder/x"], "no/such/folder/x is a folder, or in none"),
+        (train_memory.main, ["--weights", __file__], "is no safetensors file"),
+        (evaluate.main, ["--scenes", "0"], "0 is less than 1"),
+        (evaluate.main, ["--json", "no/such/folder/x"], "no/such/folder/x is a folder, or in none"),
+        (evaluate_video.main, ["--clips", "0"], "0 is less than 1"),
         (train_memory.main, ["--weights", "no/such/file"], "no/such/file is not a file"),
         (evaluate_video.main, ["--weights", "."], ". is not a file"),
         (export.main, [], "runs/tiny/state.pt is not a file"),

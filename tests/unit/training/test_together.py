@@ -1,6 +1,11 @@
 """Processes that train together keep equal weights."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +51,38 @@ def test_one_process_keeps_its_gradients(tmp_path: Path, port: int) -> None:
     first, _, done = torch.load(tmp_path / "0.pt", weights_only=True)
     assert first.tolist() == [3, 1]
     assert done.item() == pytest.approx(0.2)
+
+
+def wait(rank: int, processes: int, folder: Path) -> None:
+    """Note the process' id, and wait for an end from outside."""
+    note = folder / f"{rank}.part"
+    note.write_text(str(os.getpid()))
+    note.rename(folder / f"{rank}.pid")
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_ends_all_processes_with_a_sentence(tmp_path: Path, port: int, processes: int) -> None:
+    call = f"together(wait, {processes}, 1, {port}, Path({str(tmp_path)!r}))"
+    code = f"from pathlib import Path\nfrom {__name__} import wait\nfrom training.together import together\n"
+    code += f"if __name__ == '__main__':\n    {call}\n"
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    paths = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    parent = subprocess.Popen(
+        [sys.executable, script], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}
+    )
+    notes = [tmp_path / f"{rank}.pid" for rank in range(processes)]
+    while not all(note.exists() for note in notes):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGINT)
+    _, said = parent.communicate(timeout=120)
+    assert parent.returncode == 130
+    assert said.decode() == "stopped: the same command goes on from the last saved state\n"
+    for note in notes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(note.read_text()), 0)
 
 
 def test_an_error_of_one_process_ends_all(port: int) -> None:

@@ -154,6 +154,12 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert model.backbone.language_backbone.encoder.token_embedding.weight.shape == (49408, TINY.text_dim)
 
 
+def test_a_run_is_not_gone_on_with_by_one_that_trains_other_parts(tmp_path: Path) -> None:
+    run(0, 1, Plan(steps=1, dense_share=0.0), Course(tmp_path, ONE, bundled=True, clicks=True))
+    with pytest.raises(ValueError, match="trained other parts: give this one another folder"):
+        run(0, 1, Plan(steps=2, dense_share=0.0), Course(tmp_path, ONE, bundled=True))
+
+
 def test_training_of_clicks_leaves_all_embeddings_as_they_are(tmp_path: Path) -> None:
     run(0, 1, Plan(steps=2, dense_share=0.0), Course(tmp_path, ONE, bundled=True, clicks=True))
     before = Trainee(0, bundled=True).model.state_dict()

@@ -380,8 +380,8 @@ class Settings(BaseSettings):
 
     # --- ray ---------------------------------------------------------------------------------------------
     ray_temp_dir: Path | None = Field(None, json_schema_extra=_in("ray"))
-    """Directory of Ray's sockets and logs (a short path). Empty: a new one under the system's temporary
-    directory."""
+    """Directory of Ray's sockets and logs; its path has at most 10 characters. Empty: a new one under the system's
+    temporary directory."""
     object_store_bytes: Auto | ByteSize = Field("auto", json_schema_extra=_in("ray"))
     """Size of the shared-memory object store that `sam3-serve up` starts; `auto`: Ray's own choice, at most 4
     GiB."""

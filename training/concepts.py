@@ -29,6 +29,11 @@ OTHER_WORDS = (
 )
 
 
+ARTICLE = "a"
+READ_AS_THE_ARTICLE = ("an", "the", "all", "any", "every", "some")
+"""They have the article's embedding: no phrase is drawn with them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Concept:
     """A colour, a shape, or both. None means any."""
@@ -53,13 +58,13 @@ def phrase(concept: Concept, rng: random.Random) -> str:
     text = str(concept)
     style = rng.random()
     if style < 0.1:
-        return f"a {text}"
+        return f"{ARTICLE} {text}"
     if style < 0.2 and concept.shape:
         return f"{text}s"
     return text
 
 
 def known_phrases() -> Sequence[str]:
-    """Phrases whose tokens cover the model's whole vocabulary."""
+    """Phrases whose tokens cover everything that is trained of the model's vocabulary."""
     texts = [str(concept) for concept in ALL_CONCEPTS]
-    return [VISUAL, *texts, *(f"a {text}" for text in texts), *(f"{shape}s" for shape in SHAPES)]
+    return [VISUAL, *texts, *(f"{ARTICLE} {text}" for text in texts), *(f"{shape}s" for shape in SHAPES)]

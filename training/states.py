@@ -9,7 +9,7 @@ from torch import nn
 from sam3_engine.assembly import build_model
 from sam3_engine.spec import TINY
 from training.optimizers import Optimizers
-from training.tokens import CompactEmbedding, known_token_ids
+from training.tokens import CompactEmbedding, same_token_ids, trained_token_ids
 
 TOKEN_TABLE = "backbone.language_backbone.encoder.token_embedding.weight"
 
@@ -82,8 +82,12 @@ def averaged_model(state_path: Path) -> Sam3Image:
     Raises ValueError when the state is of another model.
     """
     model = build_model(TINY, video=True)
-    ids = known_token_ids(model)
-    compact = CompactEmbedding(ids, model.backbone.language_backbone.encoder.vocab_size, TINY.text_dim)
+    compact = CompactEmbedding(
+        trained_token_ids(model),
+        same_token_ids(model),
+        model.backbone.language_backbone.encoder.vocab_size,
+        TINY.text_dim,
+    )
     average = torch.load(state_path, weights_only=True, map_location="cpu")["average"]
     weights = {
         name.removeprefix("model."): value for name, value in average.items() if name.startswith("model.")

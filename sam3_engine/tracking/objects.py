@@ -114,8 +114,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The session after a frame, and its objects in the frame, by id. died: ids that ended here. dropped: detections of
-    new objects for which there was no room."""
+    """The session after a frame, and its objects in the frame, by id. died: ids that ended here, removed ones too.
+    dropped: detections of new objects for which there was no room."""
 
     session: Session
     shown: tuple[Shown, ...]

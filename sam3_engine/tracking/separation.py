@@ -2,17 +2,18 @@
 
 The rule, a cell being claimed where an object's logit is above zero:
 
-1. A cell belongs to the object whose mask was closest to it in the last frame, in steps of a 64th of the frame's side.
-   STEPS of them are as far as an object that was hidden.
-2. Between objects that were equally close, it belongs to the one with the highest logit, which is all that the
-   package's own rule asks (`_apply_non_overlapping_constraints`).
-3. Two objects do not dispute where one mask held NESTED of the other in the last frame: one is a part of the other, or
+1. A cell belongs to the object with the highest logit, as in the package (`_apply_non_overlapping_constraints`), less
+   STEP for each step of a 64th of the frame's side from the object's mask in the last frame. STEPS of them are as far
+   as an object that was hidden.
+2. Two objects do not dispute where one mask held NESTED of the other in the last frame: one is a part of the other, or
    somebody began it twice.
 """
 
 import torch
 import torch.nn.functional as F
 
+STEP = 0.3
+"""What a step is worth in logits."""
 STEPS = 8
 """Steps to which an object's way from the last frame is measured."""
 NESTED = 0.9
@@ -32,8 +33,7 @@ def separated(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     if not len(rows):
         return logits
     claims, masks = claimed[rows], before[rows] > 0
-    # Steps are whole numbers, and what a logit adds is less than one.
-    rank = torch.where(claims, logits[rows].sigmoid() - _steps_from(masks), -torch.inf)
+    rank = torch.where(claims, logits[rows] - STEP * _steps_from(masks), -torch.inf)
     rivals = ~_nested(masks)
     found = logits.clone()
     for place, row in enumerate(rows.tolist()):

@@ -38,7 +38,7 @@ class OpenTurn:
             raise ValueError(
                 f"the session follows {len(objects)} objects, and may follow {session.rules.most}"
             )
-        return cls(turn, objects, session.next_id, session.detected)
+        return cls(turn, objects, session.next_id, session.detected, died=sorted(removed))
 
     def begin(self, label: str | None, concept: int | None, score: float, tracked: Tracked) -> None:
         """Add a new object."""

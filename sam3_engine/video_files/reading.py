@@ -151,7 +151,7 @@ class Video:
                 damaged += frame.is_corrupt
                 yield frame
             if damaged:
-                self.damage = f"{damaged} places of the file are damaged"
+                self.damage = f"the file is damaged in {damaged} place{'s' * (damaged > 1)}"
 
     def _packets(self) -> Iterator["av.Packet[VideoStream]"]:
         try:

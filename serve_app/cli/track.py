@@ -51,6 +51,7 @@ def run(
     restart: bool,
 ) -> None:
     """Track the video. Raises click.ClickException; where it was interrupted, the same command goes on."""
+    from sam3_engine.video_files.reading import open_video
     from serve_app.track.formats import WRITERS
     from serve_app.track.journal import Journal, JournalInUse, OtherRun
 
@@ -62,6 +63,8 @@ def run(
         _refuse(path, force or work.exists(), video)  # what an interrupted run has written is its own
     console, stop = Console(highlight=False, soft_wrap=True, markup=False), StopSignal()
     try:
+        with open_video(video):  # one that cannot be read is refused before the model is loaded
+            pass
         with progress(console, "loading the model", every_s=LINE_S) as show, stop.listening():
             engine = local_engine(settings, video=True)
             told = {"video": _identity(video), "weights": engine.track_version, **asdict(asked)}

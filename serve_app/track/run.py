@@ -46,6 +46,7 @@ def track(
         if not went_on:
             return False
     if session.frame < asked.frame and (asked.points or asked.boxes):
+        journal.remove()  # the same command would fail again
         raise ValueError(f"the video has no frame {asked.frame}: its last one is {session.frame}")
     journal.add([], session_to_bytes(session))
     return True

@@ -19,12 +19,8 @@ from training.varied.paint import Pen, alpha, around, paint, pen
 MARGIN = 0.2
 """How far the ground reaches beyond the frame, in shares of the frame's side: the camera moves over it."""
 
-MEETING = 0.6
+MEETING = 0.5
 """Share of the clips in which objects are led past one another: by chance few of them meet within a few frames."""
-
-LONGEST_MEETING = 2
-"""The latest frame in which two objects meet, in lengths of the clip. Of a slow meeting the clip shows the beginning:
-one object hides more and more of the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +115,14 @@ def _actors(frames: int, side: int, whole: Canvas, rng: np.random.Generator) -> 
 
 
 def _met(actors: list[_Actor], frames: int, rng: np.random.Generator) -> list[_Actor]:
-    """Every second object is led past the one before it, fast or slowly."""
+    """Every second object is led past the one before it, within the clip's frames."""
     met = list(actors)
     for index in range(1, len(met), 2):
         one, other = met[index], met[index - 1]
         if one.number is None or other.number is None:
             continue
-        reach = (one.radius + other.radius) * rng.uniform(0.8, 2.2)
-        way = meeting(one.way, other.way, reach, int(rng.integers(2, LONGEST_MEETING * frames)), rng)
+        reach = (one.radius + other.radius) * rng.uniform(1.0, 2.5)
+        way = meeting(one.way, other.way, reach, int(rng.integers(2, max(3, frames))), rng)
         met[index] = replace(one, way=way)
     return met
 

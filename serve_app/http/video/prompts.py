@@ -18,6 +18,7 @@ from serve_app.http.video.schemas import (
     ObjectPrompts,
     Texts,
     VideoFrame,
+    VideoObject,
     frame_prompts,
 )
 
@@ -47,6 +48,10 @@ class VideoPromptsRequest(AcceptedFields):
 class VideoPromptsAnswer(VideoFrame):
     """The frame, with the objects that the prompts have begun or changed."""
 
+    objects: list[VideoObject]
+    """The objects that the prompts have begun or changed, where they are seen. Others stay as they were answered."""
+    hidden: list[int]
+    """Ids of objects that the prompts have begun or changed, and that are not seen."""
     session_id: str
     """The session's id."""
     time: float

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from sam3_engine.concept import encode_text
 from sam3_engine.encode_masks import visual_instance
 from sam3_engine.engine import Engine, VisualMask
 from sam3_engine.roles import ENCODER_PARTS, MASK_DECODER, TRACKER, VIDEO_ONLY
 from sam3_engine.spec import TINY
 from sam3_engine.types import ImageSize
 from training.batches import Scenes, StepSize, draw_batch
-from training.concepts import COLOURS
+from training.concepts import ARTICLE, COLOURS, READ_AS_THE_ARTICLE
 from training.dense import PatchKinds, dense_loss
 from training.evaluate import SETS, Report, Tally, answered, table
 from training.losses import varifocal
@@ -128,6 +129,14 @@ def test_training_begins_with_the_bundled_weights_where_it_is_asked_to() -> None
     assert all(torch.equal(state[name], value) for name, value in bundled.items() if name != table)
     rows = begun.backbone.language_backbone.encoder.token_embedding.table()
     assert torch.equal(rows, bundled[table])
+
+
+def test_words_that_leave_a_phrase_as_it_is_are_read_as_the_article() -> None:
+    model = Engine.load("tiny", device="cpu").model
+    wanted = encode_text(model, [f"{ARTICLE} red circle"]).tokens
+    found = encode_text(model, [f"{word} red circle" for word in READ_AS_THE_ARTICLE]).tokens
+    assert torch.equal(found, wanted.expand_as(found))
+    assert not torch.equal(encode_text(model, ["cat red circle"]).tokens, wanted)
 
 
 def test_the_bundled_model_errs_little_on_the_scenes_that_it_knows() -> None:

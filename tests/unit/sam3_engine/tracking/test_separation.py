@@ -2,7 +2,7 @@
 
 import torch
 
-from sam3_engine.tracking.separation import LOST, STEPS, separated
+from sam3_engine.tracking.separation import LOST, STEP, STEPS, separated
 
 SIDE = 64
 
@@ -26,13 +26,23 @@ def test_no_cell_is_in_two_masks() -> None:
     assert torch.equal((after > 0).sum(dim=0), (logits > 0).any(dim=0).long())
 
 
-def test_a_cell_belongs_to_the_object_that_was_closest() -> None:
+def test_of_two_as_sure_a_cell_belongs_to_the_object_that_was_closest() -> None:
     before = torch.stack([square(0, 0, 16), square(24, 0, 16)])
-    both = torch.stack([square(0, 0, 40, 9.0), square(0, 0, 40, 1.0)])
+    both = torch.stack([square(0, 0, 40, 2.0 + STEP / 2), square(0, 0, 40, 2.0)])
     after = separated(both, before) > 0
     assert after[0, 8, :20].all()
     assert not after[0, 8, 20:].any()
     assert after[1, 8, 20:40].all()
+
+
+def test_each_step_from_the_last_mask_counts_against_an_object() -> None:
+    """An object in front, which is sure of its edge, moves over one that was there before."""
+    before = torch.stack([square(0, 0, 20), square(20, 0, 20)])
+    now = [square(0, 0, 23, 2.0 + 2.5 * STEP), square(20, 0, 20, 2.0)]
+    after = separated(torch.stack(now), before) > 0
+    assert after[0, 8, :22].all()
+    assert not after[0, 8, 22:].any()
+    assert after[1, 8, 22:40].all()
 
 
 def test_of_two_that_were_as_close_the_highest_logit_counts() -> None:
@@ -45,7 +55,7 @@ def test_of_two_that_were_as_close_the_highest_logit_counts() -> None:
 
 def test_a_hidden_object_takes_nothing_from_one_that_was_seen_nearby() -> None:
     before = torch.stack([hidden(), square(0, 0, 20)])
-    after = separated(torch.stack([square(0, 0, 20, 9.0), square(0, 0, 20, 1.0)]), before)
+    after = separated(torch.stack([square(0, 0, 20, 3.0), square(0, 0, 20, 1.0)]), before)
     assert not (after[0] > 0).any()
     assert torch.equal(after[1], square(0, 0, 20, 1.0))
 
@@ -66,7 +76,7 @@ def test_a_part_of_an_object_may_stay_in_it() -> None:
 def test_of_three_a_part_and_a_stranger_only_the_stranger_is_kept_out() -> None:
     before = torch.stack([square(0, 0, 30), square(5, 5, 8), square(40, 0, 20)])
     now = before.clone()
-    now[2, :, 8:60] = 9.0
+    now[2, :, 8:60] = 6.0
     after = separated(now, before)
     assert torch.equal(after[:2], before[:2])
     assert not (after[2, :30, :30] > 0).any()
@@ -101,5 +111,5 @@ def test_distances_are_shares_of_the_frame() -> None:
         return logits.repeat_interleave(4, dim=-2).repeat_interleave(4, dim=-1)
 
     before = torch.stack([square(0, 0, 16), square(24, 0, 16)])
-    both = torch.stack([square(0, 0, 40, 9.0), square(0, 0, 40, 1.0)])
+    both = torch.stack([square(0, 0, 40, 2.1), square(0, 0, 40, 2.0)])
     assert torch.equal(separated(enlarged(both), enlarged(before)) > 0, enlarged(separated(both, before)) > 0)

@@ -212,6 +212,7 @@ def test_removed_objects_are_gone_and_their_ids_too(engine: Engine) -> None:
     first = advance(engine, [Turn(Session(), features, SIZE, 0, [click, click])])[0]
     second = advance(engine, [Turn(first.session, features, SIZE, 1, [click], removed=[2])])[0]
     assert [one.id for one in second.shown] == [1, 3]
+    assert second.died == (2,)
 
 
 def test_videos_side_by_side_are_as_each_alone(engine: Engine) -> None:

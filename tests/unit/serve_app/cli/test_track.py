@@ -144,6 +144,7 @@ def test_mistakes_are_told_in_one_line(video: Path, tmp_path: Path, name: str) -
     assert message in done.output.splitlines()[-1]
     assert "Traceback" not in done.output
     assert not (tmp_path / "out.mp4").exists()
+    assert not (tmp_path / ".out.mp4.tracking").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.resources import STORE_SHARE
-from sam3_engine.spec import SAM3, SPECS
+from sam3_engine.spec import SPECS
 from serve_app.capacity import UTILISATION, Costs, Demand, known_costs, load, most_rps, read_costs, size
 from serve_app.cli.main import main
 
@@ -125,11 +125,13 @@ def test_estimated_costs_are_labelled() -> None:
         assert costs.where
 
 
-def test_an_embedding_weighs_what_the_models_shapes_say() -> None:
-    grid, width = SAM3.grid, SAM3.d_model
-    trunk = SAM3.vit_dim * grid**2
-    clicks = 32 * (4 * grid) ** 2 + 64 * (2 * grid) ** 2 + width * grid**2
-    assert H200.embedding_bytes == pytest.approx(2 * (trunk + clicks), rel=0.01)
+@pytest.mark.parametrize(("costs", "value_bytes"), [(H200, 2), (TINY, 4)])
+def test_an_embedding_weighs_what_the_models_shapes_say(costs: Costs, value_bytes: int) -> None:
+    spec = SPECS[costs.model]
+    grid, width = spec.grid, spec.d_model
+    trunk = spec.vit_dim * grid**2
+    clicks = width // 8 * (4 * grid) ** 2 + width // 4 * (2 * grid) ** 2 + width * grid**2
+    assert costs.embedding_bytes == pytest.approx(value_bytes * (trunk + clicks), rel=0.01)
 
 
 def test_the_command_prints_what_it_works_with() -> None:

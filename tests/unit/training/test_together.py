@@ -63,21 +63,29 @@ def wait(rank: int, processes: int, folder: Path) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_ctrl_c_ends_all_processes_with_a_sentence(tmp_path: Path, port: int, processes: int) -> None:
-    call = f"together(wait, {processes}, 1, {port}, Path({str(tmp_path)!r}))"
-    code = f"from pathlib import Path\nfrom {__name__} import wait\nfrom training.together import together\n"
-    code += f"if __name__ == '__main__':\n    {call}\n"
     script = tmp_path / "script.py"
-    script.write_text(code)
+    script.write_text(f"""
+import signal
+from pathlib import Path
+from {__name__} import wait
+from training.together import together
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts the tests may ignore it
+    together(wait, {processes}, 1, {port}, Path({str(tmp_path)!r}))
+""")
     paths = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
-    parent = subprocess.Popen(
-        [sys.executable, script], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}
-    )
+    command, environment = [sys.executable, str(script)], {**os.environ, "PYTHONPATH": paths}
     notes = [tmp_path / f"{rank}.pid" for rank in range(processes)]
-    while not all(note.exists() for note in notes):
-        assert parent.poll() is None
-        time.sleep(0.05)
-    parent.send_signal(signal.SIGINT)
-    _, said = parent.communicate(timeout=120)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as parent:
+        try:
+            while not all(note.exists() for note in notes):
+                assert parent.poll() is None
+                time.sleep(0.05)
+            parent.send_signal(signal.SIGINT)
+            _, said = parent.communicate(timeout=120)
+        finally:
+            parent.kill()
     assert parent.returncode == 130
     assert said.decode() == "stopped: the same command goes on from the last saved state\n"
     for note in notes:

@@ -12,7 +12,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from drills.foretold import loads_of, measured_load
@@ -173,9 +173,14 @@ def against(path: Path, costs: Costs) -> str:
 
 
 def write(path: Path, costs: Costs) -> None:
-    """Replace the figures of that name in a file of them."""
+    """Replace the figures of that name in a file of them; defaults are left out."""
     known = json.loads(path.read_text(encoding="utf-8"))
-    values = {key: round(v, 6) if isinstance(v, float) else v for key, v in asdict(costs).items()}
+    defaults = {one.name: one.default for one in fields(Costs)}
+    values = {
+        key: round(value, 6) if isinstance(value, float) else value
+        for key, value in asdict(costs).items()
+        if value != defaults[key]
+    }
     name = values.pop("name")
     path.write_text(json.dumps({**known, name: values}, indent=2) + "\n", encoding="utf-8")
 

@@ -29,7 +29,7 @@ def device(text: str) -> torch.device:
     """A torch device that this machine has, as "cpu", "cuda" or "cuda:1"; raises ArgumentTypeError."""
     try:
         torch.empty(0, device=text)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no device of this machine") from error
     return torch.device(text)
 

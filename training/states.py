@@ -7,11 +7,10 @@ from sam3.model.sam3_image import Sam3Image
 from torch import nn
 
 from sam3_engine.assembly import build_model
+from sam3_engine.bundled import TOKEN_TABLE
 from sam3_engine.spec import TINY
 from training.optimizers import Optimizers
-from training.tokens import CompactEmbedding, same_token_ids, trained_token_ids
-
-TOKEN_TABLE = "backbone.language_backbone.encoder.token_embedding.weight"
+from training.tokens import compact_embedding
 
 
 class Average:
@@ -82,12 +81,7 @@ def averaged_model(state_path: Path) -> Sam3Image:
     Raises ValueError when the state is of another model.
     """
     model = build_model(TINY, video=True)
-    compact = CompactEmbedding(
-        trained_token_ids(model),
-        same_token_ids(model),
-        model.backbone.language_backbone.encoder.vocab_size,
-        TINY.text_dim,
-    )
+    compact = compact_embedding(model)
     average = torch.load(state_path, weights_only=True, map_location="cpu")["average"]
     weights = {
         name.removeprefix("model."): value for name, value in average.items() if name.startswith("model.")

@@ -56,12 +56,20 @@ class CompactEmbedding(nn.Module):
         return self.weight.detach()[self.row_of]
 
 
+def compact_embedding(model: Sam3Image) -> CompactEmbedding:
+    """A compact token table of the model's size, with random rows."""
+    encoder = model.backbone.language_backbone.encoder
+    return CompactEmbedding(
+        trained_token_ids(model), same_token_ids(model), encoder.vocab_size, encoder.width
+    )
+
+
 def compact_tokens(model: Sam3Image, *, keep: bool = False) -> CompactEmbedding:
     """Replace the model's token table by a compact one, in place. keep: with the rows that the model has."""
     encoder = model.backbone.language_backbone.encoder
-    ids, same = trained_token_ids(model), same_token_ids(model)
-    compact = CompactEmbedding(ids, same, encoder.vocab_size, encoder.width)
+    compact = compact_embedding(model)
     if keep:
+        ids, same = trained_token_ids(model), same_token_ids(model)
         table = encoder.token_embedding.weight
         other = next(row for row in range(encoder.vocab_size) if row not in ids and row not in same)
         with torch.no_grad():

@@ -20,6 +20,7 @@ from serve_app.track.asked import Asked
 
 if TYPE_CHECKING:
     from sam3_engine.engine import Engine
+    from sam3_engine.video_files.reading import Video
     from serve_app.track.journal import Journal
 
 LINE_S = 10.0
@@ -63,13 +64,15 @@ def run(
         _refuse(path, force or work.exists(), video)  # what an interrupted run has written is its own
     console, stop = Console(highlight=False, soft_wrap=True, markup=False), StopSignal()
     try:
-        with open_video(video):  # one that cannot be read is refused before the model is loaded
-            pass
-        with progress(console, "loading the model", every_s=LINE_S) as show, stop.listening():
+        with (
+            open_video(video) as opened,  # one that cannot be read is refused before the model is loaded
+            progress(console, "loading the model", every_s=LINE_S) as show,
+            stop.listening(),
+        ):
             engine = local_engine(settings, video=True)
             told = {"video": _identity(video), "weights": engine.track_version, **asdict(asked)}
             with Journal(work, told, restart=restart) as journal:
-                _make(engine, video, asked, journal, output, Watch(show, stop))
+                _make(engine, opened, video, asked, journal, output, Watch(show, stop))
                 for path, save in files.items():
                     if path.is_dir():
                         rmtree(path)
@@ -81,24 +84,31 @@ def run(
         click.echo(f"written to {path}")
 
 
-def _make(engine: "Engine", path: Path, asked: Asked, journal: "Journal", output: Path, watch: Watch) -> None:
-    """Track, then draw the film."""
+def _make(
+    engine: "Engine",
+    video: "Video",
+    path: Path,
+    asked: Asked,
+    journal: "Journal",
+    output: Path,
+    watch: Watch,
+) -> None:
+    """Track the video of a path, then read it anew and draw the film."""
     from sam3_engine.video_files.reading import open_video
     from serve_app.track.film import write_film
     from serve_app.track.run import track
 
-    with open_video(path) as video:
-        whole = f" of {video.info.frames}" if video.info.frames else ""
-        if not track(
-            engine,
-            video,
-            asked,
-            journal,
-            lambda session: watch(f"frame {session.frame + 1}{whole}, {len(session.objects)} objects"),
-        ):
-            raise _stopped()
-        if video.damage:
-            click.echo(f"warning: {path}: {video.damage}", err=True)
+    whole = f" of {video.info.frames}" if video.info.frames else ""
+    if not track(
+        engine,
+        video,
+        asked,
+        journal,
+        lambda session: watch(f"frame {session.frame + 1}{whole}, {len(session.objects)} objects"),
+    ):
+        raise _stopped()
+    if video.damage:
+        click.echo(f"warning: {path}: {video.damage}", err=True)
 
     def film(made: Path) -> None:
         with open_video(path) as video:

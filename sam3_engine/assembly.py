@@ -310,7 +310,7 @@ def _tracker(spec: ModelSpec) -> Sam3TrackerBase:
     )
     tracker = Sam3TrackerBase(
         image_size=spec.image_size,
-        num_maskmem=7,
+        num_maskmem=spec.memories + 1,
         backbone=None,
         backbone_stride=spec.patch_size,
         transformer=_memory_attention(spec, memory_dim),

@@ -35,6 +35,8 @@ class ModelSpec:
     queries: int = 200
     click_heads: int = 8
     """Attention heads of the click decoder. Its cross-attention halves the width, so a narrow model needs few heads."""
+    memories: int = 6
+    """Tracked frames before the present one that an object of a video attends to."""
     one_to_many: bool = True
     """Training adds one-to-many queries (DAC); inference never uses them."""
     text_dim: int = 1024
@@ -81,6 +83,7 @@ TINY = ModelSpec(
     geometry_layers=2,
     queries=25,
     click_heads=2,
+    memories=3,
     one_to_many=False,
     text_dim=64,
     text_heads=4,

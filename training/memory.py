@@ -20,6 +20,7 @@ from sam3_engine.features import Pyramid, encode_images, normalise
 from sam3_engine.roles import VIDEO_ONLY
 from sam3_engine.spec import TINY
 from sam3_engine.tracking.heads import Heads, TrackerHeads
+from sam3_engine.tracking.looks import looks
 from sam3_engine.tracking.state import Memory, TrackState, attended, followed, prompted
 from sam3_engine.visual import Clicks
 from training.losses import mask_iou, mask_losses
@@ -113,9 +114,10 @@ def clip_losses(
             seen.visible = visible
             if frame == 0:
                 found = _begin(heads, pyramid, clips, rows, rng)
+                logits = found.logits.detach()
                 states = [
-                    prompted("training", None, _memory(found, row, frame), found.logits[row].detach())
-                    for row in range(len(rows))
+                    prompted("training", TINY.memories, None, _memory(found, row, frame), logits[row], look)
+                    for row, look in enumerate(looks(pyramid[2], logits))
                 ]
                 continue
             attends = [attended(state, frame) for state in states]

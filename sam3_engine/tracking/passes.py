@@ -16,6 +16,7 @@ from sam3_engine.engine import LOGIT_LIMIT, Engine
 from sam3_engine.errors import StaleTrack
 from sam3_engine.features import Features, Pyramid
 from sam3_engine.tracking.heads import Heads, TrackerHeads
+from sam3_engine.tracking.looks import looks
 from sam3_engine.tracking.memory_attention import spread
 from sam3_engine.tracking.prompts import MaskPrompt, TrackPrompt, at_side
 from sam3_engine.tracking.state import Memory, TrackState, attended, followed, prompted
@@ -212,7 +213,8 @@ def _one_pass(engine: Engine, heads: TrackerHeads, run: Run, asked: Sequence[_As
         if one.prompt is None and one.state is not None:
             state = followed(one.state, memory, logits)
         else:
-            state = prompted(engine.track_version, one.state, memory, logits)
+            look = looks(one.pyramid[2], logits[None])[0]
+            state = prompted(engine.track_version, engine.spec.memories, one.state, memory, logits, look)
         quality, presence = table[row, :2].tolist()
         tracked.append(Tracked(state, table[row, 2:].unflatten(0, (side, side)), quality, presence))
     return tracked

@@ -3,8 +3,8 @@
 The rule, a cell being claimed where an object's logit is above zero:
 
 1. A cell belongs to the object with the highest logit, as in the package (`_apply_non_overlapping_constraints`), less
-   STEP for each step of a 64th of the frame's side from the object's mask in the last frame. STEPS of them are as far
-   as an object that was hidden.
+   STEP for each step of a 64th of the frame's side from the object's mask in the last frame, and more by LOOK times the
+   cosine of the cell's features and the object's look. STEPS steps are as far as an object that was hidden.
 2. Two objects do not dispute where one mask held NESTED of the other in the last frame: one is a part of the other, or
    somebody began it twice.
 """
@@ -14,6 +14,8 @@ import torch.nn.functional as F
 
 STEP = 0.3
 """What a step is worth in logits."""
+LOOK = 10.0
+"""What a cosine of 1 between a cell's features and an object's look is worth in logits."""
 STEPS = 8
 """Steps to which an object's way from the last frame is measured."""
 NESTED = 0.9
@@ -22,10 +24,10 @@ LOST = -10.0
 """Highest logit of a cell that an object has lost, as in the package."""
 
 
-def separated(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+def separated(logits: torch.Tensor, before: torch.Tensor, likeness: torch.Tensor) -> torch.Tensor:
     """The logits of N objects in a frame, [N, h, w], without the cells that belong to another one.
 
-    before: their logits in the last frame.
+    before: their logits in the last frame. likeness: how much each cell looks like each object, cosines [N, h, w].
     """
     claimed = logits > 0
     disputed = claimed.sum(dim=0) > 1
@@ -33,7 +35,8 @@ def separated(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     if not len(rows):
         return logits
     claims, masks = claimed[rows], before[rows] > 0
-    rank = torch.where(claims, logits[rows] - STEP * _steps_from(masks), -torch.inf)
+    score = logits[rows] - STEP * _steps_from(masks) + LOOK * likeness[rows]
+    rank = torch.where(claims, score, -torch.inf)
     rivals = ~_nested(masks)
     found = logits.clone()
     for place, row in enumerate(rows.tolist()):

@@ -26,8 +26,9 @@ class StoredTrack:
 
     version: of the engine that made it. frame: the last one that was answered. arrays: "conditioning" and "recent",
     memories bfloat16 viewed as uint16 [n, d/4, g, g]; "conditioning_pointers" and "recent_pointers", float32 [n, d];
-    "conditioning_frames" and "recent_frames", int64 [n]; "logits", float32 [4g, 4g]. There are more recent pointers
-    than recent memories; the memories are those of the last frames.
+    "conditioning_frames" and "recent_frames", int64 [n]; "logits", float32 [4g, 4g]; "look", float32 [d], which an
+    earlier release did not store. There are more recent pointers than recent memories; the memories are those of the
+    last frames.
     """
 
     version: str
@@ -38,6 +39,7 @@ class StoredTrack:
 NAMES = (
     *(f"{part}{end}" for part in ("conditioning", "recent") for end in ("", "_pointers", "_frames")),
     "logits",
+    "look",
 )
 
 
@@ -45,7 +47,7 @@ def store(state: TrackState) -> StoredTrack:
     """The state in host memory. `restore` gives an equal one."""
     with_features = [one for one in state.recent if one.features is not None]
     grid = state.logits.shape[-1] // 4
-    arrays = {"logits": state.logits.cpu().numpy()}
+    arrays = {"logits": state.logits.cpu().numpy(), "look": state.look.cpu().numpy()}
     for name, memories, spatial in (
         ("conditioning", state.conditioning, state.conditioning),
         ("recent", state.recent, with_features),
@@ -63,12 +65,14 @@ def restore(stored: StoredTrack, engine: Engine) -> TrackState:
     """The state on the engine's device. Raises StaleTrack for one of another engine."""
     if stored.version != engine.track_version:
         raise StaleTrack(f"a track of {stored.version!r} cannot go on with {engine.track_version!r}")
+    look = stored.arrays.get("look", np.zeros(engine.spec.d_model, dtype=np.float32))
     return TrackState(
         stored.version,
+        engine.spec.memories,
         stored.frame,
         tuple(_memories(stored, "conditioning", engine.device)),
         tuple(_memories(stored, "recent", engine.device)),
-        as_tensor(stored.arrays["logits"]).to(engine.device),
+        *(as_tensor(array).to(engine.device) for array in (stored.arrays["logits"], look)),
     )
 
 
@@ -125,7 +129,7 @@ def session_from_bytes(block: bytes, rules: Rules, engine: Engine) -> Session:
 
 def _followed(facts: dict[str, Any], arrays: Arrays, engine: Engine) -> Followed:
     number = facts["id"]
-    own = {name: arrays[f"{number} {name}"] for name in NAMES}
+    own = {name: arrays[key] for name in NAMES if (key := f"{number} {name}") in arrays}
     return Followed(
         number,
         facts["label"],

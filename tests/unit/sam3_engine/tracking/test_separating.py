@@ -137,3 +137,67 @@ def test_an_object_that_is_sure_remembers_the_frame(
     item, answers = pair
     sure = replace(answers[0], presence=SURE)
     assert separate(random_tracker, [item], [[sure, answers[1]]], [[0, 1]])[0][0] is sure
+
+
+@pytest.fixture
+def halved(random_features: list[Features]) -> Features:
+    """A frame whose left half looks unlike its right one."""
+    features = random_features[1]
+    fine, middle, coarse = features.image.pvs
+    coarse = torch.zeros_like(coarse)
+    side = coarse.shape[-1] // 2
+    coarse[:, 0, :, :side], coarse[:, 1, :, side:] = 1.0, 1.0
+    return replace(features, image=replace(features.image, pvs=(fine, middle, coarse)))
+
+
+def looking(tracked: Tracked, at: int) -> Tracked:
+    look = torch.zeros_like(tracked.state.look)
+    look[at] = 1.0
+    return replace(tracked, state=replace(tracked.state, look=look))
+
+
+def swapped(engine: Engine, features: list[Features], frame: Features) -> tuple[StepItem, list[Tracked]]:
+    """Two objects that are where the other one should be, in this frame and in the last one. The first looks like the
+    left half."""
+    side = 4 * engine.spec.grid
+    first = begun(engine, features[0], [(35, 70), (180, 70)])
+    first = [
+        looking(claiming(first[0], side // 2 + 4, side), 0),
+        looking(claiming(first[1], 0, side // 2 - 4), 1),
+    ]
+    item = StepItem(frame, [one.state for one in first], 1)
+    now = step(engine, [item])[0]
+    return item, [
+        claiming(replace(now[0], presence=0.9, quality=0.8), side // 2 + 4, side),
+        claiming(replace(now[1], presence=0.95, quality=0.7), 0, side // 2 - 4),
+    ]
+
+
+def test_objects_that_have_changed_places_get_them_back(
+    random_tracker: Engine, random_features: list[Features], halved: Features
+) -> None:
+    item, answers = swapped(random_tracker, random_features, halved)
+    found = separate(random_tracker, [item], [answers], [[None, None]])[0]
+    for mine, theirs, now in zip(answers, reversed(answers), found, strict=True):
+        assert torch.equal(now.mask_logits, theirs.mask_logits)
+        assert torch.equal(now.state.logits, theirs.state.logits)
+        assert now.state.recent == theirs.state.recent
+        assert (now.quality, now.presence) == (theirs.quality, theirs.presence)
+        assert now.state.conditioning == mine.state.conditioning, "a prompt stays with its object"
+        assert torch.equal(now.state.look, mine.state.look)
+    assert separate(random_tracker, [item], [answers], [[0, 1]])[0] == answers, "of other kinds"
+
+
+def test_of_objects_in_doubt_the_memories_of_before_are_exchanged_too(
+    random_tracker: Engine, random_features: list[Features], halved: Features
+) -> None:
+    item, answers = swapped(random_tracker, random_features, halved)
+    states = [
+        replace(state, recent=(replace(state.conditioning[0], frame=-number),))
+        for number, state in enumerate(item.states)
+    ]
+    item = replace(item, states=states)
+    doubtful = [replace(one, presence=SURE - 0.1) for one in answers]
+    found = separate(random_tracker, [item], [doubtful], [[None, None]])[0]
+    assert [[memory.frame for memory in one.state.recent] for one in found] == [[0], [1]]
+    assert found[0].state.recent[0].pointer is states[1].recent[0].pointer

@@ -2,7 +2,8 @@
 
 import torch
 
-from sam3_engine.tracking.separation import LOST, STEP, STEPS, separated
+from sam3_engine.tracking import separation
+from sam3_engine.tracking.separation import LOOK, LOST, STEP, STEPS
 
 SIDE = 64
 
@@ -11,6 +12,11 @@ def square(x: int, y: int, side: int, logit: float = 5.0) -> torch.Tensor:
     logits = torch.full((SIDE, SIDE), -5.0)
     logits[y : y + side, x : x + side] = logit
     return logits
+
+
+def separated(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Of objects that look like nothing."""
+    return separation.separated(logits, before, torch.zeros_like(logits))
 
 
 def hidden() -> torch.Tensor:
@@ -58,6 +64,26 @@ def test_a_hidden_object_takes_nothing_from_one_that_was_seen_nearby() -> None:
     after = separated(torch.stack([square(0, 0, 20, 3.0), square(0, 0, 20, 1.0)]), before)
     assert not (after[0] > 0).any()
     assert torch.equal(after[1], square(0, 0, 20, 1.0))
+
+
+def test_a_cell_belongs_to_the_object_that_it_looks_like() -> None:
+    """An object that passes behind another one keeps its own cells, though its rival was there and is as sure."""
+    before = torch.stack([square(0, 0, 20), square(22, 0, 10)])
+    claims = torch.stack([square(0, 0, 30, 4.0), square(0, 0, 30, 4.0 + LOOK / 4)])
+    alike = torch.zeros_like(claims)
+    alike[0, :, :25], alike[1, :, 25:] = 0.8, 0.8
+    after = separation.separated(claims, before, alike) > 0
+    assert after[0, :30, :25].all()
+    assert after[1, :30, 25:30].all()
+
+
+def test_a_look_takes_no_cell_that_an_object_does_not_claim() -> None:
+    before = torch.stack([square(0, 0, 20), square(20, 0, 20)])
+    claims = torch.stack([square(0, 0, 22), square(18, 0, 22)])
+    alike = torch.stack([torch.ones(SIDE, SIDE), -torch.ones(SIDE, SIDE)])
+    after = separation.separated(claims, before, alike) > 0
+    assert torch.equal(after[0], claims[0] > 0)
+    assert torch.equal(after[1], (claims[1] > 0) & ~after[0])
 
 
 def test_beyond_all_steps_the_highest_logit_counts() -> None:

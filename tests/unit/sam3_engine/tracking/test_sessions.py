@@ -6,6 +6,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load, save
 
 from sam3_engine.engine import Engine
 from sam3_engine.errors import StaleTrack
@@ -277,6 +278,29 @@ def test_a_stored_session_goes_on_as_the_original(engine: Engine) -> None:
         assert [one.id for one in ours.shown] == [one.id for one in theirs.shown] == [1, 2]
         for one, other in zip(ours.shown, theirs.shown, strict=True):
             assert torch.equal(one.mask_logits, other.mask_logits)
+
+
+def test_a_session_that_was_stored_without_looks_goes_on(engine: Engine) -> None:
+    """An earlier release did not store them. Its objects look like nothing until a prompt or detection shows them."""
+    rules = Rules((ConceptPrompt("red circle"),), every=4)
+    frames = [picture((50 + 5 * step, 60, RED), (160, 150 - 5 * step, DARK)) for step in range(6)]
+    arrays = load(session_to_bytes(run(engine, Session(rules), frames[:3])[-1].session))
+    names = [name for name in arrays if name.endswith(" look")]
+    assert len(names) == 2
+    restored = session_from_bytes(save({k: v for k, v in arrays.items() if k not in names}), rules, engine)
+    assert not any(one.state.look.any() for one in restored.objects)
+    answers = run(engine, restored, frames[3:])
+    assert [[one.id for one in answer.shown] for answer in answers] == [[1, 2]] * 3
+    assert all(one.state.look.any() for one in answers[-1].session.objects)
+
+
+@pytest.mark.parametrize("name", ["logits", "recent", "conditioning_pointers", "last_seen"])
+def test_a_stored_session_that_lacks_an_array_is_none(engine: Engine, name: str) -> None:
+    rules = Rules((ConceptPrompt("red circle"),))
+    arrays = load(session_to_bytes(run(engine, Session(rules), [picture((50, 60, RED))])[0].session))
+    del arrays[f"1 {name}"]
+    with pytest.raises(ValueError, match="no stored session"):
+        session_from_bytes(save(arrays), rules, engine)
 
 
 def test_a_stored_session_without_objects_is_whole(engine: Engine) -> None:

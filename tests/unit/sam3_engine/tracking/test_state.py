@@ -15,7 +15,6 @@ from sam3_engine.tracking.passes import CorrectItem, StartItem, StepItem, Tracke
 from sam3_engine.tracking.prompts import MaskPrompt, TrackPrompt
 from sam3_engine.tracking.state import (
     MAX_CONDITIONING,
-    MEMORIES,
     POINTERS,
     Memory,
     TrackState,
@@ -27,29 +26,34 @@ from sam3_engine.tracking.storing import restore, store
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 
 SIZE = ImageSize(224, 224)
+MEMORIES = SAM3.memories
 
 
-def memory(frame: int, spec: ModelSpec = TINY) -> Memory:
+def memory(frame: int, spec: ModelSpec = SAM3) -> Memory:
     side, width = spec.grid, spec.d_model
     return Memory(frame, torch.zeros(width // 4, side, side, dtype=torch.bfloat16), torch.zeros(width))
 
 
-def logits(spec: ModelSpec = TINY) -> torch.Tensor:
+def logits(spec: ModelSpec = SAM3) -> torch.Tensor:
     return torch.zeros(spec.mask_size, spec.mask_size)
 
 
-def begun(frame: int = 0, spec: ModelSpec = TINY) -> TrackState:
-    return prompted("v", None, memory(frame, spec), logits(spec))
+def look(spec: ModelSpec = SAM3) -> torch.Tensor:
+    return torch.zeros(spec.d_model)
 
 
-@pytest.mark.parametrize(("spec", "one", "most"), [(SAM3, 5.0e6, 7.0e6), (TINY, 170e3, 226e3)])
+def begun(frame: int = 0, spec: ModelSpec = SAM3) -> TrackState:
+    return prompted("v", spec.memories, None, memory(frame, spec), logits(spec), look(spec))
+
+
+@pytest.mark.parametrize(("spec", "one", "most"), [(SAM3, 5.0e6, 7.0e6), (TINY, 115e3, 171e3)])
 def test_a_state_has_the_bytes_that_its_description_says(spec: ModelSpec, one: float, most: float) -> None:
     state = begun(0, spec)
     for frame in range(1, 200):
         state = followed(state, memory(frame, spec), logits(spec))
     assert state.nbytes == pytest.approx(one, rel=0.02)
     for frame in range(200, 400, 20):
-        state = prompted("v", state, memory(frame, spec), logits(spec))
+        state = prompted("v", spec.memories, state, memory(frame, spec), logits(spec), look(spec))
         for later in range(frame + 1, frame + 20):
             state = followed(state, memory(later, spec), logits(spec))
             assert state.nbytes <= most * 1.01
@@ -80,7 +84,7 @@ def test_frames_left_out_leave_no_memory() -> None:
 def test_prompts_keep_the_closest_conditioning_frames() -> None:
     state = begun()
     for frame in range(1, 8):
-        state = prompted("v", state, memory(frame), logits())
+        state = prompted("v", MEMORIES, state, memory(frame), logits(), look())
     assert [one.frame for one in state.conditioning] == [4, 5, 6, 7]
     assert len(state.conditioning) == MAX_CONDITIONING
     assert [one.frame for one in state.recent] == [0, 1, 2, 3]
@@ -91,11 +95,11 @@ def test_a_prompt_on_an_earlier_frame_forgets_what_was_tracked_after_it() -> Non
     state = begun()
     for frame in range(1, 21):
         state = followed(state, memory(frame), logits())
-    again = prompted("v", state, memory(12), logits())
+    again = prompted("v", MEMORIES, state, memory(12), logits(), look())
     assert again.frame == 12
     assert [one.frame for one in again.conditioning] == [0, 12]
     assert [one.frame for one in again.recent] == list(range(6, 12))
-    _, pointers = attended(prompted("v", again, memory(5), logits()), 6)
+    _, pointers = attended(prompted("v", MEMORIES, again, memory(5), logits(), look()), 6)
     assert [since for since, _ in pointers] == [6, 1]  # not those of frame 12, which is still to come
 
 

@@ -65,6 +65,7 @@ def configuration() -> Any:
         "image_size": TINY.image_size,
         "prompt_encoder_config": {"hidden_size": TINY.d_model, "image_size": TINY.image_size},
         "mask_decoder_config": {"hidden_size": TINY.d_model, "num_attention_heads": TINY.click_heads},
+        "num_maskmem": TINY.memories + 1,
         "memory_attention_hidden_size": TINY.d_model,
         "memory_attention_rope_feat_sizes": [TINY.grid] * 2,
         "memory_encoder_hidden_size": TINY.d_model,

@@ -12,7 +12,7 @@ from bench.video.speed import SETTLED
 from sam3_engine.engine import Engine
 from sam3_engine.spec import SAM3, ModelSpec
 from sam3_engine.tracking.passes import StartItem, StepItem, start, step
-from sam3_engine.tracking.state import MEMORIES, POINTERS, TrackState
+from sam3_engine.tracking.state import POINTERS, TrackState
 from sam3_engine.types import ImageSize, Point, VisualPrompt
 
 
@@ -48,5 +48,5 @@ def _remembering(state: TrackState) -> TrackState:
     """The state after SETTLED frames that all looked alike: as many memories as there ever are."""
     (memory,) = state.conditioning
     recent = [replace(memory, frame=SETTLED - since) for since in range(POINTERS, 0, -1)]
-    recent[:-MEMORIES] = [one.without_features() for one in recent[:-MEMORIES]]
+    recent[: -state.memories] = [one.without_features() for one in recent[: -state.memories]]
     return replace(state, frame=SETTLED - 1, recent=tuple(recent))

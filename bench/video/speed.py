@@ -1,7 +1,9 @@
 """Following objects beside encoding alone, in turns, and memory over many frames.
 
 One process and one thread, the engine alone: no file is decoded. A frame is an encode and a step of all objects. The
-states are those of the 20th frame, when an object attends to as many memories as it ever does.
+frames show sixteen discs apart from one another, of which each object is one: an object that the model doubts would
+remember less, and cost less. The states are those of the 20th frame, when an object attends to as many memories as it
+ever does.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +25,9 @@ from sam3_engine.types import ImageSize, Point, VisualPrompt
 OBJECTS = (1, 4, 16)
 SETTLED = 20
 """Frames after which the memories are full."""
+PLACES = [(x / 8, y / 8) for y in (1, 3, 5, 7) for x in (1, 3, 5, 7)]
+"""Centres of the discs, as shares of the side."""
+COLOURS = ((210, 40, 40), (40, 80, 200), (40, 160, 70))
 Square = npt.NDArray[np.uint8]
 
 
@@ -47,8 +52,8 @@ def speeds(
     peer: numbers of objects that transformers follows, too, in the same turns: "transformers encode", and
     "transformers 4".
     """
-    squares = _frames(engine)
-    turns = {count: _settled(engine, squares, count) for count in objects}
+    squares = frames_of(engine)
+    turns = {count: settled(engine, squares, count) for count in objects}
 
     def frame(count: int) -> None:
         session, size = turns[count]
@@ -69,10 +74,10 @@ def speeds(
 
 def arithmetic(engine: Engine, objects: Sequence[int] = OBJECTS) -> dict[str, float]:
     """Floating-point operations of the same calls, as torch counts them: products of matrices and convolutions."""
-    squares = _frames(engine)
+    squares = frames_of(engine)
     counted = {"encode": encode_flops(engine)}
     for count in objects:
-        session, size = _settled(engine, squares, count)
+        session, size = settled(engine, squares, count)
         features = engine.expand(engine.encode(squares[:1])[0])
         counter = FlopCounterMode(display=False)
         with counter:
@@ -83,9 +88,9 @@ def arithmetic(engine: Engine, objects: Sequence[int] = OBJECTS) -> dict[str, fl
 
 def memory(engine: Engine, frames: int, objects: int = 4) -> Memory:
     """The process's memory while a session goes on and on."""
-    squares = _frames(engine)
+    squares = frames_of(engine)
     features = [engine.expand(embedding) for embedding in engine.encode(squares)]
-    session, size = _settled(engine, squares, objects)
+    session, size = settled(engine, squares, objects)
     process, early_state = psutil.Process(), session.nbytes
     early = process.memory_info().rss
     for number in range(frames):
@@ -95,17 +100,26 @@ def memory(engine: Engine, frames: int, objects: int = 4) -> Memory:
     return Memory(objects, frames, early / 2**20, late / 2**20, early_state, session.nbytes)
 
 
-def _frames(engine: Engine) -> list[Square]:
+def frames_of(engine: Engine) -> list[Square]:
+    """Discs on grey paper, which shake."""
     side = engine.spec.image_size
     rng = np.random.default_rng(0)
-    return [rng.integers(0, 255, (side, side, 3), dtype=np.uint8) for _ in range(4)]
+    drawn = []
+    for shift in rng.uniform(-0.004, 0.004, (4, 2)):
+        x, y = ((np.arange(side) + 0.5) / side - offset for offset in shift)
+        frame = rng.normal(170, 3, (side, side, 3))
+        for place, (across, down) in enumerate(PLACES):
+            inside = (x[None, :] - across) ** 2 + (y[:, None] - down) ** 2 < 0.07**2
+            frame[inside] = COLOURS[place % len(COLOURS)]
+        drawn.append(frame.clip(0, 255).astype(np.uint8))
+    return drawn
 
 
-def _settled(engine: Engine, squares: list[Square], objects: int) -> tuple[Session, ImageSize]:
+def settled(engine: Engine, squares: list[Square], objects: int) -> tuple[Session, ImageSize]:
+    """A session of so many objects after SETTLED frames, and the size of its frames."""
     side = engine.spec.image_size
     size = ImageSize(side, side)
-    places = np.random.default_rng(1).uniform(0, side, (objects, 2))
-    new = [NewObject(VisualPrompt((Point(float(x), float(y)),))) for x, y in places]
+    new = [NewObject(VisualPrompt((Point(side * x, side * y),))) for x, y in PLACES[:objects]]
     features = engine.expand(engine.encode(squares[:1])[0])
     session = Session()
     for number in range(SETTLED):

@@ -4,7 +4,7 @@ import pytest
 
 from bench.timing import Cost
 from bench.video.full_size import full_size
-from bench.video.speed import SETTLED, arithmetic, memory, speeds
+from bench.video.speed import PLACES, SETTLED, arithmetic, frames_of, memory, settled, speeds
 from sam3_engine.engine import Engine
 from sam3_engine.spec import TINY
 
@@ -42,6 +42,16 @@ def test_a_few_frames_have_full_memories() -> None:
     engine = Engine.random(TINY, device="cpu", dtype="float32", video=True)
     counted = arithmetic(engine, (2,))
     assert operations["encode"] + operations["step"] == counted["2"]
+
+
+def test_all_objects_are_measured_with_full_memories() -> None:
+    """An object in doubt would remember fewer frames, and cost less."""
+    engine = Engine.load("tiny", device="cpu", video=True)
+    session, _ = settled(engine, frames_of(engine), len(PLACES))
+    assert len(session.objects) == len(PLACES)
+    for one in session.objects:
+        assert one.seen == SETTLED - 1
+        assert len([memory for memory in one.state.recent if memory.features is not None]) == TINY.memories
 
 
 def test_a_session_that_goes_on_keeps_its_size(engine: Engine) -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import torch
 
+from sam3_engine.assembly import build_model
 from sam3_engine.bundled import load_bundled
 from sam3_engine.errors import CheckpointError
+from sam3_engine.spec import TINY
+from sam3_engine.weights import apply
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,13 +37,15 @@ def device(text: str) -> torch.device:
     return torch.device(text)
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """Takes whole numbers from `least` on."""
+def whole(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """Takes whole numbers from `least` to `most`."""
 
     def taken(text: str) -> int:
         number = int(text)
         if number < least:
             raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        if number > most:
+            raise argparse.ArgumentTypeError(f"{text} is more than {most}")
         return number
 
     taken.__name__ = "whole number"  # argparse names it where `int` fails
@@ -72,10 +77,10 @@ def existing_file(text: str) -> Path:
 
 
 def bundled_file(text: str) -> Path:
-    """The path of a file of `bundled.save_bundled`; raises ArgumentTypeError."""
+    """The path of a file of `bundled.save_bundled` whose weights `tiny` takes; raises ArgumentTypeError."""
     path = existing_file(text)
     try:
-        load_bundled(path)
+        apply(build_model(TINY, video=True), load_bundled(path))
     except CheckpointError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return path

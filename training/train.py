@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--rate", type=positive, default=Plan().learning_rate, help="highest learning rate")
     parser.add_argument("--folder", type=folder, default="runs/tiny", help="of the run's state and log")
     parser.add_argument(
-        "--port", type=whole(1), default=PORT, help="loopback port that the processes meet on"
+        "--port", type=whole(1, 65535), default=PORT, help="loopback port that the processes meet on"
     )
     args = parser.parse_args()
     cores, on_gpu = os.cpu_count() or 1, args.device.type != "cpu"

@@ -177,7 +177,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=whole(1), default=1, help="threads of each process")
     parser.add_argument(
-        "--port", type=whole(1), default=PORT, help="loopback port that the processes meet on"
+        "--port", type=whole(1, 65535), default=PORT, help="loopback port that the processes meet on"
     )
     parser.add_argument("--folder", type=folder, default="runs/memory", help="of the run's state and log")
     parser.add_argument(

@@ -14,6 +14,9 @@ small mask's look is that of the cells which it covers most."""
 NEARER = 0.3
 """An object looks like another one where it is at most this share as far from that look as from its own. A distance is
 one less the cosine."""
+UNLIKE = 0.1
+"""Least distance from its own look of an object that looks like another one. Of two that look the same, chance says
+which one a mask is nearer to."""
 
 
 def looks(coarse: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
@@ -44,7 +47,8 @@ def exchanged(found: torch.Tensor, known: torch.Tensor) -> list[tuple[int, int]]
     distance = 1 - found @ known.T
     own = distance.diagonal()
     seen = found.any(dim=1) & known.any(dim=1)
-    nearer = (distance <= NEARER * own[:, None]) & seen[:, None] & seen[None]
+    unlike = seen & (own >= UNLIKE)
+    nearer = (distance <= NEARER * own[:, None]) & unlike[:, None] & seen[None]
     mutual = (nearer & nearer.T).tolist()
     pairs: list[tuple[int, int]] = []
     for one, other in combinations(range(len(mutual)), 2):

@@ -1,7 +1,8 @@
 """Which masks and memories of a frame count: the rules that follow `passes.step`.
 
-1. Two objects of one kind that each look like the other one have changed places some frames ago. They exchange their
-   answers and what they remember of tracked frames; see `looks.exchanged`.
+1. Two objects of one kind that each look like the other one, and are still neighbours, have changed places some frames
+   ago. They exchange their answers and what they remember of tracked frames; see `looks.exchanged`. Objects far from
+   one another do not: each may have turned, and shows what the other one showed.
 2. Objects of one kind do not overlap; see `separation`. The frame is remembered as it is answered: an object that has
    lost cells gets another memory of it.
 3. An object whose presence is below SURE does not remember the frame. Without this rule, one that vanishes takes the
@@ -23,7 +24,7 @@ from sam3_engine.features import Features
 from sam3_engine.tracking.heads import TrackerHeads
 from sam3_engine.tracking.looks import exchanged, likeness, looks
 from sam3_engine.tracking.passes import OBJECTS_AT_ONCE, StepItem, Tracked
-from sam3_engine.tracking.separation import separated
+from sam3_engine.tracking.separation import neighbours, separated
 from sam3_engine.tracking.state import TrackState, passed_over, rewritten, with_places_of
 
 SURE = 0.8
@@ -102,6 +103,8 @@ def _restored(
         now = looks(coarse.expand(len(places), -1, -1, -1), logits)
         known = torch.stack([item.states[place].look for place in places])
         for pair in exchanged(now, known):
+            if not neighbours(*(logits[number] > 0 for number in pair)):
+                continue
             one, other = (places[number] for number in pair)
             for mine, theirs in ((one, other), (other, one)):
                 states[mine] = with_places_of(item.states[mine], item.states[theirs])

@@ -47,6 +47,11 @@ def separated(logits: torch.Tensor, before: torch.Tensor, likeness: torch.Tensor
     return found
 
 
+def neighbours(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two masks, bool [h, w], are fewer than STEPS steps apart."""
+    return bool(((_steps_from(one[None])[0] < STEPS) & other).any())
+
+
 def _steps_from(masks: torch.Tensor) -> torch.Tensor:
     """Each cell's distance from a mask, 0 to STEPS, [N, h, w]."""
     reach = max(1, masks.shape[-1] // 64)

@@ -95,8 +95,8 @@ def test_one_that_looks_like_another_is_not_enough() -> None:
 def test_a_slight_difference_exchanges_nothing() -> None:
     """Of two that look alike, chance says which one is closer."""
     known = near((1, 0.1, 0), (1, 0, 0.1))
-    found = near((1, 0.05, 0.06), (1, 0.06, 0.05))
-    assert exchanged(found, known) == []
+    assert exchanged(near((1, 0.05, 0.06), (1, 0.06, 0.05)), known) == []
+    assert exchanged(known.flip(0), known) == []
 
 
 def test_three_in_a_circle_stay() -> None:

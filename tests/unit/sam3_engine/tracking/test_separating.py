@@ -156,20 +156,23 @@ def looking(tracked: Tracked, at: int) -> Tracked:
     return replace(tracked, state=replace(tracked.state, look=look))
 
 
-def swapped(engine: Engine, features: list[Features], frame: Features) -> tuple[StepItem, list[Tracked]]:
+def swapped(
+    engine: Engine, features: list[Features], frame: Features, apart: int = 4
+) -> tuple[StepItem, list[Tracked]]:
     """Two objects that are where the other one should be, in this frame and in the last one. The first looks like the
     left half."""
     side = 4 * engine.spec.grid
+    apart //= 2
     first = begun(engine, features[0], [(35, 70), (180, 70)])
     first = [
-        looking(claiming(first[0], side // 2 + 4, side), 0),
-        looking(claiming(first[1], 0, side // 2 - 4), 1),
+        looking(claiming(first[0], side // 2 + apart, side), 0),
+        looking(claiming(first[1], 0, side // 2 - apart), 1),
     ]
     item = StepItem(frame, [one.state for one in first], 1)
     now = step(engine, [item])[0]
     return item, [
-        claiming(replace(now[0], presence=0.9, quality=0.8), side // 2 + 4, side),
-        claiming(replace(now[1], presence=0.95, quality=0.7), 0, side // 2 - 4),
+        claiming(replace(now[0], presence=0.9, quality=0.8), side // 2 + apart, side),
+        claiming(replace(now[1], presence=0.95, quality=0.7), 0, side // 2 - apart),
     ]
 
 
@@ -201,3 +204,10 @@ def test_of_objects_in_doubt_the_memories_of_before_are_exchanged_too(
     found = separate(random_tracker, [item], [doubtful], [[None, None]])[0]
     assert [[memory.frame for memory in one.state.recent] for one in found] == [[0], [1]]
     assert found[0].state.recent[0].pointer is states[1].recent[0].pointer
+
+
+def test_objects_far_from_one_another_have_not_changed_places(
+    random_tracker: Engine, random_features: list[Features], halved: Features
+) -> None:
+    item, answers = swapped(random_tracker, random_features, halved, apart=40)
+    assert separate(random_tracker, [item], [answers], [[None, None]])[0] == answers

@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from sam3.model.decoder import TransformerDecoderLayerv2, TransformerEncoderCrossAttention
 from sam3.sam.transformer import RoPEAttention
 
-SCORES = 2**22
-"""Most scores of one object that are held at a time on a CPU: 16 MiB. With fewer, products have too few rows to
-be fast."""
+SCORES = 2**19
+"""Scores of one object that are held at a time on a CPU: 2 MiB. More are given back to the system each time, and then
+cost fresh pages."""
+ROWS = 128
+"""Least rows of a product: fewer are slow, so scores of many memories take more space."""
 
 
 def attend(
@@ -72,7 +74,7 @@ def by_blocks(
 ) -> torch.Tensor:
     """Weigh memories, then project the sum: weights add up to one, so the order makes no difference."""
     query = query * query.shape[-1] ** -0.5
-    at_once = max(1, SCORES // key.shape[1])
+    at_once = max(ROWS, SCORES // key.shape[1])
     found = [
         torch.cat([torch.softmax(part @ own.T, dim=-1) @ values for part in asked.split(at_once)])
         for asked, own, values in zip(query, key, memories, strict=True)

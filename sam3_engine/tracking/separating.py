@@ -1,15 +1,12 @@
 """Which masks and memories of a frame count: the rules that follow `passes.step`.
 
-1. Two objects of one kind that each look like the other one, and are still neighbours, have changed places some frames
-   ago. They exchange their answers and what they remember of tracked frames; see `looks.exchanged`. Objects far from
-   one another do not: each may have turned, and shows what the other one showed.
-2. Objects of one kind do not overlap; see `separation`. The frame is remembered as it is answered: an object that has
+1. Objects of one kind do not overlap; see `separation`. The frame is remembered as it is answered: an object that has
    lost cells gets another memory of it.
-3. An object whose presence is below SURE does not remember the frame. Without this rule, one that vanishes takes the
+2. An object whose presence is below SURE does not remember the frame. Without this rule, one that vanishes takes the
    next best object for itself, and is sure of it a few frames later.
 
-The package's tracker has the last two as options, `non_overlap_masks_for_mem_enc` and `use_memory_selection`, with
-other measures: docs/video.md has the figures.
+The package's tracker has both as options, `non_overlap_masks_for_mem_enc` and `use_memory_selection`, with other
+measures: docs/video.md has the figures.
 """
 
 from collections import defaultdict
@@ -22,10 +19,10 @@ import torch
 from sam3_engine.engine import Engine
 from sam3_engine.features import Features
 from sam3_engine.tracking.heads import TrackerHeads
-from sam3_engine.tracking.looks import exchanged, likeness, looks
+from sam3_engine.tracking.looks import likeness
 from sam3_engine.tracking.passes import OBJECTS_AT_ONCE, StepItem, Tracked
-from sam3_engine.tracking.separation import neighbours, separated
-from sam3_engine.tracking.state import TrackState, passed_over, rewritten, with_places_of
+from sam3_engine.tracking.separation import separated
+from sam3_engine.tracking.state import TrackState, passed_over, rewritten
 
 SURE = 0.8
 """Least presence of an object in a frame that it remembers."""
@@ -47,12 +44,11 @@ def separate(
     answers: Sequence[Sequence[Tracked]],
     kinds: Sequence[Sequence[Hashable]],
 ) -> list[list[Tracked]]:
-    """The answers of `passes.step` after the rules. kinds: of each object."""
-    restored = [_restored(*each) for each in zip(items, answers, kinds, strict=True)]
-    items, found = [item for item, _ in restored], [given for _, given in restored]
+    """The answers of `passes.step` after both rules. kinds: of each object."""
+    found = [list(given) for given in answers]
     changed = [
         _Changed(item.features, logits, row, place)
-        for row, (item, given, own) in enumerate(zip(items, found, kinds, strict=True))
+        for row, (item, given, own) in enumerate(zip(items, answers, kinds, strict=True))
         for place, logits in _losers(item, given, own).items()
     ]
     for begin in range(0, len(changed), OBJECTS_AT_ONCE):
@@ -70,9 +66,12 @@ def separate(
 
 def _losers(item: StepItem, given: Sequence[Tracked], kinds: Sequence[Hashable]) -> dict[int, torch.Tensor]:
     """The logits of the objects that lose cells, by place."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for place, kind in enumerate(kinds):
+        groups[kind].append(place)
     coarse = item.features.image.pvs[2][0]
     losers: dict[int, torch.Tensor] = {}
-    for places in _rivals(kinds):
+    for places in (places for places in groups.values() if len(places) > 1):
         now = torch.stack([given[place].state.logits for place in places])
         states = [item.states[place] for place in places]
         alike = likeness(coarse, torch.stack([state.look for state in states]), now.shape[-1])
@@ -82,35 +81,6 @@ def _losers(item: StepItem, given: Sequence[Tracked], kinds: Sequence[Hashable])
             place: logits.clone() for place, logits, less in zip(places, after, lost, strict=True) if less
         }
     return losers
-
-
-def _rivals(kinds: Sequence[Hashable]) -> list[list[int]]:
-    """The places of objects that share a kind."""
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for place, kind in enumerate(kinds):
-        groups[kind].append(place)
-    return [places for places in groups.values() if len(places) > 1]
-
-
-def _restored(
-    item: StepItem, answers: Sequence[Tracked], kinds: Sequence[Hashable]
-) -> tuple[StepItem, list[Tracked]]:
-    """The item and its answers, without objects that have changed places."""
-    states, found = list(item.states), list(answers)
-    coarse = item.features.image.pvs[2]
-    for places in _rivals(kinds):
-        logits = torch.stack([answers[place].state.logits for place in places])
-        now = looks(coarse.expand(len(places), -1, -1, -1), logits)
-        known = torch.stack([item.states[place].look for place in places])
-        for pair in exchanged(now, known):
-            if not neighbours(*(logits[number] > 0 for number in pair)):
-                continue
-            one, other = (places[number] for number in pair)
-            for mine, theirs in ((one, other), (other, one)):
-                states[mine] = with_places_of(item.states[mine], item.states[theirs])
-                state = with_places_of(answers[mine].state, answers[theirs].state)
-                found[mine] = replace(answers[theirs], state=state)
-    return replace(item, states=states), found
 
 
 def _if_sure(tracked: Tracked, before: TrackState, frame: int) -> Tracked:

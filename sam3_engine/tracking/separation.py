@@ -3,8 +3,9 @@
 The rule, a cell being claimed where an object's logit is above zero:
 
 1. A cell belongs to the object with the highest logit, as in the package (`_apply_non_overlapping_constraints`), less
-   STEP for each step of a 64th of the frame's side from the object's mask in the last frame, and more by LOOK times the
-   cosine of the cell's features and the object's look. STEPS steps are as far as an object that was hidden.
+   STEP for each step from the object's mask in the last frame, and more by LOOK times the cosine of the cell's features
+   and the object's look. A step is a 64th of the frame's side in whole cells, at least one. An object that was hidden
+   is STEPS steps away from every cell.
 2. Two objects do not dispute where one mask held NESTED of the other in the last frame: one is a part of the other, or
    somebody began it twice.
 """
@@ -45,11 +46,6 @@ def separated(logits: torch.Tensor, before: torch.Tensor, likeness: torch.Tensor
         lost = claims[place] & (better & rivals[place, :, None, None]).any(dim=0)
         found[row] = torch.where(lost, logits[row].clamp(max=LOST), logits[row])
     return found
-
-
-def neighbours(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two masks, bool [h, w], are fewer than STEPS steps apart."""
-    return bool(((_steps_from(one[None])[0] < STEPS) & other).any())
 
 
 def _steps_from(masks: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 An object's memories are of two kinds. Conditioning frames are those that a prompt was given on: at most
 MAX_CONDITIONING, the closest to the present. Of the frames that were tracked, the last `ModelSpec.memories` are
-remembered with all their places, and the last POINTERS by one vector. These are the package's own numbers, and so are
-the rules below.
+remembered with all their places, and the last POINTERS by one vector. The full size has the package's own numbers, and
+the rules below are the package's, too.
 """
 
 from collections.abc import Sequence
@@ -106,11 +106,6 @@ def passed_over(before: TrackState, frame: int, logits: torch.Tensor) -> TrackSt
     since = frame - before.frame
     recent = tuple(replace(memory, frame=memory.frame + since) for memory in before.recent)
     return replace(before, frame=frame, recent=recent, logits=logits)
-
-
-def with_places_of(state: TrackState, other: TrackState) -> TrackState:
-    """The state of an object that was where `other` was in the tracked frames. Its prompts and its look stay."""
-    return replace(state, recent=other.recent, logits=other.logits)
 
 
 def prompted(

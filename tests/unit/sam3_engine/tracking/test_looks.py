@@ -1,9 +1,8 @@
 """Objects are told apart by the features that lie in their masks."""
 
 import torch
-import torch.nn.functional as F
 
-from sam3_engine.tracking.looks import exchanged, likeness, looks
+from sam3_engine.tracking.looks import likeness, looks
 
 GRID, SIDE = 6, 24
 
@@ -40,10 +39,14 @@ def test_looks_are_unit_vectors() -> None:
     torch.testing.assert_close(looks(9 * coarse, logits), found)
 
 
-def test_an_empty_mask_is_like_nothing() -> None:
-    known = looks(halves()[None], band(0, 0)[None])
-    assert torch.equal(known, torch.zeros(1, 4))
-    assert not likeness(halves(), known, SIDE).any()
+def test_an_empty_mask_has_no_look_and_gains_and_loses_nothing_by_it() -> None:
+    coarse = halves()
+    known = looks(coarse.expand(3, -1, -1, -1), torch.stack([band(0, 0), band(0, 12), band(12, 24)]))
+    assert torch.equal(known[0], torch.zeros(4))
+    alike = likeness(coarse, known, SIDE)
+    torch.testing.assert_close(alike[0, :, :10], alike[1, :, :10])
+    torch.testing.assert_close(alike[0, :, 14:], alike[2, :, 14:])
+    assert not likeness(coarse, known[:1], SIDE).any()
 
 
 def test_cells_at_the_edge_of_a_mask_do_not_count() -> None:
@@ -64,58 +67,3 @@ def test_features_in_bfloat16_give_looks_in_float32() -> None:
     assert known.dtype == torch.float32
     torch.testing.assert_close(known, looks(coarse[None], logits[None]), rtol=0.01, atol=0.01)
     assert likeness(coarse.bfloat16(), known, SIDE).dtype == torch.float32
-
-
-def test_no_objects() -> None:
-    assert likeness(halves(), torch.empty(0, 4), SIDE).shape == (0, SIDE, SIDE)
-
-
-def near(*looks: tuple[float, ...]) -> torch.Tensor:
-    return F.normalize(torch.tensor(looks, dtype=torch.float32), dim=-1)
-
-
-KNOWN = near((1, 0, 0), (0, 1, 0), (0, 0, 1))
-
-
-def test_two_that_look_like_one_another_are_exchanged() -> None:
-    found = near((0.1, 1, 0), (1, 0.1, 0), (0, 0, 1))
-    assert exchanged(found, KNOWN) == [(0, 1)]
-    assert exchanged(found.flip(0), KNOWN.flip(0)) == [(1, 2)]
-
-
-def test_objects_that_look_like_themselves_stay() -> None:
-    assert exchanged(KNOWN, KNOWN) == []
-
-
-def test_one_that_looks_like_another_is_not_enough() -> None:
-    """Two objects on the same shape: which of them is right is not known by looks."""
-    assert exchanged(near((0, 1, 0), (0, 1, 0), (0, 0, 1)), KNOWN) == []
-
-
-def test_a_slight_difference_exchanges_nothing() -> None:
-    """Of two that look alike, chance says which one is closer."""
-    known = near((1, 0.1, 0), (1, 0, 0.1))
-    assert exchanged(near((1, 0.05, 0.06), (1, 0.06, 0.05)), known) == []
-    assert exchanged(known.flip(0), known) == []
-
-
-def test_three_in_a_circle_stay() -> None:
-    assert exchanged(KNOWN.roll(1, 0), KNOWN) == []
-
-
-def test_hidden_objects_are_exchanged_with_none() -> None:
-    found = near((0, 1, 0), (1, 0, 0))
-    found[0] = 0
-    assert exchanged(found, KNOWN[:2]) == []
-    assert exchanged(near((0, 1, 0), (1, 0, 0)), torch.zeros(2, 3)) == []
-
-
-def test_each_object_is_exchanged_once() -> None:
-    known = near((1, 0, 0), (0, 1, 0), (0, 1, 0))
-    found = near((0, 1, 0), (1, 0, 0), (1, 0, 0))
-    assert exchanged(found, known) == [(0, 1)]
-
-
-def test_nothing_is_exchanged_among_none_and_one() -> None:
-    assert exchanged(torch.empty(0, 3), torch.empty(0, 3)) == []
-    assert exchanged(KNOWN[:1], KNOWN[:1]) == []

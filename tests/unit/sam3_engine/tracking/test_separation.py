@@ -139,11 +139,3 @@ def test_distances_are_shares_of_the_frame() -> None:
     before = torch.stack([square(0, 0, 16), square(24, 0, 16)])
     both = torch.stack([square(0, 0, 40, 2.1), square(0, 0, 40, 2.0)])
     assert torch.equal(separated(enlarged(both), enlarged(before)) > 0, enlarged(separated(both, before)) > 0)
-
-
-def test_masks_less_than_all_steps_apart_are_neighbours() -> None:
-    left, right = square(0, 0, 10) > 0, square(10 + STEPS - 2, 0, 10) > 0
-    assert separation.neighbours(left, right)
-    assert separation.neighbours(right, left)
-    assert not separation.neighbours(left, right.roll(1, 1))
-    assert not separation.neighbours(left, hidden() > 0)

@@ -68,6 +68,21 @@ def at(answer: Answer, x: int, y: int) -> set[int]:
     }
 
 
+def test_neighbours_of_one_look_keep_their_ids_while_one_grows_and_the_other_shrinks(engine: Engine) -> None:
+    """Each looks more and more as the other one looked when it was clicked."""
+    frames = []
+    for step in range(12):
+        frame = np.full((224, 224, 3), 200, dtype=np.uint8)
+        cv2.circle(frame, (80, 110), 11 + 2 * step, RED, -1, cv2.LINE_AA)
+        cv2.circle(frame, (140, 110), 33 - 2 * step, RED, -1, cv2.LINE_AA)
+        frames.append(decode_picture(Image.fromarray(frame), TINY.image_size).square)
+    clicks = [NewObject(VisualPrompt((Point(x, 110),))) for x in (80, 140)]
+    turn = Turn(Session(), seen(engine, frames[:1])[0], SIZE, 0, clicks)
+    session = advance(engine, [turn])[0].session
+    for answer in run(engine, session, frames[1:]):
+        assert (at(answer, 80, 110), at(answer, 140, 110)) == ({1}, {2})
+
+
 def test_moving_objects_of_a_concept_keep_their_ids(engine: Engine) -> None:
     frames = [
         picture((40 + 6 * step, 60, RED), (180 - 6 * step, 160, DARK), (200, 30, GREEN)) for step in range(16)

@@ -1,6 +1,6 @@
 """Which masks and memories of a frame count: the rules that follow `passes.step`.
 
-1. Objects of one kind do not overlap; see `separation`. The frame is remembered as it is answered: an object that has
+1. Objects do not come to overlap; see `separation`. The frame is remembered as it is answered: an object that has
    lost cells gets another memory of it.
 2. An object whose presence is below SURE does not remember the frame. Without this rule, one that vanishes takes the
    next best object for itself, and is sure of it a few frames later.
@@ -9,7 +9,6 @@ The package's tracker has both as options, `non_overlap_masks_for_mem_enc` and `
 measures: docs/video.md has the figures.
 """
 
-from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -66,21 +65,15 @@ def separate(
 
 def _losers(item: StepItem, given: Sequence[Tracked], kinds: Sequence[Hashable]) -> dict[int, torch.Tensor]:
     """The logits of the objects that lose cells, by place."""
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for place, kind in enumerate(kinds):
-        groups[kind].append(place)
-    coarse = item.features.image.pvs[2][0]
-    losers: dict[int, torch.Tensor] = {}
-    for places in (places for places in groups.values() if len(places) > 1):
-        now = torch.stack([given[place].state.logits for place in places])
-        states = [item.states[place] for place in places]
-        alike = likeness(coarse, torch.stack([state.look for state in states]), now.shape[-1])
-        after = separated(now, torch.stack([state.logits for state in states]), alike)
-        lost = (after != now).flatten(1).any(dim=1).tolist()
-        losers |= {
-            place: logits.clone() for place, logits, less in zip(places, after, lost, strict=True) if less
-        }
-    return losers
+    if len(given) < 2:
+        return {}
+    now = torch.stack([tracked.state.logits for tracked in given])
+    known = torch.stack([state.look for state in item.states])
+    cosines = likeness(item.features.image.pvs[2][0], known, now.shape[-1])
+    alike = torch.tensor([[one == other for other in kinds] for one in kinds], device=now.device)
+    after = separated(now, torch.stack([state.logits for state in item.states]), cosines, alike)
+    lost = (after != now).flatten(1).any(dim=1).tolist()
+    return {place: after[place].clone() for place, less in enumerate(lost) if less}
 
 
 def _if_sure(tracked: Tracked, before: TrackState, frame: int) -> Tracked:

@@ -7,7 +7,8 @@ The rule, a cell being claimed where an object's logit is above zero:
    and the object's look. A step is a 64th of the frame's side in whole cells, at least one. An object that was hidden
    is STEPS steps away from every cell.
 2. Two objects do not dispute where one mask held NESTED of the other in the last frame: one is a part of the other, or
-   somebody began it twice.
+   somebody began it twice. For objects of different kinds, such as a person and a hat, OVERLAPPING is enough: tracking
+   lets no masks overlap that did not, so a prompt or detection gave them so.
 """
 
 import torch
@@ -21,14 +22,19 @@ STEPS = 8
 """Steps to which an object's way from the last frame is measured."""
 NESTED = 0.9
 """Share of the smaller of two masks from which it may lie in the other."""
+OVERLAPPING = 0.1
+"""The same for objects of different kinds."""
 LOST = -10.0
 """Highest logit of a cell that an object has lost, as in the package."""
 
 
-def separated(logits: torch.Tensor, before: torch.Tensor, likeness: torch.Tensor) -> torch.Tensor:
+def separated(
+    logits: torch.Tensor, before: torch.Tensor, likeness: torch.Tensor, alike: torch.Tensor
+) -> torch.Tensor:
     """The logits of N objects in a frame, [N, h, w], without the cells that belong to another one.
 
     before: their logits in the last frame. likeness: how much each cell looks like each object, cosines [N, h, w].
+    alike: whether two objects are of one kind, bool [N, N].
     """
     claimed = logits > 0
     disputed = claimed.sum(dim=0) > 1
@@ -38,7 +44,7 @@ def separated(logits: torch.Tensor, before: torch.Tensor, likeness: torch.Tensor
     claims, masks = claimed[rows], before[rows] > 0
     score = logits[rows] - STEP * _steps_from(masks) + LOOK * likeness[rows]
     rank = torch.where(claims, score, -torch.inf)
-    rivals = ~_nested(masks)
+    rivals = ~_nested(masks, torch.where(alike[rows][:, rows], NESTED, OVERLAPPING))
     found = logits.clone()
     for place, row in enumerate(rows.tolist()):
         better = rank > rank[place]
@@ -59,9 +65,9 @@ def _steps_from(masks: torch.Tensor) -> torch.Tensor:
     return steps[:, 0]
 
 
-def _nested(masks: torch.Tensor) -> torch.Tensor:
-    """Whether one mask lies in the other, bool [N, N]; each does in itself."""
+def _nested(masks: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """Whether one mask lies in the other by more than a share, bool [N, N]; each does in itself. shares: [N, N]."""
     flat = masks.flatten(1).float()
     area = flat.sum(dim=1)
-    nested = flat @ flat.T > NESTED * torch.minimum(area[:, None], area[None])
+    nested = flat @ flat.T > shares * torch.minimum(area[:, None], area[None])
     return nested | torch.eye(len(masks), dtype=torch.bool, device=masks.device)

@@ -15,8 +15,12 @@ def square(x: int, y: int, side: int, logit: float = 5.0) -> torch.Tensor:
 
 
 def separated(logits: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """Of objects that look like nothing."""
-    return separation.separated(logits, before, torch.zeros_like(logits))
+    """Of objects of one kind without looks."""
+    return separation.separated(logits, before, torch.zeros_like(logits), one_kind(len(logits)))
+
+
+def one_kind(count: int) -> torch.Tensor:
+    return torch.ones(count, count, dtype=torch.bool)
 
 
 def hidden() -> torch.Tensor:
@@ -72,7 +76,7 @@ def test_a_cell_belongs_to_the_object_that_it_looks_like() -> None:
     claims = torch.stack([square(0, 0, 30, 4.0), square(0, 0, 30, 4.0 + LOOK / 4)])
     alike = torch.zeros_like(claims)
     alike[0, :, :25], alike[1, :, 25:] = 0.8, 0.8
-    after = separation.separated(claims, before, alike) > 0
+    after = separation.separated(claims, before, alike, one_kind(2)) > 0
     assert after[0, :30, :25].all()
     assert after[1, :30, 25:30].all()
 
@@ -81,7 +85,7 @@ def test_a_look_takes_no_cell_that_an_object_does_not_claim() -> None:
     before = torch.stack([square(0, 0, 20), square(20, 0, 20)])
     claims = torch.stack([square(0, 0, 22), square(18, 0, 22)])
     alike = torch.stack([torch.ones(SIDE, SIDE), -torch.ones(SIDE, SIDE)])
-    after = separation.separated(claims, before, alike) > 0
+    after = separation.separated(claims, before, alike, one_kind(2)) > 0
     assert torch.equal(after[0], claims[0] > 0)
     assert torch.equal(after[1], (claims[1] > 0) & ~after[0])
 
@@ -139,3 +143,20 @@ def test_distances_are_shares_of_the_frame() -> None:
     before = torch.stack([square(0, 0, 16), square(24, 0, 16)])
     both = torch.stack([square(0, 0, 40, 2.1), square(0, 0, 40, 2.0)])
     assert torch.equal(separated(enlarged(both), enlarged(before)) > 0, enlarged(separated(both, before)) > 0)
+
+
+def test_objects_of_different_kinds_do_not_come_to_overlap() -> None:
+    before = torch.stack([square(0, 0, 20), square(20, 0, 20)])
+    claims = torch.stack([square(0, 0, 30), square(10, 0, 30)])
+    kinds = torch.eye(2, dtype=torch.bool)
+    after = separation.separated(claims, before, torch.zeros_like(claims), kinds) > 0
+    assert not (after[0] & after[1]).any()
+    assert (after[0] | after[1])[:20, :40].all()
+
+
+def test_objects_of_different_kinds_that_overlapped_may_go_on() -> None:
+    """A hat that sticks out of the mask of its person, as they were detected."""
+    before = torch.stack([square(0, 20, 40), square(10, 10, 20)])
+    kinds = torch.eye(2, dtype=torch.bool)
+    assert torch.equal(separation.separated(before, before, torch.zeros_like(before), kinds), before)
+    assert not torch.equal(separated(before, before), before), "of one kind they dispute"

@@ -68,6 +68,19 @@ def at(answer: Answer, x: int, y: int) -> set[int]:
     }
 
 
+def test_objects_of_two_concepts_that_cross_are_each_on_their_own_shape_afterwards(engine: Engine) -> None:
+    frames = []
+    for step in range(17):
+        frame = np.full((224, 224, 3), 200, dtype=np.uint8)
+        cv2.circle(frame, (34 + 8 * step, 112), 30, RED, -1, cv2.LINE_AA)
+        cv2.rectangle(frame, (170 - 8 * step, 94), (206 - 8 * step, 130), (40, 80, 200), -1)
+        frames.append(decode_picture(Image.fromarray(frame), TINY.image_size).square)
+    rules = Rules((ConceptPrompt("red circle"), ConceptPrompt("blue square")))
+    answers = run(engine, Session(rules), frames)
+    assert (at(answers[0], 34, 112), at(answers[0], 188, 112)) == ({1}, {2})
+    assert (at(answers[-1], 162, 112), at(answers[-1], 60, 112)) == ({1}, {2})
+
+
 def test_neighbours_of_one_look_keep_their_ids_while_one_grows_and_the_other_shrinks(engine: Engine) -> None:
     """Each looks more and more as the other one looked when it was clicked."""
     frames = []

@@ -22,6 +22,7 @@ from sam3_engine.tracking.looks import likeness
 from sam3_engine.tracking.passes import OBJECTS_AT_ONCE, StepItem, Tracked
 from sam3_engine.tracking.separation import separated
 from sam3_engine.tracking.state import TrackState, passed_over, rewritten
+from sam3_engine.upload import upload
 
 SURE = 0.8
 """Least presence of an object in a frame that it remembers."""
@@ -70,8 +71,8 @@ def _losers(item: StepItem, given: Sequence[Tracked], kinds: Sequence[Hashable])
     now = torch.stack([tracked.state.logits for tracked in given])
     known = torch.stack([state.look for state in item.states])
     cosines = likeness(item.features.image.pvs[2][0], known, now.shape[-1])
-    alike = torch.tensor([[one == other for other in kinds] for one in kinds], device=now.device)
-    after = separated(now, torch.stack([state.logits for state in item.states]), cosines, alike)
+    numbers = upload(torch.tensor([kinds.index(kind) for kind in kinds]), now.device)
+    after = separated(now, torch.stack([state.logits for state in item.states]), cosines, numbers)
     lost = (after != now).flatten(1).any(dim=1).tolist()
     return {place: after[place].clone() for place, less in enumerate(lost) if less}
 

@@ -29,12 +29,12 @@ LOST = -10.0
 
 
 def separated(
-    logits: torch.Tensor, before: torch.Tensor, likeness: torch.Tensor, alike: torch.Tensor
+    logits: torch.Tensor, before: torch.Tensor, likeness: torch.Tensor, kinds: torch.Tensor
 ) -> torch.Tensor:
     """The logits of N objects in a frame, [N, h, w], without the cells that belong to another one.
 
     before: their logits in the last frame. likeness: how much each cell looks like each object, cosines [N, h, w].
-    alike: whether two objects are of one kind, bool [N, N].
+    kinds: objects with equal numbers are of one kind, [N].
     """
     claimed = logits > 0
     disputed = claimed.sum(dim=0) > 1
@@ -44,7 +44,8 @@ def separated(
     claims, masks = claimed[rows], before[rows] > 0
     score = logits[rows] - STEP * _steps_from(masks) + LOOK * likeness[rows]
     rank = torch.where(claims, score, -torch.inf)
-    rivals = ~_nested(masks, torch.where(alike[rows][:, rows], NESTED, OVERLAPPING))
+    alike = kinds[rows, None] == kinds[rows]
+    rivals = ~_nested(masks, torch.where(alike, NESTED, OVERLAPPING))
     found = logits.clone()
     for place, row in enumerate(rows.tolist()):
         better = rank > rank[place]

@@ -47,9 +47,8 @@ class TrackState:
     """All that the next frame's masks of one object depend on, besides the frame.
 
     version: of the engine that made it (`Engine.track_version`). memories: most tracked frames that are remembered with
-    all their places. frame: index of the last frame that was answered.
-    conditioning, recent: in the order of frames. logits: float32 [4g, 4g], the last frame's mask logits. look: of the
-    last prompt's mask, float32 [d]; see `looks`.
+    all their places. frame: index of the last frame that was answered. conditioning, recent: in the order of frames.
+    logits: float32 [4g, 4g], the last frame's mask logits. look: of the last prompt's mask, float32 [d]; see `looks`.
 
     At the official size a state takes 0.66 MB a memory and 0.33 MB for the logits: 5.0 MB with one conditioning frame,
     7.0 MB at most. For `tiny` these are 115 KB and 171 KB.

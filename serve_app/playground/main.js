@@ -48,9 +48,12 @@ page.scale = () => stage.view.scale;
 const picker = imagePicker(assets, { open: openAll, refused: (message) => notify(message), elsewhere: takenAsVideo });
 const videos = videoTab({ root, model, every }, { error: explain });
 let snippet = curl;
+/** How many of the row's restoration and openings of files are not done yet. */
+let reading = 0;
 
 const view = new View({
   page, stage, store, toggleConcept, showSnippet,
+  reading: () => reading > 0,
   showRow: filmstrip(album, (entry) => show(entry)),
   showPrompts: promptsPanel(byId("prompts"), {
     select: (id) => page.history.replace(State.activate(page.state, page.state.active === id ? null : id)),
@@ -90,19 +93,32 @@ async function openAll(entries, others = 0) {
   if (!entries.length) return;
   const room = MOST_IMAGES - album.entries.length;
   const taken = entries.slice(0, Math.max(room, 1));
-  for (const entry of taken) entry.catch(() => {}); // told below, in order
-  await show(taken[0].then((entry) => album.add(entry)), true);
   const problems = others ? [`${others} of the files ${others === 1 ? "is no image" : "are no images"}.`] : [];
   if (taken.length < entries.length) problems.push(`The row holds ${MOST_IMAGES} images: ${entries.length - taken.length} were left out.`);
-  for (const promised of taken.slice(1)) {
-    try {
-      album.add(await promised);
-    } catch (error) {
-      problems.push(error.message);
+  for (const entry of taken) entry.catch(() => {}); // told below, in order
+  await whileReading(async () => {
+    await show(taken[0].then((entry) => album.add(entry)), true);
+    for (const promised of taken.slice(1)) {
+      try {
+        album.add(await promised);
+      } catch (error) {
+        problems.push(error.message);
+      }
     }
-  }
+  });
   if (problems.length) notify(problems.join(" "));
+}
+
+/** The page is busy until this is done. */
+async function whileReading(work) {
+  reading++;
   schedule();
+  try {
+    await work();
+  } finally {
+    reading--;
+    schedule();
+  }
 }
 
 /** Show an image of the row. promised: the image, or a promise of it. isNew: the user has just opened it. */
@@ -158,7 +174,6 @@ async function restore() {
     if (last) await show(last);
   } finally {
     delete document.body.dataset.restoring;
-    schedule();
   }
 }
 
@@ -443,4 +458,4 @@ async function showModels() {
 }
 showModels();
 if (keys === "asked" && !apiKey()) notify("This server asks for an API key.", { label: "Enter key", run: showKeyDialog, kind: "hint" });
-restore();
+whileReading(restore);

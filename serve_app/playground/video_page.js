@@ -71,11 +71,11 @@ export class VideoPage {
   async open(files) {
     const opening = ++this.#openings;
     await this.stop();
+    this.#wait("opening");
     await this.follower.drop();
     const video = files.find(isVideo) ?? (files.length === 1 ? files.find(isGif) : null);
     const source = video ? new Film(video) : new Pictures(files, this.client);
     let session = null;
-    this.#wait("opening");
     try {
       if (video) {
         session = await this.#begin(source, new AbortController().signal).catch((error) => {

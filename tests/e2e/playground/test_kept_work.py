@@ -5,8 +5,29 @@ import pytest
 from tests.e2e.playground.conftest import Opener
 from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
-from tests.support.scenes import encoded, ring
+from tests.support.scenes import encoded, ring, scene
 
+SLOW_DISK = """
+    const pause = () => new Promise((done) => setTimeout(done, 300));
+    const digest = crypto.subtle.digest.bind(crypto.subtle);
+    crypto.subtle.digest = async (...what) => {
+        await pause();
+        return digest(...what);
+    };
+    const open = indexedDB.open.bind(indexedDB);
+    indexedDB.open = (...what) => {
+        const late = {};
+        pause().then(() => {
+            const request = open(...what);
+            const passOn = (name) => (request[name] = () => {
+                late.result = request.result;
+                late[name]();
+            });
+            ["onsuccess", "onupgradeneeded"].forEach(passOn);
+        });
+        return late;
+    };
+"""
 WORK = {"red circle": 1, "Object 1 · 1 click": 1, "Object 2 · 1 box": 1}
 
 
@@ -126,6 +147,19 @@ def test_a_browser_that_keeps_nothing_is_told_once_and_works(open_page: Opener, 
     playground.find("red circle")
     assert playground.prompts() == {"red circle": 2}
     assert playground.notice() == ""
+
+
+def test_the_page_says_that_it_is_busy_until_everything_is_back(open_page: Opener, server: str) -> None:
+    """On a slow disk too: scripts that drive the page wait for this."""
+    playground = open_page(server)
+    playground.page.add_init_script(SLOW_DISK)
+    playground.reload()
+    playground.load_all({"scene.png": encoded(scene()), "ring.png": encoded(ring())})
+    assert playground.row() == ["scene.png", "ring.png"]
+    playground.find("red circle")
+    playground.reload()
+    assert playground.row() == ["scene.png", "ring.png"]
+    assert playground.prompts() == {"red circle": 2}
 
 
 @pytest.mark.parametrize("secure", [True, False], ids=["https", "http"])

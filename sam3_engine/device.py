@@ -13,10 +13,12 @@ AMPERE = (8, 0)
 @dataclass(frozen=True, slots=True)
 class Precision:
     """Number formats. embedding: of embeddings' arrays, float32 or bfloat16. trunk: of an encode's matrix products.
-    decoders: of the matrices of everything else. Both may also be float16."""
+    memories: of those by which a video's frame attends to memories. decoders: of the matrices of everything else. The
+    last three may also be float16."""
 
     embedding: torch.dtype
     trunk: torch.dtype
+    memories: torch.dtype
     decoders: torch.dtype
 
 
@@ -34,17 +36,17 @@ def choose_precision(name: str, device: torch.device, spec: ModelSpec) -> Precis
     """The formats for a setting (see `spec.embedding_dtype`). Raises ValueError for another name.
 
     With bfloat16 embeddings the arithmetic is bfloat16 on CUDA devices that have it, and float16 on older ones. On a
-    CPU that has bfloat16 the trunk uses it. Decoders compute in float32 on every CPU: their matrices are small, and
-    rounding them moves scores. With float32 everything is float32.
+    CPU that has bfloat16 the trunk and the attention to memories use it: they are most of the work. All else is float32
+    on every CPU: the matrices are small, and rounding them moves scores. With float32 everything is float32.
     """
     stored = embedding_dtype(name, spec, encode_on_gpu=device.type == "cuda")
     if stored == "float32":
-        return Precision(torch.float32, torch.float32, torch.float32)
+        return Precision(torch.float32, torch.float32, torch.float32, torch.float32)
     if device.type == "cuda":
         half = torch.bfloat16 if torch.cuda.get_device_capability(device) >= AMPERE else torch.float16
-        return Precision(torch.bfloat16, half, half)
-    trunk = torch.bfloat16 if cpu_has_bfloat16() else torch.float32
-    return Precision(torch.bfloat16, trunk, torch.float32)
+        return Precision(torch.bfloat16, half, half, half)
+    large = torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+    return Precision(torch.bfloat16, large, large, torch.float32)
 
 
 def cpu_has_bfloat16() -> bool:

@@ -18,7 +18,7 @@ from sam3_engine.checkpoint_files.tensors import unusable
 from sam3_engine.device import Precision
 from sam3_engine.errors import WrongCheckpoint
 from sam3_engine.hub import resolve_checkpoint
-from sam3_engine.roles import MASK_DECODER, OF_THE_CLICKS_MAPS, Role
+from sam3_engine.roles import MASK_DECODER, MEMORY_ATTENTION, OF_THE_CLICKS_MAPS, Role
 from sam3_engine.spec import TINY, ModelSpec
 from sam3_engine.weights import matching
 
@@ -102,9 +102,15 @@ def without_values(spec: ModelSpec, role: Role, precision: Precision, *, video: 
     with EmptyIsMeta():
         model = build_model(spec, role, video=video)
     for name, matrix in _matrices(model):
-        encodes = name.startswith(ENCODES)
-        matrix.data = matrix.data.to(precision.trunk if encodes else precision.decoders)
+        matrix.data = matrix.data.to(_format_of(name, precision))
     return model
+
+
+def _format_of(name: str, precision: Precision) -> torch.dtype:
+    """The format that computes with a parameter."""
+    if name.startswith(ENCODES):
+        return precision.trunk
+    return precision.memories if name.startswith(f"{MEMORY_ATTENTION}.") else precision.decoders
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

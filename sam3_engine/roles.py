@@ -29,6 +29,7 @@ NO_MEMORY = f"{TRACKER}.no_mem_embed"
 """What an encoder adds to the features of an image. A decoder that tracks subtracts it again."""
 
 MASK_DECODER = f"{TRACKER}.sam_mask_decoder"
+MEMORY_ATTENTION = f"{TRACKER}.transformer"
 OF_THE_CLICKS_MAPS = ("conv_s0", "conv_s1")
 """Parts of the mask decoder that an encoder runs: an embedding holds the maps that clicks read."""
 

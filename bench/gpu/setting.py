@@ -99,7 +99,7 @@ class Setting:
     @contextmanager
     def as_the_package_leaves_it(self) -> Iterator[None]:
         """Round float32 matrix products to TF32 within the block: importing the package sets it so."""
-        set_tf32(Precision(torch.float32, torch.bfloat16, torch.float32))
+        set_tf32(Precision(torch.float32, torch.bfloat16, torch.float32, torch.float32))
         try:
             yield
         finally:

@@ -1,9 +1,11 @@
 """Frames attend to the memories of their objects, by the weights of the package's `TransformerEncoderCrossAttention`.
 
 What objects of one frame share is computed once, until they look at their memories. A CPU weighs values before it
-projects them, while they are a quarter as wide, and keeps their scores in its cache. Keys are turned in place. The
-result is the package's own, up to rounding.
+projects them, while they are a quarter as wide, and keeps their scores in its cache. Keys are turned in place. Matrix
+products have the format of the weights, all else is float32. The result is the package's own, up to rounding.
 """
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -35,14 +37,23 @@ def attend(
     count = len(memories)
     keys = memories + places
     x = frames + 0.1 * position
-    for number, layer in enumerate(encoder.layers):
-        x = x + _look_around(layer.self_attn, layer.norm1(x))
-        query = _turned(layer.cross_attn_image, layer.cross_attn_image.q_proj(layer.norm2(x)))
-        if number == 0:
-            x, query = spread(x, rows, count), spread(query, rows, count)
-        x = x + _look_back(layer.cross_attn_image, query, keys, memories, turned)
-        x = x + _think(layer, x)
-    return encoder.norm(x)
+    with _products(encoder):
+        for number, layer in enumerate(encoder.layers):
+            x = x + _look_around(layer.self_attn, layer.norm1(x))
+            query = _turned(layer.cross_attn_image, layer.cross_attn_image.q_proj(layer.norm2(x)))
+            if number == 0:
+                x, query = spread(x, rows, count), spread(query, rows, count)
+            x = x + _look_back(layer.cross_attn_image, query, keys, memories, turned)
+            x = x + _think(layer, x)
+        return encoder.norm(x)
+
+
+def _products(encoder: TransformerEncoderCrossAttention) -> AbstractContextManager[object]:
+    """Matrix products in the format of the weights, where that is a half one."""
+    weight = encoder.layers[0].linear1.weight
+    if weight.dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(weight.device.type, dtype=weight.dtype)
 
 
 def spread(maps: torch.Tensor, rows: torch.Tensor | None, count: int) -> torch.Tensor:
@@ -73,7 +84,10 @@ def by_blocks(
     attention: RoPEAttention, query: torch.Tensor, key: torch.Tensor, memories: torch.Tensor
 ) -> torch.Tensor:
     """Weigh memories, then project the sum: weights add up to one, so the order makes no difference."""
-    query = query * query.shape[-1] ** -0.5
+    # Here, not by each product: it would convert all keys for each part of the query.
+    query, key, memories = (
+        x.to(attention.v_proj.weight.dtype) for x in (query * query.shape[-1] ** -0.5, key, memories)
+    )
     at_once = max(ROWS, SCORES // key.shape[1])
     found = [
         torch.cat([torch.softmax(part @ own.T, dim=-1) @ values for part in asked.split(at_once)])

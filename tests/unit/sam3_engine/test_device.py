@@ -12,7 +12,7 @@ from sam3_engine.spec import SAM3, TINY, ModelSpec
 
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-EXACT = Precision(F32, F32, F32)
+EXACT = Precision(F32, F32, F32, F32)
 
 
 @pytest.mark.parametrize("has_bfloat16", [True, False])
@@ -29,7 +29,8 @@ def test_on_a_cpu_large_models_use_half_precision_and_settings_override(
     monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, name: str, spec: ModelSpec, half: bool
 ) -> None:
     monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: has_bfloat16)
-    expected = Precision(BF16, BF16 if has_bfloat16 else F32, F32) if half else EXACT
+    large = BF16 if has_bfloat16 else F32
+    expected = Precision(BF16, large, large, F32) if half else EXACT
     assert choose_precision(name, CPU, spec) == expected
 
 
@@ -39,7 +40,7 @@ def test_cuda_devices_without_bfloat16_compute_in_float16_and_store_bfloat16(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], half: torch.dtype, name: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert choose_precision(name, CUDA, TINY) == Precision(BF16, half, half)
+    assert choose_precision(name, CUDA, TINY) == Precision(BF16, half, half, half)
     assert choose_precision("float32", CUDA, SAM3) == EXACT
 
 
@@ -63,7 +64,7 @@ def tf32_as_before() -> Iterator[None]:
 
 
 def test_float32_is_not_rounded_to_tf32(tf32_as_before: None) -> None:
-    set_tf32(Precision(BF16, BF16, BF16))
+    set_tf32(Precision(BF16, BF16, BF16, BF16))
     assert torch.backends.cuda.matmul.allow_tf32
     assert torch.backends.cudnn.allow_tf32
     Engine.random(TINY, device="cpu", dtype="float32")

@@ -57,7 +57,7 @@ def on_cuda() -> Iterator[OnCuda]:
     with fake_cuda() as device, pytest.MonkeyPatch.context() as patch:
         patch.setattr("sam3_engine.engine.choose_device", lambda _: CUDA)
         engine = Engine.from_state(weights(), DEEP, device="cuda")
-        assert engine.precision == Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16)
+        assert engine.precision == Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16, torch.bfloat16)
         features = [engine.expand(one) for one in engine.encode(list(squares(2)))]
         engine.segment_concepts([ConceptItem(one, SIZE, [ABSENT, SHOWN]) for one in features])
         yield OnCuda(device, engine, features)

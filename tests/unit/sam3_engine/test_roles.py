@@ -15,7 +15,7 @@ from sam3_engine.spec import SAM3, TINY
 from sam3_engine.types import ConceptPrompt, ImageSize, Point, VisualPrompt
 from sam3_engine.weights import COMPUTED, digests, encoder_digest, weights_digest
 
-HALF = Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16)
+HALF = Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16, torch.bfloat16)
 """The number formats on a GPU."""
 SIZE = ImageSize(300, 400)
 Square = npt.NDArray[np.uint8]

@@ -17,7 +17,7 @@ from serve_app.replica_numbers import wishes
 from serve_app.settings import Settings
 from tests.support.card_memory import SMALLEST_CARD, check_memory
 
-HALF = Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16)
+HALF = Precision(torch.bfloat16, torch.bfloat16, torch.bfloat16, torch.bfloat16)
 ROLES: list[Role] = ["encoder", "decoder"]
 
 

@@ -1,5 +1,7 @@
 """The attention to memories gives what the package's module gives, on every device's way."""
 
+import copy
+
 import pytest
 import torch
 
@@ -39,6 +41,24 @@ def test_objects_see_what_the_package_lets_them_see(
     ours = attend(encoder, frames, position, None if rows is None else of, memories, places, KEPT * CELLS)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(ours[0], ours[1], atol=0.1), "objects differ by their memories"
+
+
+@torch.inference_mode()
+def test_half_precision_is_near(random_tracker: Engine) -> None:
+    exact = random_tracker.model.inst_interactive_predictor.model.transformer.encoder
+    half = copy.deepcopy(exact)
+    for module in half.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.to(torch.bfloat16)
+    made = torch.Generator().manual_seed(0)
+    frames, position = torch.randn(2, 1, CELLS, WIDTH, generator=made)
+    memories, places = torch.randn(2, 2, KEPT * CELLS + POINTERS, MEMORY, generator=made)
+    expected, found = (
+        attend(encoder, frames, position, None, memories, places, KEPT * CELLS) for encoder in (exact, half)
+    )
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    assert (found - expected).norm() < 0.01 * expected.norm()
 
 
 @torch.no_grad()

@@ -154,7 +154,7 @@ def test_an_engine_on_a_cpu_refuses_it(random_engine: Engine) -> None:
     with pytest.raises(ValueError, match="needs the dtype bfloat16"):
         Engine.from_state(state, TINY, device="cpu").use_float8()
     encoder = Engine.from_state(state, TINY, role="encoder", device="cpu", dtype="bfloat16")
-    encoder.precision = Precision(torch.bfloat16, torch.bfloat16, torch.float32)
+    encoder.precision = Precision(torch.bfloat16, torch.bfloat16, torch.float32, torch.float32)
     with pytest.raises(ValueError, match="runs on 'cpu'"):
         encoder.use_float8()
 

@@ -136,17 +136,19 @@ def _middle(mask: Mask) -> Point:
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--clips", type=whole(1), default=40, help="of the set")
+    parser.add_argument("--first", type=whole(0), default=0, help="number of the first clip")
     parser.add_argument("--frames", type=whole(2), default=FRAMES, help="of a clip")
     parser.add_argument("--weights", type=bundled_file, default=BUNDLED_TINY, help="a bundled file")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="as SAM3_DTYPE")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    engine = Engine.from_state(load_bundled(args.weights), TINY, device="cpu", dtype="float32", video=True)
-    figures = []
-    for seed in range(args.clips):
+    engine = Engine.from_state(load_bundled(args.weights), TINY, device="cpu", dtype=args.dtype, video=True)
+    figures: list[Figures] = []
+    for seed in range(args.first, args.first + args.clips):
         figures.append(evaluate_clip(engine, draw_held_out_clip(seed, args.frames)))
-        if (seed + 1) % 10 == 0 or seed + 1 == args.clips:
+        if len(figures) % 10 == 0 or len(figures) == args.clips:
             told = {name: round(value, 3) for name, value in summary(figures).items()}
-            print(json.dumps({"clips": seed + 1, **told}), flush=True)
+            print(json.dumps({"clips": len(figures), **told}), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from sam3.model.decoder import TransformerDecoderLayerv2, TransformerEncoderCrossAttention
 from sam3.sam.transformer import RoPEAttention
 
+from sam3_engine.trunk import attention as kernels
+
 SCORES = 2**19
 """Scores of one object that are held at a time on a CPU: 2 MiB. More are given back to the system each time, and then
 cost fresh pages."""
@@ -68,7 +70,7 @@ def _think(layer: TransformerDecoderLayerv2, x: torch.Tensor) -> torch.Tensor:
 def _look_around(attention: RoPEAttention, x: torch.Tensor) -> torch.Tensor:
     query, key = (_turned(attention, project(x)) for project in (attention.q_proj, attention.k_proj))
     value = attention.v_proj(x)
-    found = F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])
+    found = kernels.attend(*(one[:, None].to(value.dtype) for one in (query, key, value)))
     return attention.out_proj(found[:, 0])
 
 

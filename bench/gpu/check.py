@@ -1,8 +1,9 @@
 """The check of the engine on one GPU: `make gpu-check`.
 
-Answers against the CPU's, CUDA graphs against single kernels, waits for the device, speed beside the package, a profile
-of one batch, and the service over HTTP where Ray is installed. The report is written anew after each part, so that a
-check that is cut off leaves what it found. Beside torch it needs the packages that the engine imports, and no server.
+Answers against the CPU's, CUDA graphs against single kernels, waits for the device, speed beside the package, objects
+that are followed, a profile of one batch, and the service over HTTP where Ray is installed. The report is written anew
+after each part, so that a check that is cut off leaves what it found. Beside torch it needs the packages that the
+engine imports, and no server.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from bench.gpu import float8, memory, profiling, right, speed, trunk
+from bench.gpu import float8, memory, profiling, right, speed, tracking, trunk
 from bench.gpu.right import Verdict
 from bench.gpu.setting import Machine, Setting, machine, setting
 from bench.gpu.speed import Figure, Roofline
@@ -193,6 +194,8 @@ def parts(asked: Setting, report: Report) -> dict[str, Callable[[], None]]:
         "graphed encodes": measure(lambda: speed.graphed_encodes(asked, roof())),
         "trunk agrees": check(lambda: trunk.agrees(asked, SCENES if asked.on_gpu else 2)),
         "prompts": measure(prompts),
+        "tracking agrees": check(lambda: tracking.as_on_the_cpu(asked)),
+        "tracking": measure(lambda: tracking.takes(asked, COUNTS)),
         "profile": profile,
         "trunk takes": measure(lambda: trunk.takes(asked, COMPILED if asked.on_gpu else (1,), roof())),
         "float8": check(lambda: float8.agrees(asked, SCENES if asked.on_gpu else 2)),

@@ -63,6 +63,11 @@ class Setting:
         """An engine as the shared one, for one part alone."""
         return self._made(spec, trained, str(self.device), self.dtype)
 
+    def follower(self, spec: ModelSpec, *, trained: bool, reference: bool = False) -> Engine:
+        """An engine that follows videos too, for one part alone. reference: in float32 on the CPU."""
+        device, dtype = ("cpu", "float32") if reference else (str(self.device), self.dtype)
+        return self._made(spec, trained, device, dtype, video=True)
+
     def forget(self, spec: ModelSpec | None = None, *, trained: bool = False, dtype: str = "") -> None:
         """Let a shared engine's memory go."""
         key = ((spec or self.spec).name, trained, str(self.device), dtype or self.dtype)
@@ -76,18 +81,21 @@ class Setting:
         set_tf32(engine.precision)
         return engine
 
-    def _made(self, spec: ModelSpec, trained: bool, device: str, dtype: str) -> Engine:
-        return Engine.from_state(self._state(spec, trained), spec, device=device, dtype=dtype)
+    def _made(
+        self, spec: ModelSpec, trained: bool, device: str, dtype: str, *, video: bool = False
+    ) -> Engine:
+        return Engine.from_state(self._state(spec, trained), spec, device=device, dtype=dtype, video=video)
 
     def _state(self, spec: ModelSpec, trained: bool) -> State:
+        """The weights, with those that only video needs."""
         key = (spec.name, trained)
         if key not in self._states:
             if trained:
-                self._states[key] = read_checkpoint(spec, None)
+                self._states[key] = read_checkpoint(spec, None, video=True)
             else:
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)
-                    self._states[key] = build_model(spec).state_dict()
+                    self._states[key] = build_model(spec, video=True).state_dict()
         return self._states[key]
 
     @contextmanager

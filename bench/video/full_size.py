@@ -2,18 +2,15 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.timing import Cost
-from bench.video.speed import SETTLED
+from bench.video.drawn import SETTLED, remembering
 from sam3_engine.engine import Engine
 from sam3_engine.spec import SAM3, ModelSpec
-from sam3_engine.tracking.passes import StartItem, StepItem, start, step
-from sam3_engine.tracking.state import POINTERS, TrackState
-from sam3_engine.types import ImageSize, Point, VisualPrompt
+from sam3_engine.tracking.passes import StepItem, step
 
 
 def full_size(objects: int, rounds: int, spec: ModelSpec = SAM3) -> tuple[dict[str, Cost], dict[str, float]]:
@@ -22,9 +19,7 @@ def full_size(objects: int, rounds: int, spec: ModelSpec = SAM3) -> tuple[dict[s
     side = spec.image_size
     square = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
     features = engine.expand(engine.sample())
-    prompts = [VisualPrompt((Point(side * (1 + row) / (1 + objects), side / 2),)) for row in range(objects)]
-    begun = start(engine, [StartItem(features, ImageSize(side, side), prompts)])[0]
-    states = [_remembering(one.state) for one in begun]
+    states = remembering(engine, features, objects)
     calls: dict[str, Callable[[], object]] = {
         "encode": lambda: engine.encode([square]),
         "step": lambda: step(engine, [StepItem(features, states, SETTLED)]),
@@ -42,11 +37,3 @@ def full_size(objects: int, rounds: int, spec: ModelSpec = SAM3) -> tuple[dict[s
         seconds, cpu_seconds = np.median(taken, axis=0).tolist()
         costs[name] = Cost(seconds, cpu_seconds, rounds)
     return costs, operations
-
-
-def _remembering(state: TrackState) -> TrackState:
-    """The state after SETTLED frames that all looked alike: as many memories as there ever are."""
-    (memory,) = state.conditioning
-    recent = [replace(memory, frame=SETTLED - since) for since in range(POINTERS, 0, -1)]
-    recent[: -state.memories] = [one.without_features() for one in recent[: -state.memories]]
-    return replace(state, frame=SETTLED - 1, recent=tuple(recent))

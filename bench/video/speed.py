@@ -1,34 +1,23 @@
 """Following objects beside encoding alone, in turns, and memory over many frames.
 
-One process and one thread, the engine alone: no file is decoded. A frame is an encode and a step of all objects. The
-frames show sixteen discs apart from one another, of which each object is one: an object that the model doubts would
-remember less, and cost less. The states are those of the 20th frame, when an object attends to as many memories as it
-ever does.
+One process and one thread, the engine alone: no file is decoded. A frame is an encode and a step of all objects.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import psutil
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.device import encode_flops
 from bench.timing import Cost, side_by_side
+from bench.video.drawn import SETTLED, frames_of, settled
 from harness.transformers_video import TransformersVideo
 from sam3_engine.engine import Engine
-from sam3_engine.tracking.sessions import NewObject, Session, Turn, advance
-from sam3_engine.types import ImageSize, Point, VisualPrompt
+from sam3_engine.tracking.sessions import Turn, advance
 
 OBJECTS = (1, 4, 16)
-SETTLED = 20
-"""Frames after which the memories are full."""
-PLACES = [(x / 8, y / 8) for y in (1, 3, 5, 7) for x in (1, 3, 5, 7)]
-"""Centres of the discs, as shares of the side."""
-COLOURS = ((210, 40, 40), (40, 80, 200), (40, 160, 70))
-Square = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +87,3 @@ def memory(engine: Engine, frames: int, objects: int = 4) -> Memory:
         session = advance(engine, [turn])[0].session
     late = process.memory_info().rss
     return Memory(objects, frames, early / 2**20, late / 2**20, early_state, session.nbytes)
-
-
-def frames_of(engine: Engine) -> list[Square]:
-    """Discs on grey paper, which shake."""
-    side = engine.spec.image_size
-    rng = np.random.default_rng(0)
-    drawn = []
-    for shift in rng.uniform(-0.004, 0.004, (4, 2)):
-        x, y = ((np.arange(side) + 0.5) / side - offset for offset in shift)
-        frame = rng.normal(170, 3, (side, side, 3))
-        for place, (across, down) in enumerate(PLACES):
-            inside = (x[None, :] - across) ** 2 + (y[:, None] - down) ** 2 < 0.07**2
-            frame[inside] = COLOURS[place % len(COLOURS)]
-        drawn.append(frame.clip(0, 255).astype(np.uint8))
-    return drawn
-
-
-def settled(engine: Engine, squares: list[Square], objects: int) -> tuple[Session, ImageSize]:
-    """A session of so many objects after SETTLED frames, and the size of its frames."""
-    side = engine.spec.image_size
-    size = ImageSize(side, side)
-    new = [NewObject(VisualPrompt((Point(side * x, side * y),))) for x, y in PLACES[:objects]]
-    features = engine.expand(engine.encode(squares[:1])[0])
-    session = Session()
-    for number in range(SETTLED):
-        turn = Turn(session, features, size, number, new if number == 0 else [])
-        session = advance(engine, [turn])[0].session
-    return session, size

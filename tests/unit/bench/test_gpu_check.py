@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.gpu import check, right
-from bench.gpu.setting import machine, setting
+from bench.gpu import check, right, tracking
+from bench.gpu.setting import Setting, machine, setting
 from harness.machine import ROOT
 from sam3_engine.engine import ConceptDetections, Engine
+from sam3_engine.tracking.sessions import Answer, Turn, advance
 
 SMALL = ["--model", "tiny", "--seconds", "0.01"]
 
@@ -108,6 +110,26 @@ def test_wrong_answers_do_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
         "concept masks' IoU": False,
         "click masks' IoU": True,
     }
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_followed_objects_are_compared(monkeypatch: pytest.MonkeyPatch, wrong: bool) -> None:
+    made = Engine.load("tiny", device="cpu", video=True)
+    reference = Engine.load("tiny", device="cpu", video=True)
+
+    def wrongly(engine: Engine, turns: Sequence[Turn]) -> list[Answer]:
+        (answer,) = advance(engine, turns)
+        if engine is reference or not wrong:
+            return [answer]
+        shown = tuple(replace(one, mask_logits=-one.mask_logits) for one in answer.shown)
+        return [replace(answer, shown=shown)]
+
+    monkeypatch.setattr(tracking, "advance", wrongly)
+    monkeypatch.setattr(
+        Setting, "follower", lambda _self, *_, **given: reference if "reference" in given else made
+    )
+    (verdict,) = tracking.as_on_the_cpu(setting("cpu", "tiny", 0.01))
+    assert verdict.held is not wrong
 
 
 @pytest.mark.parametrize(("device", "model"), [("cuda", "tiny"), ("cpu", "huge")])

@@ -3,8 +3,9 @@
 import pytest
 
 from bench.timing import Cost
+from bench.video.drawn import PLACES, SETTLED, frames_of, settled
 from bench.video.full_size import full_size
-from bench.video.speed import PLACES, SETTLED, arithmetic, frames_of, memory, settled, speeds
+from bench.video.speed import arithmetic, memory, speeds
 from sam3_engine.engine import Engine
 from sam3_engine.spec import TINY
 

@@ -16,6 +16,7 @@ from sam3.model.sam3_tracker_utils import get_1d_sine_pe
 from sam3_engine.features import Pyramid
 from sam3_engine.tracking.memory_attention import attend, spread
 from sam3_engine.tracking.state import MEMORY_DTYPE, POINTERS, Memory
+from sam3_engine.upload import upload
 from sam3_engine.visual import PADDING, Clicks
 
 
@@ -159,12 +160,12 @@ class TrackerHeads:
         table = tracker.maskmem_tpos_enc.flatten(1)
         features = torch.stack([_features(memory) for row in memories for _, memory in row])
         space = _as_rows(tracker.maskmem_backbone.position_encoding(features[:1]))
-        rows = torch.tensor([[place for place, _ in row] for row in memories], device=table.device)
+        rows = upload(torch.tensor([[place for place, _ in row] for row in memories]), table.device)
         places = (space[:, None] + table[rows][:, :, None]).flatten(1, 2)  # [B, K * N, m]
         values = _as_rows(features).float().unflatten(0, (objects, -1)).flatten(1, 2)
 
         vectors = torch.stack([memory.pointer for row in pointers for _, memory in row])
-        since = torch.tensor([[since for since, _ in row] for row in pointers], device=table.device)
+        since = upload(torch.tensor([[since for since, _ in row] for row in pointers]), table.device)
         ages = tracker.obj_ptr_tpos_proj(get_1d_sine_pe(since / POINTERS, dim=tracker.hidden_dim))
         # A pointer is wider than a memory: it becomes several tokens.
         tokens = tracker.hidden_dim // tracker.mem_dim

@@ -60,6 +60,10 @@ class OnCuda(torch.Tensor):
     def __repr__(self) -> str:  # type: ignore[override]
         return f"OnCuda({self.held!r})"
 
+    def tolist(self) -> Any:
+        """Torch reads no subclass so."""
+        return self.cpu().tolist()
+
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None

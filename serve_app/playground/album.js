@@ -22,10 +22,12 @@ export class Album {
   /** The row as the browser kept it. */
   async restore() {
     const row = await this.store.row();
+    const entries = [];
     for (const entry of row?.entries ?? []) {
       const file = entry.url ? null : await this.store.file(entry.digest);
-      if (entry.url || file) this.entries.push({ ...entry, file: file ?? null });
+      if (entry.url || file) entries.push({ ...entry, file: file ?? null });
     }
+    this.entries = entries;
     return this.entries.find(({ digest }) => digest === row?.current) ?? this.entries[0] ?? null;
   }
 

@@ -24,8 +24,8 @@ export async function fromLink(text) {
 }
 
 export async function fromSample(assets, name) {
-  const response = await fetch(`${assets}/samples/${name}.jpg`);
-  if (!response.ok) throw new Error("The sample cannot be loaded.");
+  const response = await fetch(`${assets}/samples/${name}.jpg`).catch(() => null); // no connection
+  if (!response?.ok) throw new Error("The sample cannot be loaded.");
   return fromFile(await response.blob(), `${name}.jpg`, name);
 }
 

@@ -1,8 +1,8 @@
 /** Builds the page: connects the parts of the document with the model, and events with actions. */
 
-import { Album, MOST_IMAGES } from "./album.js";
+import { Album } from "./album.js";
 import { classesWith, setClasses } from "./classes.js";
-import { ApiError, Client } from "./client.js";
+import { Client } from "./client.js";
 import { byId, setText } from "./dom.js";
 import { cocoOf, download, masksOf, overlayOf } from "./exports.js";
 import { filmstrip } from "./filmstrip.js";
@@ -17,6 +17,7 @@ import { imagePicker } from "./picker.js";
 import { listenToPointers } from "./pointer.js";
 import { preference, setPreference } from "./preferences.js";
 import { listenToScrolling } from "./scrolling.js";
+import { Row } from "./row.js";
 import { findingsOf } from "./row_export.js";
 import { apiKey, setApiKey } from "./session.js";
 import { curl, python } from "./snippets.js";
@@ -45,16 +46,21 @@ const album = new Album(store);
 const stage = new Stage(byId("stage"), byId("marks"), () => schedule());
 const page = new Page(client, store, { changed: () => schedule(), pointed: () => view.schedulePointed(), error: explain });
 page.scale = () => stage.view.scale;
-const picker = imagePicker(assets, { open: openAll, refused: (message) => notify(message), elsewhere: takenAsVideo });
+const row = new Row(album, page, {
+  changed: schedule,
+  shown: showStage,
+  empty: () => picker.show(false),
+  failed: (text, again) => notify(text, again ? { label: "Try again", run: again } : {}),
+  locked: askForKey,
+  restored: () => delete document.body.dataset.restoring,
+});
+const picker = imagePicker(assets, { open: (...files) => row.open(...files), refused: (message) => notify(message), elsewhere: takenAsVideo });
 const videos = videoTab({ root, model, every }, { error: explain });
 let snippet = curl;
-/** How many of the row's restoration and openings of files are not done yet. */
-let reading = 0;
 
 const view = new View({
-  page, stage, store, toggleConcept, showSnippet,
-  reading: () => reading > 0,
-  showRow: filmstrip(album, (entry) => show(entry)),
+  page, row, stage, store, toggleConcept, showSnippet,
+  showRow: filmstrip(album, (entry) => row.show(entry)),
   showPrompts: promptsPanel(byId("prompts"), {
     select: (id) => page.history.replace(State.activate(page.state, page.state.active === id ? null : id)),
     threshold: (id, threshold) => page.history.push(State.change(page.state, id, { threshold }), `threshold ${id}`),
@@ -88,93 +94,16 @@ function showSnippet(image, state) {
 
 // --- images, errors ---------------------------------------------------------------------------------------------
 
-/** Put images into the row and show the first. entries: promises; others: how many files were no images. */
-async function openAll(entries, others = 0) {
-  if (!entries.length) return;
-  const room = MOST_IMAGES - album.entries.length;
-  const taken = entries.slice(0, Math.max(room, 1));
-  const problems = others ? [`${others} of the files ${others === 1 ? "is no image" : "are no images"}.`] : [];
-  if (taken.length < entries.length) problems.push(`The row holds ${MOST_IMAGES} images: ${entries.length - taken.length} were left out.`);
-  for (const entry of taken) entry.catch(() => {}); // told below, in order
-  await whileReading(async () => {
-    await show(taken[0].then((entry) => album.add(entry)), true);
-    for (const promised of taken.slice(1)) {
-      try {
-        album.add(await promised);
-      } catch (error) {
-        problems.push(error.message);
-      }
-    }
-  });
-  if (problems.length) notify(problems.join(" "));
-}
-
-/** The page is busy until this is done. */
-async function whileReading(work) {
-  reading++;
-  schedule();
-  try {
-    await work();
-  } finally {
-    reading--;
-    schedule();
-  }
-}
-
-/** Show an image of the row. promised: the image, or a promise of it. isNew: the user has just opened it. */
-async function show(promised, isNew = false) {
-  let entry = null;
-  try {
-    entry = await promised;
-    const before = page.image;
-    if (!(await page.open(entry))) return;
-    album.show(entry);
-    if (page.image !== before) {
-      stage.scene.image = page.image;
-      stage.fit();
-    }
-  } catch (error) {
-    if (error.status === 401) return askForKey(() => show(entry));
-    const lasting = !new ApiError(error.status ?? 400, "").mayPass;
-    if (entry && entry !== album.current && lasting) album.remove(entry);
-    return notify(error.message, lasting ? {} : { label: "Try again", run: () => show(entry) });
-  } finally {
-    schedule();
+function showStage(isAnother, isNew) {
+  if (isAnother) {
+    stage.scene.image = page.image;
+    stage.fit();
   }
   picker.hide();
   if (byId("row").contains(document.activeElement)) return;
   // On a phone the keyboard would cover the image. In the row, its keys go on working.
   const types = isNew && matchMedia("(hover: hover)").matches && !page.state.prompts.length;
   (types ? byId("concept") : stage.canvas).focus({ preventScroll: true });
-}
-
-/** The image of the row that is on its way: keys may come faster than images load. */
-let coming = null;
-
-async function step(by) {
-  const entry = album.neighbour(coming ?? album.current, by);
-  if (!entry) return;
-  coming = entry;
-  await show(entry);
-  if (coming === entry) coming = null;
-}
-
-function takeOut() {
-  if (!album.current) return;
-  announce(`${album.current.name} taken out of the row.`);
-  const next = album.remove(album.current);
-  if (next) return show(next);
-  page.close();
-  picker.show(false);
-}
-
-async function restore() {
-  try {
-    const last = await album.restore();
-    if (last) await show(last);
-  } finally {
-    delete document.body.dataset.restoring;
-  }
 }
 
 /** Show a request's error, and its repetition where that can help. */
@@ -276,9 +205,9 @@ const clicks = {
   fit,
   masks: toggleMasks,
   "new-object": () => page.newObject(),
-  previous: () => step(-1),
-  next: () => step(1),
-  "take-out": takeOut,
+  previous: () => row.step(-1),
+  next: () => row.step(1),
+  "take-out": () => row.takeOut(),
   classes: showClassesDialog,
   theme: () => globalThis.toggleTheme(),
   open: () => picker.show(Boolean(page.image)),
@@ -289,7 +218,7 @@ const clicks = {
   "export-coco": () => save("coco.json", () => coco([{ image: page.image, instances: page.exported }])),
   "export-masks": () => save("masks.zip", () => masksOf(page.exported)),
   "export-overlay": () => save("overlay.png", () => overlayOf(page.image, page.exported)),
-  "export-row": saveRow,
+  "export-row": () => row.whileBusy(saveRow),
 };
 for (const [id, run] of Object.entries(clicks)) byId(id).addEventListener("click", run);
 for (const button of byId("tools").querySelectorAll("[data-tool]")) {
@@ -332,8 +261,8 @@ async function saveRow() {
     );
     schedule();
   } catch (error) {
-    if (error.status === 401) askForKey(saveRow);
-    else notify(`Nothing was saved. ${error.message}`, { label: "Try again", run: saveRow });
+    if (error.status === 401) askForKey(() => row.whileBusy(saveRow));
+    else notify(`Nothing was saved. ${error.message}`, { label: "Try again", run: () => row.whileBusy(saveRow) });
   } finally {
     byId("export-row").disabled = false;
   }
@@ -410,8 +339,8 @@ const keysOfImages = {
   n: () => page.newObject(),
   m: toggleMasks,
   h: () => page.selected && page.toggleInstance(page.selected),
-  "[": () => step(-1),
-  "]": () => step(1),
+  "[": () => row.step(-1),
+  "]": () => row.step(1),
   delete: () => page.removeSelected(),
   backspace: () => page.removeSelected(),
   escape: () => {
@@ -458,4 +387,4 @@ async function showModels() {
 }
 showModels();
 if (keys === "asked" && !apiKey()) notify("This server asks for an API key.", { label: "Enter key", run: showKeyDialog, kind: "hint" });
-whileReading(restore);
+row.restore();

@@ -91,13 +91,13 @@ export class Page {
   async open(promised) {
     const opening = ++this.#openings;
     this.loading = performance.now();
+    dismiss();
     this.on.changed();
     try {
       const entry = await promised;
       const image = entry.digest === this.image?.digest ? this.image : await load(entry, this.client);
       const work = await this.store.work(entry.digest);
       if (opening !== this.#openings) return false;
-      dismiss();
       announce(`${image.name}, ${image.width} by ${image.height} pixels.`);
       if (image === this.image) return true;
       this.#show(image, work);
@@ -130,6 +130,7 @@ export class Page {
   /** Show no image: the last one was taken out of the row. */
   close() {
     this.#openings++;
+    this.loading = 0;
     this.image = null;
     this.answers.setImage(null);
     this.#stored = false;

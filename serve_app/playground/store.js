@@ -6,6 +6,8 @@
  * the page works on without.
  */
 
+/** A browser whose storage has not answered for so long keeps nothing. */
+const PATIENCE_MS = 20_000;
 const NAME = "sam3-playground";
 const VERSION = 1;
 /** Work on one image, {past, value, future}: states of state.js. */
@@ -74,7 +76,7 @@ export class Store {
   async #read(store, key) {
     try {
       const database = await this.#open();
-      return await answered(database.transaction(store).objectStore(store).get(key));
+      return await inTime(answered(database.transaction(store).objectStore(store).get(key)));
     } catch (error) {
       this.#report(error);
       return undefined;
@@ -107,18 +109,7 @@ export class Store {
   }
 
   #open() {
-    this.#database ??= new Promise((resolve, reject) => {
-      const request = indexedDB.open(NAME, VERSION);
-      request.onupgradeneeded = () => {
-        for (const store of [WORK, FILES, ROW]) request.result.createObjectStore(store);
-      };
-      request.onsuccess = () => {
-        // Another tab may bring a newer version of the page.
-        request.result.onversionchange = () => request.result.close();
-        resolve(request.result);
-      };
-      request.onerror = () => reject(request.error);
-    });
+    this.#database ??= inTime(opened());
     return this.#database;
   }
 
@@ -127,6 +118,26 @@ export class Store {
     this.#told = true;
     this.onProblem(error);
   }
+}
+
+function opened() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, VERSION);
+    request.onupgradeneeded = () => {
+      for (const store of [WORK, FILES, ROW]) request.result.createObjectStore(store);
+    };
+    request.onsuccess = () => {
+      // Another tab may bring a newer version of the page.
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function inTime(promise) {
+  const late = new Promise((_, reject) => setTimeout(() => reject(new Error("the storage does not answer")), PATIENCE_MS));
+  return Promise.race([promise, late]);
 }
 
 function answered(request) {

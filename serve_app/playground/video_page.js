@@ -70,34 +70,35 @@ export class VideoPage {
   /** Open a video file, or images as its frames; unless others are opened meanwhile. */
   async open(files) {
     const opening = ++this.#openings;
+    if (this.doing === "opening") this.#stop.abort();
     await this.stop();
-    this.#wait("opening");
+    if (opening !== this.#openings) return;
+    await this.#run("opening", (signal) => this.#opened(files, signal), () => this.open(files));
+  }
+
+  async #opened(files, signal) {
     await this.follower.drop();
     const video = files.find(isVideo) ?? (files.length === 1 ? files.find(isGif) : null);
     const source = video ? new Film(video) : new Pictures(files, this.client);
     let session = null;
     try {
       if (video) {
-        session = await this.#begin(source, new AbortController().signal).catch((error) => {
+        session = await this.#begin(source, signal).catch((error) => {
           throw Object.assign(error, { message: `${source.name}: ${error.message}` });
         });
         await source.learn(session.facts);
       }
       const first = await pictureOf(source, 0);
-      if (opening !== this.#openings) return;
+      signal.throwIfAborted();
       this.close();
       this.source = source;
       if (session) this.follower.take(session);
       this.#show(0, first);
-    } catch (error) {
-      if (opening === this.#openings) this.on.error(error, () => this.open(files));
-      return;
     } finally {
       if (this.source !== source) {
         session?.end();
         source.close();
       }
-      if (opening === this.#openings) this.#wait("");
     }
     dismiss();
     this.on.opened();
@@ -118,7 +119,8 @@ export class VideoPage {
 
   /** The tab is left: the server's session ends. The work stays, and goes on in another session. */
   leave() {
-    this.#stop?.abort();
+    if (this.doing === "opening") this.#running.then(() => this.follower.drop());
+    else this.#stop?.abort();
     this.follower.drop();
   }
 
@@ -140,7 +142,10 @@ export class VideoPage {
       const picture = await pictureOf(source, to);
       if (picture && source === this.source) this.#show(to, picture);
     } catch (error) {
-      if (source === this.source) notify(error.message);
+      if (source !== this.source || to !== this.frame) return;
+      this.frame = this.pictured;
+      this.on.changed();
+      notify(error.message);
     }
   }
 
@@ -286,7 +291,7 @@ export class VideoPage {
   }
 
   async #travel(step, told) {
-    await this.stop();
+    if (!(await this.#settled())) return;
     this.follower.drop(); // the session knows what is undone
     step();
     announce(told);
@@ -301,7 +306,7 @@ export class VideoPage {
     if (!asked.length) return notify("Click on an object first, or name a concept to follow.", { kind: "hint" });
     const known = asked[0] <= this.frame;
     const from = known ? this.frame : asked[0];
-    await this.stop();
+    if (!(await this.#settled())) return;
     await this.#run("tracking", async (signal) => {
       this.history.push(Video.upTo(this.state, from));
       this.#watching = true;
@@ -319,9 +324,16 @@ export class VideoPage {
     await this.#running;
   }
 
+  /** True once nothing is under way, false when another video is open by then. */
+  async #settled() {
+    const { source } = this;
+    await this.stop();
+    return source === this.source;
+  }
+
   /** A step of the work, and the request for it; without an answer the step is taken back. */
   async #step(frame, change, then = () => {}) {
-    await this.stop();
+    if (!(await this.#settled())) return;
     await this.#run("asking", async (signal) => {
       const changed = change(this.state);
       if (!changed) return;
@@ -341,7 +353,9 @@ export class VideoPage {
 
   /** Run one thing after the other. again(): repeats it after an error. */
   #run(doing, work, again) {
+    const { source } = this;
     this.#running = this.#running.then(async () => {
+      if (source !== this.source) return; // another video was opened
       this.#stop = new AbortController();
       this.#wait(doing);
       try {

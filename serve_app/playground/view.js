@@ -14,7 +14,7 @@ const PATIENCE_MS = 400;
 export class View {
   #scheduled = "";
 
-  /** parts: {page, stage, store, reading, showPrompts, showInstances, showRow, showSnippet, toggleConcept}. */
+  /** parts: {page, row, stage, store, showPrompts, showInstances, showRow, showSnippet, toggleConcept}. */
   constructor(parts) {
     Object.assign(this, parts);
     // Keeps "3 s" current. Nothing is drawn while nothing is waited for.
@@ -93,7 +93,7 @@ export class View {
     const waits = page.loading || page.answers.waiting;
     document.body.classList.toggle("busy", Boolean(waits));
     // For tests and scripts that drive the page.
-    document.body.dataset.state = waits || this.reading() || this.store.busy ? "busy" : "idle";
+    document.body.dataset.state = waits || this.row.isBusy || this.store.busy ? "busy" : "idle";
   }
 
   #showWaiting() {

@@ -15,6 +15,7 @@ from playwright.sync_api import (
     Download,
     FilePayload,
     Page,
+    Route,
     expect,
     sync_playwright,
 )
@@ -38,6 +39,33 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
+
+
+class Held:
+    """Requests of a page that do not go out until `let_go`."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        """url: a pattern, as `Page.route` takes it."""
+        self._routes: list[Route] = []
+        self._is_holding = True
+        self._page = page
+        page.route(url, self._hold)
+
+    def _hold(self, route: Route) -> None:
+        if self._is_holding:
+            self._routes.append(route)
+        else:
+            route.continue_()
+
+    def wait(self) -> None:
+        """Wait for one."""
+        while not self._routes:
+            self._page.wait_for_timeout(20)
+
+    def let_go(self) -> None:
+        self._is_holding = False
+        for route in self._routes:
+            route.continue_()
 
 
 class Playground:
@@ -93,9 +121,13 @@ class Playground:
 
     def load_all(self, files: Mapping[str, bytes]) -> None:
         """Choose image files, by their names."""
+        self.choose(files)
+        self.settle()
+
+    def choose(self, files: Mapping[str, bytes]) -> None:
+        """Choose image files, and go on at once."""
         chosen = [FilePayload(name=name, mimeType="", buffer=content) for name, content in files.items()]
         self.page.set_input_files("#file", chosen)
-        self.settle()
 
     def row(self) -> list[str]:
         """The names of the images in the row; empty while it is hidden."""

@@ -35,11 +35,12 @@ class VideoTab:
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         self.page.wait_for_selector("body[data-video=idle]")
 
-    def choose(self, files: Mapping[str, bytes]) -> None:
+    def choose(self, files: Mapping[str, bytes], *, settle: bool = True) -> None:
         """Choose files, by their names."""
         chosen = [FilePayload(name=name, mimeType="", buffer=content) for name, content in files.items()]
         self.page.set_input_files("#video-file", chosen)
-        self.settle()
+        if settle:
+            self.settle()
 
     def open(self, frames: int = 12) -> None:
         """Open a drawn clip of so many frames."""

@@ -7,17 +7,12 @@ from tests.support.browser import Playground
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import encoded, ring, scene
 
-SLOW_DISK = """
-    const pause = () => new Promise((done) => setTimeout(done, 300));
-    const digest = crypto.subtle.digest.bind(crypto.subtle);
-    crypto.subtle.digest = async (...what) => {
-        await pause();
-        return digest(...what);
-    };
+SLOW_STORAGE = """
+    const pause = (time) => new Promise((done) => setTimeout(done, time));
     const open = indexedDB.open.bind(indexedDB);
     indexedDB.open = (...what) => {
         const late = {};
-        pause().then(() => {
+        pause(1000).then(() => {
             const request = open(...what);
             const passOn = (name) => (request[name] = () => {
                 late.result = request.result;
@@ -27,6 +22,14 @@ SLOW_DISK = """
         });
         return late;
     };
+"""
+SLOW_DISK = f"""
+    {SLOW_STORAGE}
+    const digest = crypto.subtle.digest.bind(crypto.subtle);
+    crypto.subtle.digest = async (...what) => {{
+        await pause(300);
+        return digest(...what);
+    }};
 """
 WORK = {"red circle": 1, "Object 1 · 1 click": 1, "Object 2 · 1 box": 1}
 
@@ -147,6 +150,32 @@ def test_a_browser_that_keeps_nothing_is_told_once_and_works(open_page: Opener, 
     playground.find("red circle")
     assert playground.prompts() == {"red circle": 2}
     assert playground.notice() == ""
+
+
+def test_a_storage_that_never_answers_keeps_nothing(open_page: Opener, server: str) -> None:
+    playground = open_page(server)
+    playground.page.add_init_script(
+        """
+        indexedDB.open = () => ({});
+        const later = setTimeout;
+        globalThis.setTimeout = (run, time, ...more) => later(run, time >= 20_000 ? 200 : time, ...more);
+        """
+    )
+    playground.reload()
+    playground.wait_for_notice("This browser keeps nothing")
+    playground.load()
+    playground.find("red circle")
+    assert playground.prompts() == {"red circle": 2}
+
+
+def test_a_full_disk_is_told(open_page: Opener, server: str) -> None:
+    playground = open_page(server)
+    playground.page.add_init_script(
+        "IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError'); };"
+    )
+    playground.reload()
+    playground.load()
+    assert "This browser keeps nothing" in playground.notice()
 
 
 def test_the_page_says_that_it_is_busy_until_everything_is_back(open_page: Opener, server: str) -> None:

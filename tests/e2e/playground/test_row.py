@@ -2,8 +2,10 @@
 
 import base64
 
+from tests.e2e.playground.conftest import Opener
 from tests.e2e.playground.test_errors import expected
-from tests.support.browser import Playground
+from tests.e2e.playground.test_kept_work import SLOW_STORAGE
+from tests.support.browser import Held, Playground
 from tests.support.fake_segmenter import FakeSegmenter
 from tests.support.scenes import CIRCLE, encoded, ring, scene
 
@@ -91,6 +93,70 @@ def test_a_broken_image_leaves_the_row_and_the_shown_one_stays(playground: Playg
     assert playground.row() == []
     playground.find("red circle")
     assert playground.prompts() == {"red circle": 2}
+    expected(playground)
+
+
+def test_the_first_image_that_can_be_shown_is_and_all_problems_are_told(playground: Playground) -> None:
+    broken = {f"{number}.png": b"broken %d" % number for number in (1, 2)}
+    drop(
+        playground,
+        [(name, "image/png", content) for name, content in {**broken, **THREE}.items()]
+        + [("b.txt", "text/plain", b"b")],
+    )
+    assert playground.row() == list(THREE)
+    assert playground.shown_image() == "a.png"
+    told = playground.notice()
+    assert all(f"{name} cannot be shown" in told for name in broken)
+    assert "1 of the files is no image" in told
+    assert playground.page.is_hidden("#picker")
+    expected(playground)
+
+
+def test_the_last_chosen_image_is_shown_however_slow_the_others_are(playground: Playground) -> None:
+    playground.page.evaluate(
+        """() => {
+            const digest = crypto.subtle.digest.bind(crypto.subtle);
+            crypto.subtle.digest = async (...what) => {
+                crypto.subtle.digest = digest;
+                await new Promise((done) => setTimeout(done, 1000));
+                return digest(...what);
+            };
+        }"""
+    )
+    playground.choose({"slow.png": THREE["a.png"]})
+    playground.choose({"fast.png": THREE["b.png"]})
+    playground.settle()
+    assert sorted(playground.row()) == ["fast.png", "slow.png"]
+    assert playground.shown_image() == "fast.png"
+
+
+def test_images_chosen_while_the_row_comes_back_are_shown_and_added_once(
+    open_page: Opener, server: str
+) -> None:
+    playground = open_page(server)
+    playground.load_all({"a.png": THREE["a.png"], "b.png": THREE["b.png"]})
+    playground.page.add_init_script(SLOW_STORAGE)
+    playground.page.reload()
+    playground.choose({"c.png": THREE["c.png"], "again.png": THREE["a.png"]})
+    playground.settle()
+    assert playground.row() == ["a.png", "b.png", "c.png"]
+    assert playground.shown_image() == "c.png"
+
+
+def test_an_image_taken_out_while_another_one_fails_is_gone(playground: Playground) -> None:
+    playground.load()
+    playground.find("red circle")
+    held = Held(playground.page, "**/playground/picture")
+    playground.choose({"b.png": b"broken"})
+    held.wait()
+    playground.page.get_by_role("button", name="Take this image out").click()
+    held.let_go()
+    playground.wait_for_notice("b.png cannot be shown")
+    playground.settle()
+    assert playground.instances() == []
+    assert playground.page.is_visible("#picker")
+    playground.reload()
+    assert playground.page.is_visible("#picker")
     expected(playground)
 
 

@@ -13,7 +13,8 @@ from serve_app.http.tenants import keyfile
 from tests.contract.conftest import own_server
 from tests.e2e.playground.conftest import Opener
 from tests.e2e.playground.test_errors import expected, give_key
-from tests.support.clips import blue_at, frame, red_at
+from tests.support.browser import Held
+from tests.support.clips import blue_at, clip, frame, picture, red_at
 from tests.support.fake_video import FakeTracking, fake_video
 from tests.support.patience import PATIENCE_S
 from tests.support.video_files import write_video
@@ -47,6 +48,51 @@ def test_a_bad_file_leaves_the_open_video_as_it_was(tab: VideoTab) -> None:
     assert tab.objects() == {"Object 1": "0.90"}
     tab.track()
     assert tab.answered() == 5
+
+
+def test_what_is_asked_while_another_video_opens_is_not_of_that_one(tab: VideoTab) -> None:
+    tab.open(12)
+    tab.click(red_at(0))
+    held = Held(tab.page, "**/sam3/video/sessions")
+    tab.choose({"second.mp4": clip(5)}, settle=False)
+    held.wait()
+    tab.page.mouse.click(*tab.place(*blue_at(0)))
+    tab.page.get_by_role("button", name="Track", exact=True).click()
+    tab.page.keyboard.press("Delete")
+    held.let_go()
+    tab.settle()
+    assert tab.place_in_video() == "1 of 5"
+    assert tab.answered() == 0
+    assert tab.objects() == {}
+    assert tab.playground.notice() == ""
+    tab.click(red_at(0))
+    tab.track()
+    assert tab.answered() == 5
+    assert tab.objects() == {"Object 1": "0.90"}
+
+
+def test_the_last_of_several_chosen_videos_is_opened(tab: VideoTab, video_url: str) -> None:
+    held = Held(tab.page, "**/sam3/video/sessions")
+    for frames in (4, 5, 6):
+        tab.choose({f"{frames}.mp4": clip(frames)}, settle=False)
+        held.wait()
+    held.let_go()
+    tab.settle()
+    assert tab.place_in_video() == "1 of 6"
+    tab.click(red_at(0))
+    tab.track()
+    assert tab.answered() == 6
+
+
+def test_a_picture_that_cannot_be_shown_leaves_the_frame_before(tab: VideoTab) -> None:
+    tab.choose({"0.png": picture(0), "1.png": b"broken", "2.png": picture(2)})
+    tab.look(1)
+    tab.playground.wait_for_notice("1.png cannot be shown")
+    tab.settle()
+    assert tab.place_in_video() == "1 of 3"
+    tab.look(2)
+    assert tab.place_in_video() == "3 of 3"
+    expected(tab.playground)
 
 
 def test_an_error_while_tracking_keeps_what_came_and_goes_on(tab: VideoTab, tracking: FakeTracking) -> None:

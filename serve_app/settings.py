@@ -94,8 +94,8 @@ class Settings(BaseSettings):
     and `evaluate` only: Ray chooses the GPUs of replicas."""
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", json_schema_extra=_in("model"))
     """Number format of embeddings and arithmetic: `auto` is bfloat16 where encoders have a GPU and for `sam3`, else
-    float32. With bfloat16, GPUs without it use float16, and CPUs that have it use it for the image encoder and a
-    video's memories."""
+    float32. With bfloat16, GPUs without it use float16, and CPUs that have it use it for the image encoder and for a
+    video's attention to memories."""
     compile: bool = Field(False, json_schema_extra=_in("model"))
     """Compile the image trunk with `torch.compile`: faster encodes on a GPU, a slower first start."""
     compile_cache: Path | None = Field(None, json_schema_extra=_in("model"))

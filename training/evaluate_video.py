@@ -139,7 +139,9 @@ def main() -> None:
     parser.add_argument("--first", type=whole(0), default=0, help="number of the first clip")
     parser.add_argument("--frames", type=whole(2), default=FRAMES, help="of a clip")
     parser.add_argument("--weights", type=bundled_file, default=BUNDLED_TINY, help="a bundled file")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="as SAM3_DTYPE")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="number format of the model"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     engine = Engine.from_state(load_bundled(args.weights), TINY, device="cpu", dtype=args.dtype, video=True)
@@ -148,7 +150,8 @@ def main() -> None:
         figures.append(evaluate_clip(engine, draw_held_out_clip(seed, args.frames)))
         if len(figures) % 10 == 0 or len(figures) == args.clips:
             told = {name: round(value, 3) for name, value in summary(figures).items()}
-            print(json.dumps({"clips": len(figures), **told}), flush=True)
+            which = {"first": args.first, "clips": len(figures), "dtype": args.dtype}
+            print(json.dumps({**which, **told}), flush=True)
 
 
 if __name__ == "__main__":

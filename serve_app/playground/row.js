@@ -7,6 +7,9 @@ import { MOST_IMAGES } from "./album.js";
 import { ApiError } from "./client.js";
 import { announce } from "./notice.js";
 
+/** Of the problems with many files, so many are told. */
+const MOST_TOLD = 3;
+
 export class Row {
   #busy = 0;
   #asked = 0;
@@ -82,7 +85,7 @@ export class Row {
         }
       }
       if (locked) this.on.locked(() => this.show(locked));
-      else if (problems.length) this.on.failed(problems.join(" "), again);
+      else if (problems.length) this.on.failed(sentences(problems), again);
     });
   }
 
@@ -142,4 +145,10 @@ export class Row {
     if (entry && entry !== this.album.current) this.album.remove(entry);
     return true;
   }
+}
+
+function sentences(problems) {
+  const told = problems.slice(0, MOST_TOLD).map((problem) => problem.replace(/\.?$/, "."));
+  const rest = problems.length - told.length;
+  return [...told, ...(rest ? [`${rest} more could not be opened.`] : [])].join(" ");
 }

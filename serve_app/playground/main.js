@@ -39,7 +39,7 @@ const client = new Client(root, apiKey, chosenModel, (timing) => {
 });
 const schedule = () => view.schedule();
 const store = new Store(
-  () => notify("This browser keeps nothing: work is lost when the page is closed. Export it before.", { kind: "hint" }),
+  () => notify("This browser keeps nothing: work is lost when the page is closed. Export it before.", { kind: "warning" }),
   schedule,
 );
 const album = new Album(store);
@@ -100,7 +100,8 @@ function showStage(isAnother, isNew) {
     stage.fit();
   }
   picker.hide();
-  if (byId("row").contains(document.activeElement)) return;
+  const { activeElement } = document;
+  if (byId("row").contains(activeElement) || (activeElement === byId("concept") && activeElement.value)) return;
   // On a phone the keyboard would cover the image. In the row, its keys go on working.
   const types = isNew && matchMedia("(hover: hover)").matches && !page.state.prompts.length;
   (types ? byId("concept") : stage.canvas).focus({ preventScroll: true });
@@ -115,11 +116,10 @@ function explain(error, again = () => page.retry()) {
 
 let afterKey = () => page.retry();
 
-function askForKey(then) {
+function askForKey(then, told = "") {
   afterKey = then;
-  notify(apiKey() ? "The server does not accept this API key." : "This server asks for an API key.", {
-    label: "Enter key", run: showKeyDialog,
-  });
+  const asked = apiKey() ? "The server does not accept this API key." : "This server asks for an API key.";
+  notify(`${told} ${asked}`.trim(), { label: "Enter key", run: showKeyDialog });
 }
 
 // --- images or video --------------------------------------------------------------------------------------------
@@ -303,7 +303,9 @@ byId("key-dialog").addEventListener("close", () => {
   dismiss();
   byId("key-input").value = "";
   showModels();
-  afterKey();
+  const then = afterKey;
+  afterKey = () => page.retry();
+  then();
 });
 
 byId("distinct").addEventListener("change", () => {

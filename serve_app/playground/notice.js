@@ -4,7 +4,10 @@ import { byId, setText } from "./dom.js";
 
 let action = null;
 
-/** A notice with an optional button; it stays until it is dismissed or another takes its place. */
+/**
+ * A notice with an optional button; it stays until it is dismissed or another takes its place. kind: "error"; "hint"; or
+ * "warning", which only the user takes away.
+ */
 export function notify(text, { label = "", run = null, kind = "error" } = {}) {
   const notice = byId("notice");
   notice.dataset.kind = kind;
@@ -16,6 +19,10 @@ export function notify(text, { label = "", run = null, kind = "error" } = {}) {
 }
 
 export function dismiss() {
+  if (byId("notice").dataset.kind !== "warning") close();
+}
+
+function close() {
   byId("notice").hidden = true;
 }
 
@@ -30,9 +37,9 @@ export function announce(text) {
 }
 
 export function listenToNotice() {
-  byId("notice-close").addEventListener("click", dismiss);
+  byId("notice-close").addEventListener("click", close);
   byId("notice-action").addEventListener("click", () => {
-    dismiss();
+    close();
     action?.();
   });
 }

@@ -20,7 +20,7 @@ export class Row {
   /**
    * on.changed(): the page must be drawn again. on.shown(isAnother, isNew): an image is on the stage, another one than
    * before; isNew: the user has just opened it. on.empty(): none is left. on.failed(text, again): again() may help, null
-   * where nothing does. on.locked(again): the server asks for a key. on.restored(): the kept row is back.
+   * where nothing does. on.locked(again, told): the server asks for a key; told: what else went wrong. on.restored(): the kept row is back.
    * @param {import("./album.js").Album} album @param {import("./page.js").Page} page
    */
   constructor(album, page, on) {
@@ -43,12 +43,14 @@ export class Row {
     }
   }
 
-  /** Show the image that was shown when the page was left. */
+  /** Bring the kept row back, and show what was shown when the page was left, unless something else is asked for by then. */
   restore() {
-    this.#restored = this.whileBusy(async () => {
+    const asked = this.#asked;
+    this.#restored = this.album.restore();
+    this.whileBusy(async () => {
       try {
-        const last = await this.album.restore();
-        if (last) await this.#tryToShow(last);
+        const last = await this.#restored;
+        if (last && asked === this.#asked) await this.#tryToShow(last, asked);
       } finally {
         this.on.restored();
       }
@@ -84,23 +86,23 @@ export class Row {
           if (!this.#leftOut(entry, error)) again ??= () => this.show(entry);
         }
       }
-      if (locked) this.on.locked(() => this.show(locked));
-      else if (problems.length) this.on.failed(sentences(problems), again);
+      const told = sentences(problems);
+      if (locked) this.on.locked(() => this.show(locked), told);
+      else if (!isTried && !this.album.current) await this.#tryToShow(this.album.entries[0], asked, problems);
+      else if (told) this.on.failed(told, again);
     });
   }
 
   /** Show an image of the row, or tell why not. */
-  show(entry) {
-    this.#asked++;
-    return this.#tryToShow(entry);
+  async show(entry) {
+    this.#coming = entry;
+    await this.#tryToShow(entry, ++this.#asked);
+    if (this.#coming === entry) this.#coming = null;
   }
 
-  async step(by) {
+  step(by) {
     const entry = this.album.neighbour(this.#coming ?? this.album.current, by);
-    if (!entry) return;
-    this.#coming = entry;
-    await this.show(entry);
-    if (this.#coming === entry) this.#coming = null;
+    if (entry) return this.show(entry);
   }
 
   /** Take the shown image out, and show its neighbour. */
@@ -109,23 +111,28 @@ export class Row {
     announce(`${this.album.current.name} taken out of the row.`);
     const next = this.album.remove(this.album.current);
     this.page.close();
-    return this.#showOr(next);
-  }
-
-  #showOr(next) {
     if (next) return this.show(next);
     this.on.empty();
   }
 
-  async #tryToShow(entry) {
-    try {
-      await this.#display(entry);
-    } catch (error) {
-      if (error.status === 401) return this.on.locked(() => this.show(entry));
-      const isOut = this.#leftOut(entry, error);
-      if (isOut && !this.album.current) await this.#showOr(this.album.entries[0]);
-      this.on.failed(error.message, isOut ? null : () => this.show(entry));
+  /** Show an image; if it never can be, and no other is shown or asked for, the first one that can. */
+  async #tryToShow(entry, asked, problems = []) {
+    let again = null;
+    for (let next = entry; next; ) {
+      try {
+        await this.#display(next);
+        break;
+      } catch (error) {
+        const failed = next;
+        if (error.status === 401) return this.on.locked(() => this.show(failed), sentences(problems));
+        problems.push(error.message);
+        const isOut = this.#leftOut(failed, error);
+        if (!isOut) again = () => this.show(failed);
+        next = isOut && !this.album.current && asked === this.#asked ? this.album.entries[0] : null;
+      }
     }
+    if (!this.album.entries.length) this.on.empty();
+    if (problems.length) this.on.failed(sentences(problems), again);
   }
 
   async #display(entry, isNew = false) {

@@ -7,7 +7,8 @@
  */
 
 /** A browser whose storage has not answered for so long keeps nothing. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 10_000;
+const LATE = new Error("the browser's storage does not answer");
 const NAME = "sam3-playground";
 const VERSION = 1;
 /** Work on one image, {past, value, future}: states of state.js. */
@@ -114,6 +115,10 @@ export class Store {
   }
 
   #report(error) {
+    if (error === LATE) {
+      this.#database = Promise.reject(LATE); // nothing waits for it again
+      this.#database.catch(() => {});
+    }
     if (this.#told) return;
     this.#told = true;
     this.onProblem(error);
@@ -135,9 +140,14 @@ function opened() {
   });
 }
 
-function inTime(promise) {
-  const late = new Promise((_, reject) => setTimeout(() => reject(new Error("the storage does not answer")), PATIENCE_MS));
-  return Promise.race([promise, late]);
+async function inTime(promise) {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(reject, PATIENCE_MS, LATE)));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function answered(request) {

@@ -80,23 +80,25 @@ export class VideoPage {
     await this.follower.drop();
     const video = files.find(isVideo) ?? (files.length === 1 ? files.find(isGif) : null);
     const source = video ? new Film(video) : new Pictures(files, this.client);
+    // It is not cut off: the server may have begun it, and it can only be ended by its name.
+    const begun = video ? this.#begin(source, new AbortController().signal) : null;
     let session = null;
+    let first = null;
     try {
-      if (video) {
-        session = await this.#begin(source, signal).catch((error) => {
+      if (begun) {
+        session = await unlessAborted(signal, begun).catch((error) => {
           throw Object.assign(error, { message: `${source.name}: ${error.message}` });
         });
-        await source.learn(session.facts);
+        await unlessAborted(signal, source.learn(session.facts));
       }
-      const first = await pictureOf(source, 0);
-      signal.throwIfAborted();
+      first = await unlessAborted(signal, pictureOf(source, 0));
       this.close();
       this.source = source;
       if (session) this.follower.take(session);
       this.#show(0, first);
     } finally {
       if (this.source !== source) {
-        session?.end();
+        begun?.then((unused) => unused.end(), () => {});
         source.close();
       }
     }
@@ -143,8 +145,7 @@ export class VideoPage {
       if (picture && source === this.source) this.#show(to, picture);
     } catch (error) {
       if (source !== this.source || to !== this.frame) return;
-      this.frame = this.pictured;
-      this.on.changed();
+      this.#show(to, plain(this.image));
       notify(error.message);
     }
   }
@@ -324,11 +325,15 @@ export class VideoPage {
     await this.#running;
   }
 
-  /** True once nothing is under way, false when another video is open by then. */
+  /** True once nothing is under way; false where another video is to be opened. */
   async #settled() {
+    if (this.doing === "opening") {
+      notify("Another video is opened: this one takes nothing new.", { kind: "hint" });
+      return false;
+    }
     const { source } = this;
     await this.stop();
-    return source === this.source;
+    return source === this.source && this.doing !== "opening";
   }
 
   /** A step of the work, and the request for it; without an answer the step is taken back. */
@@ -386,9 +391,20 @@ const NO_PICTURES =
 
 /** A frame's picture; a plain ground where the browser cannot show it. */
 async function pictureOf(source, frame) {
-  if (source.canShow) return source.picture(frame);
-  const bitmap = new OffscreenCanvas(source.width, source.height);
-  return { bitmap, width: source.width, height: source.height };
+  return source.canShow ? source.picture(frame) : plain(source);
+}
+
+function plain({ width, height }) {
+  return { bitmap: new OffscreenCanvas(width, height), width, height };
+}
+
+/** What a promise resolves to. Rejects at once when the signal is aborted. */
+function unlessAborted(signal, promise) {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    promise.then(resolve, reject);
+  });
 }
 
 /** True for files that only a video player opens. An animated GIF is a video for the server, and an image for browsers. */

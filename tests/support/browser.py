@@ -62,10 +62,14 @@ class Held:
         while not self._routes:
             self._page.wait_for_timeout(20)
 
-    def let_go(self) -> None:
+    def let_go(self, status: int | None = None) -> None:
+        """Let them go to the server; with a status, answer those that wait with that."""
         self._is_holding = False
         for route in self._routes:
-            route.continue_()
+            if status is None:
+                route.continue_()
+            else:
+                route.fulfill(status=status, json={"error": {"message": "held back"}})
 
 
 class Playground:

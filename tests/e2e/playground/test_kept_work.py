@@ -158,7 +158,7 @@ def test_a_storage_that_never_answers_keeps_nothing(open_page: Opener, server: s
         """
         indexedDB.open = () => ({});
         const later = setTimeout;
-        globalThis.setTimeout = (run, time, ...more) => later(run, time >= 20_000 ? 200 : time, ...more);
+        globalThis.setTimeout = (run, time, ...more) => later(run, time >= 10_000 ? 200 : time, ...more);
         """
     )
     playground.reload()

@@ -2,6 +2,8 @@
 
 import base64
 
+import pytest
+
 from tests.e2e.playground.conftest import Opener
 from tests.e2e.playground.test_errors import expected
 from tests.e2e.playground.test_kept_work import SLOW_STORAGE
@@ -141,6 +143,28 @@ def test_images_chosen_while_the_row_comes_back_are_shown_and_added_once(
     playground.settle()
     assert playground.row() == ["a.png", "b.png", "c.png"]
     assert playground.shown_image() == "c.png"
+
+
+@pytest.mark.parametrize("choose", [True, False], ids=["another file", "one of the row"])
+def test_what_is_asked_for_is_shown_while_the_kept_image_does_not_come(
+    playground: Playground, choose: bool
+) -> None:
+    playground.load_all({"a.png": THREE["a.png"], "b.tif": encoded(scene(), "TIFF")})
+    playground.keys("Escape", "]")
+    assert playground.shown_image() == "b.tif"
+    held = Held(playground.page, "**/playground/picture")
+    playground.page.reload()
+    held.wait()
+    if choose:
+        playground.choose({"c.png": THREE["c.png"]})
+    else:
+        playground.page.locator("#row-images button").first.click()
+    shown = "c.png" if choose else "a.png"
+    playground.page.wait_for_selector(f"#row-images [aria-current]:has-text('{shown}')")
+    held.let_go(400)
+    playground.settle()
+    assert playground.shown_image() == shown
+    expected(playground)
 
 
 def test_an_image_taken_out_while_another_one_fails_is_gone(playground: Playground) -> None:

@@ -13,6 +13,7 @@ from serve_app.http.tenants import keyfile
 from tests.contract.conftest import own_server
 from tests.e2e.playground.conftest import Opener
 from tests.e2e.playground.test_errors import expected, give_key
+from tests.e2e.playground.test_video import sessions
 from tests.support.browser import Held
 from tests.support.clips import blue_at, clip, frame, picture, red_at
 from tests.support.fake_video import FakeTracking, fake_video
@@ -71,6 +72,17 @@ def test_what_is_asked_while_another_video_opens_is_not_of_that_one(tab: VideoTa
     assert tab.objects() == {"Object 1": "0.90"}
 
 
+def test_a_picture_that_does_not_come_holds_up_no_other_video(tab: VideoTab) -> None:
+    held = Held(tab.page, "**/playground/picture")
+    tab.choose({"0.tif": b"II*\0", "1.tif": b"II*\0"}, settle=False)
+    held.wait()
+    tab.open(5)
+    tab.click(red_at(0))
+    assert tab.objects() == {"Object 1": "0.90"}
+    held.let_go()
+    expected(tab.playground)
+
+
 def test_the_last_of_several_chosen_videos_is_opened(tab: VideoTab, video_url: str) -> None:
     held = Held(tab.page, "**/sam3/video/sessions")
     for frames in (4, 5, 6):
@@ -79,19 +91,20 @@ def test_the_last_of_several_chosen_videos_is_opened(tab: VideoTab, video_url: s
     held.let_go()
     tab.settle()
     assert tab.place_in_video() == "1 of 6"
+    wait_until(lambda: sessions(video_url) == 1)
     tab.click(red_at(0))
     tab.track()
     assert tab.answered() == 6
 
 
-def test_a_picture_that_cannot_be_shown_leaves_the_frame_before(tab: VideoTab) -> None:
+def test_a_frame_whose_picture_cannot_be_shown_is_empty(tab: VideoTab) -> None:
     tab.choose({"0.png": picture(0), "1.png": b"broken", "2.png": picture(2)})
-    tab.look(1)
+    tab.keys("]")
     tab.playground.wait_for_notice("1.png cannot be shown")
-    tab.settle()
-    assert tab.place_in_video() == "1 of 3"
-    tab.look(2)
+    assert tab.place_in_video() == "2 of 3"
+    tab.keys("]")
     assert tab.place_in_video() == "3 of 3"
+    assert tab.colour_at(red_at(2))[0] > 180
     expected(tab.playground)
 
 

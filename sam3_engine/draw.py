@@ -65,7 +65,7 @@ def draw_instances(
     drawn = Image.fromarray(pixels)
     taken: list[Rectangle] = []
     for instance in sorted(filled, key=lambda one: -one.score):
-        text = f"{instance.concept} {instance.score:.2f}"
+        text = f"{instance.concept}: {instance.score:.2f}"
         taken.append(_label(drawn, instance.mask, text, colours[instance.concept], taken))
     return drawn
 

@@ -67,7 +67,7 @@ def drawn(got: Got) -> Image.Image:
     """A picture of the animation: the frame, the masks with their ids, and a line of text."""
     masks, colours = [], {}
     for one in got.answer["objects"]:
-        name = f"{one['label']} {one['id']}:"
+        name = f"{one['label']} {one['id']}"
         masks.append(LabelledMask(name, one["confidence"], decode_masks(one["masks"], "rle", SIZE)))
         colours[name] = PALETTE[one["id"]]
     picture = Image.new("RGB", (SIZE.width, SIZE.height + BAND), "white")

@@ -2,7 +2,8 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -120,17 +121,23 @@ def agrees(asked: Setting, scenes: int) -> Iterator[Verdict]:
     yield Verdict(f"{name}, bfloat16", half <= 1.5 * packages, shown)
     found = differences(asked.engine(TINY, trained=True, dtype="float32"), scenes)
     for kind in ("concept", "click"):
-        scores, rounding = found["package"].scores[kind], max(found["rounding"].scores[kind])
-        most, worst = float(np.quantile(scores, 0.99)), max(scores)
-        iou = float(np.mean(found["package"].ious[kind]))
-        shown = (
-            f"99 % of scores differ by at most {most:.4f}, all by {worst:.4f} (the package in bfloat16 from float32: "
-            f"{rounding:.4f}); masks' IoU {iou:.4f} in the mean"
-        )
         what = f"our trunk against the package's, bfloat16, {scenes} scenes: {kind}"
-        # An undecided candidate moves as far as rounding moves it in the package itself.
-        held = most <= SCORES and worst <= max(SCORES, 2 * rounding) and iou >= MASKS
-        yield Verdict(what, held, shown)
+        yield replace(as_the_package(found, kind), what=what)
+
+
+def as_the_package(found: Mapping[str, Differences], kind: str) -> Verdict:
+    """Whether our trunk answers as the package's, both in bfloat16. found: of `differences`.
+
+    A candidate that is undecided may move as far as rounding moves one in the package itself.
+    """
+    scores, rounding = found["package"].scores[kind], max(found["rounding"].scores[kind])
+    most, worst = float(np.quantile(scores, 0.99)), max(scores)
+    iou = float(np.mean(found["package"].ious[kind]))
+    shown = (
+        f"99 % of scores differ by at most {most:.4f}, all by {worst:.4f} (the package in bfloat16 from float32: "
+        f"{rounding:.4f}); masks' IoU {iou:.4f} in the mean"
+    )
+    return Verdict(kind, most <= SCORES and worst <= max(SCORES, 2 * rounding) and iou >= MASKS, shown)
 
 
 def takes(asked: Setting, batches: Sequence[int], roof: Roofline) -> Iterator[Figure]:

@@ -4,7 +4,7 @@ find in float32."""
 import numpy as np
 import pytest
 
-from bench.gpu.trunk import MASKS, SCORES, Differences, differences
+from bench.gpu.trunk import MASKS, SCORES, Differences, as_the_package, differences
 from sam3_engine.engine import Engine
 
 SCENES = 200
@@ -17,10 +17,9 @@ def found() -> dict[str, Differences]:
 
 @pytest.mark.parametrize("kind", ["concept", "click"])
 def test_it_answers_as_the_packages_trunk_in_bfloat16(found: dict[str, Differences], kind: str) -> None:
-    scores, ious = found["package"].scores[kind], found["package"].ious[kind]
-    assert len(scores) >= SCENES
-    assert max(scores) <= SCORES
-    assert np.mean(ious) >= MASKS
+    assert len(found["package"].scores[kind]) >= SCENES
+    verdict = as_the_package(found, kind)
+    assert verdict.held, verdict.figures
 
 
 @pytest.mark.parametrize("kind", ["concept", "click"])

@@ -83,7 +83,6 @@ export class VideoPage {
     // It is not cut off: the server may have begun it, and it can only be ended by its name.
     const begun = video ? this.#begin(source, new AbortController().signal) : null;
     let session = null;
-    let first = null;
     try {
       if (begun) {
         session = await unlessAborted(signal, begun).catch((error) => {
@@ -91,7 +90,7 @@ export class VideoPage {
         });
         await unlessAborted(signal, source.learn(session.facts));
       }
-      first = await unlessAborted(signal, pictureOf(source, 0));
+      const first = await unlessAborted(signal, pictureOf(source, 0));
       this.close();
       this.source = source;
       if (session) this.follower.take(session);

@@ -9,12 +9,12 @@ import torch
 from bench.gpu.right import Verdict, overlap
 from bench.gpu.setting import Setting, square
 from bench.gpu.speed import Figure, measured
-from bench.video.drawn import PLACES, SETTLED, frames_of, remembering
+from bench.video.drawn import SETTLED, clicks, frames_of, remembering
 from sam3_engine.engine import Engine
 from sam3_engine.spec import TINY
 from sam3_engine.tracking.passes import StepItem, step
 from sam3_engine.tracking.sessions import NewObject, Session, Turn, advance
-from sam3_engine.types import ImageSize, Point, VisualPrompt
+from sam3_engine.types import ImageSize
 
 FRAMES = 8
 FOLLOWED = 4
@@ -34,7 +34,7 @@ def _followed(engine: Engine) -> list[torch.Tensor]:
     """Mask logits of each object in each frame."""
     side = engine.spec.image_size
     size = ImageSize(side, side)
-    new = [NewObject(VisualPrompt((Point(side * x, side * y),))) for x, y in PLACES[:FOLLOWED]]
+    new = [NewObject(click) for click in clicks(engine, FOLLOWED)]
     features = [engine.expand(embedding) for embedding in engine.encode(frames_of(engine))]
     session, found = Session(), []
     for number in range(FRAMES):

@@ -40,11 +40,17 @@ def frames_of(engine: Engine) -> list[Square]:
     return drawn
 
 
+def clicks(engine: Engine, objects: int) -> list[VisualPrompt]:
+    """A click on each of so many discs."""
+    side = engine.spec.image_size
+    return [VisualPrompt((Point(side * x, side * y),)) for x, y in PLACES[:objects]]
+
+
 def settled(engine: Engine, squares: list[Square], objects: int) -> tuple[Session, ImageSize]:
     """A session of so many objects after SETTLED frames, and the size of its frames."""
     side = engine.spec.image_size
     size = ImageSize(side, side)
-    new = [NewObject(VisualPrompt((Point(side * x, side * y),))) for x, y in PLACES[:objects]]
+    new = [NewObject(click) for click in clicks(engine, objects)]
     features = engine.expand(engine.encode(squares[:1])[0])
     session = Session()
     for number in range(SETTLED):
@@ -57,8 +63,8 @@ def remembering(engine: Engine, features: Features, objects: int) -> list[TrackS
     """States of so many objects, up to sixteen, after SETTLED frames that all looked alike: as many memories as there
     ever are, with random weights too."""
     side = engine.spec.image_size
-    prompts = [VisualPrompt((Point(side * x, side * y),)) for x, y in PLACES[:objects]]
-    begun = start(engine, [StartItem(features, ImageSize(side, side), prompts)])[0]
+    item = StartItem(features, ImageSize(side, side), clicks(engine, objects))
+    (begun,) = start(engine, [item])
     return [_full(one.state) for one in begun]
 
 

@@ -5,7 +5,7 @@ would wait for the device is noted.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -79,6 +79,13 @@ class FakeCuda(TorchDispatchMode):
         super().__init__()
         self.waits: Counter[str] = Counter()
         self.kernels: Counter[str] = Counter()
+
+    def waits_in(self, call: Callable[[], object]) -> int:
+        """How often the host waits in a call. Counts from nothing."""
+        self.waits.clear()
+        self.kernels.clear()
+        call()
+        return self.waits.total()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

@@ -32,12 +32,6 @@ class OnCuda:
     engine: Engine
     features: list[Features]
 
-    def waits(self, call: Callable[[], object]) -> int:
-        self.device.waits.clear()
-        self.device.kernels.clear()
-        call()
-        return self.device.waits.total()
-
 
 @cache
 def weights(spec: ModelSpec = DEEP) -> dict[str, torch.Tensor]:
@@ -74,7 +68,7 @@ def test_the_host_waits_once_in_a_concept_pass(
 ) -> None:
     """The package waits 43 times, and has 1,510 kernels for a text."""
     items = [ConceptItem(one, SIZE, prompts) for one in on_cuda.features[:images]]
-    assert on_cuda.waits(lambda: on_cuda.engine.segment_concepts(items)) == 1, on_cuda.device.waits
+    assert on_cuda.device.waits_in(lambda: on_cuda.engine.segment_concepts(items)) == 1, on_cuda.device.waits
     assert on_cuda.device.kernels.total() < kernels
 
 
@@ -86,9 +80,9 @@ def test_the_host_waits_once_in_a_click_and_in_its_refinement(on_cuda: OnCuda, m
 
     first = VisualPrompt((Point(5, 6),))
     click(first)  # the position encoding of all cells is computed once
-    assert on_cuda.waits(lambda: click(first)) == 1, on_cuda.device.waits
+    assert on_cuda.device.waits_in(lambda: click(first)) == 1, on_cuda.device.waits
     again = VisualPrompt((Point(5, 6), Point(90, 80, False)), previous_logits=click(first))
-    assert on_cuda.waits(lambda: click(again)) == 1, on_cuda.device.waits
+    assert on_cuda.device.waits_in(lambda: click(again)) == 1, on_cuda.device.waits
     assert on_cuda.device.kernels.total() < 500
 
 
@@ -115,9 +109,9 @@ def test_passes_by_graphs_wait_no_more(on_cuda: OnCuda, monkeypatch: pytest.Monk
     click = VisualItem(features, SIZE, [VisualPrompt((Point(5, 6),))])
     engine.segment_concepts([concept])  # an image's pyramid is computed once
     waits = [
-        on_cuda.waits(lambda: engine.start_encode(list(squares(2)))),
-        on_cuda.waits(lambda: engine.segment_concepts([concept])),
-        on_cuda.waits(lambda: engine.segment_visual([click])),
+        on_cuda.device.waits_in(lambda: engine.start_encode(list(squares(2)))),
+        on_cuda.device.waits_in(lambda: engine.segment_concepts([concept])),
+        on_cuda.device.waits_in(lambda: engine.segment_visual([click])),
     ]
     assert waits == [0, 1, 1], on_cuda.device.waits
     assert list(map(len, engine.graphs)) == made
@@ -130,13 +124,13 @@ def test_the_host_prepares_two_batches_before_it_waits_for_the_first(on_cuda: On
     pending: list[object] = []
     on_cuda.engine._transfer.wait_for_room()
     on_cuda.engine._transfer._under_way.clear()
-    assert [on_cuda.waits(start) for _ in range(4)] == [0, 0, 1, 1], on_cuda.device.waits
+    assert [on_cuda.device.waits_in(start) for _ in range(4)] == [0, 0, 1, 1], on_cuda.device.waits
 
 
 def test_a_phrase_and_an_image_cost_once(on_cuda: OnCuda) -> None:
     def ask(text: str) -> int:
         item = ConceptItem(on_cuda.features[0], SIZE, [ConceptPrompt(text)])
-        on_cuda.waits(lambda: on_cuda.engine.segment_concepts([item]))
+        on_cuda.device.waits_in(lambda: on_cuda.engine.segment_concepts([item]))
         return on_cuda.device.kernels.total()
 
     fresh, known = ask("a phrase of its own"), ask("a phrase of its own")
@@ -181,7 +175,7 @@ def test_the_count_sees_every_wait(
     on_cuda: OnCuda, read: Callable[[torch.Tensor], object], waits: int
 ) -> None:
     ones = torch.ones(2, device=CUDA)
-    assert on_cuda.waits(lambda: read(ones)) == waits
+    assert on_cuda.device.waits_in(lambda: read(ones)) == waits
 
 
 def test_devices_do_not_mix(on_cuda: OnCuda) -> None:

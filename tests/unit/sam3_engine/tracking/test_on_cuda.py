@@ -1,6 +1,6 @@
 """Every way of following objects as on CUDA, in bfloat16: devices fit, and the host waits for little."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,11 +33,6 @@ class OnCuda:
     device: FakeCuda
     engine: Engine
     features: list[Features]
-
-    def waits(self, call: Callable[[], object]) -> int:
-        self.device.waits.clear()
-        call()
-        return self.device.waits.total()
 
 
 def discs(frame: int) -> npt.NDArray[np.uint8]:
@@ -112,17 +107,23 @@ def test_the_host_waits_once_in_a_start_and_in_a_step(on_cuda: OnCuda) -> None:
     begun = start(engine, [StartItem(first, SIZE, CLICKS)])[0]
     states = [one.state for one in begun]
     step(engine, [StepItem(second, states, 1)])  # tables of places are computed once
-    assert on_cuda.waits(lambda: start(engine, [StartItem(first, SIZE, CLICKS)])) == 1, on_cuda.device.waits
-    assert on_cuda.waits(lambda: step(engine, [StepItem(second, states, 1)])) == 1, on_cuda.device.waits
+    assert on_cuda.device.waits_in(lambda: start(engine, [StartItem(first, SIZE, CLICKS)])) == 1, (
+        on_cuda.device.waits
+    )
+    assert on_cuda.device.waits_in(lambda: step(engine, [StepItem(second, states, 1)])) == 1, (
+        on_cuda.device.waits
+    )
     shown = MaskPrompt(begun[0].state.logits)
-    assert on_cuda.waits(lambda: start(engine, [StartItem(first, SIZE, [shown])])) == 1, on_cuda.device.waits
+    assert on_cuda.device.waits_in(lambda: start(engine, [StartItem(first, SIZE, [shown])])) == 1, (
+        on_cuda.device.waits
+    )
 
 
 def test_objects_of_two_videos_share_a_pass(on_cuda: OnCuda) -> None:
     engine, (first, second, *_) = on_cuda.engine, on_cuda.features
     begun = start(engine, [StartItem(first, SIZE, CLICKS[:1]), StartItem(second, SIZE, CLICKS[1:])])
     items = [StepItem(second, [begun[0][0].state], 1), StepItem(first, [begun[1][0].state], 1)]
-    assert on_cuda.waits(lambda: step(engine, items)) == 1, on_cuda.device.waits
+    assert on_cuda.device.waits_in(lambda: step(engine, items)) == 1, on_cuda.device.waits
     for item, (found,) in zip(items, step(engine, items), strict=True):
         assert found.state.logits.device == CUDA
         assert found.mask_logits.device == torch.device("cpu")
